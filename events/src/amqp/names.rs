@@ -1,0 +1,29 @@
+//! Names of exchanges, queues and headers.
+
+use lapin::types::ShortString;
+
+use crate::ClientId;
+
+/// The durable topic exchange that every event goes through; the routing key is the topic.
+pub const EXCHANGE: &str = "postern.events";
+
+/// What stands before the client id in the name of a mailbox's queue.
+pub const MAILBOX_PREFIX: &str = "postern.mailbox.";
+
+/// The header (boolean) by which a publisher marks an event that it sends again.
+pub const RESENT: &str = "postern-resent";
+
+/// The header (integer) with the time of publication in milliseconds since 1970; AMQP's own property has only seconds.
+///
+/// The name is that of RabbitMQ's message timestamp interceptor.
+pub const TIMESTAMP_IN_MS: &str = "timestamp_in_ms";
+
+/// The header by which the gateway knows its own messages, which are no events: a marker or a probe.
+pub const CONTROL: &str = "postern-control";
+
+/// Returns the queue that is the mailbox of a client.
+#[must_use]
+pub fn mailbox(client: &ClientId) -> ShortString {
+    // 16 bytes of prefix and at most 128 of id: always within 255.
+    format!("{MAILBOX_PREFIX}{client}").into()
+}

@@ -1,0 +1,108 @@
+//! Publishing with confirms.
+//!
+//! [`ConfirmChannel::publish`] writes one event and returns its [`Confirmation`]; awaiting that tells whether the
+//! broker has stored it in every queue that was bound (RabbitMQ, "Publisher Confirms"). Many may be in flight at once.
+//! Dropping a `Confirmation` abandons the question, not the event: it may or may not be stored.
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    types::FieldTable,
+};
+
+use super::{ShortStringError, message, names, short_string};
+use crate::Event;
+
+/// Why an event is not known to be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The event cannot be written as an AMQP message.
+    #[error("the event does not fit an AMQP message: {0}")]
+    Unwritable(#[from] ShortStringError),
+    /// The broker closed the channel over this event, for example because it is larger than the broker allows.
+    #[error("the broker refused the event: {0}")]
+    Refused(lapin::Error),
+    /// The broker took the event but at least one queue did not (a full queue with `reject-publish`).
+    #[error("a queue did not take the event; it is full and its policy says reject-publish")]
+    Rejected,
+    /// The connection went before the confirm came: the event may or may not be stored.
+    #[error("the connection to the broker was lost before it confirmed: {0}")]
+    Lost(lapin::Error),
+}
+
+impl PublishError {
+    /// Tells whether sending the same event again can help.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unwritable(_) | Self::Refused(_) => false,
+            Self::Rejected | Self::Lost(_) => true,
+        }
+    }
+
+    /// Tells whether the channel is of no use any more.
+    #[must_use]
+    pub const fn ends_channel(&self) -> bool {
+        match self {
+            Self::Unwritable(_) | Self::Rejected => false,
+            Self::Refused(_) | Self::Lost(_) => true,
+        }
+    }
+}
+
+impl From<lapin::Error> for PublishError {
+    fn from(error: lapin::Error) -> Self {
+        // What a message's own fault closes a channel with; everything else is the connection's or the operator's.
+        let own_fault = matches!(error.kind(), ErrorKind::ProtocolError(e)
+            if matches!(e.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE)));
+        if own_fault { Self::Refused(error) } else { Self::Lost(error) }
+    }
+}
+
+/// A channel in confirm mode on which events are published to [`names::EXCHANGE`]. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct ConfirmChannel(Channel);
+
+impl ConfirmChannel {
+    /// Opens the channel and declares the exchange, so that a publisher may start before any gateway.
+    pub async fn open(connection: &Connection) -> Result<Self, lapin::Error> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+        channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
+        Ok(Self(channel))
+    }
+
+    /// Tells whether the channel can still be used.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.status().connected()
+    }
+
+    /// Writes an event to the broker; events are stored in the order of these calls.
+    ///
+    /// Waits as long as the broker does not read, which it does not while it is out of memory or disk.
+    pub async fn publish(&self, event: &Event) -> Result<Confirmation, PublishError> {
+        let topic = short_string(event.topic.as_str())?;
+        let properties = message::properties(event)?;
+        let options = BasicPublishOptions::default();
+        let confirm = self.0.basic_publish(names::EXCHANGE.into(), topic, options, &event.payload, properties).await?;
+        Ok(Confirmation(confirm))
+    }
+}
+
+/// The broker's word on one published event, to be awaited with [`Confirmation::stored`].
+#[derive(Debug)]
+#[must_use = "an event is not known to be stored before this was awaited"]
+pub struct Confirmation(PublisherConfirm);
+
+impl Confirmation {
+    /// Waits until the broker has stored the event. No queue bound to its topic is no error.
+    pub async fn stored(self) -> Result<(), PublishError> {
+        match self.0.await? {
+            lapin::Confirmation::Ack(_) | lapin::Confirmation::NotRequested => Ok(()),
+            lapin::Confirmation::Nack(_) => Err(PublishError::Rejected),
+        }
+    }
+}

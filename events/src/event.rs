@@ -1,0 +1,64 @@
+//! What a backend publishes.
+
+use bytes::Bytes;
+
+use crate::{ContentType, EventId, EventTime, Form, Topic};
+
+/// One event. The payload is opaque: it reaches the client byte for byte.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its identity, the same on every repeat.
+    pub id: EventId,
+    /// What it is about.
+    pub topic: Topic,
+    /// When it was published.
+    pub time: EventTime,
+    /// What the publisher says the payload is, if it says so.
+    pub content_type: Option<ContentType>,
+    /// The publisher says that this may be a repeat of an event which was stored already.
+    pub resent: bool,
+    /// The payload.
+    pub payload: Bytes,
+}
+
+impl Event {
+    /// Makes a new event, published now, under a new id.
+    #[must_use]
+    pub fn new(topic: Topic, content_type: Option<ContentType>, payload: impl Into<Bytes>) -> Self {
+        Self { id: EventId::new(), topic, time: EventTime::now(), content_type, resent: false, payload: payload.into() }
+    }
+
+    /// Returns how the payload is shown to a client.
+    #[must_use]
+    pub fn form(&self) -> Form<'_> {
+        Form::of(self.content_type.as_ref(), &self.payload)
+    }
+
+    /// Returns a short check of topic, payload and the resent mark.
+    ///
+    /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher
+    /// resent it. Id and check together tell such messages apart when a last-seen token is looked for after a restart.
+    /// The time is left out: a message without one gets another at each delivery.
+    #[must_use]
+    pub fn check(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.topic.as_str().as_bytes());
+        hasher.update(&[0, u8::from(self.resent)]);
+        hasher.update(&self.payload);
+        hasher.finalize()
+    }
+}
+
+impl std::fmt::Debug for Event {
+    /// Shows everything but the payload, which belongs in no log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Event")
+            .field("id", &self.id)
+            .field("topic", &self.topic)
+            .field("time", &self.time)
+            .field("content_type", &self.content_type)
+            .field("resent", &self.resent)
+            .field("payload_bytes", &self.payload.len())
+            .finish()
+    }
+}

@@ -1,0 +1,31 @@
+//! The contract that Postern's binaries share.
+//!
+//! An [`Event`] is what a backend publishes under a [`Topic`]. A [`ClientId`] names a reader, a [`TopicPattern`] what
+//! the reader wants. All four are checked once, where text enters the process; past that edge they cannot be wrong.
+//!
+//! [`amqp`] holds everything about the wire that the gateway and the publisher must agree on: names of exchanges and
+//! queues, [`Event`] ↔ message, publishing with confirms, connecting. No other crate decides any of it.
+
+pub mod amqp;
+mod client_id;
+mod content;
+mod event;
+mod event_id;
+mod event_time;
+mod json;
+mod topic;
+
+pub use client_id::{ClientId, ClientIdError};
+pub use content::{ContentType, ContentTypeError, Form};
+pub use event::Event;
+pub use event_id::{EventId, EventIdError};
+pub use event_time::EventTime;
+pub use topic::{Topic, TopicError, TopicPattern};
+
+/// Tells whether a byte may stand in a token: a client id, an event id or a last-seen token.
+///
+/// These are the "unreserved" characters of RFC 3986, section 2.3: they pass through URLs and headers unescaped.
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-')
+}

@@ -1,0 +1,138 @@
+//! Topics and the patterns that select them.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// The longest topic or pattern, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
+const MAX_LEN: usize = 255;
+
+/// What an event is about: words of `[A-Za-z0-9_-]+` joined by `.`, at most 255 bytes, e.g. `jobs.42.status`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
+impl Topic {
+    /// Takes the routing key of a message that somebody else published.
+    ///
+    /// It may be any text: it is shown to clients as it came, never parsed, and never published again.
+    #[must_use]
+    pub fn from_routing_key(key: &str) -> Self {
+        Self(key.into())
+    }
+
+    /// Returns the topic as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A [`Topic`] in which `*` stands for one word and `#` for any number of words, also none.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPattern(Arc<str>);
+
+impl TopicPattern {
+    /// Returns the pattern as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is no [`Topic`] or no [`TopicPattern`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// Empty or longer than 255 bytes.
+    #[error("a topic has 1 to {MAX_LEN} bytes, this one has {0}")]
+    Length(usize),
+    /// A word is empty or has a character that words do not have.
+    #[error("a topic is words of A-Z a-z 0-9 _ - joined by dots, but its word {0} is not one")]
+    Word(usize),
+    /// As [`TopicError::Word`], where wildcards are allowed.
+    #[error("a topic pattern is words of A-Z a-z 0-9 _ -, or * or #, joined by dots, but its word {0} is not one")]
+    PatternWord(usize),
+}
+
+fn is_word(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Checks the length and returns the number (from 1) of the first word that does not please.
+fn first_bad_word(text: &str, pleases: impl Fn(&str) -> bool) -> Result<Option<usize>, TopicError> {
+    if text.is_empty() || text.len() > MAX_LEN {
+        return Err(TopicError::Length(text.len()));
+    }
+    Ok(text.split('.').position(|word| !pleases(word)).map(|at| at + 1))
+}
+
+impl FromStr for Topic {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match first_bad_word(text, is_word)? {
+            Some(word) => Err(TopicError::Word(word)),
+            None => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl FromStr for TopicPattern {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match first_bad_word(text, |word| matches!(word, "*" | "#") || is_word(word))? {
+            Some(word) => Err(TopicError::PatternWord(word)),
+            None => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({})", self.0)
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TopicPattern({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_dotted_words() {
+        for good in ["a", "jobs.42.status", "A_b-9.x", &"w".repeat(255)] {
+            assert!(good.parse::<Topic>().is_ok(), "{good}");
+            assert!(good.parse::<TopicPattern>().is_ok(), "{good}");
+        }
+        assert_eq!("".parse::<Topic>(), Err(TopicError::Length(0)));
+        assert_eq!("w".repeat(256).parse::<Topic>(), Err(TopicError::Length(256)));
+        for (bad, word) in [(".", 1), ("a..b", 2), ("a.b.", 3), ("a b", 1), ("a.ü", 2), ("a.*", 2), ("#", 1)] {
+            assert_eq!(bad.parse::<Topic>(), Err(TopicError::Word(word)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_a_word_of_its_own() {
+        for good in ["#", "*", "jobs.#", "*.status", "a.*.b.#"] {
+            assert!(good.parse::<TopicPattern>().is_ok(), "{good}");
+        }
+        for (bad, word) in [("a*", 1), ("a.#b", 2), ("a..#", 2), ("**", 1)] {
+            assert_eq!(bad.parse::<TopicPattern>(), Err(TopicError::PatternWord(word)), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! Publisher.
+fn main() {}
