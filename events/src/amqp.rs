@@ -1,7 +1,8 @@
 //! Postern on AMQP 0-9-1: everything that the gateway and the publisher must agree on.
 //!
 //! [`names`] and [`message`] are the contract with the rest of the world: any program that follows them can publish.
-//! [`AmqpUrl`], [`connection_properties`] and [`ConfirmChannel`] are how Postern's own binaries connect and publish.
+//! [`AmqpUrl`], [`connection_properties`], [`ConfirmChannel`] and [`PublishingConnection`] are how Postern's own
+//! binaries connect and publish.
 //! Auto-recovery of the AMQP library stays off everywhere: it is unsafe with exclusive consumers, and a publisher has
 //! to know which events it must resend.
 
@@ -12,7 +13,7 @@ mod url;
 
 use lapin::{ConnectionProperties, types::ShortString};
 
-pub use publishing::{ConfirmChannel, Confirmation, PublishError};
+pub use publishing::{ConfirmChannel, Confirmation, ConnectError, PublishError, PublishingConnection};
 pub use url::{AmqpUrl, AmqpUrlError};
 
 /// Returns the properties of a connection that an operator sees under `name`.

@@ -1,1 +1,21 @@
-//! Gateway.
+//! Postern's gateway: web clients hold HTTP long-polls, a message broker keeps their events.
+//!
+//! ```text
+//! main, config → http → mailbox → broker (traits) → events
+//!                                   broker/amqp
+//! ```
+//!
+//! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
+//! * [`mailbox`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
+//! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ.
+//! * [`metrics`] is everything that is counted.
+//!
+//! The life of one event: a publisher's message lies in a mailbox's queue. A poll opens the client's Session, whose Lease
+//! delivers the message into the window; the poll is answered with a batch and its last-seen token. The client's next
+//! poll carries the token, and only then is the message acknowledged. Every other way out, be it a hang-up, a reset, a
+//! deadline or a crash, puts it back in its old place.
+
+pub mod broker;
+pub mod http;
+pub mod mailbox;
+pub mod metrics;

@@ -3,15 +3,18 @@
 //! [`ConfirmChannel::publish`] writes one event and returns its [`Confirmation`]; awaiting that tells whether the
 //! broker has stored it in every queue that was bound (RabbitMQ, "Publisher Confirms"). Many may be in flight at once.
 //! Dropping a `Confirmation` abandons the question, not the event: it may or may not be stored.
+//!
+//! [`PublishingConnection`] is for a program that does nothing else: a connection and one such channel, opened and
+//! closed together. It does not come back by itself: whoever resends has to know that it was gone.
 
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
-    protocol::{AMQPErrorKind, AMQPSoftError},
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     types::FieldTable,
 };
 
-use super::{ShortStringError, message, names, short_string};
+use super::{AmqpUrl, ShortStringError, connection_properties, message, names, short_string};
 use crate::Event;
 
 /// Why an event is not known to be stored.
@@ -104,5 +107,73 @@ impl Confirmation {
             lapin::Confirmation::Ack(_) | lapin::Confirmation::NotRequested => Ok(()),
             lapin::Confirmation::Nack(_) => Err(PublishError::Rejected),
         }
+    }
+}
+
+/// Why a [`PublishingConnection`] could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The broker answered, and said no: user, password, virtual host, permissions, or a foreign exchange of our name.
+    #[error("the broker refused ({0}); check user, password, virtual host and permissions")]
+    Refused(lapin::Error),
+    /// Nobody answered, or not to the end.
+    #[error("{0}")]
+    Unreachable(lapin::Error),
+}
+
+impl ConnectError {
+    /// Tells whether the same attempt may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(_) => false,
+            Self::Unreachable(_) => true,
+        }
+    }
+}
+
+impl From<lapin::Error> for ConnectError {
+    fn from(error: lapin::Error) -> Self {
+        // AMQP 0-9-1, section 1.1: the reply codes that speak of rights and arguments, not of the broker's health.
+        let said_no = matches!(error.kind(), ErrorKind::ProtocolError(e) if matches!(
+            e.kind(),
+            AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+                | AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED)
+        ));
+        if said_no { Self::Refused(error) } else { Self::Unreachable(error) }
+    }
+}
+
+/// A connection of its own with one [`ConfirmChannel`] on it.
+#[derive(Debug)]
+pub struct PublishingConnection {
+    connection: Connection,
+    channel: ConfirmChannel,
+}
+
+impl PublishingConnection {
+    /// Connects under a name that the broker's operator sees. Tries once; dropping the future abandons the attempt.
+    pub async fn open(url: &AmqpUrl, name: &str) -> Result<Self, ConnectError> {
+        let connection = Connection::connect(url.secret(), connection_properties(name)).await?;
+        let channel = ConfirmChannel::open(&connection).await?;
+        Ok(Self { connection, channel })
+    }
+
+    /// Returns the channel to publish on.
+    #[must_use]
+    pub const fn channel(&self) -> &ConfirmChannel {
+        &self.channel
+    }
+
+    /// Tells whether the broker has stopped reading from publishers because it is out of memory or disk.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Says goodbye to the broker. What is unconfirmed stays unknown; a connection that is gone already is no error.
+    pub async fn close(self) {
+        // 200: "reply-success" (AMQP 0-9-1, section 1.1).
+        let _ = self.connection.close(200, "done".into()).await;
     }
 }

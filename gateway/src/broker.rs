@@ -1,0 +1,168 @@
+//! What the gateway needs of a broker, and what it may rely on.
+//!
+//! A [`Broker`] keeps mailboxes; a [`Lease`] is the exclusive right to read one. The contract, for every broker:
+//!
+//! * **Order.** A Lease hands over a mailbox's messages in the order in which they were stored. What comes back by a
+//!   release, a lost connection or a restart stands in its old place: all of it, flagged `redelivered`, comes before
+//!   the first message that was never handed over.
+//! * **Durability.** A message leaves its mailbox only by [`Lease::confirm`]. After [`Broker::publish`] returned `Ok`,
+//!   the event is in the durable store of every mailbox that was bound when it was called.
+//! * **Exclusiveness.** At most one Lease of a mailbox is open. A second one is [`OpenError::Held`].
+//! * **Tags** of one Lease grow strictly; they mean nothing to another Lease.
+//! * **A mailbox that had to be created** has a [`Content::Marker`] as its first message, before any event, so that its
+//!   reader can be told that an older mailbox is gone.
+//!
+//! Brokers know nothing of HTTP, polls or windows.
+
+pub mod amqp;
+
+use std::time::Duration;
+
+use events::{ClientId, Event, EventId, TopicPattern};
+
+/// A message that was handed over under a Lease and is not confirmed yet.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its place in this Lease.
+    pub tag: u64,
+    /// The broker says that it was handed over before, to whomever.
+    pub redelivered: bool,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// What a message in a mailbox can be.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// An event of a publisher.
+    Event(Event),
+    /// The first message of a mailbox that had to be created. It has an id, so that it can be confirmed like an event.
+    Marker(EventId),
+}
+
+/// What is asked of [`Broker::open`].
+#[derive(Debug, Clone)]
+pub struct LeaseRequest {
+    /// Whose mailbox.
+    pub client: ClientId,
+    /// What the mailbox is bound to from now on, besides what it is bound to already. Empty: a mailbox must exist.
+    pub topics: Vec<TopicPattern>,
+    /// The event that the client saw last, for an operator's eyes.
+    pub last_seen: Option<EventId>,
+    /// How many messages may be handed over and unconfirmed at once.
+    pub window: u16,
+}
+
+/// What is known of a mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxStatus {
+    /// Messages that wait in the broker, not handed over.
+    pub queued: u32,
+    /// Whether anybody, on this gateway or another, holds its Lease.
+    pub leased: bool,
+}
+
+/// Why the broker did not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BrokerError {
+    /// There is no connection, or it went; the same call can succeed later.
+    #[error("the broker cannot be reached: {0}")]
+    Unavailable(String),
+    /// The broker said no, and will say so again until an operator changes something.
+    #[error("the broker refused to {attempted}: {reason}")]
+    Refused {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+    /// No confirm came within the time that a publisher is made to wait.
+    #[error("the broker did not confirm within {} s", .0.as_secs())]
+    Unconfirmed(Duration),
+}
+
+impl BrokerError {
+    /// Tells whether the same call can succeed without anybody changing anything.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Unconfirmed(_) => true,
+            Self::Refused { .. } => false,
+        }
+    }
+}
+
+/// Why a Lease could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// There is no mailbox, and no topics were named to create one.
+    #[error("there is no such mailbox")]
+    NoMailbox,
+    /// Another gateway reads the mailbox.
+    #[error("the mailbox is read through another gateway")]
+    Held,
+    /// Anything else.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Why a Lease ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseEnded {
+    /// The mailbox was deleted.
+    MailboxGone,
+    /// The connection to the broker went; whatever was unconfirmed is back in the mailbox.
+    BrokerLost,
+}
+
+/// Keeps mailboxes. Every method may be called at any time, also without a connection.
+pub trait Broker: Send + Sync + 'static {
+    /// The right to read one mailbox.
+    type Lease: Lease;
+
+    /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
+    ///
+    /// Waits up to 2 s for a holder to let go. Not cancel-safe: a dropped call may leave a Lease to be closed by the
+    /// broker a moment later.
+    fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
+
+    /// Binds a mailbox to more topics; creates it if there is none.
+    fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Takes one binding from a mailbox; no mailbox or no such binding is no error.
+    fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Drops a mailbox with all that is in it and ends its Lease; no mailbox is no error.
+    fn delete(&self, client: &ClientId) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Tells what is known of a mailbox; `None` if there is none.
+    fn mailbox(&self, client: &ClientId) -> impl Future<Output = Result<Option<MailboxStatus>, BrokerError>> + Send;
+
+    /// Stores an event in every mailbox bound to its topic; none is no error.
+    ///
+    /// On [`BrokerError::Unconfirmed`] and [`BrokerError::Unavailable`] it may be stored all the same.
+    fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Tells whether the broker can be used now.
+    fn is_ready(&self) -> bool;
+}
+
+/// The exclusive right to read one mailbox. Dropping it gives everything back, but without waiting for that.
+pub trait Lease: Send + 'static {
+    /// Returns how many messages waited when the Lease was opened; not exact under concurrent publishes.
+    fn counted(&self) -> u32;
+
+    /// Returns how many messages may be unconfirmed at once; never more than was asked for.
+    fn window(&self) -> u16;
+
+    /// Waits for the next message. Cancel-safe. After an error it must not be called again.
+    fn next(&mut self) -> impl Future<Output = Result<Delivery, LeaseEnded>> + Send;
+
+    /// Confirms everything up to and including `tag`, for good. Not cancel-safe.
+    fn confirm(&mut self, tag: u64) -> impl Future<Output = Result<(), LeaseEnded>> + Send;
+
+    /// Puts everything unconfirmed back in its old place and ends the Lease.
+    ///
+    /// When it returns, another Lease of the mailbox can be opened. Takes at most 10 s.
+    fn release(self) -> impl Future<Output = ()> + Send;
+}

@@ -1,0 +1,74 @@
+//! The HTTP contract on hyper, HTTP/1.1.
+//!
+//! * `accept` owns sockets, limits and the orderly end; `socket` tells how a connection ended.
+//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`.
+//! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
+//!   the JSON of an answer; `cors` lets pages of other origins in.
+//!
+//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up.
+
+mod accept;
+mod batch;
+pub mod check;
+mod cors;
+mod mailboxes;
+mod ops;
+mod parameters;
+mod poll;
+mod problem;
+mod publish;
+mod routes;
+mod socket;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming};
+use tokio::net::TcpListener;
+
+pub use self::cors::{AllowedOrigins, Origin, OriginError};
+use crate::{broker::Broker, mailbox::Registry, metrics::Metrics};
+
+/// What an operator can set about HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How many client connections may be open at once.
+    pub max_connections: usize,
+    /// The largest published event, in bytes.
+    pub max_body: usize,
+    /// How long a client may take to send the head of a request; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// How long held polls and open answers may take once the gateway shuts down.
+    pub shutdown_grace: Duration,
+    /// Which pages of other origins may use the gateway.
+    pub allowed_origins: AllowedOrigins,
+}
+
+/// Everything that a handler needs.
+struct App<B: Broker> {
+    broker: Arc<B>,
+    registry: Registry<B>,
+    metrics: Arc<Metrics>,
+    options: HttpOptions,
+    shutting_down: tokio_util::sync::CancellationToken,
+}
+
+type HttpRequest = Request<Incoming>;
+type HttpResponse = Response<Full<Bytes>>;
+
+/// Serves until `shutdown` completes, then ends in order: accepts no more, ends the Sessions, which answers the polls
+/// that they hold, waits for open answers up to the grace period, and returns. The caller owns the listener and the
+/// signal.
+pub async fn serve<B: Broker>(
+    listener: TcpListener,
+    broker: Arc<B>,
+    registry: Registry<B>,
+    metrics: Arc<Metrics>,
+    options: HttpOptions,
+    shutdown: impl Future<Output = ()>,
+) {
+    let shutting_down = tokio_util::sync::CancellationToken::new();
+    let app = Arc::new(App { broker, registry, metrics, options, shutting_down });
+    accept::run(listener, app, shutdown).await;
+}

@@ -1,0 +1,146 @@
+//! Sockets: accepting them, how many, and their orderly end.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug, debug_span, info, warn};
+
+use super::{
+    App, HttpRequest, HttpResponse,
+    problem::Problem,
+    routes,
+    socket::{Fate, ObservedSocket},
+};
+use crate::broker::Broker;
+
+/// The head of a request: request line and headers together, in bytes. hyper answers more with 431.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How many clients at once are told that there are too many; past that they are hung up on.
+const MOST_REFUSED_AT_ONCE: usize = 256;
+
+/// How long a refused client may take to send its request and to read the refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves connections until `shutdown`, then drains them.
+pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shutdown: impl Future<Output = ()>) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(app.options.max_connections));
+    let refusals = Arc::new(Semaphore::new(MOST_REFUSED_AT_ONCE));
+    let accepting = async {
+        loop {
+            let stream = accept(&listener).await;
+            if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                let app = Arc::clone(&app);
+                connections.spawn(async move {
+                    app.metrics.connections.inc();
+                    serve_client(stream, &app).await;
+                    app.metrics.connections.dec();
+                    drop(place);
+                });
+            } else {
+                app.metrics.connections_refused.inc();
+                if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                    connections.spawn(async move {
+                        refuse_client(stream).await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown => {}
+        () = accepting => {}
+    }
+    drop(listener);
+    drain(&app, &connections).await;
+}
+
+async fn drain<B: Broker>(app: &App<B>, connections: &TaskTracker) {
+    let grace = app.options.shutdown_grace;
+    info!(connections = connections.len(), grace = ?grace, "shutting down");
+    app.shutting_down.cancel();
+    let drained = async {
+        // Four fifths of the time for the polls, the rest for their answers.
+        app.registry.shut_down(grace.mul_f64(0.8)).await;
+        connections.close();
+        connections.wait().await;
+    };
+    if timeout(grace, drained).await.is_err() {
+        warn!(connections = connections.len(), "the grace period is over; leaving clients behind");
+    }
+}
+
+/// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Small answers must not wait for each other (Nagle's algorithm). Fails only on a dead socket.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
+    let span = debug_span!("connection", peer = %peer(&stream));
+    let fate = Arc::new(Fate::default());
+    let service = service_fn(|request: HttpRequest| {
+        let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
+        async move {
+            fate.request_came();
+            Ok::<_, std::convert::Infallible>(routes::answer(&app, &fate, request).await)
+        }
+    });
+    let socket = TokioIo::new(ObservedSocket::new(stream, Arc::clone(&fate)));
+    let serving = async {
+        let mut connection = std::pin::pin!(http(app.options.header_timeout).serve_connection(socket, service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = app.shutting_down.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%error, "connection ended");
+        }
+    };
+    serving.instrument(span).await;
+    fate.is_sealed();
+}
+
+/// Tells one client that there are too many.
+async fn refuse_client(stream: TcpStream) {
+    let service = service_fn(|_: HttpRequest| async {
+        let mut response: HttpResponse = Problem::TooManyConnections.into();
+        response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
+        Ok::<_, std::convert::Infallible>(response)
+    });
+    let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));
+    let _ = timeout(REFUSAL_TIMEOUT, http(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
+}
+
+fn http(header_timeout: Duration) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
+    builder
+}
+
+fn peer(stream: &TcpStream) -> String {
+    stream.peer_addr().map_or_else(|_| "gone".to_owned(), |address| address.to_string())
+}

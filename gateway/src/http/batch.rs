@@ -1,0 +1,115 @@
+//! The JSON of a batch.
+//!
+//! Written by hand around the payloads, because a JSON payload is passed on byte for byte, not parsed and printed again.
+
+use std::fmt::Write;
+
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use events::{ContentType, Event, Form};
+
+use crate::mailbox::Batch;
+
+/// What an event takes besides its payload, roughly: id, topic, time and names.
+const AROUND_PAYLOAD: usize = 160;
+
+/// Returns `{"events":[…],"reset":true,"last_seen":"…"}`; `reset` only when true.
+pub(super) fn encode(batch: &Batch) -> String {
+    let bytes: usize = batch.events.iter().map(|each| each.event.payload.len() + AROUND_PAYLOAD).sum();
+    let mut json = String::with_capacity(bytes + AROUND_PAYLOAD);
+    json.push_str(r#"{"events":["#);
+    for (n, each) in batch.events.iter().enumerate() {
+        if n > 0 {
+            json.push(',');
+        }
+        push_event(&mut json, &each.event, each.redelivered);
+    }
+    json.push(']');
+    if batch.reset {
+        json.push_str(r#","reset":true"#);
+    }
+    // A token has no character that JSON escapes.
+    let _ = write!(json, r#","last_seen":"{}"}}"#, batch.last_seen);
+    json
+}
+
+fn push_event(json: &mut String, event: &Event, redelivered: bool) {
+    // Writing to a string cannot fail; an id and a time have no character that JSON escapes.
+    let _ = write!(json, r#"{{"id":"{}","topic":{},"time":"{}""#, event.id, quoted(event.topic.as_str()), event.time);
+    match event.form() {
+        Form::Json(text) => {
+            json.push_str(r#","data":"#);
+            json.push_str(text);
+        }
+        Form::Text(text) => {
+            push_content_type(json, event);
+            json.push_str(r#","data":"#);
+            json.push_str(&quoted(text));
+        }
+        Form::Bytes(bytes) => {
+            push_content_type(json, event);
+            let _ = write!(json, r#","data_base64":"{}""#, Base64Display::new(bytes, &STANDARD));
+        }
+    }
+    if redelivered {
+        json.push_str(r#","redelivered":true"#);
+    }
+    json.push('}');
+}
+
+fn push_content_type(json: &mut String, event: &Event) {
+    let looked_at;
+    let content_type = match &event.content_type {
+        Some(content_type) => content_type,
+        None => {
+            looked_at = ContentType::of(&event.payload);
+            &looked_at
+        }
+    };
+    let _ = write!(json, r#","content_type":{}"#, quoted(content_type.as_str()));
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn encoded(content_type: Option<&str>, payload: &'static [u8], redelivered: bool) -> String {
+        let content_type = content_type.map(|text| ContentType::new(text).unwrap());
+        let event = Event::new("a.b".parse().unwrap(), content_type, payload);
+        let mut json = String::new();
+        push_event(&mut json, &event, redelivered);
+        serde_json::from_str::<Value>(&json).unwrap();
+        json
+    }
+
+    #[test]
+    fn json_is_passed_on_byte_for_byte() {
+        let json = encoded(Some("application/json"), b"{ \"n\": 1.00, \"e\": \"\\u00e4\" }", false);
+        assert!(json.ends_with("\"data\":{ \"n\": 1.00, \"e\": \"\\u00e4\" }}"), "{json}");
+        assert!(!json.contains("content_type") && !json.contains("redelivered"));
+    }
+
+    #[test]
+    fn text_is_a_string_and_the_rest_is_base64() {
+        let text = encoded(Some("text/plain"), b"line\n\"two\"", true);
+        assert!(text.ends_with(r#""content_type":"text/plain","data":"line\n\"two\"","redelivered":true}"#), "{text}");
+        let bytes = encoded(Some("application/json"), b"{oops", false);
+        assert!(bytes.ends_with(r#""content_type":"application/json","data_base64":"e29vcHM="}"#), "{bytes}");
+        let untyped = encoded(None, b"\xff", false);
+        assert!(untyped.ends_with(r#""content_type":"application/octet-stream","data_base64":"/w=="}"#), "{untyped}");
+    }
+
+    #[test]
+    fn a_foreign_topic_cannot_break_out_of_its_string() {
+        let mut event = Event::new("a".parse().unwrap(), None, &b"1"[..]);
+        event.topic = events::Topic::from_routing_key("\"},{\u{0}");
+        let mut json = String::new();
+        push_event(&mut json, &event, false);
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["topic"], "\"},{\u{0}");
+    }
+}

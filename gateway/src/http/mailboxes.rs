@@ -1,0 +1,72 @@
+//! Looking at a mailbox, binding it, dropping it.
+
+use bytes::Bytes;
+use events::{ClientId, TopicPattern};
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::json;
+
+use super::{App, HttpResponse, problem::Problem};
+use crate::broker::Broker;
+
+/// `GET /clients/{client}`.
+pub(super) async fn look<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
+    let status = app.broker.mailbox(client).await?.ok_or(Problem::NoMailbox)?;
+    let unconfirmed = match app.registry.unconfirmed(client) {
+        // Another gateway knows.
+        None if status.leased => None,
+        here => Some(here.unwrap_or(0)),
+    };
+    let body = json!({
+        "client": client.as_str(),
+        "queued": status.queued,
+        "unconfirmed": unconfirmed,
+        "connected": status.leased,
+    });
+    Ok(json_response(StatusCode::OK, &body))
+}
+
+/// `PUT /clients/{client}/topics/{pattern}`.
+pub(super) async fn bind<B: Broker>(
+    app: &App<B>,
+    client: &ClientId,
+    topic: TopicPattern,
+) -> Result<HttpResponse, Problem> {
+    app.broker.bind(client, &[topic]).await?;
+    Ok(no_content())
+}
+
+/// `DELETE /clients/{client}/topics/{pattern}`.
+pub(super) async fn unbind<B: Broker>(
+    app: &App<B>,
+    client: &ClientId,
+    topic: &TopicPattern,
+) -> Result<HttpResponse, Problem> {
+    app.broker.unbind(client, topic).await?;
+    app.registry.unbound(client, topic);
+    Ok(no_content())
+}
+
+/// `DELETE /clients/{client}`; a poll that is held on the mailbox ends with 410.
+pub(super) async fn delete<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
+    app.broker.delete(client).await?;
+    Ok(no_content())
+}
+
+/// Returns a JSON answer that nobody may keep.
+pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_content() -> HttpResponse {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,179 @@
+//! Queries and headers of a poll. Whatever is wrong is said in words that name the parameter.
+
+use std::{str::FromStr, time::Duration};
+
+use events::TopicPattern;
+use hyper::{HeaderMap, header::HeaderName};
+use tokio::time::Instant;
+
+use super::problem::Problem;
+use crate::mailbox::{LastSeen, PollOrder, PollRequest};
+
+/// Seconds that a poll is held when it does not say.
+const DEFAULT_WAIT_S: u64 = 25;
+/// Proxies give up after 60 s.
+const MAX_WAIT_S: u64 = 55;
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 500;
+const MAX_TOPICS: usize = 64;
+/// The longest instance of `poll=<instance>.<n>`, in bytes.
+const MAX_INSTANCE: usize = 64;
+
+/// What a browser's `EventSource` tells its place by (WHATWG HTML, section 9.2.4); it repeats its first URL for ever.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Reads a poll of a mailbox.
+pub(super) fn poll(query: Option<&str>, headers: &HeaderMap) -> Result<PollRequest, Problem> {
+    let query = Query::read(query)?;
+    let wait = query.number("wait", 0, MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
+    let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    Ok(PollRequest {
+        topics: topics(&query)?,
+        last_seen: last_seen(&query, headers)?,
+        limit,
+        deadline: Instant::now() + spread(Duration::from_secs(wait)),
+        order: query.get("poll").map(order).transpose()?,
+    })
+}
+
+/// Shortens a wait by up to 10 %, so that clients that were answered together do not come back together.
+fn spread(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 - 0.1 * rand::random::<f64>())
+}
+
+fn topics(query: &Query) -> Result<Vec<TopicPattern>, Problem> {
+    let Some(text) = query.get("topics") else { return Ok(Vec::new()) };
+    let topics: Vec<TopicPattern> = text
+        .split(',')
+        .map(|pattern| pattern.parse().map_err(|error| bad("topics", &format_args!("{pattern:?}: {error}"))))
+        .collect::<Result<_, _>>()?;
+    if topics.len() > MAX_TOPICS {
+        return Err(bad("topics", &format_args!("at most {MAX_TOPICS} patterns, not {}", topics.len())));
+    }
+    Ok(topics)
+}
+
+fn last_seen(query: &Query, headers: &HeaderMap) -> Result<Option<LastSeen>, Problem> {
+    let header = match headers.get(LAST_EVENT_ID) {
+        Some(value) => Some(value.to_str().map_err(|_| bad("Last-Event-ID", &"it is not ASCII"))?),
+        None => None,
+    };
+    // An empty one is how a client says that it has none yet.
+    let (name, text) = match (header.filter(|text| !text.is_empty()), query.get("last_seen")) {
+        (Some(text), _) => ("Last-Event-ID", text),
+        (None, Some(text)) if !text.is_empty() => ("last_seen", text),
+        (None, _) => return Ok(None),
+    };
+    LastSeen::from_str(text).map(Some).map_err(|error| bad(name, &error))
+}
+
+fn order(text: &str) -> Result<PollOrder, Problem> {
+    let wrong = || bad("poll", &"it looks like <instance>.<n>, e.g. poll=tab7.42");
+    let (instance, number) = text.rsplit_once('.').ok_or_else(wrong)?;
+    let fits = (1..=MAX_INSTANCE).contains(&instance.len()) && instance.bytes().all(events::is_token_byte);
+    let number = number.parse().map_err(|_| wrong())?;
+    if fits { Ok(PollOrder { instance: instance.to_owned(), number }) } else { Err(wrong()) }
+}
+
+fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
+    Problem::BadRequest(format!("{parameter}: {what}"))
+}
+
+/// The parameters that Postern knows; others are somebody else's and are left alone.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    const KNOWN: [&str; 5] = ["topics", "last_seen", "wait", "limit", "poll"];
+
+    fn read(query: Option<&str>) -> Result<Self, Problem> {
+        let mut known: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if !Self::KNOWN.contains(&&*name) {
+                continue;
+            }
+            if known.iter().any(|(earlier, _)| *earlier == name) {
+                return Err(bad(&name, &"it is given twice"));
+            }
+            known.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Self(known))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number<N: FromStr + PartialOrd + std::fmt::Display>(
+        &self,
+        name: &str,
+        least: N,
+        most: N,
+    ) -> Result<Option<N>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match text.parse() {
+            Ok(number) if (&least..=&most).contains(&&number) => Ok(Some(number)),
+            _ => Err(bad(name, &format_args!("a whole number from {least} to {most}, not {text:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(query: &str) -> Result<PollRequest, String> {
+        poll(Some(query), &HeaderMap::new()).map_err(|problem| match problem {
+            Problem::BadRequest(detail) => detail,
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn defaults_and_every_parameter() {
+        let plain = poll(None, &HeaderMap::new()).unwrap();
+        assert_eq!((plain.topics.len(), plain.limit, plain.last_seen, plain.order), (0, 100, None, None));
+        let wait = plain.deadline - Instant::now();
+        assert!((Duration::from_millis(22_500)..=Duration::from_secs(25)).contains(&wait), "{wait:?}");
+        let full = read("topics=a.*,b.%23&last_seen=T&wait=0&limit=1&poll=tab.x.7&other=1&other=2").unwrap();
+        assert_eq!(full.topics, ["a.*".parse().unwrap(), "b.#".parse().unwrap()]);
+        assert_eq!((full.last_seen.unwrap().as_str(), full.deadline, full.limit), ("T", Instant::now(), 1));
+        assert_eq!(full.order, Some(PollOrder { instance: "tab.x".to_owned(), number: 7 }));
+    }
+
+    #[test]
+    fn the_header_comes_before_the_query_and_empty_is_none() {
+        let mut headers = HeaderMap::new();
+        headers.insert(LAST_EVENT_ID, "H".parse().unwrap());
+        let token = |query, headers: &HeaderMap| poll(Some(query), headers).unwrap().last_seen;
+        assert_eq!(token("last_seen=Q", &headers).unwrap().as_str(), "H");
+        assert_eq!(token("last_seen=Q", &HeaderMap::new()).unwrap().as_str(), "Q");
+        headers.insert(LAST_EVENT_ID, "".parse().unwrap());
+        assert_eq!(token("last_seen=", &headers), None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let many = format!("topics={}", vec!["a"; 65].join(","));
+        let wrong = [
+            ("wait=56", "wait: a whole number from 0 to 55"),
+            ("wait=-1", "wait:"),
+            ("wait=1.5", "wait:"),
+            ("wait=", "wait:"),
+            ("limit=0", "limit: a whole number from 1 to 500"),
+            ("limit=501", "limit:"),
+            ("topics=", "topics: \"\": a topic has 1 to 255 bytes"),
+            ("topics=a,,b", "topics:"),
+            ("topics=a%20b", "topics:"),
+            (&many, "topics: at most 64"),
+            ("last_seen=a%20b", "last_seen:"),
+            ("poll=7", "poll:"),
+            ("poll=.7", "poll:"),
+            ("poll=a.-1", "poll:"),
+            ("wait=1&wait=2", "wait: it is given twice"),
+        ];
+        for (query, start) in wrong {
+            let detail = read(query).unwrap_err();
+            assert!(detail.starts_with(start), "{query}: {detail}");
+        }
+    }
+}

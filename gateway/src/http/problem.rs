@@ -1,0 +1,140 @@
+//! Every error that a client can get: RFC 9457 `application/problem+json`, with a detail that a person can act on.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use serde_json::json;
+
+use super::HttpResponse;
+use crate::broker::BrokerError;
+
+/// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
+const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The request itself is wrong.
+    BadRequest(String),
+    /// The request is wrong and its body was not read, so the connection cannot go on.
+    UnwantedBody,
+    NoSuchPath,
+    NoMailbox,
+    /// With the methods that the path has.
+    MethodNotAllowed(&'static str),
+    NotAcceptable,
+    Replaced,
+    MailboxGone,
+    /// With the largest body, in bytes.
+    BodyTooLarge(usize),
+    Held,
+    TooManyMailboxes,
+    TooManyConnections,
+    ShuttingDown,
+    Broker(BrokerError),
+    /// No confirm came for a published event; with its id.
+    NotConfirmed(String, BrokerError),
+}
+
+impl Problem {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
+            Self::NoSuchPath | Self::NoMailbox => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::Replaced => StatusCode::CONFLICT,
+            Self::MailboxGone => StatusCode::GONE,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Held
+            | Self::TooManyMailboxes
+            | Self::TooManyConnections
+            | Self::ShuttingDown
+            | Self::Broker(_)
+            | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::BadRequest(detail) => detail.clone(),
+            Self::UnwantedBody => "this request takes no body; send parameters in the query".to_owned(),
+            Self::NoSuchPath => "there is nothing here; events are at /clients/{client}/events".to_owned(),
+            Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
+                 or PUT /clients/{client}/topics/{pattern}"
+                .to_owned(),
+            Self::MethodNotAllowed(allowed) => format!("this path answers to {allowed}"),
+            Self::NotAcceptable => "events are served as application/json here; drop the Accept header".to_owned(),
+            Self::Replaced => {
+                "a newer poll of the same client took this one's place; a client holds one poll at a time".to_owned()
+            }
+            Self::MailboxGone => {
+                "the mailbox was deleted while this poll was held; poll again to start anew".to_owned()
+            }
+            Self::BodyTooLarge(most) => format!("an event has at most {most} bytes here (--max-body)"),
+            Self::Held => "another gateway reads this mailbox now; try again".to_owned(),
+            Self::TooManyMailboxes => {
+                "this gateway holds as many mailboxes as it may (--max-mailboxes); try again".to_owned()
+            }
+            Self::TooManyConnections => {
+                "this gateway holds as many connections as it may (--max-connections); try again".to_owned()
+            }
+            Self::ShuttingDown => "this gateway is shutting down; try again".to_owned(),
+            Self::Broker(BrokerError::Refused { attempted, .. }) => {
+                format!("the broker refused to {attempted}; the gateway's log has its reason")
+            }
+            Self::Broker(_) => "the broker cannot be reached now; try again".to_owned(),
+            Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
+                format!("the broker refused the event {id} for at least one mailbox; the gateway's log has its reason")
+            }
+            Self::NotConfirmed(id, _) => format!(
+                "the broker did not confirm the event; it may have been stored; retry with the same Event-Id: {id}"
+            ),
+        }
+    }
+}
+
+impl From<BrokerError> for Problem {
+    fn from(error: BrokerError) -> Self {
+        if !error.is_retryable() {
+            tracing::warn!(%error, "the broker refused");
+        }
+        Self::Broker(error)
+    }
+}
+
+impl From<Problem> for HttpResponse {
+    fn from(problem: Problem) -> Self {
+        let status = problem.status();
+        let body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "detail": problem.detail(),
+        });
+        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match problem {
+            Problem::MethodNotAllowed(allowed) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Problem::UnwantedBody | Problem::BodyTooLarge(_) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_S)));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// The header of a token.
+pub(super) const LAST_SEEN: HeaderName = HeaderName::from_static("last-seen");

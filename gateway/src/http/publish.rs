@@ -1,0 +1,82 @@
+//! `POST /topics/{topic}/events`: the body is one event.
+
+use bytes::Bytes;
+use events::{ContentType, Event, EventId, Form, Topic};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{
+    HeaderMap, StatusCode,
+    body::{Body, Incoming},
+    header::CONTENT_TYPE,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{App, HttpResponse, mailboxes::json_response, problem::Problem};
+use crate::{broker::Broker, metrics::Published};
+
+/// The header by which a publisher makes a retry the same event.
+const EVENT_ID: &str = "event-id";
+
+/// Stores the body as an event; answers once the broker has confirmed it.
+pub(super) async fn publish<B: Broker>(
+    app: &App<B>,
+    topic: Topic,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<HttpResponse, Problem> {
+    let id = event_id(headers)?;
+    let declared = declared_type(headers)?;
+    let payload = read(body, app.options.max_body).await?;
+    let content_type = content_type(declared, &payload)?;
+    let mut event = Event::new(topic, Some(content_type), payload);
+    if let Some(id) = id {
+        event.id = id;
+    }
+    if let Err(error) = app.broker.publish(&event).await {
+        app.metrics.published(Published::Failed);
+        if !error.is_retryable() {
+            tracing::warn!(%error, id = %event.id, "an event was refused");
+        }
+        return Err(Problem::NotConfirmed(event.id.to_string(), error));
+    }
+    app.metrics.published(Published::Confirmed);
+    Ok(json_response(StatusCode::ACCEPTED, &json!({ "id": event.id.as_str() })))
+}
+
+fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
+    let Some(value) = headers.get(EVENT_ID) else { return Ok(None) };
+    let uuid = value.to_str().ok().and_then(|text| Uuid::try_parse(text.trim()).ok());
+    let wrong = || Problem::BadRequest("Event-Id: a UUID, e.g. 01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
+    uuid.map(|uuid| Some(uuid.into())).ok_or_else(wrong)
+}
+
+fn declared_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
+    let wrong = |what: &dyn std::fmt::Display| Problem::BadRequest(format!("Content-Type: {what}"));
+    let text = value.to_str().map_err(|_| wrong(&"it is not ASCII"))?;
+    ContentType::new(text).map(Some).map_err(|error| wrong(&error))
+}
+
+/// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
+fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<ContentType, Problem> {
+    let Some(declared) = declared.filter(|declared| !declared.is_form()) else {
+        return Ok(ContentType::of(payload));
+    };
+    if declared.is_json() && !matches!(Form::of(Some(&declared), payload), Form::Json(_)) {
+        let detail = "Content-Type says JSON but the body is not one JSON value (UTF-8, at most 128 levels deep)";
+        return Err(Problem::BadRequest(detail.to_owned()));
+    }
+    Ok(declared)
+}
+
+async fn read(body: Incoming, most: usize) -> Result<Bytes, Problem> {
+    // A body that says that it is too large is not even begun.
+    if body.size_hint().lower() > most as u64 {
+        return Err(Problem::BodyTooLarge(most));
+    }
+    match Limited::new(body, most).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
+        Err(error) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
+    }
+}

@@ -1,0 +1,164 @@
+//! How a connection ended, and for which answer that matters.
+//!
+//! hyper does not tell all of it: a reset on an idle connection looks like an orderly end. So its reads and writes go
+//! through [`ObservedSocket`], which writes down what it sees in the connection's [`Fate`]:
+//!
+//! * an orderly end (FIN) after a whole answer is how every client ends; it means nothing;
+//! * a reset, a failed write, or an end before the answer was written out means that the answer did not arrive. A
+//!   client that closes with bytes unread sends a reset too (RFC 9293, section 3.6.1).
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+
+use crate::mailbox::Receipt;
+
+/// How long a client may refuse to take any bytes of an answer.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// How long a client is given to close after us: until then a reset tells that it did not read the answer.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// What became of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    /// A read or a write failed.
+    broken: AtomicBool,
+    /// An answer was handed to hyper and is not written out.
+    unwritten: AtomicBool,
+    /// The last answer, if a Session gave it.
+    receipt: Mutex<Option<Receipt>>,
+}
+
+impl Fate {
+    /// A request came: its client has read the answer before.
+    pub(super) fn request_came(&self) {
+        self.keep(None);
+    }
+
+    /// An answer that a Session gave is about to be written.
+    pub(super) fn answering(&self, receipt: Option<Receipt>) {
+        self.unwritten.store(true, Ordering::Release);
+        self.keep(receipt);
+    }
+
+    /// The connection is over: complains to the Session if the answer did not arrive.
+    pub(super) fn is_sealed(&self) {
+        let lost = self.broken.load(Ordering::Acquire) || self.unwritten.load(Ordering::Acquire);
+        if let Some(receipt) = self.keep(None).filter(|_| lost) {
+            receipt.undelivered();
+        }
+    }
+
+    fn keep(&self, receipt: Option<Receipt>) -> Option<Receipt> {
+        std::mem::replace(&mut *self.receipt.lock().unwrap_or_else(PoisonError::into_inner), receipt)
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.broken.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+/// A client's socket that writes down its [`Fate`].
+#[derive(Debug)]
+pub(super) struct ObservedSocket {
+    stream: TcpStream,
+    fate: Arc<Fate>,
+    /// Runs while the client takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
+    /// Runs once we have closed our side.
+    close_wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl ObservedSocket {
+    pub(super) const fn new(stream: TcpStream, fate: Arc<Fate>) -> Self {
+        Self { stream, fate, stall: None, close_wait: None }
+    }
+
+    fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = result {
+            self.stall = None;
+            return Poll::Ready(self.fate.note(result));
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(self.fate.note(Err(io::ErrorKind::TimedOut.into())))
+    }
+}
+
+impl AsyncRead for ObservedSocket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        Poll::Ready(self.fate.note(result))
+    }
+}
+
+impl AsyncWrite for ObservedSocket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.written(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes only when all it had was written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        if result.is_ok() {
+            self.fate.unwritten.store(false, Ordering::Release);
+        }
+        Poll::Ready(self.fate.note(result))
+    }
+
+    /// Closes our side, then waits for the client to close its own: what it still sends is read and dropped, so that it
+    /// does not turn our close into a reset that eats the answer.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.close_wait.is_none() {
+            let result = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            if let Err(error) = result {
+                // A client that is gone already cannot be shut down to; the reads have told how it went.
+                return Poll::Ready(if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) });
+            }
+            self.close_wait = Some(Box::pin(sleep(CLOSE_WAIT)));
+        }
+        let mut dropped = [0; 4096];
+        loop {
+            let this = &mut *self;
+            if this.close_wait.as_mut().is_some_and(|wait| wait.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(Ok(()));
+            }
+            let mut buf = ReadBuf::new(&mut dropped);
+            let result = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf));
+            if this.fate.note(result).is_err() || buf.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

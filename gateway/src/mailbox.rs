@@ -1,0 +1,23 @@
+//! Reading mailboxes: polls come and go, Sessions stay, Leases follow Sessions.
+//!
+//! * [`Registry`] keeps at most one Session for each client and brings polls to it.
+//! * `session` owns one Lease from opening to release and carries out what its desk decides.
+//! * `desk` decides whom to answer with what and when; `window` keeps what is unconfirmed. Both are pure.
+//!
+//! The life of one event: the Lease delivers it into the window; the desk hands it to the seated poll as part of a
+//! [`Batch`]; the client's next poll carries the batch's [`LastSeen`], which confirms it to the broker. If that poll
+//! never comes, the release puts the event back in its old place.
+
+mod batch;
+mod desk;
+mod last_seen;
+mod memory;
+mod poll;
+mod registry;
+mod session;
+mod window;
+
+pub use batch::{Batch, BatchEvent};
+pub use last_seen::{LastSeen, LastSeenError};
+pub use poll::{Outcome, PollOrder, PollRequest};
+pub use registry::{Answered, MailboxOptions, Receipt, Registry};

@@ -1,0 +1,250 @@
+//! What a Session decides: whom it serves, with what, when, and when it ends.
+//!
+//! A synchronous state machine around the [`Window`]: polls, deliveries, hang-ups and the clock go in, [`Effect`]s come
+//! out, in the order in which they must be carried out. At most one poll sits at the desk; the newest wins. It knows no
+//! broker, no socket and no task, so its rules are tested by table and by property.
+//!
+//! The clock is an input: the owner calls [`Desk::tick`] at the time that [`Desk::wakeup`] names.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    poll::{Outcome, Poll, PollId, PollOrder},
+    window::Window,
+};
+use crate::broker::Delivery;
+
+/// How long a fresh Lease waits for the first of the messages that waited when it was opened.
+const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
+
+/// How long it waits for each further one: then they are taken to be elsewhere.
+const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
+
+/// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
+const HOLD_BACK: Duration = Duration::from_secs(1);
+
+/// The times that an operator can set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How long the Session stays open without a poll.
+    pub(super) linger: Duration,
+    /// How long a Delivery may stay unconfirmed.
+    pub(super) confirm_deadline: Duration,
+}
+
+/// Why a Session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client went away, or never got its answer.
+    Disconnected,
+    /// No poll came within the linger.
+    Lingered,
+    /// A Delivery stayed unconfirmed for the confirm deadline.
+    Unconfirmed,
+}
+
+/// What the owner has to do.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Confirm to the broker up to and including this tag. Always before the answer that follows it.
+    Confirm(u64),
+    /// Give this poll its answer.
+    Answer(PollId, Outcome),
+    /// Release the Lease; nothing follows.
+    End(Ending),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Desk {
+    patience: Patience,
+    /// `None` until the Lease is open.
+    window: Option<Window>,
+    poll: Option<Seated>,
+    /// The poll that was seated last, whether it was answered or not: only its hang-up counts.
+    last: Option<PollId>,
+    /// The highest number that each browser instance sent; of the last instance only.
+    highest: Option<PollOrder>,
+    /// The last moment at which somebody was here: a poll was seated, answered or left.
+    attended: Instant,
+    /// When the last message came; at first, when the Lease was opened.
+    last_arrival: Instant,
+    anything_arrived: bool,
+    effects: VecDeque<Effect>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Seated {
+    poll: Poll,
+    since: Instant,
+    confirmed: bool,
+}
+
+impl Desk {
+    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+        Self {
+            patience,
+            window: None,
+            poll: None,
+            last: None,
+            highest: None,
+            attended: now,
+            last_arrival: now,
+            anything_arrived: false,
+            effects: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// The Lease is open.
+    pub(super) fn open(&mut self, window: Window, now: Instant) {
+        self.window = Some(window);
+        self.last_arrival = now;
+        self.serve(now);
+    }
+
+    /// A poll came. It replaces the one that sits here, unless the client itself sent that one later.
+    pub(super) fn attach(&mut self, poll: Poll, now: Instant) {
+        if let (Some(order), Some(highest)) = (&poll.order, &self.highest)
+            && order.is_before(highest)
+        {
+            self.effects.push_back(Effect::Answer(poll.id, Outcome::Replaced));
+            return;
+        }
+        if let Some(older) = self.poll.take() {
+            self.effects.push_back(Effect::Answer(older.poll.id, Outcome::Replaced));
+        }
+        self.highest.clone_from(&poll.order);
+        self.last = Some(poll.id);
+        self.attended = now;
+        self.poll = Some(Seated { poll, since: now, confirmed: false });
+        self.serve(now);
+    }
+
+    /// A message came.
+    pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
+        self.last_arrival = now;
+        self.anything_arrived = true;
+        if let Some(window) = &mut self.window {
+            window.deliver(delivery, now);
+        }
+    }
+
+    /// The client of a poll hung up while it waited, or its answer did not arrive.
+    pub(super) fn hung_up(&mut self, poll: PollId) {
+        if self.last == Some(poll) {
+            self.poll = None;
+            self.end(Ending::Disconnected);
+        }
+    }
+
+    /// Looks at the clock, and at what was delivered.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.serve(now);
+        if self.ended {
+            return;
+        }
+        let unconfirmed_since = self.window.as_ref().and_then(Window::oldest);
+        if unconfirmed_since.is_some_and(|since| now >= since + self.patience.confirm_deadline) {
+            self.end(Ending::Unconfirmed);
+        } else if self.poll.is_none() && now >= self.attended + self.patience.linger {
+            self.end(Ending::Lingered);
+        }
+    }
+
+    /// Returns when [`Self::tick`] is due.
+    pub(super) fn wakeup(&self) -> Instant {
+        let mut times = [None; 3];
+        times[0] = self.window.as_ref().and_then(Window::oldest).map(|since| since + self.patience.confirm_deadline);
+        match (&self.poll, &self.window) {
+            (None, _) => times[1] = Some(self.attended + self.patience.linger),
+            (Some(seated), Some(window)) => {
+                times[1] = Some(if window.awaits_head() {
+                    self.head_due()
+                } else if window.is_empty() {
+                    seated.poll.deadline
+                } else {
+                    seated.since + HOLD_BACK
+                });
+            }
+            // The Lease is being opened; the owner waits for that.
+            (Some(seated), None) => times[2] = Some(seated.poll.deadline + HOLD_BACK),
+        }
+        times.into_iter().flatten().min().unwrap_or(self.attended)
+    }
+
+    /// Takes the next effect.
+    pub(super) fn effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Takes the next effect as long as it is an answer; for the time in which the Lease is being opened.
+    pub(super) fn answer(&mut self) -> Option<(PollId, Outcome)> {
+        match self.effects.pop_front_if(|effect| matches!(effect, Effect::Answer(..)))? {
+            Effect::Answer(poll, outcome) => Some((poll, outcome)),
+            Effect::Confirm(_) | Effect::End(_) => None,
+        }
+    }
+
+    /// Returns how many Deliveries are unconfirmed.
+    pub(super) fn unconfirmed(&self) -> usize {
+        self.window.as_ref().map_or(0, Window::len)
+    }
+
+    /// Returns how many payload bytes the unconfirmed Deliveries hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.window.as_ref().map_or(0, Window::bytes)
+    }
+
+    fn head_due(&self) -> Instant {
+        self.last_arrival + if self.anything_arrived { NEXT_OF_HEAD } else { FIRST_OF_HEAD }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        if !self.ended {
+            self.ended = true;
+            self.effects.push_back(Effect::End(ending));
+        }
+    }
+
+    /// Confirms what the seated poll has seen, then answers it if there is anything to say.
+    fn serve(&mut self, now: Instant) {
+        let head_due = self.head_due();
+        let (Some(window), Some(seated), false) = (&mut self.window, &mut self.poll, self.ended) else { return };
+        if window.awaits_head() {
+            if now < head_due {
+                return;
+            }
+            window.settle();
+        }
+        if !std::mem::replace(&mut seated.confirmed, true)
+            && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
+        {
+            self.effects.push_back(Effect::Confirm(tag));
+        }
+        if seated.poll.last_seen.is_none() {
+            while let Some(tag) = window.skip_marker() {
+                self.effects.push_back(Effect::Confirm(tag));
+            }
+        }
+        let held_back = window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
+        let outcome = if held_back {
+            return;
+        } else if let Some(batch) = window.hand_out(seated.poll.limit) {
+            Outcome::Batch(batch)
+        } else if now >= seated.poll.deadline {
+            Outcome::Nothing
+        } else {
+            return;
+        };
+        self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
+        self.attended = now;
+        self.poll = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! How much the windows hold.
+//!
+//! AMQP bounds a window by messages, not by bytes, so all windows together are bounded by leases × window × largest
+//! event. Near the limit new Leases get a smaller window; that slows their readers down and loses nothing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use crate::metrics::Metrics;
+
+/// The payload bytes in all windows of this process.
+#[derive(Debug)]
+pub(super) struct Memory {
+    used: AtomicUsize,
+    limit: usize,
+    metrics: Arc<Metrics>,
+}
+
+impl Memory {
+    pub(super) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, metrics })
+    }
+
+    /// Returns the window of a new Lease: the usual one, an eighth of it above 3/4 of the limit, one message above it.
+    pub(super) fn window(&self, usual: u16) -> u16 {
+        let used = self.used.load(Ordering::Relaxed);
+        if used > self.limit {
+            1
+        } else if used > self.limit / 4 * 3 {
+            (usual / 8).max(1)
+        } else {
+            usual
+        }
+    }
+
+    pub(super) fn share(self: &Arc<Self>) -> Share {
+        Share { memory: Arc::clone(self), held: 0 }
+    }
+}
+
+/// What one window holds; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    memory: Arc<Memory>,
+    held: usize,
+}
+
+impl Share {
+    pub(super) fn set(&mut self, bytes: usize) {
+        if bytes == self.held {
+            return;
+        }
+        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.memory.used.fetch_sub(self.held, Ordering::Relaxed);
+        self.memory.metrics.window_bytes.set(i64::try_from(before - self.held).unwrap_or(i64::MAX));
+        self.held = bytes;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_shrink_as_memory_fills_and_grow_back() {
+        let memory = Memory::new(1000, Arc::new(Metrics::default()));
+        let mut share = memory.share();
+        assert_eq!(memory.window(64), 64);
+        share.set(800);
+        assert_eq!((memory.window(64), memory.window(4)), (8, 1));
+        let mut other = memory.share();
+        other.set(300);
+        assert_eq!(memory.window(64), 1);
+        drop(share);
+        assert_eq!(memory.window(64), 64);
+    }
+}

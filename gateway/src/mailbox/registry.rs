@@ -1,0 +1,230 @@
+//! At most one Session for each client, and the way there.
+//!
+//! A Session leaves the registry only after its Lease is released, so a poll that comes meanwhile waits in the old
+//! Session's queue, is told to ask again, and opens the next one: two Leases of one client never meet in this process.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use events::{ClientId, TopicPattern};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    desk::Patience,
+    memory::Memory,
+    poll::{Outcome, PollId, PollRequest},
+    session::{Command, Session},
+};
+use crate::{broker::Broker, metrics::Metrics};
+
+/// What an operator can set about mailboxes.
+#[derive(Debug, Clone)]
+pub struct MailboxOptions {
+    /// How long a Session stays open without a poll.
+    pub linger: Duration,
+    /// How long a Delivery may stay unconfirmed.
+    pub confirm_deadline: Duration,
+    /// How many Deliveries of one Lease may be unconfirmed, at least 1.
+    pub window: u16,
+    /// How many Sessions may be open at once.
+    pub max_mailboxes: usize,
+    /// How many payload bytes all windows together should hold.
+    pub memory: usize,
+}
+
+impl MailboxOptions {
+    pub(super) const fn patience(&self) -> Patience {
+        Patience { linger: self.linger, confirm_deadline: self.confirm_deadline }
+    }
+}
+
+/// Brings polls to Sessions. Cloning shares it.
+pub struct Registry<B: Broker>(Arc<Shared<B>>);
+
+impl<B: Broker> Clone for Registry<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// What the registry and its Sessions share.
+pub(super) struct Shared<B: Broker> {
+    pub(super) broker: Arc<B>,
+    pub(super) options: MailboxOptions,
+    pub(super) memory: Arc<Memory>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) shutdown: Shutdown,
+    sessions: Mutex<HashMap<ClientId, Entry>>,
+    polls: AtomicU64,
+    tasks: TaskTracker,
+}
+
+struct Entry {
+    commands: mpsc::UnboundedSender<Command>,
+    unconfirmed: Arc<AtomicUsize>,
+}
+
+/// What a poll got, and where to complain if it does not arrive.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer.
+    pub outcome: Outcome,
+    /// `None` where no Session gave it.
+    pub receipt: Option<Receipt>,
+}
+
+/// Names an answered poll to its Session.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    poll: PollId,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Receipt {
+    /// Says that the answer did not arrive: if no later poll came, the Session gives everything back at once.
+    pub fn undelivered(&self) {
+        // A Session that is over has given everything back.
+        let _ = self.commands.send(Command::HungUp(self.poll));
+    }
+}
+
+/// A poll that waits. Dropped before it was answered, it says that its client hung up.
+struct Waiting(Option<Receipt>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(receipt) = &self.0 {
+            receipt.undelivered();
+        }
+    }
+}
+
+impl<B: Broker> Registry<B> {
+    /// Makes an empty registry.
+    #[must_use]
+    pub fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Shared {
+            broker,
+            memory: Memory::new(options.memory, Arc::clone(&metrics)),
+            options,
+            metrics,
+            shutdown: Shutdown::default(),
+            sessions: Mutex::default(),
+            polls: AtomicU64::new(0),
+            tasks: TaskTracker::new(),
+        }))
+    }
+
+    /// Holds a poll until there is an answer. Dropping the call means that the client hung up.
+    pub async fn poll(&self, client: &ClientId, request: PollRequest) -> Answered {
+        let poll = PollId(self.0.polls.fetch_add(1, Ordering::Relaxed));
+        loop {
+            if self.0.shutdown.has_begun() {
+                return Answered { outcome: Outcome::ShuttingDown, receipt: None };
+            }
+            let Some(commands) = self.0.session(client) else {
+                return Answered { outcome: Outcome::TooManyMailboxes, receipt: None };
+            };
+            let (reply, answer) = oneshot::channel();
+            if commands.send(Command::Attach(poll, request.clone(), reply)).is_err() {
+                continue;
+            }
+            let mut waiting = Waiting(Some(Receipt { poll, commands }));
+            let answer = answer.await;
+            let receipt = waiting.0.take();
+            if let Ok(outcome) = answer {
+                return Answered { outcome, receipt };
+            }
+        }
+    }
+
+    /// Returns how many Deliveries a client has not confirmed; `None` if it has no Session here.
+    #[must_use]
+    pub fn unconfirmed(&self, client: &ClientId) -> Option<usize> {
+        self.0.sessions().get(client).map(|entry| entry.unconfirmed.load(Ordering::Relaxed))
+    }
+
+    /// Takes note that a mailbox was unbound from a pattern.
+    pub fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
+        if let Some(entry) = self.0.sessions().get(client) {
+            let _ = entry.commands.send(Command::Unbound(topic.clone()));
+        }
+    }
+
+    /// Ends every Session: releases its Lease, then answers its poll. Spread over a time that grows with their number,
+    /// 2 ms for each but at most `grace`, so that the clients do not reach the next gateway all at once.
+    pub async fn shut_down(&self, grace: Duration) {
+        let open = u32::try_from(self.0.sessions().len()).unwrap_or(u32::MAX);
+        self.0.shutdown.begin((Duration::from_millis(2) * open).min(grace));
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl<B: Broker> Shared<B> {
+    fn sessions(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
+        // No code that can panic runs under this lock.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the way to the Session of a client, and starts one if there is none; `None` if there are too many.
+    fn session(self: &Arc<Self>, client: &ClientId) -> Option<mpsc::UnboundedSender<Command>> {
+        let mut sessions = self.sessions();
+        if let Some(entry) = sessions.get(client) {
+            return Some(entry.commands.clone());
+        }
+        if sessions.len() >= self.options.max_mailboxes {
+            return None;
+        }
+        // Unbounded, so that a hang-up can be told from `Drop`; at most two commands for each open connection.
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let unconfirmed = Arc::new(AtomicUsize::new(0));
+        let session = Session::run(Arc::clone(self), client.clone(), receiver, Arc::clone(&unconfirmed));
+        self.tasks.spawn(session);
+        sessions.insert(client.clone(), Entry { commands: commands.clone(), unconfirmed });
+        self.metrics.sessions.inc();
+        Some(commands)
+    }
+
+    /// Takes a Session out; called by itself, once its Lease is released.
+    pub(super) fn forget(&self, client: &ClientId) {
+        if self.sessions().remove(client).is_some() {
+            self.metrics.sessions.dec();
+        }
+    }
+}
+
+/// The end of the process, as the Sessions see it.
+#[derive(Debug, Default)]
+pub(super) struct Shutdown {
+    begun: CancellationToken,
+    spread: std::sync::OnceLock<Duration>,
+}
+
+impl Shutdown {
+    fn begin(&self, spread: Duration) {
+        let _ = self.spread.set(spread);
+        self.begun.cancel();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Waits until it is one Session's turn to leave.
+    pub(super) async fn my_turn(&self) {
+        self.begun.cancelled().await;
+        let spread = self.spread.get().copied().unwrap_or_default();
+        sleep(spread.mul_f64(rand::random())).await;
+    }
+}

@@ -1,0 +1,183 @@
+//! The unconfirmed Deliveries of one Lease, in order.
+//!
+//! A pure state machine: no clock, no broker. Its invariants, which the property tests hold it to:
+//!
+//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if the
+//!   client named that very event on a fresh Lease and the broker says that it was handed over before.
+//! * Entries leave only by being confirmed, from the front.
+//! * What is handed out is a run from the front, in the broker's order.
+
+use std::collections::VecDeque;
+
+use events::Event;
+use tokio::time::Instant;
+
+use super::{
+    batch::{Batch, BatchEvent},
+    last_seen::{LastSeen, Place},
+};
+use crate::broker::{Content, Delivery};
+
+/// The payload bytes of a batch, but for its first event: a batch is never empty for being too large.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Tells this Lease's tokens from all others.
+    lease: u64,
+    capacity: usize,
+    entries: VecDeque<Entry>,
+    /// How many more messages belong to what waited when the Lease was opened; 0 once that head is complete.
+    head: u32,
+    /// Nothing was handed out or confirmed under this Lease yet, so a token of an older one may be looked for, once.
+    fresh: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    delivery: Delivery,
+    arrived: Instant,
+    handed_out: u32,
+}
+
+impl Entry {
+    fn token(&self, lease: u64) -> LastSeen {
+        let place = Place { lease, tag: self.delivery.tag };
+        match &self.delivery.content {
+            Content::Event(event) => LastSeen::new(event.id.clone(), place, event.check()),
+            Content::Marker(id) => LastSeen::new(id.clone(), place, 0),
+        }
+    }
+
+    /// Tells whether a token of another Lease names this very message.
+    fn is_named_by(&self, token: &LastSeen) -> bool {
+        let Some(seen) = &token.event else { return false };
+        let (id, check) = match &self.delivery.content {
+            Content::Event(event) if event.id == seen.id => (&event.id, seen.check.map(|_| event.check())),
+            Content::Marker(id) => (id, seen.check.map(|_| 0)),
+            Content::Event(_) => return false,
+        };
+        *id == seen.id && check == seen.check
+    }
+
+    const fn event(&self) -> Option<&Event> {
+        match &self.delivery.content {
+            Content::Event(event) => Some(event),
+            Content::Marker(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.event().map_or(0, |event| event.payload.len())
+    }
+}
+
+impl Window {
+    /// Makes the window of a Lease whose mailbox `counted` so many messages when it was opened.
+    pub(super) fn new(lease: u64, capacity: u16, counted: u32) -> Self {
+        Self { lease, capacity: usize::from(capacity), entries: VecDeque::new(), head: counted, fresh: true }
+    }
+
+    /// Takes the next message.
+    pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
+        self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
+        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0 });
+        if self.entries.len() >= self.capacity {
+            self.head = 0;
+        }
+    }
+
+    /// Tells whether messages that waited when the Lease was opened may still be under way.
+    pub(super) const fn awaits_head(&self) -> bool {
+        self.head > 0
+    }
+
+    /// Gives up waiting for the head.
+    pub(super) const fn settle(&mut self) {
+        self.head = 0;
+    }
+
+    /// Confirms up to and including what the token names; returns the tag to confirm to the broker, if any.
+    ///
+    /// On a fresh Lease the token is looked for in the redelivered head, so the head must not be awaited any more.
+    pub(super) fn confirm(&mut self, token: &LastSeen) -> Option<u64> {
+        let place = token.place.filter(|place| place.lease == self.lease);
+        let last = match place {
+            Some(place) => self.entries.iter().position(|entry| {
+                entry.delivery.tag == place.tag && entry.handed_out > 0 && entry.token(self.lease) == *token
+            }),
+            None if self.fresh => self
+                .entries
+                .iter()
+                .take_while(|entry| entry.delivery.redelivered)
+                .position(|entry| entry.is_named_by(token)),
+            None => None,
+        }?;
+        let tag = self.entries.get(last)?.delivery.tag;
+        self.entries.drain(..=last);
+        self.fresh = false;
+        Some(tag)
+    }
+
+    /// Drops a marker that stands first, for a reader that never saw an older mailbox; returns its tag.
+    pub(super) fn skip_marker(&mut self) -> Option<u64> {
+        let marker = self.entries.pop_front_if(|entry| entry.event().is_none())?;
+        Some(marker.delivery.tag)
+    }
+
+    /// Hands out the run of at most `limit` events from the front, or a marker alone; `None` if there is nothing.
+    pub(super) fn hand_out(&mut self, limit: usize) -> Option<Batch> {
+        let mut batch = Batch { events: Vec::new(), reset: false, last_seen: self.entries.front()?.token(self.lease) };
+        let mut bytes = 0;
+        let mut taken = 0;
+        for entry in &self.entries {
+            let Some(event) = entry.event() else {
+                batch.reset = taken == 0;
+                taken += usize::from(batch.reset);
+                break;
+            };
+            bytes += entry.bytes();
+            if taken == limit || (taken > 0 && bytes > BATCH_BYTES) {
+                break;
+            }
+            let redelivered = entry.delivery.redelivered || entry.handed_out > 0 || event.resent;
+            batch.events.push(BatchEvent { event: event.clone(), redelivered });
+            taken += 1;
+        }
+        for entry in self.entries.iter_mut().take(taken) {
+            entry.handed_out = entry.handed_out.saturating_add(1);
+        }
+        self.fresh = false;
+        batch.last_seen = self.entries.get(taken.checked_sub(1)?)?.token(self.lease);
+        Some(batch)
+    }
+
+    /// Returns how often the oldest entry was handed out; 0 for none.
+    pub(super) fn front_handed_out(&self) -> u32 {
+        self.entries.front().map_or(0, |entry| entry.handed_out)
+    }
+
+    /// Returns when the oldest entry arrived.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.entries.front().map(|entry| entry.arrived)
+    }
+
+    /// Returns how many entries are unconfirmed.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Tells whether nothing is unconfirmed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Returns how many payload bytes the entries hold.
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.iter().map(Entry::bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;
