@@ -16,6 +16,9 @@
 //! deadline or a crash, puts it back in its old place.
 
 pub mod broker;
+pub mod config;
 pub mod http;
 pub mod mailbox;
 pub mod metrics;
+pub mod process;
+pub mod telemetry;

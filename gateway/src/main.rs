@@ -1,2 +1,81 @@
-//! Gateway.
-fn main() {}
+//! The gateway: configuration, logs, broker, listener; serve; drain.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use clap::Parser;
+use gateway::{
+    broker::amqp::AmqpBroker,
+    config::{Config, EXIT_USAGE, Settings},
+    http,
+    mailbox::Registry,
+    metrics::Metrics,
+    process::{self, StopSignals},
+    telemetry,
+};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
+
+fn main() -> ExitCode {
+    let config = match Config::try_parse() {
+        Ok(config) => config,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
+        }
+    };
+    if let Err(error) = telemetry::start(&config.log, config.log_format) {
+        return usage(&error);
+    }
+    let checked = config.check.clone();
+    let run = async {
+        match checked {
+            Some(url) => http::check::check(&url).await.map_err(Into::into),
+            None => serve(config.settings()?).await,
+        }
+    };
+    let result =
+        tokio::runtime::Runtime::new().context("cannot start the runtime").and_then(|tokio| tokio.block_on(run));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<gateway::config::ConfigError>() => usage(&error),
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    process::raise_open_files(settings.http.max_connections);
+    let metrics = Arc::new(Metrics::default());
+    let listener =
+        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let broker = Arc::new(AmqpBroker::start(&settings.amqp, Arc::clone(&metrics)).context("cannot use the broker")?);
+    info!(address = %listener.local_addr()?, broker = %settings.amqp.url, "listening");
+
+    let registry = Registry::new(Arc::clone(&broker), settings.mailboxes, Arc::clone(&metrics));
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let serving = async {
+        let stopped = async { drop(stopped.await) };
+        http::serve(listener, Arc::clone(&broker), registry, metrics, settings.http, stopped).await;
+        broker.close().await;
+    };
+    let stopping = async {
+        signals.next().await;
+        let _ = stop.send(());
+        signals.next().await;
+        warn!("a second signal: exiting at once");
+    };
+    tokio::select! {
+        () = serving => info!("stopped"),
+        () = stopping => {}
+    }
+    Ok(())
+}
+
+fn usage(error: &dyn std::fmt::Display) -> ExitCode {
+    error!("{error}");
+    ExitCode::from(EXIT_USAGE)
+}

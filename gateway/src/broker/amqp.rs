@@ -174,7 +174,7 @@ impl Broker for AmqpBroker {
         let attempts = async {
             loop {
                 match self.try_open(&request).await? {
-                    Attempt::Opened(lease) => return Ok(lease),
+                    Attempt::Opened(lease) => return Ok(*lease),
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
                     Attempt::Vanished => last = OpenError::NoMailbox,

@@ -57,14 +57,7 @@ fn push_event(json: &mut String, event: &Event, redelivered: bool) {
 }
 
 fn push_content_type(json: &mut String, event: &Event) {
-    let looked_at;
-    let content_type = match &event.content_type {
-        Some(content_type) => content_type,
-        None => {
-            looked_at = ContentType::of(&event.payload);
-            &looked_at
-        }
-    };
+    let content_type = event.content_type.clone().unwrap_or_else(|| ContentType::of(&event.payload));
     let _ = write!(json, r#","content_type":{}"#, quoted(content_type.as_str()));
 }
 

@@ -25,8 +25,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Reads a poll of a mailbox.
 pub(super) fn poll(query: Option<&str>, headers: &HeaderMap) -> Result<PollRequest, Problem> {
     let query = Query::read(query)?;
-    let wait = query.number("wait", 0, MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
-    let limit = query.number("limit", 1, MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
+    let limit = query.number("limit", &1, &MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     Ok(PollRequest {
         topics: topics(&query)?,
         last_seen: last_seen(&query, headers)?,
@@ -106,12 +106,12 @@ impl Query {
     fn number<N: FromStr + PartialOrd + std::fmt::Display>(
         &self,
         name: &str,
-        least: N,
-        most: N,
+        least: &N,
+        most: &N,
     ) -> Result<Option<N>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match text.parse() {
-            Ok(number) if (&least..=&most).contains(&&number) => Ok(Some(number)),
+            Ok(number) if (least..=most).contains(&&number) => Ok(Some(number)),
             _ => Err(bad(name, &format_args!("a whole number from {least} to {most}, not {text:?}"))),
         }
     }

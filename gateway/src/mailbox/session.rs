@@ -109,7 +109,7 @@ impl<B: Broker> Session<B> {
             }
             Err(over) => over,
         };
-        session.leave(over);
+        session.leave(&over);
     }
 
     /// Opens the Lease; polls may come, replace each other and go meanwhile.
@@ -215,7 +215,7 @@ impl<B: Broker> Session<B> {
     }
 
     /// Leaves the registry, then answers whoever is left; polls without an answer ask again.
-    fn leave(mut self, over: Over) {
+    fn leave(mut self, over: &Over) {
         debug!(client = %self.client, reason = over.as_str(), "session over");
         self.shared.metrics.released(&over.release());
         self.shared.forget(&self.client);

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn expiry_is_spread_but_the_same_for_a_client_everywhere() {
-        let day = Duration::from_secs(24 * 60 * 60);
+        let day = Duration::from_hours(24);
         let of = |client: &str| expires_ms(&client.parse().unwrap(), day);
         assert_eq!(of("alice"), of("alice"));
         let all: Vec<i64> = (0..1000).map(|n| of(&format!("client-{n}"))).collect();

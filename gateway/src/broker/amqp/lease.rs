@@ -36,7 +36,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came of one try to open a Lease.
 pub(super) enum Attempt {
-    Opened(AmqpLease),
+    Opened(Box<AmqpLease>),
     /// Somebody else consumes the queue.
     Held,
     /// The queue is gone again.
@@ -60,9 +60,14 @@ pub(super) async fn open(link: Arc<LeaseLink>, request: &LeaseRequest) -> Result
     let failed = |error| BrokerError::from(Failure("open a lease", error));
     let channel = link.channel().await.map_err(failed)?;
     match consume(&channel, request).await {
-        Ok(Some((consumer, counted))) => {
-            Ok(Attempt::Opened(AmqpLease { link, channel, consumer, counted, window: request.window, ended: None }))
-        }
+        Ok(Some((consumer, counted))) => Ok(Attempt::Opened(Box::new(AmqpLease {
+            link,
+            channel,
+            consumer,
+            counted,
+            window: request.window,
+            ended: None,
+        }))),
         Ok(None) => {
             channel.close(200, "held by another".into()).await.map_err(failed)?;
             Ok(Attempt::Held)

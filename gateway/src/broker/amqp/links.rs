@@ -46,7 +46,7 @@ pub(super) struct Links {
     lease_pool: Pool,
     publishing: Mutex<Option<Arc<PublishLink>>>,
     leasing: Mutex<Vec<Arc<LeaseLink>>>,
-    max_lease_links: usize,
+    most_leasing: usize,
     ready: AtomicBool,
     closing: CancellationToken,
     tasks: TaskTracker,
@@ -56,14 +56,14 @@ pub(super) struct Links {
 impl Links {
     /// Starts connecting and keeping connected, until [`Self::close`].
     pub(super) fn start(options: &AmqpOptions, metrics: Arc<Metrics>) -> Result<Arc<Self>, BrokerError> {
-        let max_lease_links = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
+        let most_leasing = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
         let links = Arc::new(Self {
             publish_pool: pool(&options.url, &format!("{} publish", options.name), 1)?,
-            lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * max_lease_links)?,
+            lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * most_leasing)?,
             url: options.url.clone(),
             publishing: Mutex::default(),
             leasing: Mutex::default(),
-            max_lease_links,
+            most_leasing,
             ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -174,7 +174,7 @@ impl Links {
                 let mut links = self.lease_links();
                 links.retain(|link| link.is_connected() && !link.is_worn_out());
                 let leases: usize = links.iter().map(|link| link.leases()).sum();
-                let wanted = (leases / COMFORTABLE_LEASES + 2).min(self.max_lease_links.max(2));
+                let wanted = (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2));
                 links.len() < wanted
             };
             if !missing {

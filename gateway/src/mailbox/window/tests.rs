@@ -1,1 +1,194 @@
+//! The window by table; its property tests are the desk's, which drive it through every interleaving.
 
+use events::{Event, EventId};
+
+use super::*;
+
+const LEASE: u64 = 7;
+
+fn event(id: &str, payload: &str) -> Event {
+    let mut event = Event::new("jobs.1".parse().unwrap(), None, payload.to_owned());
+    event.id = id.parse().unwrap();
+    event
+}
+
+fn delivery(tag: u64, redelivered: bool, event: Event) -> Delivery {
+    Delivery { tag, redelivered, content: Content::Event(event) }
+}
+
+fn marker(tag: u64, id: &str) -> Delivery {
+    Delivery { tag, redelivered: false, content: Content::Marker(id.parse().unwrap()) }
+}
+
+/// A window in which the events `a`, `b`, … arrived, as they would after a requeue if `redelivered`.
+fn window(ids: &[&str], redelivered: bool) -> Window {
+    let mut window = Window::new(LEASE, 8, 0);
+    for (tag, id) in (1..).zip(ids) {
+        window.deliver(delivery(tag, redelivered, event(id, id)), Instant::now());
+    }
+    window
+}
+
+fn ids(batch: &Batch) -> Vec<&str> {
+    batch.events.iter().map(|each| each.event.id.as_str()).collect()
+}
+
+#[test]
+fn a_token_of_this_lease_confirms_up_to_its_place() {
+    let mut window = window(&["a", "b", "c"], false);
+    let batch = window.hand_out(2).unwrap();
+    assert_eq!(ids(&batch), ["a", "b"]);
+    assert_eq!(window.confirm(&batch.last_seen), Some(2));
+    assert_eq!(window.confirm(&batch.last_seen), None, "only once");
+    assert_eq!(ids(&window.hand_out(9).unwrap()), ["c"]);
+}
+
+#[test]
+fn what_was_not_handed_out_cannot_be_confirmed() {
+    let mut window = window(&["a", "b"], false);
+    let forged = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 2 }, event("b", "b").check());
+    assert_eq!(window.confirm(&forged), None);
+    window.hand_out(1).unwrap();
+    assert_eq!(window.confirm(&forged), None);
+    window.hand_out(2).unwrap();
+    assert_eq!(window.confirm(&forged), Some(2));
+}
+
+#[test]
+fn a_token_with_the_right_place_and_the_wrong_event_confirms_nothing() {
+    let mut window = window(&["a"], false);
+    window.hand_out(1).unwrap();
+    let wrong = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 1 }, event("a", "a").check());
+    assert_eq!(window.confirm(&wrong), None);
+}
+
+#[test]
+fn an_unconfirmed_batch_comes_again_and_says_so() {
+    let mut window = window(&["a", "b"], false);
+    assert!(window.hand_out(9).unwrap().events.iter().all(|each| !each.redelivered));
+    let again = window.hand_out(9).unwrap();
+    assert_eq!(ids(&again), ["a", "b"]);
+    assert!(again.events.iter().all(|each| each.redelivered));
+}
+
+#[test]
+fn what_its_publisher_resent_may_be_a_repeat() {
+    let mut window = Window::new(LEASE, 8, 0);
+    let resent = Event { resent: true, ..event("a", "a") };
+    window.deliver(delivery(1, false, resent), Instant::now());
+    assert!(window.hand_out(1).unwrap().events[0].redelivered);
+}
+
+#[test]
+fn on_a_fresh_lease_the_event_itself_is_looked_for() {
+    let older = window(&["a", "b", "c"], false).hand_out(2).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["a", "b", "c"], true);
+    assert_eq!(fresh.confirm(&older), Some(2));
+    assert_eq!(ids(&fresh.hand_out(9).unwrap()), ["c"]);
+}
+
+#[test]
+fn a_bare_id_is_enough_on_a_fresh_lease() {
+    let mut fresh = window(&["a", "b", "c"], true);
+    assert_eq!(fresh.confirm(&"b".parse().unwrap()), Some(2));
+}
+
+#[test]
+fn only_redelivered_events_can_have_been_seen_under_an_older_lease() {
+    let older = window(&["a"], false).hand_out(1).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["a"], false);
+    assert_eq!(fresh.confirm(&older), None);
+}
+
+#[test]
+fn a_constant_id_does_not_confirm_another_event() {
+    // Seen and confirmed under an older lease: the event with payload 1. Payload 2 has the same id and was lost on its way.
+    let mut older = Window::new(1, 8, 0);
+    older.deliver(delivery(1, false, event("tick", "1")), Instant::now());
+    let seen = older.hand_out(1).unwrap().last_seen;
+    let mut fresh = Window::new(LEASE, 8, 0);
+    fresh.deliver(delivery(1, true, event("tick", "2")), Instant::now());
+    assert_eq!(fresh.confirm(&seen), None);
+    assert_eq!(ids(&fresh.hand_out(1).unwrap()), ["tick"]);
+}
+
+#[test]
+fn an_older_token_is_looked_for_only_before_anything_was_handed_out() {
+    let older = window(&["a"], false).hand_out(1).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["a", "b"], true);
+    fresh.hand_out(9).unwrap();
+    assert_eq!(fresh.confirm(&older), None);
+}
+
+#[test]
+fn the_head_is_what_waited() {
+    let mut window = Window::new(LEASE, 8, 2);
+    assert!(window.awaits_head());
+    window.deliver(delivery(1, true, event("a", "a")), Instant::now());
+    assert!(window.awaits_head());
+    window.deliver(delivery(2, true, event("b", "b")), Instant::now());
+    assert!(!window.awaits_head(), "as many came as were counted");
+
+    let mut window = Window::new(LEASE, 8, 2);
+    window.deliver(delivery(1, false, event("a", "a")), Instant::now());
+    assert!(!window.awaits_head(), "the first that is not redelivered ends it");
+
+    let mut window = Window::new(LEASE, 1, 2);
+    window.deliver(delivery(1, true, event("a", "a")), Instant::now());
+    assert!(!window.awaits_head(), "a full window ends it");
+}
+
+#[test]
+fn a_marker_stands_alone_and_is_confirmed_like_an_event() {
+    let mut window = Window::new(LEASE, 8, 0);
+    window.deliver(marker(1, "m"), Instant::now());
+    window.deliver(delivery(2, false, event("a", "a")), Instant::now());
+    let reset = window.hand_out(9).unwrap();
+    assert!(reset.reset && reset.events.is_empty());
+    let again = window.hand_out(9).unwrap();
+    assert_eq!((again.reset, &again.last_seen), (true, &reset.last_seen));
+    assert_eq!(window.confirm(&again.last_seen), Some(1));
+    let batch = window.hand_out(9).unwrap();
+    assert_eq!((ids(&batch), batch.reset), (vec!["a"], false));
+}
+
+#[test]
+fn a_marker_behind_events_waits_for_them() {
+    let mut window = window(&["a"], false);
+    window.deliver(marker(2, "m"), Instant::now());
+    let batch = window.hand_out(9).unwrap();
+    assert_eq!((ids(&batch), batch.reset), (vec!["a"], false));
+    assert_eq!(window.skip_marker(), None);
+    window.confirm(&batch.last_seen);
+    assert_eq!(window.skip_marker(), Some(2));
+}
+
+#[test]
+fn a_batch_has_an_event_however_large() {
+    let mut window = Window::new(LEASE, 8, 0);
+    for tag in 1..=3 {
+        window.deliver(delivery(tag, false, event("big", &"x".repeat(BATCH_BYTES / 2 + 1))), Instant::now());
+    }
+    window.deliver(delivery(4, false, event("huge", &"x".repeat(2 * BATCH_BYTES))), Instant::now());
+    for expected in ["big", "big", "big", "huge"] {
+        let batch = window.hand_out(9).unwrap();
+        assert_eq!(ids(&batch), [expected]);
+        window.confirm(&batch.last_seen).unwrap();
+    }
+    assert!(window.hand_out(9).is_none());
+}
+
+#[test]
+fn the_id_of_a_marker_is_an_id_like_any_other() {
+    let id = EventId::new();
+    let mut older = Window::new(1, 8, 0);
+    older.deliver(marker(1, id.as_str()), Instant::now());
+    let seen = older.hand_out(1).unwrap().last_seen;
+    let mut fresh = Window::new(LEASE, 8, 0);
+    fresh.deliver(Delivery { redelivered: true, ..marker(1, id.as_str()) }, Instant::now());
+    assert_eq!(fresh.confirm(&seen), Some(1));
+}
+
+fn window_of_lease(lease: u64, ids: &[&str], redelivered: bool) -> Window {
+    Window { lease, ..window(ids, redelivered) }
+}

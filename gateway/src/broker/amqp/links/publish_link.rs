@@ -105,13 +105,12 @@ impl PublishLink {
     pub(in crate::broker::amqp) async fn private_channel(&self) -> Result<PrivateUse, lapin::Error> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % PRIVATE_CHANNELS;
         let mut slot = Arc::clone(&self.private[turn]).lock_owned().await;
-        let taken = match slot.take().filter(|private| private.channel.status().connected()) {
-            Some(private) => private,
-            None => {
-                let channel = self.connection.create_channel().await?;
-                channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                PrivateChannel { channel, uses: 0 }
-            }
+        let taken = if let Some(private) = slot.take().filter(|private| private.channel.status().connected()) {
+            private
+        } else {
+            let channel = self.connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            PrivateChannel { channel, uses: 0 }
         };
         Ok(PrivateUse { slot, taken })
     }

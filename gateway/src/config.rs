@@ -1,0 +1,226 @@
+//! Flags and environment: the one file that knows their names.
+//!
+//! Every flag can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Parser, builder::FalseyValueParser};
+use events::amqp::AmqpUrl;
+
+use crate::{
+    broker::amqp::AmqpOptions,
+    http::{AllowedOrigins, HttpOptions, Origin},
+    mailbox::MailboxOptions,
+    telemetry::LogFormat,
+};
+
+/// Exit code for a wrong command line or environment (`EX_USAGE` of sysexits.h).
+pub const EXIT_USAGE: u8 = 64;
+
+const EXAMPLES: &str = "\
+Examples:
+  AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f gateway
+  gateway --amqp-url amqps://user:password@broker.example/jobs --listen 0.0.0.0:8080 --allow-anonymous
+
+Then, in another terminal:
+  curl 'http://127.0.0.1:8080/clients/alice/events?topics=jobs.%23&wait=30'
+  publisher emit jobs.1.status '{\"state\":\"running\"}'
+
+Durations are written 500ms, 15s, 5m, 24h. Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, 1 otherwise.";
+
+#[expect(clippy::doc_markdown, reason = "these are the texts of --help, which is not Markdown")]
+/// Holds HTTP long-polls of web clients and answers them from a message broker. An event leaves the broker only when
+/// its client has said that it saw it.
+#[derive(Debug, Parser)]
+#[command(name = "gateway", version, after_help = EXAMPLES, max_term_width = 120)]
+pub struct Config {
+    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost
+    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker")]
+    amqp_url: Option<AmqpUrl>,
+
+    /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
+    #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
+          value_parser = humantime::parse_duration, help_heading = "Broker")]
+    mailbox_expiry: Duration,
+
+    /// Where to listen. Port 0 takes a free one
+    #[arg(
+        long,
+        env = "POSTERN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        help_heading = "HTTP"
+    )]
+    listen: SocketAddr,
+
+    /// Serve everybody who can reach a --listen address that is not loopback: there is no authentication
+    #[arg(long, env = "POSTERN_ALLOW_ANONYMOUS", value_parser = FalseyValueParser::new(), help_heading = "HTTP")]
+    allow_anonymous: bool,
+
+    /// A web origin whose pages may use the gateway, e.g. https://app.example, or * for any. Repeatable
+    #[arg(long, env = "POSTERN_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', help_heading = "HTTP")]
+    allow_origin: Vec<Origin>,
+
+    /// Most client connections at once; more get 503
+    #[arg(long, env = "POSTERN_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000,
+          value_parser = at_least_one, help_heading = "HTTP")]
+    max_connections: usize,
+
+    /// Largest published event in bytes; more gets 413
+    #[arg(long, env = "POSTERN_MAX_BODY", value_name = "BYTES", default_value_t = 1024 * 1024, help_heading = "HTTP")]
+    max_body: usize,
+
+    /// How long a client may take for the head of a request; also how long an idle connection is kept
+    #[arg(long, env = "POSTERN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "20s",
+          value_parser = positive_duration, help_heading = "HTTP")]
+    header_timeout: Duration,
+
+    /// How long open requests may take once the gateway is told to stop
+    #[arg(long, env = "POSTERN_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s",
+          value_parser = humantime::parse_duration, help_heading = "HTTP")]
+    shutdown_grace: Duration,
+
+    /// How long a mailbox stays reserved for its client between two polls
+    #[arg(long, env = "POSTERN_LINGER", value_name = "DURATION", default_value = "15s",
+          value_parser = humantime::parse_duration, help_heading = "Mailboxes")]
+    linger: Duration,
+
+    /// How long an event may stay unconfirmed before it goes back to the broker; far below the broker's own 30m
+    #[arg(long, env = "POSTERN_CONFIRM_DEADLINE", value_name = "DURATION", default_value = "5m",
+          value_parser = positive_duration, help_heading = "Mailboxes")]
+    confirm_deadline: Duration,
+
+    /// Most unconfirmed events of one client (AMQP prefetch), 1 to 65535
+    #[arg(long, env = "POSTERN_WINDOW", value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u16).range(1..), help_heading = "Mailboxes")]
+    window: u16,
+
+    /// Most mailboxes read at once; more get 503
+    #[arg(long, env = "POSTERN_MAX_MAILBOXES", value_name = "N", default_value_t = 10_000,
+          value_parser = at_least_one, help_heading = "Mailboxes")]
+    max_mailboxes: usize,
+
+    /// Payload bytes that all unconfirmed events together should hold; near it, mailboxes get a smaller window
+    #[arg(long, env = "POSTERN_MAX_MEMORY", value_name = "BYTES", default_value_t = 1024 * 1024 * 1024,
+          help_heading = "Mailboxes")]
+    max_memory: usize,
+
+    /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug
+    #[arg(long, env = "POSTERN_LOG", value_name = "FILTER", default_value = "info,lapin=off", help_heading = "Logs")]
+    pub log: String,
+
+    /// How to write logs; auto: for people on a terminal, JSON otherwise
+    #[arg(long, env = "POSTERN_LOG_FORMAT", value_enum, value_name = "FORMAT", default_value_t = LogFormat::Auto,
+          help_heading = "Logs")]
+    pub log_format: LogFormat,
+
+    /// Do not serve: ask this URL and exit with 0 if it answers 200, e.g. http://127.0.0.1:8080/ready
+    #[arg(long, value_name = "URL", help_heading = "Health")]
+    pub check: Option<String>,
+}
+
+/// Why a configuration that parses is wrong all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// No broker.
+    #[error("no broker is named: give --amqp-url or set AMQP_URL, e.g. amqp://guest:guest@127.0.0.1:5672/%2f")]
+    NoBroker,
+    /// A listener that others can reach.
+    #[error(
+        "--listen {0} can be reached from other machines and there is no authentication: \
+         listen on 127.0.0.1, or give --allow-anonymous"
+    )]
+    OpenToAll(SocketAddr),
+}
+
+/// What the parts of the gateway are told.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// For the broker.
+    pub amqp: AmqpOptions,
+    /// For mailboxes.
+    pub mailboxes: MailboxOptions,
+    /// For HTTP.
+    pub http: HttpOptions,
+}
+
+impl Config {
+    /// Checks what no single flag can know and sorts everything by its reader.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let url = self.amqp_url.ok_or(ConfigError::NoBroker)?;
+        if !self.listen.ip().is_loopback() && !self.allow_anonymous {
+            return Err(ConfigError::OpenToAll(self.listen));
+        }
+        Ok(Settings {
+            listen: self.listen,
+            amqp: AmqpOptions {
+                url,
+                name: format!("postern gateway {}", self.listen),
+                mailbox_expiry: self.mailbox_expiry,
+                max_leases: self.max_mailboxes,
+            },
+            mailboxes: MailboxOptions {
+                linger: self.linger,
+                confirm_deadline: self.confirm_deadline,
+                window: self.window,
+                max_mailboxes: self.max_mailboxes,
+                memory: self.max_memory,
+            },
+            http: HttpOptions {
+                max_connections: self.max_connections,
+                max_body: self.max_body,
+                header_timeout: self.header_timeout,
+                shutdown_grace: self.shutdown_grace,
+                allowed_origins: AllowedOrigins::new(self.allow_origin),
+            },
+        })
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a whole number from 1".to_owned()),
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("a duration above zero, e.g. 5s".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn settings(flags: &[&str]) -> Result<Settings, ConfigError> {
+        Config::parse_from([&["gateway", "--amqp-url", "amqp://broker"], flags].concat()).settings()
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_listener_that_others_can_reach_must_be_meant() {
+        assert!(settings(&[]).is_ok());
+        assert!(settings(&["--listen", "[::1]:0"]).is_ok());
+        assert!(matches!(settings(&["--listen", "0.0.0.0:8080"]), Err(ConfigError::OpenToAll(_))));
+        assert!(settings(&["--listen", "0.0.0.0:8080", "--allow-anonymous"]).is_ok());
+    }
+
+    #[test]
+    fn wrong_values_are_refused_by_the_parser() {
+        for wrong in [["--window", "0"], ["--linger", "15"], ["--max-connections", "0"], ["--amqp-url", "broker"]] {
+            assert!(Config::try_parse_from([&["gateway"], &wrong[..]].concat()).is_err(), "{wrong:?}");
+        }
+    }
+}
