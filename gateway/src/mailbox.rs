@@ -21,3 +21,6 @@ pub use batch::{Batch, BatchEvent};
 pub use last_seen::{LastSeen, LastSeenError};
 pub use poll::{Outcome, PollOrder, PollRequest};
 pub use registry::{Answered, MailboxOptions, Receipt, Registry};
+
+#[cfg(test)]
+mod tests;

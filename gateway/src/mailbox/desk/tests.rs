@@ -13,7 +13,7 @@ use crate::{
     mailbox::{batch::Batch, last_seen::LastSeen},
 };
 
-const PATIENCE: Patience = Patience { linger: Duration::from_secs(15), confirm_deadline: Duration::from_secs(300) };
+const PATIENCE: Patience = Patience { linger: Duration::from_secs(15), confirm_deadline: Duration::from_mins(5) };
 
 /// Ids repeat on purpose: publishers do that.
 fn event(number: usize) -> Event {
@@ -205,7 +205,7 @@ enum Step {
     LoseAnswers(bool),
     HangUp,
     Wait(u64),
-    /// The broker goes down; what was confirmed a moment ago can come back, and everything is flagged.
+    /// The broker goes down: what was confirmed last comes back, and everything is flagged.
     Crash,
 }
 
@@ -238,6 +238,7 @@ struct World {
     prefetch: u16,
     ready: VecDeque<Message>,
     unacked: VecDeque<(u64, Message)>,
+    last_acked: Option<Message>,
     next_tag: u64,
     published: usize,
     polls: u64,
@@ -258,6 +259,7 @@ impl World {
             prefetch,
             ready: VecDeque::new(),
             unacked: VecDeque::new(),
+            last_acked: None,
             next_tag: 1,
             published: 0,
             polls: 0,
@@ -301,8 +303,13 @@ impl World {
                 self.desk.tick(self.now);
             }
             Step::Crash => {
-                self.open();
+                for (_, message) in std::mem::take(&mut self.unacked).into_iter().rev() {
+                    self.ready.push_front(message);
+                }
+                self.ready.extend(self.last_acked.take());
+                self.ready.make_contiguous().sort_by_key(|message| message.number);
                 self.ready.iter_mut().for_each(|message| message.redelivered = true);
+                self.open();
             }
         }
         self.obey()
@@ -331,6 +338,7 @@ impl World {
                     prop_assert!(self.unacked.iter().any(|(unacked, _)| *unacked == tag), "tag {} is not unacked", tag);
                     while let Some((acked, message)) = self.unacked.pop_front_if(|(unacked, _)| *unacked <= tag) {
                         prop_assert!(self.seen.contains(&message.number), "{} (tag {}) unseen", message.number, acked);
+                        self.last_acked = Some(message);
                     }
                 }
                 Effect::Answer(_, Outcome::Batch(batch)) => self.hand_over(&batch)?,
