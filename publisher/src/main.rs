@@ -1,2 +1,57 @@
-//! Publisher.
-fn main() {}
+//! Publishes events to Postern: one (`emit`), a line each (`pipe`), or made-up ones (`simulate`).
+//!
+//! A command is a [`source::Source`] of events; [`sender`] brings them to the broker and waits for its confirms, with
+//! [`outbox`] deciding what to send when; [`report`] tells what became of them. Only [`cli`] knows flags, only
+//! [`output`] writes to the terminal.
+
+mod cli;
+mod emit;
+mod outbox;
+mod output;
+mod pipe;
+mod publish;
+mod report;
+mod sender;
+mod signals;
+mod simulate;
+mod source;
+
+use std::{io, process::ExitCode};
+
+use tokio::{runtime, select};
+
+use crate::{output::Output, report::exit, signals::Signals};
+
+fn main() -> ExitCode {
+    let options = match cli::parse() {
+        Ok(options) => options,
+        Err(error) => {
+            // Help and version come this way too; they go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { exit::USAGE } else { exit::CONFIRMED }.into();
+        }
+    };
+    output::log(&options.log);
+    let output = Output::new(options.quiet);
+    let code = run(options, &output).unwrap_or_else(|error| {
+        output.error(format_args!("cannot start: {error}"));
+        exit::NOT_CONFIRMED
+    });
+    code.into()
+}
+
+/// Runs the command in a runtime of its own until it is done or a second signal comes.
+fn run(options: cli::Options, output: &Output) -> io::Result<u8> {
+    // One thread is enough: the AMQP library has its own for each connection.
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(async {
+        let (signals, stop) = Signals::listen()?;
+        select! {
+            code = options.command.run(&options.sender, output, stop) => Ok(code),
+            signal = signals.second() => Ok(signal.exit_code()),
+        }
+    });
+    // A read of standard input cannot be interrupted; nobody waits for it.
+    runtime.shutdown_background();
+    code
+}

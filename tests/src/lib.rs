@@ -1,1 +1,70 @@
-//! Harness.
+//! The harness of Postern's integration tests: real RabbitMQ, real sockets, real processes, no mocks.
+//!
+//! A test reads like its promise:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use postern_tests::{DirectPublisher, Gateway, Poll, shared_node, unique};
+//!
+//! # async fn example() {
+//! let broker = shared_node().await;
+//! let gateway = Gateway::builder().amqp_url(broker.url()).flag("--linger", "2s").start().await;
+//! let (client, topic) = (unique("alice"), unique("jobs"));
+//! Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
+//! DirectPublisher::connect(broker.url()).await.publish(&topic, "{\"n\":1}").await;
+//! let batch = Poll::of(&client).wait(5).send(&gateway).await.batch();
+//! assert_eq!(batch.numbers("n"), [1]);
+//! # }
+//! ```
+//!
+//! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_node`] is one broker for
+//!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
+//! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
+//! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] and [`SseStream`] sit on it.
+//! * [`eventually`] is the only way to wait for something.
+//!
+//! Whatever a test starts dies with its value, and with the test process even if that is killed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "a harness fails by panicking, and a test that drops a value on purpose is no mistake"
+)]
+
+mod amqp;
+mod answer;
+mod direct_publisher;
+mod eventually;
+mod folder;
+mod gateway;
+mod http;
+mod log;
+mod names;
+mod poll;
+mod process;
+mod program;
+mod publisher;
+mod rabbit;
+mod request;
+mod shared;
+mod sse;
+
+pub use amqp::{Amqp, Held, QueueState, Taken};
+pub use answer::{Answer, Batch, EventView};
+pub use direct_publisher::DirectPublisher;
+pub use eventually::{eventually, eventually_eq};
+pub use folder::Folder;
+pub use gateway::{Gateway, GatewayBuilder};
+pub use http::{Head, HttpConnection, Left, PATIENCE};
+pub use log::Log;
+pub use names::{free_port, unique};
+pub use poll::Poll;
+pub use process::Process;
+pub use program::Finished;
+pub use publisher::{Publisher, RunningPublisher};
+pub use rabbit::{QueueRow, RabbitNode};
+pub use request::Request;
+pub use shared::{SharedNode, shared_node};
+pub use sse::{SseEvent, SseStream};

@@ -83,7 +83,7 @@ impl ConfirmChannel {
         self.0.status().connected()
     }
 
-    /// Writes an event to the broker; events are stored in the order of these calls.
+    /// Writes an event to the broker; events are stored in the order in which these calls are first polled.
     ///
     /// Waits as long as the broker does not read, which it does not while it is out of memory or disk.
     pub async fn publish(&self, event: &Event) -> Result<Confirmation, PublishError> {

@@ -1,0 +1,85 @@
+//! From a command to an exit code: opens the source, has it sent, and tells what became of it.
+//!
+//! Standard output gets the source's result, and only if everything was confirmed; the list of what was not, the
+//! reason for an early end, and the summary, always in this order, go to standard error.
+
+use crate::{
+    emit::{self, Emit},
+    output::Output,
+    pipe::{self, Pipe},
+    report::{End, Report, exit},
+    sender::{self, Sender},
+    signals::Stop,
+    simulate::{self, Simulate},
+    source::Source,
+};
+
+/// What to publish.
+pub(crate) enum Command {
+    Emit(emit::Options),
+    Pipe(pipe::Options),
+    Simulate(simulate::Options),
+}
+
+impl Command {
+    /// Publishes everything and returns the exit code.
+    pub(crate) async fn run(self, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+        match self {
+            Self::Emit(what) => match Emit::open(what).await {
+                Ok(source) => publish(source, options, output, stop).await,
+                Err(error) => {
+                    output.error(format_args!("{error:#}"));
+                    exit::USAGE
+                }
+            },
+            Self::Pipe(what) => publish(Pipe::stdin(what), options, output, stop).await,
+            Self::Simulate(what) => publish(Simulate::new(what), options, output, stop).await,
+        }
+    }
+}
+
+async fn publish(mut source: impl Source, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+    output.start_progress(source.total());
+    let (end, report) = Sender::new(&mut source, options, output, stop).run().await;
+    output.end_progress();
+    report.list().iter().for_each(|line| output.error(line));
+    tell_end(&end, &source, output);
+    // Of a broker that was never there the line above has said everything.
+    if !matches!(end, End::Unreachable(_)) {
+        tell_sum(&report, output);
+    }
+    let code = report.exit_code(&end, source.is_endless());
+    if let Some(result) = source.result().filter(|_| code == exit::CONFIRMED)
+        && let Err(error) = output.result(&result)
+    {
+        output.error(format_args!("published {result}, but cannot write to standard output: {error}"));
+        return exit::NOT_CONFIRMED;
+    }
+    code
+}
+
+/// Says why the end came early, and what of the input is left.
+fn tell_end(end: &End, source: &impl Source, output: &Output) {
+    let reason = match end {
+        End::Exhausted => return,
+        End::Stopped(signal) if source.is_endless() => {
+            return output.note(format_args!("ended by {}", signal.name()));
+        }
+        End::Stopped(signal) => format!("ended by {}", signal.name()),
+        End::InputFailed(error) => format!("{error:#}"),
+        End::GaveUp(reason) => format!("gave up: {reason}"),
+        End::Unreachable(reason) => reason.clone(),
+    };
+    match source.unread() {
+        Some(unread) => output.error(format_args!("{reason}; {unread}")),
+        None => output.error(reason),
+    }
+}
+
+fn tell_sum(report: &Report, output: &Output) {
+    if report.is_complete() {
+        output.note(report.summary());
+    } else {
+        output.error(report.summary());
+    }
+}

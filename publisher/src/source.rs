@@ -1,0 +1,86 @@
+//! Where events come from: the one thing in which the commands differ.
+//!
+//! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the broker; and
+//! it is asked no more once somebody wants to stop. What it cannot make an event of is an [`Input::Unusable`], which
+//! is reported and does not stop the others.
+
+use bytes::Bytes;
+use events::{ContentType, Event, Topic};
+
+/// An event on its way to the broker.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) event: Event,
+    /// The line of the input that it came from, counted from 1.
+    pub(crate) line: Option<u64>,
+}
+
+/// What a source yields.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Event(Outgoing),
+    /// Something that is no event: its line, counted from 1, and why.
+    Unusable {
+        line: Option<u64>,
+        reason: String,
+    },
+}
+
+/// A sequence of events.
+pub(crate) trait Source {
+    /// Returns the next event, or `None` at the end. Cancel-safe: nothing is lost when the future is dropped.
+    ///
+    /// An error is about the input as a whole; the source is asked no more after it.
+    async fn next(&mut self) -> anyhow::Result<Option<Input>>;
+
+    /// Returns how many events there will be, if that is known.
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    /// Tells whether only a signal ends this source, so that being stopped is how it should end.
+    fn is_endless(&self) -> bool {
+        false
+    }
+
+    /// Returns what goes to standard output once everything is confirmed.
+    fn result(&self) -> Option<String> {
+        None
+    }
+
+    /// Says what is left behind when the source is stopped before its end. `None`: nothing.
+    fn unread(&self) -> Option<String>;
+}
+
+/// Makes an event, or says why not.
+///
+/// A declared JSON type must hold JSON, as at the gateway: readers would get such a payload as bytes.
+pub(crate) fn compose(topic: Topic, content_type: Option<&ContentType>, payload: Bytes) -> Result<Event, String> {
+    let content_type = match content_type {
+        Some(declared) if declared.is_json() && !ContentType::of(&payload).is_json() => {
+            return Err(format!("the payload is not JSON, but the content type says {}", declared.as_str()));
+        }
+        Some(declared) => declared.clone(),
+        None => ContentType::of(&payload),
+    };
+    Ok(Event::new(topic, Some(content_type), payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_what_it_looks_like_unless_somebody_says_so() {
+        let made = |declared: Option<&str>, payload: &'static [u8]| {
+            let declared = declared.map(|text| ContentType::new(text).unwrap());
+            compose("a".parse().unwrap(), declared.as_ref(), payload.into())
+        };
+        let type_of = |made: Result<Event, String>| made.unwrap().content_type.unwrap().as_str().to_owned();
+        assert_eq!(type_of(made(None, b"{}")), "application/json");
+        assert_eq!(type_of(made(None, b"hello")), "text/plain; charset=utf-8");
+        assert_eq!(type_of(made(None, b"\xff")), "application/octet-stream");
+        assert_eq!(type_of(made(Some("image/png"), b"{}")), "image/png");
+        assert!(made(Some("application/problem+json"), b"{nope").unwrap_err().contains("not JSON"));
+    }
+}

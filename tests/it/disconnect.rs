@@ -1,0 +1,216 @@
+//! A client that goes, at any moment: nothing is lost, and where the gateway can know it, everything is back in the
+//! queue at once. The linger is a minute here, so whatever comes back sooner did not wait for it.
+
+use std::time::Duration;
+
+use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_node, unique};
+
+/// "At once": far below the linger, generous to a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+struct World {
+    gateway: Gateway,
+    publisher: DirectPublisher,
+    amqp: Amqp,
+    client: String,
+    topic: String,
+}
+
+async fn world() -> World {
+    let broker = shared_node().await;
+    let world = World {
+        gateway: Gateway::builder().amqp_url(broker.url()).flag("--linger", "60s").start().await,
+        publisher: DirectPublisher::connect(broker.url()).await,
+        amqp: broker.amqp().await,
+        client: unique("alice"),
+        topic: unique("jobs"),
+    };
+    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
+    world
+}
+
+impl World {
+    fn poll(&self) -> Poll {
+        Poll::of(&self.client).topics(&self.topic).wait(30)
+    }
+
+    /// Waits until the events are back in the queue and nobody holds it.
+    async fn is_back(&self, events: u32) {
+        let state = async || (self.amqp.messages_ready(&self.client).await, self.amqp.consumer_count(&self.client).await);
+        eventually_eq(AT_ONCE, "(messages ready, consumers)", (Some(events), Some(0)), state).await;
+    }
+
+    /// The client comes back and gets these, flagged.
+    async fn gets(&self, numbers: &[u64]) {
+        let batch = self.poll().send(&self.gateway).await.batch();
+        assert_eq!(batch.numbers("n"), numbers);
+        assert!(batch.events.iter().all(|event| event.redelivered));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_waits() {
+    for with_reset in [false, true] {
+        let world = world().await;
+        let mut held = world.poll().hold(&world.gateway).await;
+        assert!(held.is_silent(Duration::from_millis(200)).await);
+        if with_reset {
+            held.reset();
+        } else {
+            held.close().await;
+        }
+        world.is_back(0).await;
+        world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+        let ready = async || world.amqp.messages_ready(&world.client).await;
+        eventually_eq(AT_ONCE, "messages ready", Some(1), ready).await;
+        assert_eq!(world.poll().send(&world.gateway).await.batch().numbers("n"), [0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_unseen_events_lie_in_the_window() {
+    let world = world().await;
+    world.publisher.publish_numbered(&world.topic, 0..3).await;
+    let ready = async || world.amqp.messages_ready(&world.client).await;
+    eventually_eq(AT_ONCE, "all three in the window", Some(0), ready).await;
+    // Held back, because the same batch was asked for twice before.
+    for _ in 0..2 {
+        assert_eq!(world.poll().send(&world.gateway).await.batch().numbers("n"), [0, 1, 2]);
+    }
+    world.poll().hold(&world.gateway).await.close().await;
+    world.is_back(3).await;
+    world.gets(&[0, 1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_its_answer_is_written() {
+    let world = world().await;
+    // Larger than all socket buffers between the two, and the client does not read.
+    let large = format!(r#"{{"n":0,"pad":"{}"}}"#, "x".repeat(12 * 1024 * 1024));
+    let mut held = world.poll().hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(200)).await);
+    world.publisher.publish(&world.topic, &large).await;
+    let head = held.head().await;
+    assert_eq!(head.status, 200);
+    held.reset();
+    world.is_back(1).await;
+    world.gets(&[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn between_headers_and_body() {
+    let world = world().await;
+    let mut held = world.poll().hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(200)).await);
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    // The kernel of a client that dies with bytes unread sends a reset: here they are not even taken from the socket.
+    let (stream, _) = held.into_parts();
+    stream.readable().await.unwrap();
+    drop(stream);
+    world.is_back(1).await;
+    world.gets(&[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_reset_after_the_body() {
+    let world = world().await;
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    assert_eq!(world.poll().send_on(&mut connection).await.batch().numbers("n"), [0]);
+    connection.reset();
+    world.is_back(1).await;
+    world.gets(&[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_reset_after_an_answer_that_closes() {
+    let world = world().await;
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    let mut held = world.poll().header("Connection", "close").hold(&world.gateway).await;
+    assert_eq!(held.answer().await.batch().numbers("n"), [0]);
+    held.reset();
+    world.is_back(1).await;
+    world.gets(&[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_order_after_the_body_as_curl_does() {
+    let world = world().await;
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    let answer = world.poll().send(&world.gateway).await.batch();
+    // That was the orderly end of a connection: the session lingers, and the client finds it warm.
+    assert_eq!(world.amqp.consumer_count(&world.client).await, Some(1));
+    world.gets(&[0]).await;
+    let confirmed = world.poll().last_seen(&answer.last_seen).wait(0).send(&world.gateway).await;
+    assert_eq!(confirmed.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_old_connection_while_it_polls_on_a_new_one() {
+    let world = world().await;
+    let mut old = HttpConnection::open(world.gateway.address()).await;
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    let batch = world.poll().send_on(&mut old).await.batch();
+    let mut new = world.poll().last_seen(&batch.last_seen).hold(&world.gateway).await;
+    assert!(new.is_silent(Duration::from_millis(200)).await);
+    old.reset();
+    assert!(new.is_silent(Duration::from_millis(500)).await);
+    assert_eq!(world.amqp.consumer_count(&world.client).await, Some(1));
+    world.publisher.publish(&world.topic, r#"{"n":1}"#).await;
+    assert_eq!(new.answer().await.batch().numbers("n"), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_come_back_on_another_gateway() {
+    let world = world().await;
+    let other = Gateway::builder().amqp_url(shared_node().await.url()).start().await;
+    world.publisher.publish_numbered(&world.topic, 0..3).await;
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    let poll = world.poll().query("limit", "1");
+    let first = poll.send_on(&mut connection).await.batch();
+    assert_eq!(first.numbers("n"), [0]);
+    connection.reset();
+    let rest = world.poll().last_seen(&first.last_seen).send(&other).await.batch();
+    assert_eq!(rest.numbers("n"), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_random_moments_a_thousand_times() {
+    let world = world().await;
+    let mut seen = Vec::new();
+    let mut token = None::<String>;
+    for n in 0..1000 {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let mut held = poll.hold(&world.gateway).await;
+        let payload = format!("{{\"n\":{n}}}");
+        let publish = world.publisher.publish(&world.topic, &payload);
+        let leave = async {
+            let patience = Duration::from_micros(rand_up_to(4000));
+            let answer = tokio::time::timeout(patience, held.answer()).await;
+            // Whether a whole answer came, and was not seen all the same, is the client's dice.
+            answer.ok().filter(|_| rand_up_to(2) == 0)
+        };
+        let (_, answer) = tokio::join!(publish, leave);
+        if rand_up_to(2) == 0 {
+            held.reset();
+        }
+        if let Some(batch) = answer.map(|answer| answer.batch()) {
+            let fresh = batch.numbers("n").into_iter().filter(|n| !seen.contains(n)).collect::<Vec<_>>();
+            seen.extend(fresh);
+            token = Some(batch.last_seen);
+        }
+    }
+    while seen.len() < 1000 {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let batch = poll.send(&world.gateway).await.batch();
+        let fresh = batch.numbers("n").into_iter().filter(|n| !seen.contains(n)).collect::<Vec<_>>();
+        seen.extend(fresh);
+        token = Some(batch.last_seen);
+    }
+    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+}
+
+/// A random number below `end`; a UUID is randomness enough for dice.
+fn rand_up_to(end: u64) -> u64 {
+    u64::try_from(uuid::Uuid::new_v4().as_u128() % u128::from(end)).unwrap()
+}

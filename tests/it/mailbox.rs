@@ -1,0 +1,208 @@
+//! A mailbox as a well-behaved client sees it.
+
+use std::time::Duration;
+
+use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, shared_node, unique};
+
+/// A gateway on the shared broker, a client and a topic of the test's own, and a way to publish.
+struct World {
+    gateway: Gateway,
+    publisher: DirectPublisher,
+    client: String,
+    topic: String,
+}
+
+async fn world() -> World {
+    let broker = shared_node().await;
+    World {
+        gateway: Gateway::builder().amqp_url(broker.url()).start().await,
+        publisher: DirectPublisher::connect(broker.url()).await,
+        client: unique("alice"),
+        topic: unique("jobs"),
+    }
+}
+
+impl World {
+    fn poll(&self) -> Poll {
+        Poll::of(&self.client).topics(&self.topic)
+    }
+
+    async fn subscribe(&self) {
+        self.poll().wait(0).send(&self.gateway).await.expect_status(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_is_held_until_an_event_comes_and_its_confirm_blocks_the_next_one() {
+    let world = world().await;
+    let mut held = world.poll().wait(30).hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(500)).await);
+    let id = world.publisher.publish(&world.topic, r#"{"state":"running"}"#).await;
+    let batch = held.answer().await.batch();
+    assert_eq!(batch.ids(), [id.as_str()]);
+    let event = &batch.events[0];
+    assert_eq!((event.topic.as_str(), event.redelivered, batch.reset), (world.topic.as_str(), false, false));
+    assert_eq!(event.data.as_ref().unwrap()["state"], "running");
+    assert!(event.other.is_empty() && event.content_type.is_none(), "{event:?}");
+
+    let mut next = world.poll().last_seen(&batch.last_seen).wait(30).hold(&world.gateway).await;
+    assert!(next.is_silent(Duration::from_secs(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_confirm_the_same_events_come_again_and_say_so() {
+    let world = world().await;
+    world.subscribe().await;
+    let published = world.publisher.publish_numbered(&world.topic, 0..5).await;
+    let first = eventually_all(&world, 5).await;
+    let second = world.poll().send(&world.gateway).await.batch();
+    assert_eq!((second.ids(), second.numbers("n")), (first.ids(), vec![0, 1, 2, 3, 4]));
+    assert_eq!(second.ids(), published.iter().map(|id| id.as_str()).collect::<Vec<_>>());
+    assert!(second.events.iter().all(|event| event.redelivered));
+
+    let rest = world.poll().last_seen(&second.last_seen).wait(0).send(&world.gateway).await;
+    assert_eq!(rest.status, 204);
+}
+
+/// Polls without a confirm until so many events come at once.
+async fn eventually_all(world: &World, count: usize) -> postern_tests::Batch {
+    postern_tests::eventually(Duration::from_secs(10), "all events at once", async || {
+        let batch = world.poll().send(&world.gateway).await.batch();
+        if batch.events.len() == count { Ok(batch) } else { Err(batch.events.len()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_polls_in_small_batches_bring_everything_in_order() {
+    let world = world().await;
+    world.subscribe().await;
+    // More than a window, so that confirms have to make room.
+    world.publisher.publish_numbered(&world.topic, 0..200).await;
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    let (mut seen, mut token) = (Vec::new(), None::<String>);
+    while seen.len() < 200 {
+        let poll = world.poll().query("limit", "7").wait(5);
+        let poll = token.iter().fold(poll, |poll, token| poll.last_seen(token));
+        let batch = poll.send_on(&mut connection).await.batch();
+        assert!(batch.events.len() <= 7 && batch.events.iter().all(|event| !event.redelivered));
+        seen.extend(batch.numbers("n"));
+        token = Some(batch.last_seen);
+    }
+    assert_eq!(seen, (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_place_may_come_as_a_header_which_wins() {
+    let world = world().await;
+    world.subscribe().await;
+    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    let batch = world.poll().send(&world.gateway).await.batch();
+    let confirmed = world.poll().last_seen("stale").header("Last-Event-ID", &batch.last_seen).wait(0);
+    assert_eq!(confirmed.send(&world.gateway).await.status, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_collects_what_comes_while_its_client_is_away() {
+    let broker = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(broker.url()).flag("--linger", "100ms").start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    let amqp = broker.amqp().await;
+    let (client, topic) = (unique("away"), unique("jobs"));
+    Poll::of(&client).topics(&format!("{topic}.*,{topic}.deep.#")).wait(0).send(&gateway).await.expect_status(204);
+    let leases = async || amqp.consumer_count(&client).await;
+    eventually_eq(Duration::from_secs(5), "the lease is released", Some(0), leases).await;
+    for (n, topic) in [format!("{topic}.1"), format!("{topic}.deep.1.2"), format!("{topic}.1.2")].iter().enumerate() {
+        publisher.publish(topic, &format!("{{\"n\":{n}}}")).await;
+    }
+    // The last topic matches no pattern; no topics are named any more.
+    assert_eq!(Poll::of(&client).wait(0).send(&gateway).await.batch().numbers("n"), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_added_to_a_session_that_is_open() {
+    let world = world().await;
+    world.subscribe().await;
+    let more = unique("more");
+    let mut held = Poll::of(&world.client).topics(&more).wait(30).hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(300)).await);
+    world.publisher.publish(&more, r#"{"n":1}"#).await;
+    assert_eq!(held.answer().await.batch().numbers("n"), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_is_bound_and_unbound_while_its_client_is_away() {
+    let world = world().await;
+    let binding = format!("/clients/{}/topics/{}.%23", world.client, world.topic);
+    let change = async |method: &str| Request::new(method, &binding).send(world.gateway.address()).await.status;
+    assert_eq!(change("DELETE").await, 204, "nothing was bound, and nothing is");
+    assert_eq!((change("PUT").await, change("PUT").await), (204, 204));
+    let topic = format!("{}.a.b", world.topic);
+    world.publisher.publish(&topic, r#"{"n":1}"#).await;
+    assert_eq!(change("DELETE").await, 204);
+    world.publisher.publish(&topic, r#"{"n":2}"#).await;
+    let batch = Poll::of(&world.client).wait(2).send(&world.gateway).await.batch();
+    assert_eq!(batch.numbers("n"), [1]);
+
+    // The session is open now; a poll that names the pattern again binds it again.
+    let again = Poll::of(&world.client).topics(&format!("{}.#", world.topic)).last_seen(&batch.last_seen);
+    again.clone().wait(0).send(&world.gateway).await.expect_status(204);
+    assert_eq!(change("DELETE").await, 204);
+    again.clone().wait(0).send(&world.gateway).await.expect_status(204);
+    world.publisher.publish(&topic, r#"{"n":3}"#).await;
+    assert_eq!(again.wait(5).send(&world.gateway).await.batch().numbers("n"), [3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_tells_its_state() {
+    let broker = shared_node().await;
+    let world = world().await;
+    let look = async |gateway: &Gateway| {
+        let answer = Request::get(&format!("/clients/{}", world.client)).send(gateway.address()).await;
+        (answer.status, if answer.status == 200 { answer.json() } else { serde_json::Value::Null })
+    };
+    assert_eq!(look(&world.gateway).await.0, 404);
+    world.subscribe().await;
+    world.publisher.publish_numbered(&world.topic, 0..100).await;
+    // 64 of them fill the window.
+    let state = |queued, unconfirmed: Option<u32>, connected| {
+        let client = &world.client;
+        let json = serde_json::json!({"client":client,"queued":queued,"unconfirmed":unconfirmed,"connected":connected});
+        (200, json)
+    };
+    let here = async || look(&world.gateway).await;
+    eventually_eq(Duration::from_secs(5), "the state", state(36, Some(64), true), here).await;
+    let other = Gateway::builder().amqp_url(broker.url()).start().await;
+    assert_eq!(look(&other).await, state(36, None, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_mailbox_ends_its_poll_with_410_and_the_next_one_starts_anew() {
+    let world = world().await;
+    let mut held = world.poll().wait(30).hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(500)).await);
+    let delete = Request::new("DELETE", &format!("/clients/{}", world.client));
+    assert_eq!(delete.send(world.gateway.address()).await.status, 204);
+    held.answer().await.problem(410);
+    assert_eq!(delete.send(world.gateway.address()).await.status, 204, "gone is gone");
+    Poll::of(&world.client).wait(0).send(&world.gateway).await.problem(404);
+    let reset = world.poll().last_seen("01890a5d-ac96-774b-bcce-b302099a8057").send(&world.gateway).await.batch();
+    assert!(reset.reset && reset.events.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sees_who_polls_and_from_where() {
+    let broker = shared_node().await;
+    let node = broker.node();
+    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let first = Poll::of(&client).topics(&topic).wait(0);
+    first.send(&gateway).await.expect_status(204);
+    let consumers = async || node.rabbitmqctl(&["list_consumers"]).await;
+    let row = |consumers: String, queue: &str| {
+        consumers.lines().find(|line| line.starts_with(queue)).map(str::to_owned).unwrap_or_default()
+    };
+    let queue = format!("postern.mailbox.{client}");
+    let shown = row(consumers().await, &queue);
+    assert!(shown.contains(&format!("{client}@start")) && shown.contains("64"), "{shown}");
+}

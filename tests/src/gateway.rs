@@ -1,0 +1,181 @@
+//! A real gateway process.
+
+use std::{ffi::OsString, net::SocketAddr, process::ExitStatus, time::Duration};
+
+use serde_json::Value;
+
+use crate::{Finished, Log, Process, eventually, free_port, program, request::Request};
+
+/// How long a gateway may take until it listens.
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(30);
+
+/// The flags of a gateway to be started.
+#[derive(Debug, Clone, Default)]
+pub struct GatewayBuilder {
+    flags: Vec<OsString>,
+    environment: Vec<(String, OsString)>,
+}
+
+impl GatewayBuilder {
+    /// Uses this broker; without one the gateway runs on its embedded broker.
+    pub fn amqp_url(self, url: &str) -> Self {
+        self.flag("--amqp-url", url)
+    }
+
+    /// Adds a flag and its value. Without `--listen` the gateway gets a free port of loopback.
+    pub fn flag(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.flags.extend([name.into(), value.into()]);
+        self
+    }
+
+    /// Adds a flag that has no value.
+    pub fn switch(mut self, name: &str) -> Self {
+        self.flags.push(name.into());
+        self
+    }
+
+    /// Sets an environment variable. None of the tester's own `AMQP_URL`, `RUST_LOG` and `POSTERN_…` gets through.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Starts the gateway and waits until it listens; panics with its log if it does not.
+    pub async fn start(mut self) -> Gateway {
+        if !self.flags.iter().any(|flag| flag == "--listen") {
+            self = self.flag("--listen", format!("127.0.0.1:{}", free_port()));
+        }
+        let log = Log::default();
+        let mut process = self.spawn(&log);
+        let address = listening(&mut process, &log, 0).await;
+        // A port 0 is a port of its own choice now, which it keeps over restarts.
+        if let Some(listen) = self.flags.iter().position(|flag| flag == "--listen") {
+            self.flags[listen + 1] = address.to_string().into();
+        }
+        Gateway { builder: self, process, log, address }
+    }
+
+    /// Runs a gateway that is expected to end by itself, such as one with wrong flags.
+    pub async fn run(self, deadline: Duration) -> Finished {
+        program::finish("the gateway", &mut self.command(), deadline).await
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = program::program("gateway");
+        command.args(&self.flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn spawn(&self, log: &Log) -> Process {
+        let mut process = Process::spawn("the gateway", &mut self.command(), None);
+        program::log_stderr(&mut process, log);
+        process
+    }
+}
+
+/// A running gateway, killed when it is dropped. Its log is shown when the test fails.
+#[derive(Debug)]
+pub struct Gateway {
+    builder: GatewayBuilder,
+    process: Process,
+    log: Log,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    /// Describes a gateway to be started.
+    pub fn builder() -> GatewayBuilder {
+        GatewayBuilder::default()
+    }
+
+    /// Returns the address on which it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the process, to freeze it or to read its memory.
+    pub const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Returns what it has logged, over all its restarts.
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Kills it (SIGKILL) and returns when it is gone.
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    /// Asks it to drain and end (SIGTERM).
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    /// Waits until it has ended; panics past the deadline.
+    pub async fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
+        self.process.wait_exit(deadline).await
+    }
+
+    /// Starts an ended gateway again, with the same flags and on the same port.
+    pub async fn start_again(&mut self) {
+        assert!(self.process.exit_status().is_some(), "the gateway still runs: terminate it or kill it first");
+        let from = self.log.len();
+        self.process = self.builder.spawn(&self.log);
+        self.address = listening(&mut self.process, &self.log, from).await;
+    }
+
+    /// Ends it in order and starts it again.
+    pub async fn restart(&mut self) {
+        self.terminate();
+        self.wait_exit(STOP).await;
+        self.start_again().await;
+    }
+
+    /// Waits until `GET /ready` answers 200.
+    pub async fn wait_ready(&self) {
+        self.wait_answer("/ready", 200, START).await;
+    }
+
+    /// Waits until a GET of a path is answered with this status.
+    pub async fn wait_answer(&self, path: &str, status: u16, deadline: Duration) {
+        eventually(deadline, &format!("GET {path} to answer {status}"), async || {
+            let answer = Request::get(path).send(self.address).await;
+            if answer.status == status { Ok(()) } else { Err(answer) }
+        })
+        .await;
+    }
+
+    /// Waits for a log line with this message and returns its fields.
+    pub async fn wait_logged(&self, message: &str, deadline: Duration) -> Value {
+        let what = format!("the log line {message:?}");
+        eventually(deadline, &what, async || self.log.fields(0, message).ok_or("not logged")).await
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.tail(200);
+            #[expect(clippy::print_stderr, reason = "a failed test shows what its gateway said")]
+            {
+                eprintln!("--- log of the gateway at {} ---\n{log}\n---", self.address);
+            }
+        }
+    }
+}
+
+/// Waits for the line in which a gateway says where it listens: `{"fields":{"message":"listening","address":…}}`.
+async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr {
+    eventually(START, "the gateway to listen", async || {
+        if let Some(status) = process.exit_status() {
+            panic!("the gateway ended while it started ({status}):\n{}", log.tail(50));
+        }
+        let fields = log.fields(from, "listening").ok_or_else(|| log.tail(5))?;
+        let address = fields.get("address").and_then(Value::as_str).map(str::parse);
+        address.and_then(Result::ok).ok_or_else(|| format!("no address in {fields}"))
+    })
+    .await
+}

@@ -1,0 +1,187 @@
+//! One HTTP/1.1 connection whose every byte the test controls.
+//!
+//! No HTTP library: a test must be able to stop in the middle of anything, and to leave in the way that it chooses
+//! ([`HttpConnection::close`], [`HttpConnection::reset`]). Every read panics past [`PATIENCE`].
+
+use std::{future::Future, io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::{Answer, Request};
+
+/// How long a read waits: longer than the longest poll (55 s).
+pub const PATIENCE: Duration = Duration::from_secs(65);
+
+/// How the gateway left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// In order (FIN).
+    Closed,
+    /// With a reset (RST).
+    Reset,
+}
+
+/// The status line and headers of an answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The status code.
+    pub status: u16,
+    /// The headers in order, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    /// Returns the first header of this name, given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A connection to a gateway. Dropping it closes it: with FIN if everything that came was read, else with RST.
+#[derive(Debug)]
+pub struct HttpConnection {
+    stream: TcpStream,
+    /// Bytes that came and are not used yet.
+    buffer: Vec<u8>,
+}
+
+impl HttpConnection {
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
+        stream.set_nodelay(true).expect("a socket has options");
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Writes bytes as they are.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("the gateway should read");
+    }
+
+    /// Sends a request and reads the whole answer; the connection can be used again.
+    pub async fn request(&mut self, request: &Request) -> Answer {
+        self.send(&request.bytes()).await;
+        self.answer().await
+    }
+
+    /// Reads one whole answer. One to HEAD has no body: read its [`HttpConnection::head`] alone.
+    pub async fn answer(&mut self) -> Answer {
+        let head = self.head().await;
+        let body = self.body(&head).await;
+        Answer::of(head, body)
+    }
+
+    /// Reads the status line and the headers.
+    pub async fn head(&mut self) -> Head {
+        let text = self.until(b"\r\n\r\n").await;
+        let text = String::from_utf8(text).expect("a head is text");
+        let mut lines = text.trim_end().split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line in {text:?}"));
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        });
+        Head { status, headers: headers.collect() }
+    }
+
+    /// Reads the body that a head announces: by length, in chunks, or to the end of the connection.
+    pub async fn body(&mut self, head: &Head) -> Vec<u8> {
+        if matches!(head.status, 100..200 | 204 | 304) {
+            return Vec::new();
+        }
+        if let Some(length) = head.header("content-length") {
+            return self.exactly(length.parse().expect("a content length is a number")).await;
+        }
+        let mut body = Vec::new();
+        if head.header("transfer-encoding") == Some("chunked") {
+            while let Some(chunk) = self.chunk().await {
+                body.extend(chunk);
+            }
+        } else {
+            while self.more().await == Ok(true) {}
+            body.append(&mut self.buffer);
+        }
+        body
+    }
+
+    /// Reads the next chunk of a chunked body; `None` at its end.
+    pub async fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = self.until(b"\r\n").await;
+        let size = str::from_utf8(&line).ok().and_then(|line| usize::from_str_radix(line.trim_end(), 16).ok());
+        let size = size.unwrap_or_else(|| panic!("no chunk size: {:?}", String::from_utf8_lossy(&line)));
+        let mut chunk = self.exactly(size + 2).await;
+        chunk.truncate(size);
+        (size > 0).then_some(chunk)
+    }
+
+    /// Tells whether nothing comes within `time`; a test that holds a poll checks with it that it is held.
+    pub async fn is_silent(&mut self, time: Duration) -> bool {
+        self.buffer.is_empty() && timeout(time, self.more()).await.is_err()
+    }
+
+    /// Waits until the gateway ends the connection; panics if anything more comes first.
+    pub async fn left(&mut self) -> Left {
+        let more = self.more().await;
+        assert!(self.buffer.is_empty(), "more came: {:?}", String::from_utf8_lossy(&self.buffer));
+        if more.is_ok() { Left::Closed } else { Left::Reset }
+    }
+
+    /// Ends the sending direction (FIN) and goes on reading.
+    pub async fn finish_sending(&mut self) {
+        // Fails only when the gateway left first.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Leaves in order (FIN). Linux sends RST after it if something that came was not read; see [`Self::is_silent`].
+    pub async fn close(mut self) {
+        self.finish_sending().await;
+    }
+
+    /// Leaves with a reset (RST), as a client does that dies or closes with bytes unread.
+    pub fn reset(self) {
+        self.stream.set_zero_linger().expect("a socket has options");
+    }
+
+    /// Returns the stream and what was read from it and not used, for what is missing here.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
+    async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length {
+            self.must_more().await;
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    /// Reads up to and including `end`.
+    async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                return self.buffer.drain(..at + end.len()).collect();
+            }
+            self.must_more().await;
+        }
+    }
+
+    async fn must_more(&mut self) {
+        let more = in_time(self.more()).await;
+        let so_far = || String::from_utf8_lossy(&self.buffer).into_owned();
+        assert!(more == Ok(true), "the gateway left in the middle of an answer ({more:?}): {:?}", so_far());
+    }
+
+    /// Reads what has come: true, or false at the end of the connection. Cancel-safe.
+    async fn more(&mut self) -> Result<bool, io::ErrorKind> {
+        let read = in_time(self.stream.read_buf(&mut self.buffer)).await;
+        read.map(|count| count > 0).map_err(|e| e.kind())
+    }
+}
+
+async fn in_time<T>(reading: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("nothing came for {PATIENCE:?}"))
+}

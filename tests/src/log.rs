@@ -1,0 +1,69 @@
+//! What a child process writes, line by line.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader, Read},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde_json::Value;
+
+/// The lines of one stream so far. A thread reads them all the time, so that the child never waits for its reader.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Starts to read a stream to its end.
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+        let log = Self::default();
+        log.follow(stream);
+        log
+    }
+
+    /// Starts to read one more stream into the same log, such as that of a restarted process.
+    pub(crate) fn follow(&self, stream: impl Read + Send + 'static) {
+        let lines = Arc::clone(&self.0);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+    }
+
+    /// Returns the lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the number of lines so far: a place to search from.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Tells whether there are no lines yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the `fields` object of the first JSON line, at or after line `from`, whose message is `message`.
+    pub fn fields(&self, from: usize, message: &str) -> Option<Value> {
+        self.lines().into_iter().skip(from).find_map(|line| {
+            let mut line: Value = serde_json::from_str(&line).ok()?;
+            let fields = line.get_mut("fields")?.take();
+            (fields.get("message")?.as_str()? == message).then_some(fields)
+        })
+    }
+
+    /// Returns the last lines as one text.
+    pub fn tail(&self, count: usize) -> String {
+        let lines = self.lines();
+        lines[lines.len().saturating_sub(count)..].join("\n")
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Log({} lines)", self.len())
+    }
+}

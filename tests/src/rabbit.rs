@@ -1,0 +1,151 @@
+//! A private RabbitMQ node that a test may kill.
+//!
+//! Everything a node shares with others by default is its own: ports, data, cookie, node name, port mapper (epmd). So
+//! nodes of tests that run at once, and a broker of the system, do not notice each other. All listen on loopback only.
+//! The server is a direct child: its start script is told to replace itself by the Erlang machine, so that SIGKILL and
+//! SIGTERM reach what they mean.
+
+mod place;
+
+use std::{process::ExitStatus, time::Duration};
+
+use serde::Deserialize;
+use tokio::net::TcpStream;
+
+use self::place::{HOW_TO_GET_IT, Place};
+use crate::{Amqp, Finished, Log, Process, eventually, program, unique};
+
+/// A node starts in 4 to 6 s on two idle cores.
+const START: Duration = Duration::from_mins(1);
+const STOP: Duration = Duration::from_secs(30);
+const CLI: Duration = Duration::from_secs(30);
+
+/// A RabbitMQ node with its own data, killed and removed when it is dropped.
+#[derive(Debug)]
+pub struct RabbitNode {
+    // In the order in which they end.
+    server: Process,
+    _epmd: Process,
+    log: Log,
+    place: Place,
+}
+
+/// One line of `rabbitmqctl list_queues`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct QueueRow {
+    /// The queue.
+    pub name: String,
+    /// Messages that wait for a consumer.
+    #[serde(rename = "messages_ready")]
+    pub ready: u32,
+    /// Messages that are delivered and not confirmed.
+    #[serde(rename = "messages_unacknowledged")]
+    pub unacknowledged: u32,
+    /// Consumers.
+    pub consumers: u32,
+}
+
+impl RabbitNode {
+    /// Starts a node and waits until it takes connections; panics with the end of its log if it does not.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts a node with more lines in its `rabbitmq.conf`, such as `channel_max = 16`.
+    pub async fn start_with(settings: &[&str]) -> Self {
+        let place = Place::new(settings);
+        let epmd = Process::spawn("epmd (of Erlang)", &mut place.epmd(), None);
+        let log = Log::default();
+        let server = place.server(&log);
+        let mut node = Self { server, _epmd: epmd, log, place };
+        node.wait_started().await;
+        node
+    }
+
+    /// Returns the URL of its default virtual host.
+    pub fn url(&self) -> String {
+        self.url_of("%2f")
+    }
+
+    /// Returns the URL of one of its virtual hosts, whose name needs no escaping.
+    pub fn url_of(&self, vhost: &str) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.place.amqp_port)
+    }
+
+    /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.
+    pub async fn vhost(&self, prefix: &str) -> String {
+        let vhost = unique(prefix);
+        self.rabbitmqctl(&["add_vhost", &vhost]).await;
+        self.rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await;
+        self.url_of(&vhost)
+    }
+
+    /// Kills the node (SIGKILL): what it had not written is lost.
+    pub fn kill9(&mut self) {
+        self.server.kill9();
+    }
+
+    /// Stops the node in order (SIGTERM) and waits until it is gone, about 1 s.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.server.terminate();
+        self.server.wait_exit(STOP).await
+    }
+
+    /// Starts a killed or stopped node again, on the same port and data.
+    pub async fn start_again(&mut self) {
+        assert!(self.server.exit_status().is_some(), "the node still runs: stop it or kill it first");
+        self.server = self.place.server(&self.log);
+        self.wait_started().await;
+    }
+
+    /// Stops the node in order and starts it again.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Stops the node where it is: connections stay open and silent, as with a network that swallows packets.
+    pub fn freeze(&self) {
+        self.server.freeze();
+    }
+
+    /// Lets a frozen node go on.
+    pub fn thaw(&self) {
+        self.server.thaw();
+    }
+
+    /// Runs the real command line tool against this node and returns its output; panics if it fails. Takes 0.3 to 2 s.
+    pub async fn rabbitmqctl(&self, arguments: &[&str]) -> String {
+        let mut command = self.place.command("rabbitmqctl");
+        command.args(["--quiet", "--node", &self.place.name]).args(arguments);
+        let Finished { status, stdout, stderr } = program::finish("rabbitmqctl", &mut command, CLI).await;
+        assert!(status.success(), "rabbitmqctl {arguments:?} failed ({status}):\n{stdout}{stderr}");
+        stdout
+    }
+
+    /// Lists the queues of a virtual host. Unlike a passive declare this touches no queue's expiry clock.
+    pub async fn queues(&self, vhost: &str) -> Vec<QueueRow> {
+        let columns = ["name", "messages_ready", "messages_unacknowledged", "consumers"];
+        let arguments = [&["list_queues", "--vhost", vhost, "--formatter", "json"], &columns[..]].concat();
+        let json = self.rabbitmqctl(&arguments).await;
+        serde_json::from_str(&json).unwrap_or_else(|e| panic!("list_queues is not as expected ({e}):\n{json}"))
+    }
+
+    /// Returns what the node has logged.
+    pub const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    async fn wait_started(&mut self) {
+        let Self { server, log, place, .. } = self;
+        let url = format!("amqp://guest:guest@127.0.0.1:{}/%2f", place.amqp_port);
+        eventually(START, "RabbitMQ to take connections", async || {
+            if let Some(status) = server.exit_status() {
+                panic!("RabbitMQ ended while it started ({status}); {HOW_TO_GET_IT}\n{}", log.tail(30));
+            }
+            TcpStream::connect(("127.0.0.1", place.amqp_port)).await.map_err(|_| log.tail(5))?;
+            Amqp::try_connect(&url).await.map(drop).map_err(|e| e.to_string())
+        })
+        .await;
+    }
+}
