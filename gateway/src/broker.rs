@@ -10,7 +10,8 @@
 //! * **Exclusiveness.** At most one Lease of a mailbox is open. A second one is [`OpenError::Held`].
 //! * **Tags** of one Lease grow strictly; they mean nothing to another Lease.
 //! * **A mailbox that had to be created** has a [`Content::Marker`] as its first message, before any event, so that its
-//!   reader can be told that an older mailbox is gone.
+//!   reader can be told that an older mailbox is gone. It may be left out where the mailbox was created for a Lease of a
+//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell.
 //!
 //! Brokers know nothing of HTTP, polls or windows.
 
@@ -47,7 +48,9 @@ pub struct LeaseRequest {
     pub client: ClientId,
     /// What the mailbox is bound to from now on, besides what it is bound to already. Empty: a mailbox must exist.
     pub topics: Vec<TopicPattern>,
-    /// The event that the client saw last, for an operator's eyes.
+    /// The client has seen something: if its mailbox has to be created, it gets a marker, for the older one is gone.
+    pub seen_before: bool,
+    /// The event that the client saw last, if it is known, for an operator's eyes.
     pub last_seen: Option<EventId>,
     /// How many messages may be handed over and unconfirmed at once.
     pub window: u16,

@@ -2,40 +2,31 @@
 //!
 //! * `links` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
 //!   memory stops reading, acknowledgements included, from any connection that publishes.
-//! * `doorbell` asks whether a mailbox exists, and creates it, without provoking an error.
+//! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
-//! A channel that the *server* closed leaves its number unusable in the AMQP library, so errors are never used to find
-//! something out: what can be asked otherwise is asked otherwise, and a connection with too many such channels is
-//! replaced.
+//! A channel that the *server* closed leaves its number unusable in the AMQP library, so nothing is done on a connection
+//! with Leases that is likely to fail, and a connection with too many such channels is replaced.
 
-mod doorbell;
 mod error;
+mod expiry;
 mod lease;
 mod links;
+mod queue;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use events::{
     ClientId, Event, TopicPattern,
     amqp::{AmqpUrl, names},
 };
-use lapin::{
-    Channel,
-    options::{QueueBindOptions, QueueDeleteOptions},
-    types::FieldTable,
-};
+use lapin::{Channel, options::QueueDeleteOptions, protocol::AMQPSoftError, types::FieldTable};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use self::{
-    error::Failure,
+    error::{Failure, soft_error},
+    expiry::Expiry,
     lease::{AmqpLease, Attempt},
     links::Links,
 };
@@ -65,15 +56,14 @@ pub struct AmqpOptions {
 #[derive(Debug, Clone)]
 pub struct AmqpBroker {
     links: Arc<Links>,
-    mailbox_expiry: Duration,
-    arguments_checked: Arc<AtomicBool>,
+    expiry: Arc<Expiry>,
 }
 
 impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
     pub fn start(options: &AmqpOptions, metrics: Arc<Metrics>) -> Result<Self, BrokerError> {
         let links = Links::start(options, metrics)?;
-        Ok(Self { links, mailbox_expiry: options.mailbox_expiry, arguments_checked: Arc::default() })
+        Ok(Self { links, expiry: Arc::new(Expiry::new(options.mailbox_expiry)) })
     }
 
     /// Closes every connection; Leases should be released before.
@@ -81,52 +71,69 @@ impl AmqpBroker {
         self.links.close().await;
     }
 
-    /// Makes sure that a mailbox exists; returns whether it had to be created.
-    async fn ensure_mailbox(&self, client: &ClientId) -> Result<bool, BrokerError> {
-        if doorbell::exists(&self.links, client).await? {
-            return Ok(false);
+    /// Looks at a mailbox; `None` if there is none.
+    async fn look(&self, client: &ClientId) -> Result<Option<lapin::Queue>, BrokerError> {
+        self.administer("look at a mailbox", async |channel: &Channel| match queue::look(channel, client).await {
+            Err(error) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => Ok(None),
+            other => other.map(Some),
+        })
+        .await
+    }
+
+    /// Makes sure that a mailbox exists, with a marker if it had to be created.
+    async fn ensure(&self, client: &ClientId) -> Result<(), BrokerError> {
+        if self.look(client).await?.is_some() {
+            return Ok(());
         }
-        doorbell::create(&self.links, client, self.mailbox_expiry).await?;
+        let publishing = self.links.publishing().await?;
+        let creating = async {
+            let channel = publishing.channel().await?;
+            match queue::create(&channel, client, self.expiry.time).await {
+                // Somebody else created it a moment ago, with another expiry: it exists, and keeps that.
+                Err(error) if is_mismatch(&error) => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => channel.close(200, "done".into()).await,
+            }
+        };
+        in_time("create a mailbox", creating).await?;
         debug!(%client, "mailbox created");
-        Ok(true)
+        Ok(())
     }
 
     /// Tries once to open a Lease.
     async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
-        let created = if !request.topics.is_empty() {
-            self.ensure_mailbox(&request.client).await?
-        } else if doorbell::exists(&self.links, &request.client).await? {
-            false
-        } else {
+        // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter.
+        if !request.seen_before && !request.topics.is_empty() && !self.expiry.others_exist() {
+            let attempt = lease::open(self.links.leasing().await?, request, Some(self.expiry.time)).await?;
+            if matches!(attempt, Attempt::OtherExpiry) {
+                self.expiry.found_other();
+            }
+            return Ok(attempt);
+        }
+        if !request.topics.is_empty() {
+            self.ensure(&request.client).await?;
+        } else if self.look(&request.client).await?.is_none() {
             return Err(OpenError::NoMailbox);
-        };
-        let attempt = lease::open(self.links.lease_link().await?, request).await?;
-        if !created && matches!(attempt, Attempt::Opened(_)) && !self.arguments_checked.swap(true, Ordering::Relaxed) {
-            self.check_arguments(&request.client).await?;
+        }
+        let attempt = lease::open(self.links.leasing().await?, request, None).await?;
+        // Compared under a Lease, which keeps the mailbox from expiring: so the question cannot create one.
+        if matches!(attempt, Attempt::Opened(_)) && self.expiry.should_compare() {
+            self.compare_expiry(&request.client).await?;
         }
         Ok(attempt)
     }
 
-    /// Warns if mailboxes that exist were made with another expiry: they keep it.
-    ///
-    /// Asked once, and only while a Lease keeps the mailbox from expiring, so that the question cannot create one.
-    async fn check_arguments(&self, client: &ClientId) -> Result<(), BrokerError> {
-        let expiry = self.mailbox_expiry;
-        let declared = self
+    async fn compare_expiry(&self, client: &ClientId) -> Result<(), BrokerError> {
+        let compared = self
             .administer("compare the arguments of a mailbox", async |channel: &Channel| {
-                match doorbell::declare(channel, client, expiry).await {
-                    Err(error) if doorbell::is_mismatch(&error) => Ok(Some(error.to_string())),
-                    other => other.map(|()| None),
+                match queue::declare(channel, client, self.expiry.time).await {
+                    Err(error) if is_mismatch(&error) => Ok(false),
+                    other => other.map(|_| true),
                 }
             })
             .await?;
-        if let Some(reason) = declared {
-            warn!(
-                reason,
-                "mailboxes exist with another expiry and keep it; to change theirs, set a policy for {}.* with the key \
-                 \"expires\" (the shorter of the two counts)",
-                names::MAILBOX_PREFIX.trim_end_matches('.'),
-            );
+        if !compared {
+            self.expiry.found_other();
         }
         Ok(())
     }
@@ -137,7 +144,7 @@ impl AmqpBroker {
         attempted: &'static str,
         task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BrokerError> {
-        let link = self.links.lease_link().await?;
+        let link = self.links.administering().await?;
         let run = async {
             let channel = link.channel().await?;
             let result = task(&channel).await;
@@ -148,21 +155,23 @@ impl AmqpBroker {
             }
             result
         };
-        timeout(CALL_TIMEOUT, run)
-            .await
-            .map_err(|_| BrokerError::Unavailable(format!("no answer to: {attempted}")))?
-            .map_err(|error| Failure(attempted, error).into())
+        in_time(attempted, run).await
     }
 }
 
-async fn bind(channel: &Channel, client: &ClientId, topics: &[TopicPattern]) -> Result<(), lapin::Error> {
-    for topic in topics {
-        // A TopicPattern has at most 255 bytes, so the conversion cannot panic.
-        let key = topic.as_str().into();
-        let options = QueueBindOptions::default();
-        channel.queue_bind(names::mailbox(client), names::EXCHANGE.into(), key, options, FieldTable::default()).await?;
+async fn in_time<T>(
+    attempted: &'static str,
+    call: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, BrokerError> {
+    match timeout(CALL_TIMEOUT, call).await {
+        Ok(result) => result.map_err(|error| Failure(attempted, error).into()),
+        Err(_) => Err(BrokerError::Unavailable(format!("no answer to: {attempted}"))),
     }
-    Ok(())
+}
+
+/// Tells whether a declaration failed because the queue exists with other arguments.
+fn is_mismatch(error: &lapin::Error) -> bool {
+    soft_error(error) == Some(&AMQPSoftError::PRECONDITIONFAILED)
 }
 
 impl Broker for AmqpBroker {
@@ -178,6 +187,7 @@ impl Broker for AmqpBroker {
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
                     Attempt::Vanished => last = OpenError::NoMailbox,
+                    Attempt::OtherExpiry => continue,
                 }
                 if Instant::now() >= give_up {
                     return Err(last.clone());
@@ -192,12 +202,12 @@ impl Broker for AmqpBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        self.ensure_mailbox(client).await?;
-        self.administer("bind a mailbox", async |channel: &Channel| bind(channel, client, topics).await).await
+        self.ensure(client).await?;
+        self.administer("bind a mailbox", async |channel: &Channel| queue::bind(channel, client, topics).await).await
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
-        if !doorbell::exists(&self.links, client).await? {
+        if self.look(client).await?.is_none() {
             return Ok(());
         }
         self.administer("unbind a mailbox", async |channel: &Channel| {
@@ -216,16 +226,12 @@ impl Broker for AmqpBroker {
     }
 
     async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
-        if !doorbell::exists(&self.links, client).await? {
-            return Ok(None);
-        }
-        let queue =
-            self.administer("look at a mailbox", async |channel: &Channel| lease::look(channel, client).await).await?;
-        Ok(Some(MailboxStatus { queued: queue.message_count(), leased: queue.consumer_count() > 0 }))
+        let queue = self.look(client).await?;
+        Ok(queue.map(|queue| MailboxStatus { queued: queue.message_count(), leased: queue.consumer_count() > 0 }))
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        let publishing = self.links.publishing()?;
+        let publishing = self.links.publishing().await?;
         match timeout(CALL_TIMEOUT, publishing.publish(event)).await {
             Ok(published) => published,
             Err(_) => Err(BrokerError::Unconfirmed(CALL_TIMEOUT)),

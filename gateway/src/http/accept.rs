@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
-    App, HttpRequest, HttpResponse,
+    AllowedOrigins, App, HttpRequest, HttpResponse,
     problem::Problem,
     routes,
     socket::{Fate, ObservedSocket},
@@ -48,8 +48,9 @@ pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shut
             } else {
                 app.metrics.connections_refused.inc();
                 if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+                    let app = Arc::clone(&app);
                     connections.spawn(async move {
-                        refuse_client(stream).await;
+                        refuse_client(stream, &app.options.allowed_origins).await;
                         drop(place);
                     });
                 }
@@ -125,10 +126,11 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
 }
 
 /// Tells one client that there are too many.
-async fn refuse_client(stream: TcpStream) {
-    let service = service_fn(|_: HttpRequest| async {
+async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
+    let service = service_fn(|request: HttpRequest| async move {
         let mut response: HttpResponse = Problem::TooManyConnections.into();
         response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
+        allowed_origins.decorate(request.method(), request.headers(), response.headers_mut());
         Ok::<_, std::convert::Infallible>(response)
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));

@@ -95,6 +95,7 @@ impl<B: Broker> Session<B> {
         let lease_request = LeaseRequest {
             client: session.client.clone(),
             topics: request.topics.clone(),
+            seen_before: request.last_seen.is_some(),
             last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
             window: session.shared.memory.window(session.shared.options.window),
         };

@@ -6,18 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use events::{
-    ClientId,
-    amqp::{message, names, short_string},
-};
+use events::amqp::{message, names, short_string};
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Consumer, Queue,
+    Channel, Consumer,
     message::Delivery as Message,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
-        QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable, ShortString},
 };
@@ -25,9 +19,9 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    bind, doorbell,
     error::{Failure, soft_error},
-    links::{LeaseLink, Occupied},
+    links::{Link, Occupied},
+    queue,
 };
 use crate::broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest};
 
@@ -41,6 +35,8 @@ pub(super) enum Attempt {
     Held,
     /// The queue is gone again.
     Vanished,
+    /// The queue exists with another expiry than was declared.
+    OtherExpiry,
 }
 
 /// See the module.
@@ -54,12 +50,16 @@ pub struct AmqpLease {
     ended: Option<LeaseEnded>,
 }
 
-/// Opens the Lease of a mailbox that exists.
-pub(super) async fn open(link: Arc<LeaseLink>, request: &LeaseRequest) -> Result<Attempt, BrokerError> {
+/// Opens the Lease of a mailbox: of one that exists, or with `declare`, its expiry, of whatever that makes.
+pub(super) async fn open(
+    link: Arc<Link>,
+    request: &LeaseRequest,
+    declare: Option<Duration>,
+) -> Result<Attempt, BrokerError> {
     let link = Occupied::new(link);
     let failed = |error| BrokerError::from(Failure("open a lease", error));
     let channel = link.channel().await.map_err(failed)?;
-    match consume(&channel, request).await {
+    match consume(&channel, request, declare).await {
         Ok(Some((consumer, counted))) => Ok(Attempt::Opened(Box::new(AmqpLease {
             link,
             channel,
@@ -77,6 +77,7 @@ pub(super) async fn open(link: Arc<LeaseLink>, request: &LeaseRequest) -> Result
             match soft_error(&error) {
                 Some(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("exclusive") => Ok(Attempt::Held),
                 Some(AMQPSoftError::NOTFOUND) => Ok(Attempt::Vanished),
+                Some(AMQPSoftError::PRECONDITIONFAILED) if declare.is_some() => Ok(Attempt::OtherExpiry),
                 _ => Err(failed(error)),
             }
         }
@@ -84,26 +85,26 @@ pub(super) async fn open(link: Arc<LeaseLink>, request: &LeaseRequest) -> Result
 }
 
 /// Binds and consumes; `None` if somebody else consumes already.
-async fn consume(channel: &Channel, request: &LeaseRequest) -> Result<Option<(Consumer, u32)>, lapin::Error> {
-    let queue = look(channel, &request.client).await?;
-    if queue.consumer_count() > 0 {
+async fn consume(
+    channel: &Channel,
+    request: &LeaseRequest,
+    declare: Option<Duration>,
+) -> Result<Option<(Consumer, u32)>, lapin::Error> {
+    // Either way the clock of the mailbox's expiry starts anew. Passive where a last seen has to be honoured: an active
+    // declare would silently make a new mailbox, without a marker, of one that expired a moment ago.
+    let mailbox = match declare {
+        Some(expiry) => queue::declare(channel, &request.client, expiry).await?,
+        None => queue::look(channel, &request.client).await?,
+    };
+    if mailbox.consumer_count() > 0 {
         return Ok(None);
     }
-    bind(channel, &request.client, &request.topics).await?;
+    queue::bind(channel, &request.client, &request.topics).await?;
     channel.basic_qos(request.window, BasicQosOptions::default()).await?;
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
-    let tag = consumer_tag(request);
-    let consumer =
-        channel.basic_consume(names::mailbox(&request.client), tag, exclusive, FieldTable::default()).await?;
-    Ok(Some((consumer, queue.message_count())))
-}
-
-/// Looks at a mailbox; the same resets the clock of its expiry.
-///
-/// Passive: an active declare would silently make a new mailbox, without a marker, of one that expired a moment ago.
-pub(super) async fn look(channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {
-    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(names::mailbox(client), passive, FieldTable::default()).await
+    let (name, tag) = (names::mailbox(&request.client), consumer_tag(request));
+    let consumer = channel.basic_consume(name, tag, exclusive, FieldTable::default()).await?;
+    Ok(Some((consumer, mailbox.message_count())))
 }
 
 /// Shows an operator who polls and from where: `{client}@{id of the event seen last, or "start"}`.
@@ -114,30 +115,15 @@ fn consumer_tag(request: &LeaseRequest) -> ShortString {
     short_string(&tag).unwrap_or_default()
 }
 
+fn read(message: Message) -> Delivery {
+    let control = message::header(&message.properties, names::CONTROL);
+    let is_marker = matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == queue::MARKER.as_bytes());
+    let event = message::read(&message.routing_key, &message.properties, message.data);
+    let content = if is_marker { Content::Marker(event.id) } else { Content::Event(event) };
+    Delivery { tag: message.delivery_tag, redelivered: message.redelivered, content }
+}
+
 impl AmqpLease {
-    /// Turns a message into a Delivery; `None` for a probe, which is nobody's business.
-    async fn read(&self, message: Message) -> Result<Option<Delivery>, LeaseEnded> {
-        let content = match message::header(&message.properties, names::CONTROL) {
-            Some(AMQPValue::LongString(kind)) if kind.as_bytes() == doorbell::PROBE.as_bytes() => {
-                self.ack(message.delivery_tag, false).await?;
-                return Ok(None);
-            }
-            Some(AMQPValue::LongString(kind)) if kind.as_bytes() == doorbell::MARKER.as_bytes() => {
-                let event = message::read(&message.routing_key, &message.properties, Vec::new());
-                Content::Marker(event.id)
-            }
-            _ => Content::Event(message::read(&message.routing_key, &message.properties, message.data)),
-        };
-        Ok(Some(Delivery { tag: message.delivery_tag, redelivered: message.redelivered, content }))
-    }
-
-    async fn ack(&self, tag: u64, multiple: bool) -> Result<(), LeaseEnded> {
-        self.channel.basic_ack(tag, BasicAckOptions { multiple }).await.map_err(|error| {
-            debug!(%error, "an acknowledgement could not be written");
-            LeaseEnded::BrokerLost
-        })
-    }
-
     async fn give_back(&self) -> Result<(), lapin::Error> {
         self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await?;
         self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
@@ -159,27 +145,25 @@ impl Lease for AmqpLease {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
-        loop {
-            let ended = match self.consumer.next().await {
-                Some(Ok(message)) => match self.read(message).await? {
-                    Some(delivery) => return Ok(delivery),
-                    None => continue,
-                },
-                // A consumer ends without an error when its queue is deleted, and when its connection is closed by us.
-                None if self.channel.status().connected() => LeaseEnded::MailboxGone,
-                None => LeaseEnded::BrokerLost,
-                Some(Err(error)) => {
-                    debug!(%error, "a lease was lost");
-                    LeaseEnded::BrokerLost
-                }
-            };
-            self.ended = Some(ended);
-            return Err(ended);
-        }
+        let ended = match self.consumer.next().await {
+            Some(Ok(message)) => return Ok(read(message)),
+            // A consumer ends without an error when its queue is deleted, and when its connection is closed by us.
+            None if self.channel.status().connected() => LeaseEnded::MailboxGone,
+            None => LeaseEnded::BrokerLost,
+            Some(Err(error)) => {
+                debug!(%error, "a lease was lost");
+                LeaseEnded::BrokerLost
+            }
+        };
+        self.ended = Some(ended);
+        Err(ended)
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
-        self.ack(tag, true).await
+        self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map_err(|error| {
+            debug!(%error, "an acknowledgement could not be written");
+            LeaseEnded::BrokerLost
+        })
     }
 
     async fn release(self) {

@@ -1,10 +1,11 @@
 //! The connections to the broker, and keeping them.
 //!
-//! One connection publishes; Leases are spread over at least two others, and over more as there are more Leases. A
-//! connection that is lost is replaced by the supervisor, with growing, jittered pauses; nothing else reconnects. Until
-//! then every call that needs one fails at once with [`BrokerError::Unavailable`].
+//! One connection publishes; one carries administrative tasks, whose errors can close channels; Leases are spread over at
+//! least two others, and over more as there are more Leases. A connection that is lost is replaced by the supervisor, with
+//! growing, jittered pauses; nothing else reconnects. Until then every call that needs one fails at once with
+//! [`BrokerError::Unavailable`]; only at the very start it waits for the outcome of the first try.
 
-mod lease_link;
+mod link;
 mod publish_link;
 
 use std::{
@@ -22,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub(super) use self::{
-    lease_link::{LeaseLink, Occupied},
+    link::{Link, Occupied},
     publish_link::PublishLink,
 };
 use super::{AmqpOptions, CALL_TIMEOUT};
@@ -43,11 +44,15 @@ const COMFORTABLE_LEASES: usize = 1000;
 pub(super) struct Links {
     url: AmqpUrl,
     publish_pool: Pool,
+    admin_pool: Pool,
     lease_pool: Pool,
     publishing: Mutex<Option<Arc<PublishLink>>>,
-    leasing: Mutex<Vec<Arc<LeaseLink>>>,
+    administering: Mutex<Option<Arc<Link>>>,
+    leasing: Mutex<Vec<Arc<Link>>>,
     most_leasing: usize,
     ready: AtomicBool,
+    /// Cancelled once the first try to connect is over, however it went.
+    tried: CancellationToken,
     closing: CancellationToken,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
@@ -59,12 +64,15 @@ impl Links {
         let most_leasing = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
         let links = Arc::new(Self {
             publish_pool: pool(&options.url, &format!("{} publish", options.name), 1)?,
+            admin_pool: pool(&options.url, &format!("{} admin", options.name), 2)?,
             lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * most_leasing)?,
             url: options.url.clone(),
             publishing: Mutex::default(),
+            administering: Mutex::default(),
             leasing: Mutex::default(),
             most_leasing,
             ready: AtomicBool::new(false),
+            tried: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
             metrics,
@@ -78,17 +86,24 @@ impl Links {
     }
 
     /// Returns the connection that publishes.
-    pub(super) fn publishing(&self) -> Result<Arc<PublishLink>, BrokerError> {
-        let link = self.publishing_slot().clone().filter(|link| link.is_connected());
-        link.ok_or_else(not_connected)
+    pub(super) async fn publishing(&self) -> Result<Arc<PublishLink>, BrokerError> {
+        self.tried.cancelled().await;
+        locked(&self.publishing).clone().filter(|link| link.is_connected()).ok_or_else(not_connected)
+    }
+
+    /// Returns the connection for administrative tasks.
+    pub(super) async fn administering(&self) -> Result<Arc<Link>, BrokerError> {
+        self.tried.cancelled().await;
+        locked(&self.administering).clone().filter(|link| link.is_connected()).ok_or_else(not_connected)
     }
 
     /// Returns the connection with the fewest Leases; waits while all are full.
-    pub(super) async fn lease_link(&self) -> Result<Arc<LeaseLink>, BrokerError> {
+    pub(super) async fn leasing(&self) -> Result<Arc<Link>, BrokerError> {
+        self.tried.cancelled().await;
         let give_up = Instant::now() + CALL_TIMEOUT;
         loop {
             let least = {
-                let links = self.lease_links();
+                let links = locked(&self.leasing);
                 links.iter().filter(|link| link.is_connected()).min_by_key(|link| link.leases()).cloned()
             };
             match least {
@@ -105,22 +120,15 @@ impl Links {
         self.closing.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let publishing = self.publishing_slot().take();
-        let leasing = std::mem::take(&mut *self.lease_links());
+        let publishing = locked(&self.publishing).take();
+        let administering = locked(&self.administering).take();
+        let leasing = std::mem::take(&mut *locked(&self.leasing));
         if let Some(link) = publishing {
             link.close().await;
         }
-        for link in leasing {
+        for link in leasing.into_iter().chain(administering) {
             link.close().await;
         }
-    }
-
-    fn publishing_slot(&self) -> MutexGuard<'_, Option<Arc<PublishLink>>> {
-        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lease_links(&self) -> MutexGuard<'_, Vec<Arc<LeaseLink>>> {
-        self.leasing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn supervise(self: Arc<Self>) {
@@ -128,7 +136,9 @@ impl Links {
         let keep_mending = async {
             let mut pause = FIRST_PAUSE;
             loop {
-                match self.mend().await {
+                let mended = self.mend().await;
+                self.tried.cancel();
+                match mended {
                     Ok(()) => {
                         if !self.set_ready(true) {
                             info!(broker = %self.url, "connected to the broker");
@@ -161,29 +171,39 @@ impl Links {
 
     /// Opens whatever is missing.
     async fn mend(&self) -> Result<(), BrokerError> {
-        if self.publishing().is_err() {
-            if self.publishing_slot().take().is_some() {
-                self.set_ready(false);
-                warn!(broker = %self.url, "the connection to the broker was lost");
-            }
+        let lost = locked(&self.publishing).take_if(|link| !link.is_connected()).is_some();
+        if lost {
+            self.set_ready(false);
+            warn!(broker = %self.url, "the connection to the broker was lost");
+        }
+        if locked(&self.publishing).is_none() {
             let link = connect(&self.publish_pool, PublishLink::open).await?;
-            *self.publishing_slot() = Some(Arc::new(link));
+            *locked(&self.publishing) = Some(Arc::new(link));
         }
-        loop {
-            let missing = {
-                let mut links = self.lease_links();
-                links.retain(|link| link.is_connected() && !link.is_worn_out());
-                let leases: usize = links.iter().map(|link| link.leases()).sum();
-                let wanted = (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2));
-                links.len() < wanted
-            };
-            if !missing {
-                return Ok(());
-            }
-            let link = connect(&self.lease_pool, async |object| Ok(LeaseLink::new(object))).await?;
-            self.lease_links().push(Arc::new(link));
+        locked(&self.administering).take_if(|link| !link.is_connected() || link.is_worn_out());
+        if locked(&self.administering).is_none() {
+            let link = connect(&self.admin_pool, async |object| Ok(Link::new(object))).await?;
+            *locked(&self.administering) = Some(Arc::new(link));
         }
+        while self.needs_lease_link() {
+            let link = connect(&self.lease_pool, async |object| Ok(Link::new(object))).await?;
+            locked(&self.leasing).push(Arc::new(link));
+        }
+        Ok(())
     }
+
+    /// Forgets what cannot be used any more and tells whether more is needed.
+    fn needs_lease_link(&self) -> bool {
+        let mut links = locked(&self.leasing);
+        links.retain(|link| link.is_connected() && !link.is_worn_out());
+        let leases: usize = links.iter().map(|link| link.leases()).sum();
+        links.len() < (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2))
+    }
+}
+
+/// Locks; no code that can panic runs under these locks.
+fn locked<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_connected() -> BrokerError {

@@ -1,4 +1,4 @@
-//! A connection that carries Leases, and the channels of short administrative tasks.
+//! A connection that does not publish: it carries Leases, or the channels of short administrative tasks.
 
 use std::{
     ops::Deref,
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::broker::amqp::error::soft_error;
 
-/// Leases beyond this find no channel number: 2047 less those of administrative tasks and those that are lost.
+/// Leases beyond this may find no channel number: 2047 (RabbitMQ's `channel_max`) less those that are lost.
 const MOST_LEASES: usize = 1400;
 
 /// With this many numbers lost to channels that the server closed, the connection is replaced.
@@ -23,14 +23,14 @@ const MOST_CLOSED_BY_SERVER: usize = 500;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct LeaseLink {
+pub(in crate::broker::amqp) struct Link {
     /// `None` only while it is being dropped.
     connection: Option<Object>,
     leases: AtomicUsize,
     closed_by_server: AtomicUsize,
 }
 
-impl LeaseLink {
+impl Link {
     pub(super) const fn new(connection: Object) -> Self {
         Self { connection: Some(connection), leases: AtomicUsize::new(0), closed_by_server: AtomicUsize::new(0) }
     }
@@ -91,7 +91,7 @@ impl LeaseLink {
     }
 }
 
-impl Drop for LeaseLink {
+impl Drop for Link {
     /// Takes the connection out of its pool if it must not be used again.
     fn drop(&mut self) {
         let worn_out = self.is_worn_out();
@@ -103,19 +103,19 @@ impl Drop for LeaseLink {
 
 /// A place for one Lease on a connection.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct Occupied(Arc<LeaseLink>);
+pub(in crate::broker::amqp) struct Occupied(Arc<Link>);
 
 impl Occupied {
-    pub(in crate::broker::amqp) fn new(link: Arc<LeaseLink>) -> Self {
+    pub(in crate::broker::amqp) fn new(link: Arc<Link>) -> Self {
         link.leases.fetch_add(1, Ordering::Relaxed);
         Self(link)
     }
 }
 
 impl Deref for Occupied {
-    type Target = LeaseLink;
+    type Target = Link;
 
-    fn deref(&self) -> &LeaseLink {
+    fn deref(&self) -> &Link {
         &self.0
     }
 }
