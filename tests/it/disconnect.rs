@@ -36,7 +36,8 @@ impl World {
 
     /// Waits until the events are back in the queue and nobody holds it.
     async fn is_back(&self, events: u32) {
-        let state = async || (self.amqp.messages_ready(&self.client).await, self.amqp.consumer_count(&self.client).await);
+        let state =
+            async || (self.amqp.messages_ready(&self.client).await, self.amqp.consumer_count(&self.client).await);
         eventually_eq(AT_ONCE, "(messages ready, consumers)", (Some(events), Some(0)), state).await;
     }
 

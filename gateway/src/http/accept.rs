@@ -1,7 +1,15 @@
 //! Sockets: accepting them, how many, and their orderly end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
+use futures_util::future::Either;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -102,10 +110,10 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     let fate = Arc::new(Fate::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
-        async move {
+        begun(Box::pin(async move {
             fate.request_came();
-            Ok::<_, std::convert::Infallible>(routes::answer(&app, &fate, request).await)
-        }
+            Ok::<_, Infallible>(routes::answer(&app, &fate, request).await)
+        }))
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::clone(&fate)));
     let serving = async {
@@ -125,13 +133,22 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     fate.is_sealed();
 }
 
+/// Begins to answer before hyper asks for it: hyper drops a request unasked if its client hangs up in the same breath,
+/// and then nobody would learn that the poll which came last has gone.
+fn begun<F: Future + ?Sized>(mut answering: Pin<Box<F>>) -> Either<Ready<F::Output>, Pin<Box<F>>> {
+    match answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Either::Left(ready(answer)),
+        Poll::Pending => Either::Right(answering),
+    }
+}
+
 /// Tells one client that there are too many.
 async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
     let service = service_fn(|request: HttpRequest| async move {
         let mut response: HttpResponse = Problem::TooManyConnections.into();
         response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
         allowed_origins.decorate(request.method(), request.headers(), response.headers_mut());
-        Ok::<_, std::convert::Infallible>(response)
+        Ok::<_, Infallible>(response)
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));
     let _ = timeout(REFUSAL_TIMEOUT, http(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;

@@ -1,0 +1,117 @@
+//! Two polls of one client, on one gateway or on two, and events at the worst instant.
+
+use std::time::Duration;
+
+use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_node, unique};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_poll_wins_and_no_event_goes_astray() {
+    let broker = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let poll = Poll::of(&client).topics(&topic);
+    let mut older = poll.hold(&gateway).await;
+    assert!(older.is_silent(Duration::from_millis(300)).await);
+    let mut newer = poll.hold(&gateway).await;
+    let replaced = tokio::time::timeout(Duration::from_secs(1), older.answer()).await.expect("within a second");
+    replaced.problem(409);
+    assert_eq!(replaced.header("retry-after"), None, "whoever was replaced must not fight for its place");
+    publisher.publish_numbered(&topic, 0..3).await;
+    let mut numbers = Vec::new();
+    while numbers.len() < 3 {
+        let batch = newer.answer().await.batch();
+        numbers.extend(batch.numbers("n"));
+        newer.send(&poll.clone().last_seen(&batch.last_seen).request().bytes()).await;
+    }
+    assert_eq!(numbers, [0, 1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody() {
+    let broker = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let poll = Poll::of(&unique("alice")).topics(&unique("jobs"));
+    let mut current = poll.clone().query("poll", "tab.2").hold(&gateway).await;
+    assert!(current.is_silent(Duration::from_millis(300)).await);
+    poll.clone().query("poll", "tab.1").send(&gateway).await.problem(409);
+    assert!(current.is_silent(Duration::from_millis(300)).await);
+    let mut next = poll.query("poll", "tab.3").hold(&gateway).await;
+    current.answer().await.problem(409);
+    assert!(next.is_silent(Duration::from_millis(300)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_another_gateway_holds_is_refused_for_a_while() {
+    let broker = shared_node().await;
+    let first = Gateway::builder().amqp_url(broker.url()).start().await;
+    let second = Gateway::builder().amqp_url(broker.url()).start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let poll = Poll::of(&client).topics(&topic);
+    let mut held = poll.hold(&first).await;
+    assert!(held.is_silent(Duration::from_millis(300)).await);
+    let refused = poll.send(&second).await;
+    assert!(refused.problem(503).contains("another gateway"));
+    assert!(refused.header("retry-after").is_some());
+    // The holder did not notice.
+    publisher.publish(&topic, r#"{"n":0}"#).await;
+    let batch = held.answer().await.batch();
+    assert_eq!(batch.numbers("n"), [0]);
+    // A client that moves while its old connection is reset is waited for, not refused.
+    let moving = poll.clone().last_seen(&batch.last_seen);
+    let mut waiting = moving.hold(&second).await;
+    held.reset();
+    publisher.publish(&topic, r#"{"n":1}"#).await;
+    assert_eq!(waiting.answer().await.batch().numbers("n"), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
+    let broker = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let poll = Poll::of(&client).topics(&topic);
+    poll.clone().wait(0).send(&gateway).await.expect_status(204);
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    let (mut seen, mut token) = (Vec::new(), None::<String>);
+    for n in 0..1000 {
+        // A short poll and a publish at once: the answer and the event cross at a random point.
+        let next = token.iter().fold(poll.clone().wait(0), |poll, token| poll.last_seen(token));
+        let payload = format!("{{\"n\":{n}}}");
+        let (answer, _) = tokio::join!(next.send_on(&mut connection), publisher.publish(&topic, &payload));
+        if answer.status == 200 {
+            let batch = answer.batch();
+            seen.extend(batch.numbers("n"));
+            token = Some(batch.last_seen);
+        }
+    }
+    while seen.len() < 1000 {
+        let next = token.iter().fold(poll.clone().wait(5), |poll, token| poll.last_seen(token));
+        let batch = next.send_on(&mut connection).await.batch();
+        seen.extend(batch.numbers("n"));
+        token = Some(batch.last_seen);
+    }
+    assert_eq!(seen, (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_batch_is_not_answered_in_a_loop() {
+    let broker = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    let amqp = broker.amqp().await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let poll = Poll::of(&client).topics(&topic);
+    poll.clone().wait(0).send(&gateway).await.expect_status(204);
+    publisher.publish(&topic, r#"{"n":0}"#).await;
+    for _ in 0..2 {
+        assert_eq!(poll.send(&gateway).await.batch().numbers("n"), [0]);
+    }
+    let mut third = poll.clone().wait(0).hold(&gateway).await;
+    assert!(third.is_silent(Duration::from_millis(500)).await, "held back");
+    assert_eq!(third.answer().await.batch().numbers("n"), [0]);
+    let ready = async || amqp.messages_ready(&client).await;
+    eventually_eq(Duration::from_secs(1), "messages ready", Some(0), ready).await;
+}

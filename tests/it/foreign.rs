@@ -1,0 +1,173 @@
+//! Messages of other people's publishers: every one is an event, none stops a mailbox.
+
+use std::time::Duration;
+
+use events::amqp::names;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable},
+};
+use postern_tests::{Amqp, EventView, Gateway, Poll, eventually_eq, shared_node, unique};
+
+struct World {
+    gateway: Gateway,
+    amqp: Amqp,
+    client: String,
+    topic: String,
+}
+
+async fn world() -> World {
+    let broker = shared_node().await;
+    let world = World {
+        gateway: Gateway::builder().amqp_url(broker.url()).start().await,
+        amqp: broker.amqp().await,
+        client: unique("alice"),
+        topic: unique("jobs"),
+    };
+    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
+    world
+}
+
+impl World {
+    fn poll(&self) -> Poll {
+        Poll::of(&self.client).topics(&format!("{}.#", self.topic)).wait(10)
+    }
+
+    /// Publishes one message and returns the event that its reader gets, confirmed.
+    async fn through(&self, properties: BasicProperties, payload: &[u8]) -> EventView {
+        self.amqp.publish_foreign(&self.topic, properties, payload).await;
+        let mut batch = self.poll().send(&self.gateway).await.batch();
+        assert_eq!(batch.events.len(), 1);
+        self.poll().last_seen(&batch.last_seen).wait(0).send(&self.gateway).await.expect_status(204);
+        batch.events.remove(0)
+    }
+}
+
+fn typed(content_type: &str) -> BasicProperties {
+    BasicProperties::default().with_content_type(content_type.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bare_messages_get_what_they_lack() {
+    let world = world().await;
+    let event = world.through(BasicProperties::default(), br#"{"n":1}"#).await;
+    assert_eq!((event.number("n"), event.content_type), (1, None));
+    assert!(
+        event.id.len() == 36 && event.time.starts_with("20") && event.time.ends_with('Z'),
+        "{} {}",
+        event.id,
+        event.time
+    );
+    let empty = world.through(BasicProperties::default(), b"").await;
+    assert_eq!(empty.data.unwrap(), "");
+    assert_eq!(empty.content_type.unwrap(), "text/plain; charset=utf-8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_no_json_parser_likes_arrives_as_it_is() {
+    let world = world().await;
+    let deep = "[".repeat(100_000);
+    let as_base64: [(&str, &[u8]); 6] = [
+        ("application/json", b"{oops"),
+        ("application/json", b"\"\\ud800\""),
+        ("application/json", b""),
+        ("application/json", deep.as_bytes()),
+        ("text/plain", b"caf\xe9"),
+        ("image/png", b"\x89PNG\r\n\x1a\n\0"),
+    ];
+    for (content_type, payload) in as_base64 {
+        let event = world.through(typed(content_type), payload).await;
+        assert_eq!(event.content_type.as_deref(), Some(content_type));
+        assert_eq!(event.data, None);
+        assert_eq!(base64(&event.data_base64.unwrap()), payload);
+    }
+    let text = world.through(typed("text/html"), "<p>\u{1F389}\0\n\"".as_bytes()).await;
+    assert_eq!(text.data.unwrap(), "<p>\u{1F389}\0\n\"");
+    let json = world.through(typed("application/vnd.job+json"), b" [1.00, 1e3]\n").await;
+    assert_eq!(json.data.unwrap(), serde_json::json!([1.0, 1e3]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_ids_times_and_headers_are_no_obstacle() {
+    let world = world().await;
+    let mut headers = FieldTable::default();
+    for (name, value) in [
+        ("postern-resent", AMQPValue::LongString("true".into())),
+        ("postern-control", AMQPValue::LongString("who knows".into())),
+        ("timestamp_in_ms", AMQPValue::FieldTable(FieldTable::default())),
+        ("deep", AMQPValue::FieldArray(vec![AMQPValue::Void, AMQPValue::Double(1.5)].into())),
+        ("decimal", AMQPValue::DecimalValue(lapin::types::DecimalValue { scale: 9, value: 7 })),
+    ] {
+        headers.insert(name.into(), value);
+    }
+    let odd = BasicProperties::default()
+        .with_message_id("m".repeat(255).into())
+        .with_timestamp(u64::MAX)
+        .with_content_type("\r\nX: y".into())
+        .with_headers(headers);
+    let event = world.through(odd.clone(), b"1").await;
+    assert!(event.id.len() == 36 && !event.redelivered && event.content_type.is_none(), "{event:?}");
+    assert_eq!(world.through(odd, b"1").await.id, event.id, "an unusable id still is an identity");
+    let mut headers = FieldTable::default();
+    headers.insert(names::RESENT.into(), AMQPValue::Boolean(true));
+    assert!(world.through(BasicProperties::default().with_headers(headers), b"1").await.redelivered);
+    let millis = world.through(BasicProperties::default().with_timestamp(1_767_323_045_678), b"1").await;
+    assert_eq!(millis.time, "2026-01-02T03:04:05.678Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_routing_key_is_a_topic_for_who_reads_it() {
+    let world = world().await;
+    let key = format!("{}.ä \"/*", world.topic);
+    world.amqp.publish(names::EXCHANGE, &key, BasicProperties::default(), b"1").await;
+    let batch = world.poll().send(&world.gateway).await.batch();
+    assert_eq!(batch.events[0].topic, key);
+    let straight = format!("postern.mailbox.{}", world.client);
+    world.amqp.publish("", &straight, BasicProperties::default(), b"2").await;
+    let batch = world.poll().last_seen(&batch.last_seen).send(&world.gateway).await.batch();
+    assert_eq!(batch.events[0].topic, straight);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_over_and_over_is_confirmed_by_place() {
+    let mut world = world().await;
+    let tick = || BasicProperties::default().with_message_id("tick".into()).with_delivery_mode(2);
+    for n in 0..6 {
+        world.amqp.publish_foreign(&world.topic, tick(), format!("{{\"n\":{n}}}").as_bytes()).await;
+    }
+    let ready = async || world.amqp.messages_ready(&world.client).await;
+    eventually_eq(Duration::from_secs(5), "all in the window", Some(0), ready).await;
+    let two = world.poll().query("limit", "2").send(&world.gateway).await.batch();
+    assert_eq!((two.numbers("n"), two.ids()), (vec![0, 1], vec!["tick", "tick"]));
+    let next = world.poll().last_seen(&two.last_seen).query("limit", "2").send(&world.gateway).await.batch();
+    assert_eq!(next.numbers("n"), [2, 3]);
+
+    // The answer with 2 and 3 is lost in a crash: the token of 1 must not confirm 2, though their ids are the same.
+    world.gateway.kill9();
+    world.gateway.start_again().await;
+    world.gateway.wait_ready().await;
+    let again = world.poll().last_seen(&two.last_seen).send(&world.gateway).await.batch();
+    assert_eq!(again.numbers("n"), [2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_in_the_middle_stops_nobody() {
+    let world = world().await;
+    for n in 0..20 {
+        let properties = if n % 2 == 0 { typed("application/json") } else { typed("\0").with_message_id("\n".into()) };
+        world.amqp.publish_foreign(&world.topic, properties, format!("{{\"n\":{n}}}").as_bytes()).await;
+    }
+    let (mut seen, mut token) = (Vec::new(), None::<String>);
+    while seen.len() < 20 {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let batch = poll.send(&world.gateway).await.batch();
+        seen.extend(batch.numbers("n"));
+        token = Some(batch.last_seen);
+    }
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+}
