@@ -40,7 +40,7 @@ pub struct Config {
 
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
     #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
-          value_parser = humantime::parse_duration, help_heading = "Broker")]
+          value_parser = positive_duration, help_heading = "Broker")]
     mailbox_expiry: Duration,
 
     /// Where to listen. Port 0 takes a free one

@@ -102,9 +102,10 @@ enum Subcommands {
     /// A line's bytes are the payload, without the line's end (\n or \r\n). Empty lines are skipped. A line that is not
     /// JSON is sent as text or bytes. A line that cannot be sent is reported by its number; the others go on, and the
     /// exit code is 1.
+    // A group, so that what clap says when there is neither names both.
+    #[command(group(ArgGroup::new("topics").args(["topic", "topic_from"]).required(true)))]
     Pipe {
         /// The topic of every event.
-        #[arg(required_unless_present = "topic_from", conflicts_with = "topic_from")]
         topic: Option<Topic>,
         /// Take the topic from this field of each line's JSON; dots lead into nested objects ("meta.topic").
         #[arg(long, value_name = "FIELD")]

@@ -180,7 +180,8 @@ impl<B: Broker> Shared<B> {
     /// Returns the way to the Session of a client, and starts one if there is none; `None` if there are too many.
     fn session(self: &Arc<Self>, client: &ClientId) -> Option<mpsc::UnboundedSender<Command>> {
         let mut sessions = self.sessions();
-        if let Some(entry) = sessions.get(client) {
+        // A Session leaves before it closes its channel; one that is here and closed has died of a bug.
+        if let Some(entry) = sessions.get(client).filter(|entry| !entry.commands.is_closed()) {
             return Some(entry.commands.clone());
         }
         if sessions.len() >= self.options.max_mailboxes {
@@ -191,8 +192,10 @@ impl<B: Broker> Shared<B> {
         let unconfirmed = Arc::new(AtomicUsize::new(0));
         let session = Session::run(Arc::clone(self), client.clone(), receiver, Arc::clone(&unconfirmed));
         self.tasks.spawn(session);
-        sessions.insert(client.clone(), Entry { commands: commands.clone(), unconfirmed });
-        self.metrics.sessions.inc();
+        let entry = Entry { commands: commands.clone(), unconfirmed };
+        if sessions.insert(client.clone(), entry).is_none() {
+            self.metrics.sessions.inc();
+        }
         Some(commands)
     }
 

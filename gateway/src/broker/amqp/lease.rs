@@ -75,7 +75,9 @@ pub(super) async fn open(
         Err(error) => {
             link.note_if_closed(&channel);
             match soft_error(&error) {
-                Some(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("in exclusive use") => Ok(Attempt::Held),
+                Some(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("in exclusive use") => {
+                    Ok(Attempt::Held)
+                }
                 Some(AMQPSoftError::NOTFOUND) => Ok(Attempt::Vanished),
                 Some(AMQPSoftError::PRECONDITIONFAILED) if declare.is_some() => Ok(Attempt::OtherExpiry),
                 _ => Err(failed(error)),
