@@ -95,6 +95,9 @@ pub enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
+    /// How deep a payload may be nested and still be [`Form::Json`], in arrays and objects.
+    pub const MAX_JSON_DEPTH: u8 = json::MAX_DEPTH;
+
     /// Decides the form by the declared type, and by looking where none is declared.
     ///
     /// A payload that is not what its type says is [`Form::Bytes`]: nothing is guessed over a publisher's own word.

@@ -1,69 +1,88 @@
 //! Whether bytes are JSON that every reader will take.
 //!
 //! A payload is spliced into a batch without being encoded again, so one that a parser refuses would take the whole
-//! batch with it. The test is therefore the strict one of `serde_json`: one value, UTF-8, no lone surrogates, numbers
-//! within a double, at most 128 levels deep. Nothing is kept, so nothing is allocated but for strings with escapes.
+//! batch with it. The test is therefore a strict one: what `serde_json` takes (one value, UTF-8, no lone surrogates,
+//! numbers within a double), at most [`MAX_DEPTH`] levels deep. Nothing is kept, so nothing is allocated but for strings
+//! with escapes.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// How deep arrays and objects may be nested: the lowest default among common parsers is 64 (.NET's `System.Text.Json`),
+/// and a batch puts three levels around a payload.
+pub(crate) const MAX_DEPTH: u8 = 64 - 3;
 
 /// Returns the text if it is one JSON value (RFC 8259).
 pub(crate) fn parse(payload: &[u8]) -> Option<&str> {
-    serde_json::from_slice::<Checked>(payload).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_slice(payload);
+    Check { levels_left: MAX_DEPTH }.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
     std::str::from_utf8(payload).ok()
 }
 
-/// A value that was read to its end and found right.
-struct Checked;
+/// Reads a value to its end and keeps nothing of it.
+#[derive(Clone, Copy)]
+struct Check {
+    levels_left: u8,
+}
 
-impl<'de> Deserialize<'de> for Checked {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Checker)
+impl Check {
+    fn deeper<E: Error>(self) -> Result<Self, E> {
+        let levels_left = self.levels_left.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Self { levels_left })
     }
 }
 
-struct Checker;
+impl<'de> DeserializeSeed<'de> for Check {
+    type Value = ();
 
-impl<'de> Visitor<'de> for Checker {
-    type Value = Checked;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Check {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Checked, E> {
-        Ok(Checked)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Checked, A::Error> {
-        while elements.next_element::<Checked>()?.is_some() {}
-        Ok(Checked)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
+        while elements.next_element_seed(deeper)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Checked, A::Error> {
-        while members.next_entry::<Checked, Checked>()?.is_some() {}
-        Ok(Checked)
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let deeper = self.deeper()?;
+        while members.next_entry_seed(deeper, deeper)?.is_some() {}
+        Ok(())
     }
 }
 
@@ -82,7 +101,9 @@ mod tests {
 
     #[test]
     fn refuses_what_would_spoil_a_batch() {
-        let deep = "[".repeat(200) + &"]".repeat(200);
+        let nested = |depth: u8| "[".repeat(depth.into()) + &"]".repeat(depth.into());
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_some());
+        let deep = nested(MAX_DEPTH + 1);
         for bad in ["", "{", "{}{}", "01", "NaN", "1e999", "\"\\ud800\"", "'x'", "\u{feff}{}", "\"a\nb\"", &deep] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }

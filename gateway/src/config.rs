@@ -2,10 +2,10 @@
 //!
 //! Every flag can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::{Parser, builder::FalseyValueParser};
-use events::amqp::AmqpUrl;
+use events::amqp::AmqpUrlError;
 
 use crate::{
     broker::amqp::AmqpOptions,
@@ -36,7 +36,7 @@ Durations are written 500ms, 15s, 5m, 24h. Exit codes: 0 after SIGTERM or SIGINT
 pub struct Config {
     /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker")]
-    amqp_url: Option<AmqpUrl>,
+    amqp_url: Option<String>,
 
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
     #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
@@ -125,6 +125,9 @@ pub enum ConfigError {
     /// No broker.
     #[error("no broker is named: give --amqp-url or set AMQP_URL, e.g. amqp://guest:guest@127.0.0.1:5672/%2f")]
     NoBroker,
+    /// The broker's URL is none. It is not left to the parser of flags, which would repeat its password.
+    #[error("--amqp-url or AMQP_URL: {0}")]
+    Url(#[from] AmqpUrlError),
     /// A listener that others can reach.
     #[error(
         "--listen {0} can be reached from other machines and there is no authentication: \
@@ -147,9 +150,19 @@ pub struct Settings {
 }
 
 impl Config {
+    /// Reads flags and environment. What is wrong is printed, and so are `--help` and `--version`; then there is only a code
+    /// to exit with.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| {
+            // Nobody is left to tell if standard error is closed.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+        })
+    }
+
     /// Checks what no single flag can know and sorts everything by its reader.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let url = self.amqp_url.ok_or(ConfigError::NoBroker)?;
+        let url = self.amqp_url.ok_or(ConfigError::NoBroker)?.parse()?;
         if !self.listen.ip().is_loopback() && !self.allow_anonymous {
             return Err(ConfigError::OpenToAll(self.listen));
         }
@@ -201,7 +214,8 @@ mod tests {
     use super::*;
 
     fn settings(flags: &[&str]) -> Result<Settings, ConfigError> {
-        Config::parse_from([&["gateway", "--amqp-url", "amqp://broker"], flags].concat()).settings()
+        let broker: &[&str] = if flags.contains(&"--amqp-url") { &[] } else { &["--amqp-url", "amqp://broker"] };
+        Config::parse_from([&["gateway"], broker, flags].concat()).settings()
     }
 
     #[test]
@@ -218,8 +232,14 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_url_does_not_show_its_password() {
+        let error = settings(&["--amqp-url", "amqp://alice:hunter2@broker:port/"]).unwrap_err();
+        assert!(matches!(error, ConfigError::Url(_)) && !error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
     fn wrong_values_are_refused_by_the_parser() {
-        for wrong in [["--window", "0"], ["--linger", "15"], ["--max-connections", "0"], ["--amqp-url", "broker"]] {
+        for wrong in [["--window", "0"], ["--linger", "15"], ["--max-connections", "0"], ["--listen", "8080"]] {
             assert!(Config::try_parse_from([&["gateway"], &wrong[..]].concat()).is_err(), "{wrong:?}");
         }
     }

@@ -1,9 +1,8 @@
 //! The gateway: configuration, logs, broker, listener; serve; drain.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
-use clap::Parser;
 use gateway::{
     broker::amqp::AmqpBroker,
     config::{Config, EXIT_USAGE, Settings},
@@ -14,23 +13,19 @@ use gateway::{
     telemetry,
 };
 use tokio::net::TcpListener;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 fn main() -> ExitCode {
-    let config = match Config::try_parse() {
+    let config = match Config::read() {
         Ok(config) => config,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 });
-        }
+        Err(exit_code) => return exit_code,
     };
     if let Err(error) = telemetry::start(&config.log, config.log_format) {
         return usage(&error);
     }
-    let checked = config.check.clone();
     let run = async {
-        match checked {
-            Some(url) => http::check::check(&url).await.map_err(Into::into),
+        match &config.check {
+            Some(url) => http::check::check(url).await.map_err(Into::into),
             None => serve(config.settings()?).await,
         }
     };
@@ -66,16 +61,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         signals.next().await;
         let _ = stop.send(());
         signals.next().await;
-        warn!("a second signal: exiting at once");
     };
     tokio::select! {
         () = serving => info!("stopped"),
-        () = stopping => {}
+        () = stopping => anyhow::bail!("a second signal: ended at once"),
     }
     Ok(())
 }
 
+/// Says what is wrong with the configuration, in words and not in JSON: whoever started the process reads it.
 fn usage(error: &dyn std::fmt::Display) -> ExitCode {
-    error!("{error}");
+    let _ = writeln!(std::io::stderr(), "gateway: {error}");
     ExitCode::from(EXIT_USAGE)
 }

@@ -1,4 +1,18 @@
 //! Postern's integration tests. Each module is named after the behaviour that it guards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod config;
+mod contention;
+mod cors;
+mod crash;
+mod disconnect;
+mod expiry;
+mod foreign;
 mod harness;
+mod limits;
+mod mailbox;
+mod malformed;
+mod publish;
+mod publisher;
+mod scale;
+mod shutdown;

@@ -22,10 +22,10 @@ async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order()
     let amqp: Amqp = broker.amqp().await;
     let last = format!("{run}-{}", CLIENTS - 1);
     let held = async || metric(&gateway, "postern_polls_held").await;
-    eventually_eq(Duration::from_secs(60), "polls held", CLIENTS.to_string(), held).await;
-    eventually_eq(Duration::from_secs(60), "consumers", Some(1), async || amqp.consumer_count(&last).await).await;
+    eventually_eq(Duration::from_mins(1), "polls held", CLIENTS.to_string(), held).await;
+    eventually_eq(Duration::from_mins(1), "consumers", Some(1), async || amqp.consumer_count(&last).await).await;
     let sessions = async || metric(&gateway, "postern_sessions").await;
-    eventually_eq(Duration::from_secs(60), "sessions", CLIENTS.to_string(), sessions).await;
+    eventually_eq(Duration::from_mins(1), "sessions", CLIENTS.to_string(), sessions).await;
 
     // Each client's events go to its own topic; all clients at once, event by event.
     let publisher = std::sync::Arc::new(DirectPublisher::connect(broker.url()).await);

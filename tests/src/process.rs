@@ -75,6 +75,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// Asks the process to end as Ctrl-C does (SIGINT).
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
     /// Stops the process where it is (SIGSTOP): its connections stay open and silent.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

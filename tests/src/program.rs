@@ -67,10 +67,11 @@ fn read_streams(process: &mut Process) -> (std::thread::JoinHandle<Vec<u8>>, std
     (to_end(out), to_end(err))
 }
 
-/// Finds a binary beside the test binary: `target/<profile>/deps/it-…` → `target/<profile>/<name>`.
+/// Finds a binary of the same profile: `target/<profile>/<name>`, beside `target/<profile>/deps/it-…` or a program.
 fn path(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a program knows its own path");
-    let profile = test.ancestors().nth(2).expect("a test binary lies in target/<profile>/deps");
+    let running = std::env::current_exe().expect("a program knows its own path");
+    let profile =
+        running.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("a program lies in a folder");
     let path = profile.join(name);
     assert!(path.is_file(), "there is no {}: run tests/run, or `cargo build --workspace` first", path.display());
     path

@@ -107,6 +107,11 @@ impl RunningPublisher {
         self.process.kill9();
     }
 
+    /// Asks it to end as Ctrl-C does (SIGINT).
+    pub fn interrupt(&self) {
+        self.process.interrupt();
+    }
+
     /// Asks it to end (SIGTERM).
     pub fn terminate(&self) {
         self.process.terminate();

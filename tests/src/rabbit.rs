@@ -114,6 +114,11 @@ impl RabbitNode {
         self.server.thaw();
     }
 
+    /// Returns the process, to read what it uses.
+    pub const fn process(&self) -> &Process {
+        &self.server
+    }
+
     /// Runs the real command line tool against this node and returns its output; panics if it fails. Takes 0.3 to 2 s.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> String {
         let mut command = self.place.command("rabbitmqctl");

@@ -63,8 +63,11 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
         return Ok(ContentType::of(payload));
     };
     if declared.is_json() && !matches!(Form::of(Some(&declared), payload), Form::Json(_)) {
-        let detail = "Content-Type says JSON but the body is not one JSON value (UTF-8, at most 128 levels deep)";
-        return Err(Problem::BadRequest(detail.to_owned()));
+        let detail = format!(
+            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep)",
+            Form::MAX_JSON_DEPTH
+        );
+        return Err(Problem::BadRequest(detail));
     }
     Ok(declared)
 }

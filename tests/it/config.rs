@@ -1,0 +1,204 @@
+//! Flags and environment: what is wrong is said before anything is opened, and no password is ever shown.
+
+use std::{net::TcpListener, time::Duration};
+
+use postern_tests::{Finished, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_node, unique};
+use tokio::net::TcpStream;
+
+/// A port on which nothing listens.
+const NO_BROKER: &str = "amqp://guest:guest@127.0.0.1:1/%2f";
+
+async fn run(builder: GatewayBuilder) -> Finished {
+    builder.run(Duration::from_secs(10)).await
+}
+
+/// Runs a gateway whose configuration is wrong, and returns what it says.
+async fn refused(builder: GatewayBuilder) -> String {
+    let Finished { status, stdout, stderr } = run(builder).await;
+    assert_eq!((status.code(), stdout.as_str()), (Some(64), ""), "{stderr}");
+    assert!(!stderr.contains("listening"), "{stderr}");
+    stderr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_ends_the_process_with_64_before_it_listens() {
+    let with = |flag: &str, value: &str| Gateway::builder().amqp_url(NO_BROKER).flag(flag, value);
+    for (builder, words) in [
+        (Gateway::builder(), &["--amqp-url", "AMQP_URL", "amqp://"][..]),
+        (with("--listen", "0.0.0.0:0"), &["0.0.0.0:0", "--allow-anonymous", "127.0.0.1"]),
+        (with("--listen", "[::]:0"), &["--allow-anonymous"]),
+        (with("--listen", "localhost"), &["--listen"]),
+        (with("--linger", "15"), &["--linger"]),
+        (with("--window", "0"), &["--window"]),
+        (with("--window", "65536"), &["--window"]),
+        (with("--confirm-deadline", "0s"), &["--confirm-deadline"]),
+        (with("--mailbox-expiry", "soon"), &["--mailbox-expiry"]),
+        (with("--allow-origin", "app.example/"), &["--allow-origin", "https://app.example"]),
+        (with("--log", "a=b=c"), &["--log"]),
+        (Gateway::builder().switch("--no-such-flag"), &["--no-such-flag", "--help"]),
+        (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LISTEN", "0.0.0.0:0"), &["0.0.0.0:0"]),
+        (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LINGER", "soon"), &["--linger"]),
+        (Gateway::builder().env("AMQP_URL", "broker"), &["AMQP_URL", "amqp://user:password@host"]),
+    ] {
+        let said = refused(builder).await;
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_url_is_refused_without_its_password() {
+    for url in [
+        "amqp://alice:hunter2@broker:port/%2f",
+        "http://alice:hunter2@broker/",
+        "alice:hunter2@broker",
+        "amqp://alice:hunter2@broker/%2f?heartbeat=never",
+        "amqp://alice:hunter2@broker:5672:5672/",
+    ] {
+        for builder in [Gateway::builder().amqp_url(url), Gateway::builder().env("AMQP_URL", url)] {
+            let said = refused(builder).await;
+            assert!(!said.contains("hunter2"), "{url}: {said}");
+            assert!(said.contains("amqp://user:password@host"), "{url}: {said}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_is_in_no_log_line() {
+    let (_, authority) = shared_node().await.url().split_once('@').expect("the URL names a user");
+    let url = format!("amqp://alice:hunter2@{authority}");
+    let builder = Gateway::builder().amqp_url(&url).flag("--log", "trace,lapin=trace");
+    let mut gateway = builder.start().await;
+    // The broker refuses it, which is told, and told again.
+    gateway.wait_logged("cannot connect to the broker", Duration::from_secs(20)).await;
+    gateway.wait_answer("/ready", 503, Duration::from_secs(5)).await;
+    gateway.terminate();
+    assert!(gateway.wait_exit(Duration::from_secs(20)).await.success());
+    let log = gateway.log().lines();
+    assert!(log.iter().any(|line| line.contains("alice")), "it says who was refused");
+    let shown: Vec<_> = log.iter().filter(|line| line.contains("hunter2")).collect();
+    assert!(shown.is_empty(), "{shown:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_names_every_flag_and_says_how_durations_are_written() {
+    let Finished { status, stdout, stderr } = run(Gateway::builder().switch("--help")).await;
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+    for word in [
+        "--listen",
+        "--amqp-url",
+        "--linger",
+        "--confirm-deadline",
+        "--window",
+        "--mailbox-expiry",
+        "--allow-origin",
+        "--allow-anonymous",
+        "--check",
+        "AMQP_URL",
+        "POSTERN_LISTEN",
+        "127.0.0.1:8080",
+        "500ms",
+        "15s",
+        "24h",
+        "bytes",
+    ] {
+        assert!(stdout.contains(word), "{word} is not in {stdout}");
+    }
+    // Nobody's password gets into a bug report by way of the help.
+    let with_secret = Gateway::builder().env("AMQP_URL", "amqp://alice:hunter2@broker").switch("--help");
+    assert!(!run(with_secret).await.stdout.contains("hunter2"));
+    assert!(run(Gateway::builder().switch("--version")).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_is_as_good_as_flags_and_flags_win() {
+    let broker = shared_node().await;
+    let builder = Gateway::builder().env("AMQP_URL", broker.url()).env("POSTERN_LINGER", "50ms");
+    let gateway = builder.env("POSTERN_ALLOW_ORIGIN", "https://a.example,https://b.example").start().await;
+    gateway.wait_ready().await;
+    for origin in ["https://a.example", "https://b.example"] {
+        let answer = Request::get("/live").header("Origin", origin).send(gateway.address()).await;
+        assert_eq!(answer.header("access-control-allow-origin"), Some(origin));
+    }
+    Poll::of(&unique("alice")).topics(&unique("jobs")).wait(0).send(&gateway).await.expect_status(204);
+    let sessions = async || {
+        let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+        metrics.lines().any(|line| line == "postern_sessions 0")
+    };
+    // Far below the default of 15 s.
+    eventually_eq(Duration::from_secs(10), "the end of the session after 50 ms", true, sessions).await;
+
+    // The builder gives a flag for the address, which wins over this.
+    let builder = Gateway::builder().env("AMQP_URL", NO_BROKER).amqp_url(broker.url());
+    builder.env("POSTERN_LISTEN", "127.0.0.1:1").start().await.wait_ready().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for builder in [
+        Gateway::builder().amqp_url(NO_BROKER).flag("--listen", &address),
+        Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LISTEN", &address),
+    ] {
+        let Finished { status, stderr, .. } = run(builder).await;
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(&address) && stderr.to_lowercase().contains("address already in use"), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_broker_a_gateway_is_live_and_becomes_ready_when_the_broker_comes() {
+    let free = free_port();
+    let (_, place) = shared_node().await.url().split_once('@').expect("the URL names a user");
+    let (broker, vhost) = place.split_once('/').expect("the URL names a virtual host");
+    let gateway = Gateway::builder().amqp_url(&format!("amqp://guest:guest@127.0.0.1:{free}/{vhost}")).start().await;
+    let check = async |path: &str| {
+        let url = format!("http://{}{path}", gateway.address());
+        run(Gateway::builder().flag("--check", url)).await.status.code()
+    };
+    gateway.wait_answer("/live", 200, Duration::from_secs(5)).await;
+    assert_eq!((check("/live").await, check("/ready").await), (Some(0), Some(1)));
+    let topic = unique("jobs");
+    let poll = Poll::of(&unique("alice")).topics(&topic).wait(0);
+    let post = Request::publish(&topic, "application/json", r#"{"n":1}"#);
+    for answer in [
+        Request::get("/ready").send(gateway.address()).await,
+        poll.clone().wait(30).send(&gateway).await,
+        post.send(gateway.address()).await,
+        Request::get("/clients/alice").send(gateway.address()).await,
+        Request::new("PUT", "/clients/alice/topics/a").send(gateway.address()).await,
+    ] {
+        assert!(answer.problem(503).contains("broker"), "{answer:?}");
+        let retry_after: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&retry_after), "{retry_after}");
+    }
+    let _coming = tokio::spawn(forward(free, broker));
+    gateway.wait_ready().await;
+    assert_eq!(check("/ready").await, Some(0));
+    poll.send(&gateway).await.expect_status(204);
+    post.send(gateway.address()).await.expect_status(202);
+    assert_eq!(poll.wait(20).send(&gateway).await.batch().numbers("n"), [1]);
+}
+
+/// Lets the broker come: passes every connection to this port on to it.
+async fn forward(port: u16, broker: &'static str) {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.expect("the port should still be free");
+    while let Ok((mut client, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut broker = TcpStream::connect(broker).await.expect("the shared node takes connections");
+            // How a connection ends is not for this end to judge.
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_nothing_or_of_nonsense_fails() {
+    for url in [&format!("http://127.0.0.1:{}/ready", free_port()), "https://127.0.0.1/ready", "ready", "http://"] {
+        let Finished { status, stderr, .. } = run(Gateway::builder().flag("--check", url)).await;
+        assert_eq!(status.code(), Some(1), "{url}: {stderr}");
+        assert!(stderr.contains(url), "{url}: {stderr}");
+    }
+}

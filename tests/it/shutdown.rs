@@ -1,0 +1,182 @@
+//! The orderly end of a gateway: everybody gets an answer, and finds the mailbox free elsewhere.
+
+use std::{io::ErrorKind, time::Duration};
+
+use postern_tests::{
+    Amqp, DirectPublisher, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, shared_node,
+    unique,
+};
+use tokio::net::TcpStream;
+
+/// The default grace period and some time for a busy machine.
+const GRACE: Duration = Duration::from_secs(15);
+
+struct World {
+    gateway: Gateway,
+    publisher: DirectPublisher,
+    amqp: Amqp,
+    client: String,
+    topic: String,
+}
+
+async fn world(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> World {
+    let broker = shared_node().await;
+    let world = World {
+        gateway: flags(Gateway::builder().amqp_url(broker.url())).start().await,
+        publisher: DirectPublisher::connect(broker.url()).await,
+        amqp: broker.amqp().await,
+        client: unique("alice"),
+        topic: unique("jobs"),
+    };
+    world.gateway.wait_ready().await;
+    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
+    world
+}
+
+impl World {
+    fn poll(&self) -> Poll {
+        Poll::of(&self.client).topics(&self.topic).wait(50)
+    }
+
+    /// Returns (messages ready, consumers) of the mailbox.
+    async fn mailbox(&self) -> (Option<u32>, Option<u32>) {
+        (self.amqp.messages_ready(&self.client).await, self.amqp.consumer_count(&self.client).await)
+    }
+
+    /// Begins to publish and returns the connection with half of the body sent; the gateway reads it.
+    async fn half_a_post(&self) -> HttpConnection {
+        let mut post = HttpConnection::open(self.gateway.address()).await;
+        let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n", self.topic);
+        post.send(format!("{head}content-length: 7\r\n\r\n").as_bytes()).await;
+        assert_eq!(post.head().await.status, 100);
+        post.send(b"{\"n\"").await;
+        post
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue() {
+    let mut world = world(|builder| builder).await;
+    world.publisher.publish_numbered(&world.topic, 0..3).await;
+    let all = async || world.poll().send(&world.gateway).await.batch().events.len();
+    let all_three = eventually(GRACE, "all three at once", async || all().await.eq(&3).then_some(()).ok_or(()));
+    all_three.await;
+    // What is asked for again is answered at once the first time and held back for a second from then on: a poll that
+    // is held although its window is not empty.
+    assert_eq!(all().await, 3);
+    let mut held = world.poll().hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(100)).await);
+    world.gateway.terminate();
+    let answer = held.answer().await.expect_status(204);
+    assert_eq!(world.mailbox().await, (Some(3), Some(0)));
+    assert_eq!((answer.header("connection"), answer.header("last-seen")), (Some("close"), None));
+    assert_eq!(held.left().await, Left::Closed);
+    held.close().await;
+    assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused() {
+    let mut world = world(|builder| builder).await;
+    let mut idle = HttpConnection::open(world.gateway.address()).await;
+    idle.request(&Request::get("/live")).await.expect_status(200);
+    let mut post = world.half_a_post().await;
+    world.gateway.terminate();
+    assert_eq!(idle.left().await, Left::Closed);
+    world.gateway.wait_logged("shutting down", GRACE).await;
+    let refused = TcpStream::connect(world.gateway.address()).await.err().map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
+    post.send(b":1}").await;
+    let accepted = post.answer().await.expect_status(202);
+    assert_eq!(accepted.header("connection"), Some("close"));
+    assert_eq!(world.mailbox().await, (Some(1), Some(0)));
+    post.close().await;
+    assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period() {
+    let mut world = world(|builder| builder.flag("--shutdown-grace", "1s")).await;
+    let mut stuck = world.half_a_post().await;
+    world.gateway.terminate();
+    assert_eq!(world.gateway.wait_exit(Duration::from_secs(5)).await.code(), Some(0));
+    stuck.left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let mut world = world(|builder| builder.flag("--shutdown-grace", "5m")).await;
+    let _stuck = world.half_a_post().await;
+    world.gateway.terminate();
+    world.gateway.wait_logged("shutting down", GRACE).await;
+    world.gateway.terminate();
+    world.gateway.wait_exit(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_hundred_held_polls_are_all_answered() {
+    let mut world = world(|builder| builder).await;
+    let clients: Vec<_> = (0..300).map(|_| unique("one-of-many")).collect();
+    let mut polls = Vec::new();
+    for client in &clients {
+        polls.push(Poll::of(client).topics(&world.topic).wait(50).hold(&world.gateway).await);
+    }
+    eventually(GRACE, "300 mailboxes to be read", async || {
+        let metrics = Request::get("/metrics").send(world.gateway.address()).await.text();
+        let line = metrics.lines().find(|line| line.starts_with("postern_sessions ")).unwrap_or_default().to_owned();
+        // The world's own client lingers.
+        if line == "postern_sessions 301" { Ok(()) } else { Err(line) }
+    })
+    .await;
+    world.gateway.terminate();
+    for (mut poll, client) in polls.into_iter().zip(&clients) {
+        let answer = poll.answer().await.expect_status(204);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert_eq!(world.amqp.consumer_count(client).await.unwrap_or_default(), 0);
+        poll.close().await;
+    }
+    assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_of_two_gateways_loses_nothing_and_keeps_the_order() {
+    const A_ROUND: u64 = 20;
+    let World { gateway, publisher, client, topic, .. } = world(|builder| builder).await;
+    let mut gateways = [gateway, Gateway::builder().amqp_url(shared_node().await.url()).start().await];
+    let (mut seen, mut token) = (Vec::new(), None::<String>);
+    let mut rounds = 0..6;
+    while let Some(round) = rounds.next().or_else(|| (seen.len() < 120).then_some(6)) {
+        gateways[0].wait_ready().await;
+        let poll = Poll::of(&client).topics(&topic).query("limit", "7").wait(20);
+        let poll = token.iter().fold(poll, |poll, token| poll.last_seen(token));
+        let mut held = poll.hold(&gateways[0]).await;
+        if round < 6 {
+            // Events come, and the gateway goes, while the poll is held; whichever is first.
+            let held = held.is_silent(Duration::from_millis(50));
+            let publish = publisher.publish_numbered(&topic, round * A_ROUND..(round + 1) * A_ROUND);
+            tokio::join!(held, publish);
+            gateways[0].terminate();
+        }
+        let answer = held.answer().await;
+        held.close().await;
+        if answer.status != 204 {
+            let batch = answer.batch();
+            for event in &batch.events {
+                let n = event.number("n");
+                if seen.contains(&n) {
+                    assert!(event.redelivered, "{n} came again: {event:?}");
+                } else {
+                    assert_eq!(n, seen.len() as u64, "out of order after {seen:?}");
+                    seen.push(n);
+                }
+            }
+            token = Some(batch.last_seen);
+        }
+        if round < 6 {
+            assert_eq!(gateways[0].wait_exit(GRACE).await.code(), Some(0));
+            gateways[0].start_again().await;
+            gateways.reverse();
+        }
+    }
+    assert_eq!(seen, (0..6 * A_ROUND).collect::<Vec<_>>());
+}
