@@ -28,7 +28,12 @@ Then, in another terminal:
 
 Durations are written 500ms, 15s, 5m, 24h. Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, 1 otherwise.";
 
-#[expect(clippy::doc_markdown, reason = "these are the texts of --help, which is not Markdown")]
+#[allow(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "these are the texts of --help, which is not Markdown"
+)]
 /// Holds HTTP long-polls of web clients and answers them from a message broker. An event leaves the broker only when
 /// its client has said that it saw it.
 #[derive(Debug, Parser)]

@@ -47,6 +47,7 @@ struct Cli {
     common: Common,
 }
 
+#[allow(rustdoc::broken_intra_doc_links, reason = "these are the texts of --help, which is not Markdown")]
 #[derive(Args)]
 #[command(next_help_heading = "Broker and output")]
 struct Common {

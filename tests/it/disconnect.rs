@@ -91,8 +91,7 @@ async fn before_its_answer_is_written() {
     let mut held = world.poll().hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(200)).await);
     world.publisher.publish(&world.topic, &large).await;
-    let head = held.head().await;
-    assert_eq!(head.status, 200);
+    assert_eq!(held.head().await.status, 200);
     held.reset();
     world.is_back(1).await;
     world.gets(&[0]).await;

@@ -57,7 +57,7 @@ async fn without_a_confirm_the_same_events_come_again_and_say_so() {
     let first = eventually_all(&world, 5).await;
     let second = world.poll().send(&world.gateway).await.batch();
     assert_eq!((second.ids(), second.numbers("n")), (first.ids(), vec![0, 1, 2, 3, 4]));
-    assert_eq!(second.ids(), published.iter().map(|id| id.as_str()).collect::<Vec<_>>());
+    assert_eq!(second.ids(), published.iter().map(events::EventId::as_str).collect::<Vec<_>>());
     assert!(second.events.iter().all(|event| event.redelivered));
 
     let rest = world.poll().last_seen(&second.last_seen).wait(0).send(&world.gateway).await;
