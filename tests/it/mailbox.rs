@@ -177,6 +177,29 @@ async fn a_mailbox_tells_its_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody() {
+    let world = world().await;
+    let mut held = world.poll().wait(55).hold(&world.gateway).await;
+    assert!(held.is_silent(Duration::from_millis(300)).await);
+    // Each of these costs the gateway a channel of its broker connection, which is replaced after 500 of them.
+    let address = world.gateway.address();
+    let mut askers = tokio::task::JoinSet::new();
+    for asker in 0..8 {
+        let nobody = unique("nobody");
+        askers.spawn(async move {
+            let mut connection = HttpConnection::open(address).await;
+            for n in 0..150 {
+                let request = Request::get(&format!("/clients/{nobody}-{asker}-{n}"));
+                connection.request(&request).await.expect_status(404);
+            }
+        });
+    }
+    askers.join_all().await;
+    world.publisher.publish(&world.topic, r#"{"n":1}"#).await;
+    assert_eq!(held.answer().await.batch().numbers("n"), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_mailbox_ends_its_poll_with_410_and_the_next_one_starts_anew() {
     let world = world().await;
     let mut held = world.poll().wait(30).hold(&world.gateway).await;

@@ -3,6 +3,7 @@
 //! * `links` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
 //!   memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
+//! * `repair` mends messages of foreign publishers that the AMQP library would give up a connection over.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library, so nothing is done on a connection
@@ -13,6 +14,7 @@ mod expiry;
 mod lease;
 mod links;
 mod queue;
+mod repair;
 
 use std::{sync::Arc, time::Duration};
 

@@ -116,7 +116,8 @@ impl<B: Broker> Session<B> {
     /// Opens the Lease; polls may come, replace each other and go meanwhile.
     async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, Over> {
         let broker = Arc::clone(&self.shared.broker);
-        let mut opening = pin!(broker.open(request));
+        // On the heap, where it goes away: a Session lasts, and its own state should be small.
+        let mut opening = Box::pin(broker.open(request));
         let lease = loop {
             tokio::select! {
                 opened = &mut opening => break opened.map_err(Over::NotOpened)?,

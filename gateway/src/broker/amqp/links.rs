@@ -26,7 +26,7 @@ pub(super) use self::{
     link::{Link, Occupied},
     publish_link::PublishLink,
 };
-use super::{AmqpOptions, CALL_TIMEOUT};
+use super::{AmqpOptions, CALL_TIMEOUT, repair::repairing};
 use crate::{broker::BrokerError, metrics::Metrics};
 
 /// How often the supervisor looks whether all connections are well.
@@ -40,7 +40,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const COMFORTABLE_LEASES: usize = 1000;
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Links {
     url: AmqpUrl,
     publish_pool: Pool,
@@ -56,6 +55,13 @@ pub(super) struct Links {
     closing: CancellationToken,
     tasks: TaskTracker,
     metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Links {
+    /// The pools would show the broker's password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Links").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Links {
@@ -180,8 +186,8 @@ impl Links {
             let link = connect(&self.publish_pool, PublishLink::open).await?;
             *locked(&self.publishing) = Some(Arc::new(link));
         }
-        locked(&self.administering).take_if(|link| !link.is_connected() || link.is_worn_out());
-        if locked(&self.administering).is_none() {
+        if !locked(&self.administering).as_ref().is_some_and(|link| link.is_connected() && !link.is_worn_out()) {
+            // A worn-out one serves until the new one is there.
             let link = connect(&self.admin_pool, async |object| Ok(Link::new(object))).await?;
             *locked(&self.administering) = Some(Arc::new(link));
         }
@@ -192,12 +198,17 @@ impl Links {
         Ok(())
     }
 
-    /// Forgets what cannot be used any more and tells whether more is needed.
+    /// Forgets what cannot be used any more and tells whether more is needed. A worn-out one serves until then.
     fn needs_lease_link(&self) -> bool {
         let mut links = locked(&self.leasing);
-        links.retain(|link| link.is_connected() && !link.is_worn_out());
+        links.retain(|link| link.is_connected());
         let leases: usize = links.iter().map(|link| link.leases()).sum();
-        links.len() < (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2))
+        let wanted = (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2));
+        let enough = links.iter().filter(|link| !link.is_worn_out()).count() >= wanted;
+        if enough {
+            links.retain(|link| !link.is_worn_out());
+        }
+        !enough
     }
 }
 
@@ -212,9 +223,9 @@ fn not_connected() -> BrokerError {
 
 fn pool(url: &AmqpUrl, name: &str, size: usize) -> Result<Pool, BrokerError> {
     let unavailable = |error: &dyn std::fmt::Display| BrokerError::Unavailable(error.to_string());
-    let runtime = lapin::runtime::default_runtime().map_err(|error| unavailable(&error))?;
+    let (address, runtime) = repairing(url).map_err(|error| unavailable(&error))?;
     let name = name.to_owned();
-    let manager = Manager::new(url.secret(), move || connection_properties(&name), runtime);
+    let manager = Manager::new(address, move || connection_properties(&name), runtime);
     let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
     builder.create_timeout(Some(CALL_TIMEOUT)).build().map_err(|error| unavailable(&error))
 }

@@ -1,0 +1,80 @@
+//! The benchmark: what the gateway costs beside a bare AMQP consumer of the same queues.
+//!
+//! One run measures both sides, so that the ratio between them means something on a machine whose numbers do not:
+//!
+//! * `stage` sets up what both share: a broker, a gateway, mailboxes; `load` publishes, in the same way for both.
+//! * `reader` checks and times what arrives; `poller` (on `lean_http`) is a client of the gateway, `consumer` the bare
+//!   AMQP consumer. Both live in this process, the gateway and the broker in theirs.
+//! * `round` runs one side once and gives what is `measured`; `memory` compares what a waiting reader costs; `usage` asks
+//!   the kernel.
+//! * `report` prints a table, or JSON.
+//!
+//! An event that is lost, repeated or out of order ends the run with an error.
+
+mod consumer;
+mod lean_http;
+mod load;
+mod measured;
+mod memory;
+mod options;
+mod poller;
+mod progress;
+mod reader;
+mod report;
+mod round;
+mod stage;
+mod stamp;
+mod usage;
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+
+use self::{
+    measured::{Regime, Side},
+    memory::Memory,
+    options::Options,
+    progress::note,
+    report::Report,
+    round::Bench,
+};
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    check_programs()?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let report = runtime.block_on(measure(&options))?;
+    report::print(&report, options.json)
+}
+
+/// The gateway must be a release build that lies beside this program.
+fn check_programs() -> anyhow::Result<()> {
+    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+    let gateway = std::env::current_exe()?.with_file_name("gateway");
+    ensure!(gateway.is_file(), "there is no {}: run `cargo build --release -p gateway` first", gateway.display());
+    Ok(())
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Report> {
+    // First, while this process is small: what it frees later would hide what a consumer takes.
+    let memory = match options.memory_polls {
+        0 => None,
+        polls => Some(Memory::measure(options, polls).await?),
+    };
+    let mut bench = Bench::start(options).await?;
+    note("warming up");
+    for side in Side::BOTH {
+        bench.run(side, Regime::Throughput { events: options.events.div_ceil(10) }).await?;
+    }
+    let mut rounds = Vec::new();
+    for regime in [Regime::throughput(options), Regime::latency(options)] {
+        for number in 1..=options.rounds {
+            for side in Side::BOTH {
+                let round = bench.run(side, regime).await?;
+                note(&format!("{} {number}/{}, {}: {}", regime.name(), options.rounds, side.name(), round.summary()));
+                rounds.push(round);
+            }
+        }
+    }
+    bench.finish().await?;
+    Ok(Report::new(options, &rounds, memory))
+}
