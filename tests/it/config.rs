@@ -2,7 +2,9 @@
 
 use std::{net::TcpListener, time::Duration};
 
-use postern_tests::{Finished, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_node, unique};
+use postern_tests::{
+    Finished, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
+};
 use tokio::net::TcpStream;
 
 /// A port on which nothing listens.
@@ -66,7 +68,7 @@ async fn a_wrong_url_is_refused_without_its_password() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_in_no_log_line() {
-    let (_, authority) = shared_node().await.url().split_once('@').expect("the URL names a user");
+    let (_, authority) = shared_broker().await.url().split_once('@').expect("the URL names a user");
     let url = format!("amqp://alice:hunter2@{authority}");
     let builder = Gateway::builder().amqp_url(&url).flag("--log", "trace,lapin=trace");
     let mut gateway = builder.start().await;
@@ -113,7 +115,7 @@ async fn help_names_every_flag_and_says_how_durations_are_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_is_as_good_as_flags_and_flags_win() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let builder = Gateway::builder().env("AMQP_URL", broker.url()).env("POSTERN_LINGER", "50ms");
     let gateway = builder.env("POSTERN_ALLOW_ORIGIN", "https://a.example,https://b.example").start().await;
     gateway.wait_ready().await;
@@ -151,7 +153,7 @@ async fn a_port_in_use_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_broker_a_gateway_is_live_and_becomes_ready_when_the_broker_comes() {
     let free = free_port();
-    let (_, place) = shared_node().await.url().split_once('@').expect("the URL names a user");
+    let (_, place) = shared_broker().await.url().split_once('@').expect("the URL names a user");
     let (broker, vhost) = place.split_once('/').expect("the URL names a virtual host");
     let gateway = Gateway::builder().amqp_url(&format!("amqp://guest:guest@127.0.0.1:{free}/{vhost}")).start().await;
     let check = async |path: &str| {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_node, unique};
+use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_broker, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_poll_wins_and_no_event_goes_astray() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
@@ -29,7 +29,7 @@ async fn the_newest_poll_wins_and_no_event_goes_astray() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     let poll = Poll::of(&unique("alice")).topics(&unique("jobs"));
     let mut current = poll.clone().query("poll", "tab.2").hold(&gateway).await;
@@ -43,7 +43,7 @@ async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_that_another_gateway_holds_is_refused_for_a_while() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let first = Gateway::builder().amqp_url(broker.url()).start().await;
     let second = Gateway::builder().amqp_url(broker.url()).start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
@@ -68,7 +68,7 @@ async fn a_mailbox_that_another_gateway_holds_is_refused_for_a_while() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
@@ -98,7 +98,7 @@ async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_batch_is_not_answered_in_a_loop() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
     let amqp = broker.amqp().await;

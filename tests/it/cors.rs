@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use postern_tests::{Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Request, eventually, shared_node, unique};
+use postern_tests::{
+    Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Request, eventually, shared_broker, unique,
+};
 
 const PAGE: &str = "https://app.example";
 const OTHER: &str = "https://other.example:8443";
 
 async fn gateway(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = flags(Gateway::builder().amqp_url(broker.url())).start().await;
     gateway.wait_ready().await;
     gateway

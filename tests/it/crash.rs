@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use postern_tests::{Amqp, DirectPublisher, Gateway, Poll, RabbitNode, eventually, shared_node, unique};
+use postern_tests::{Amqp, DirectPublisher, Gateway, Poll, RabbitNode, eventually, shared_broker, unique};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_killed_with_fifty_unconfirmed_events_forgets_none_of_them() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let mut gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
     let (client, topic) = (unique("alice"), unique("jobs"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_node, unique};
+use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_broker, unique};
 
 /// "At once": far below the linger, generous to a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let world = World {
         gateway: Gateway::builder().amqp_url(broker.url()).flag("--linger", "60s").start().await,
         publisher: DirectPublisher::connect(broker.url()).await,
@@ -163,7 +163,7 @@ async fn on_an_old_connection_while_it_polls_on_a_new_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn to_come_back_on_another_gateway() {
     let world = world().await;
-    let other = Gateway::builder().amqp_url(shared_node().await.url()).start().await;
+    let other = Gateway::builder().amqp_url(shared_broker().await.url()).start().await;
     world.publisher.publish_numbered(&world.topic, 0..3).await;
     let mut connection = HttpConnection::open(world.gateway.address()).await;
     let poll = world.poll().query("limit", "1");

@@ -9,13 +9,13 @@ const EXPIRY: &str = "2s";
 
 async fn gateway() -> Gateway {
     let broker = shared_node().await;
-    let builder = Gateway::builder().amqp_url(broker.url()).flag("--linger", "100ms");
+    let builder = Gateway::builder().amqp_url(&broker.url()).flag("--linger", "100ms");
     builder.flag("--mailbox-expiry", EXPIRY).start().await
 }
 
 /// Waits until the broker has dropped a mailbox, without touching it: looking would keep it alive.
 async fn is_dropped(client: &str) {
-    let node = shared_node().await.node();
+    let node = shared_node().await;
     let queue = format!("postern.mailbox.{client}");
     eventually(Duration::from_secs(20), "the mailbox expires", async || {
         let queues = node.queues("/").await;
@@ -27,7 +27,7 @@ async fn is_dropped(client: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_whose_mailbox_expired_is_told_until_it_has_seen_it() {
     let gateway = gateway().await;
-    let publisher = DirectPublisher::connect(shared_node().await.url()).await;
+    let publisher = DirectPublisher::connect(&shared_node().await.url()).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
@@ -71,7 +71,7 @@ async fn a_gateway_that_dies_does_not_take_the_news_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_saw_anything_is_told_nothing() {
     let gateway = gateway().await;
-    let publisher = DirectPublisher::connect(shared_node().await.url()).await;
+    let publisher = DirectPublisher::connect(&shared_node().await.url()).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let mut held = Poll::of(&client).topics(&topic).hold(&gateway).await;
     assert!(held.is_silent(Duration::from_millis(500)).await);
@@ -97,12 +97,12 @@ async fn mailboxes_with_another_expiry_are_used_as_they_are_and_an_operator_is_t
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     {
-        let first = Gateway::builder().amqp_url(broker.url()).start().await;
+        let first = Gateway::builder().amqp_url(&broker.url()).start().await;
         poll.clone().wait(0).send(&first).await.expect_status(204);
     }
-    let second = Gateway::builder().amqp_url(broker.url()).flag("--mailbox-expiry", "48h").start().await;
+    let second = Gateway::builder().amqp_url(&broker.url()).flag("--mailbox-expiry", "48h").start().await;
     second.wait_ready().await;
-    DirectPublisher::connect(broker.url()).await.publish(&topic, r#"{"n":0}"#).await;
+    DirectPublisher::connect(&broker.url()).await.publish(&topic, r#"{"n":0}"#).await;
     assert_eq!(poll.send(&second).await.batch().numbers("n"), [0]);
     let warning = eventually(Duration::from_secs(5), "a warning", async || {
         let lines = second.log().lines();

@@ -7,7 +7,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use postern_tests::{Amqp, EventView, Gateway, Poll, eventually_eq, shared_node, unique};
+use postern_tests::{Amqp, EventView, Gateway, Poll, eventually_eq, shared_broker, unique};
 
 struct World {
     gateway: Gateway,
@@ -17,7 +17,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let world = World {
         gateway: Gateway::builder().amqp_url(broker.url()).start().await,
         amqp: broker.amqp().await,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lapin::{BasicProperties, types::FieldTable};
-use postern_tests::{Amqp, HttpConnection, Left, RabbitNode, eventually_eq, shared_node, unique};
+use postern_tests::{Amqp, HttpConnection, Left, RabbitNode, eventually_eq, shared_broker, shared_node, unique};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -35,7 +35,7 @@ async fn a_killed_and_a_stopped_node_come_back_with_their_messages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_is_counted_without_being_changed() {
-    let amqp = shared_node().await.amqp().await;
+    let amqp = shared_broker().await.amqp().await;
     let client = unique("counted");
     let mailbox = format!("postern.mailbox.{client}");
     assert_eq!(amqp.messages_ready(&client).await, None);
@@ -63,7 +63,7 @@ async fn a_mailbox_is_counted_without_being_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_tool_sees_a_virtual_host_of_its_own() {
-    let node = shared_node().await.node();
+    let node = shared_node().await;
     let url = node.vhost("alone").await;
     let amqp = Amqp::connect(&url).await;
     amqp.declare_queue("only", FieldTable::default()).await;

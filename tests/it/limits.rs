@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use postern_tests::{
-    Answer, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, eventually_eq, shared_node,
+    Answer, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, eventually_eq, shared_broker,
     unique,
 };
 use tokio::time::timeout;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 const SOON: Duration = Duration::from_secs(5);
 
 async fn gateway(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = flags(Gateway::builder().amqp_url(broker.url())).start().await;
     gateway.wait_ready().await;
     gateway

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, shared_node, unique};
+use postern_tests::{
+    DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, shared_broker, shared_node, unique,
+};
 
 /// A gateway on the shared broker, a client and a topic of the test's own, and a way to publish.
 struct World {
@@ -13,7 +15,7 @@ struct World {
 }
 
 async fn world() -> World {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     World {
         gateway: Gateway::builder().amqp_url(broker.url()).start().await,
         publisher: DirectPublisher::connect(broker.url()).await,
@@ -104,7 +106,7 @@ async fn the_place_may_come_as_a_header_which_wins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_collects_what_comes_while_its_client_is_away() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).flag("--linger", "100ms").start().await;
     let publisher = DirectPublisher::connect(broker.url()).await;
     let amqp = broker.amqp().await;
@@ -155,7 +157,7 @@ async fn a_mailbox_is_bound_and_unbound_while_its_client_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_tells_its_state() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let world = world().await;
     let look = async |gateway: &Gateway| {
         let answer = Request::get(&format!("/clients/{}", world.client)).send(gateway.address()).await;
@@ -215,9 +217,8 @@ async fn a_deleted_mailbox_ends_its_poll_with_410_and_the_next_one_starts_anew()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_who_polls_and_from_where() {
-    let broker = shared_node().await;
-    let node = broker.node();
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+    let node = shared_node().await;
+    let gateway = Gateway::builder().amqp_url(&node.url()).start().await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let first = Poll::of(&client).topics(&topic).wait(0);
     first.send(&gateway).await.expect_status(204);
@@ -228,4 +229,11 @@ async fn an_operator_sees_who_polls_and_from_where() {
     let queue = format!("postern.mailbox.{client}");
     let shown = row(consumers().await, &queue);
     assert!(shown.contains(&format!("{client}@start")) && shown.contains("64"), "{shown}");
+
+    let returning = unique("bob");
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let told = Poll::of(&returning).topics(&topic).last_seen(id).send(&gateway).await.batch();
+    assert!(told.reset);
+    let shown = row(consumers().await, &format!("postern.mailbox.{returning}"));
+    assert!(shown.contains(&format!("{returning}@{id}")), "{shown}");
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use postern_tests::{Answer, Gateway, HttpConnection, Poll, Request, shared_node, unique};
+use postern_tests::{Answer, Gateway, HttpConnection, Poll, Request, shared_broker, unique};
 
 const MAX_BODY: usize = 1000;
 
 async fn gateway() -> Gateway {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).flag("--max-body", MAX_BODY.to_string()).start().await;
     gateway.wait_ready().await;
     gateway

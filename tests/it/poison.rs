@@ -5,7 +5,7 @@ mod raw;
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use postern_tests::{Batch, EventView, Gateway, Poll, Request, shared_node, unique};
+use postern_tests::{Batch, EventView, Gateway, Poll, Request, shared_broker, unique};
 
 use self::raw::{Properties, RawPublisher, entry, long};
 
@@ -22,7 +22,7 @@ struct World {
 impl World {
     /// Starts a gateway whose connections have these parameters, with one mailbox.
     async fn with(parameters: &str) -> Self {
-        let url = shared_node().await.url();
+        let url = shared_broker().await.url();
         let gateway_url = format!("{url}{}{parameters}", if url.contains('?') { '&' } else { '?' });
         let world = Self {
             gateway: Gateway::builder().amqp_url(&gateway_url).start().await,

@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use events::{EventId, EventTime};
 use postern_tests::{
-    Answer, Batch, Gateway, HttpConnection, Poll, RabbitNode, Request, eventually, shared_node, unique,
+    Answer, Batch, Gateway, HttpConnection, Poll, RabbitNode, Request, eventually, shared_broker, unique,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ struct World {
 }
 
 async fn world() -> World {
-    world_on(shared_node().await.url()).await
+    world_on(shared_broker().await.url()).await
 }
 
 /// A client that has subscribed, through a gateway on this broker.

@@ -4,7 +4,7 @@ mod pipe;
 
 use std::{collections::HashMap, time::Duration};
 
-use postern_tests::{Batch, EventView, Finished, Folder, Gateway, Poll, Publisher, eventually, shared_node, unique};
+use postern_tests::{Batch, EventView, Finished, Folder, Gateway, Poll, Publisher, eventually, shared_broker, unique};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -17,7 +17,7 @@ struct World {
 }
 
 async fn world() -> World {
-    world_on(shared_node().await.url(), &unique("builds")).await
+    world_on(shared_broker().await.url(), &unique("builds")).await
 }
 
 async fn world_on(url: &str, topic: &str) -> World {
@@ -119,7 +119,7 @@ async fn a_repeated_emit_is_the_same_event_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_what_happened() {
-    let url = shared_node().await.url();
+    let url = shared_broker().await.url();
     let nobody = unique("nobody");
     let emit = |more: &[&str]| Publisher::new(&[&["emit", nobody.as_str()], more].concat()).amqp_url(url);
     ended(&emit(&["1"]).run().await, 0, "0 resent, 0 not confirmed");

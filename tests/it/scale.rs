@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_node, unique};
+use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_broker, unique};
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 2000;
@@ -10,7 +10,7 @@ const EVENTS: u64 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order() {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
     gateway.wait_ready().await;
     let run = unique("scale");

@@ -3,7 +3,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use postern_tests::{
-    Amqp, DirectPublisher, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, shared_node,
+    Amqp, DirectPublisher, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, shared_broker,
     unique,
 };
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ struct World {
 }
 
 async fn world(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> World {
-    let broker = shared_node().await;
+    let broker = shared_broker().await;
     let world = World {
         gateway: flags(Gateway::builder().amqp_url(broker.url())).start().await,
         publisher: DirectPublisher::connect(broker.url()).await,
@@ -142,7 +142,7 @@ async fn three_hundred_held_polls_are_all_answered() {
 async fn a_rolling_restart_of_two_gateways_loses_nothing_and_keeps_the_order() {
     const A_ROUND: u64 = 20;
     let World { gateway, publisher, client, topic, .. } = world(|builder| builder).await;
-    let mut gateways = [gateway, Gateway::builder().amqp_url(shared_node().await.url()).start().await];
+    let mut gateways = [gateway, Gateway::builder().amqp_url(shared_broker().await.url()).start().await];
     let (mut seen, mut token) = (Vec::new(), None::<String>);
     let mut rounds = 0..6;
     while let Some(round) = rounds.next().or_else(|| (seen.len() < 120).then_some(6)) {

@@ -4,10 +4,10 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use postern_tests::{DirectPublisher, Gateway, Poll, shared_node, unique};
+//! use postern_tests::{DirectPublisher, Gateway, Poll, shared_broker, unique};
 //!
 //! # async fn example() {
-//! let broker = shared_node().await;
+//! let broker = shared_broker().await;
 //! let gateway = Gateway::builder().amqp_url(broker.url()).flag("--linger", "2s").start().await;
 //! let (client, topic) = (unique("alice"), unique("jobs"));
 //! Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_node`] is one broker for
+//! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_broker`] is one for
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] and [`SseStream`] sit on it.
@@ -66,5 +66,5 @@ pub use program::Finished;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use request::Request;
-pub use shared::{SharedNode, shared_node};
+pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use sse::{SseEvent, SseStream};

@@ -5,43 +5,41 @@ use tokio::sync::OnceCell;
 use crate::{Amqp, RabbitNode};
 
 /// Never dropped, as no static is; the node's leash ends it with the test process.
-static SHARED: OnceCell<SharedNode> = OnceCell::const_new();
+static NODE: OnceCell<RabbitNode> = OnceCell::const_new();
+static BROKER: OnceCell<SharedBroker> = OnceCell::const_new();
 
-/// The broker that tests share: a node of its own, or the one that the environment variable `AMQP_URL` names.
+/// The broker that tests share: [`shared_node`], or the one that the environment variable `AMQP_URL` names.
 #[derive(Debug)]
-pub struct SharedNode {
-    url: String,
-    node: Option<RabbitNode>,
+pub struct SharedBroker(String);
+
+/// Returns the shared broker, which the first caller starts if need be.
+pub async fn shared_broker() -> &'static SharedBroker {
+    BROKER.get_or_init(SharedBroker::find).await
 }
 
-/// Returns the shared broker, which the first caller starts.
-pub async fn shared_node() -> &'static SharedNode {
-    SHARED.get_or_init(SharedNode::start).await
+/// Returns the shared node, which the first caller starts: for tests that need its command line tool or its virtual
+/// hosts, and so cannot use a foreign broker.
+pub async fn shared_node() -> &'static RabbitNode {
+    NODE.get_or_init(RabbitNode::start).await
 }
 
-impl SharedNode {
-    async fn start() -> Self {
+impl SharedBroker {
+    async fn find() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one place where the harness reads its environment")]
         let given = std::env::var("AMQP_URL").ok();
-        if let Some(url) = given {
-            return Self { url, node: None };
-        }
-        let node = RabbitNode::start().await;
-        Self { url: node.url(), node: Some(node) }
+        Self(match given {
+            Some(url) => url,
+            None => shared_node().await.url(),
+        })
     }
 
     /// Returns its URL.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.0
     }
 
     /// Connects to it.
     pub async fn amqp(&self) -> Amqp {
-        Amqp::connect(&self.url).await
-    }
-
-    /// Returns the node, for its command line tool and virtual hosts; panics if `AMQP_URL` names a foreign broker.
-    pub fn node(&self) -> &RabbitNode {
-        self.node.as_ref().expect("this test needs a node of its own: run it without AMQP_URL")
+        Amqp::connect(&self.0).await
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use postern_tests::{Batch, EventView, Folder, RabbitNode, eventually, shared_node, unique};
+use postern_tests::{Batch, EventView, Folder, RabbitNode, eventually, shared_broker, unique};
 
 use super::{SOON, ended, world, world_on};
 
@@ -40,7 +40,7 @@ async fn the_messages_of_a_real_build_arrive_as_cargo_wrote_them() {
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
 
     let topic = format!("{}.local.status", unique("builds"));
-    let world = world_on(shared_node().await.url(), &topic).await;
+    let world = world_on(shared_broker().await.url(), &topic).await;
     ended(&world.publisher(&["pipe", &topic]).stdin(build.stdout.clone()).run().await, 0, "0 not confirmed");
     let output = String::from_utf8(build.stdout).unwrap();
     let lines: Vec<_> = output.lines().collect();
