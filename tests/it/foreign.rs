@@ -1,46 +1,19 @@
 //! Messages of other people's publishers: every one is an event, none stops a mailbox.
 
-use std::time::Duration;
-
 use events::amqp::names;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use postern_tests::{Amqp, EventView, Gateway, Poll, eventually_eq, shared_broker, unique};
+use postern_tests::{EventView, World};
 
-struct World {
-    gateway: Gateway,
-    amqp: Amqp,
-    client: String,
-    topic: String,
-}
-
-async fn world() -> World {
-    let broker = shared_broker().await;
-    let world = World {
-        gateway: Gateway::builder().amqp_url(broker.url()).start().await,
-        amqp: broker.amqp().await,
-        client: unique("alice"),
-        topic: unique("jobs"),
-    };
-    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
-    world
-}
-
-impl World {
-    fn poll(&self) -> Poll {
-        Poll::of(&self.client).topics(&format!("{}.#", self.topic)).wait(10)
-    }
-
-    /// Publishes one message and returns the event that its reader gets, confirmed.
-    async fn through(&self, properties: BasicProperties, payload: &[u8]) -> EventView {
-        self.amqp.publish_foreign(&self.topic, properties, payload).await;
-        let mut batch = self.poll().send(&self.gateway).await.batch();
-        assert_eq!(batch.events.len(), 1);
-        self.poll().last_seen(&batch.last_seen).wait(0).send(&self.gateway).await.expect_status(204);
-        batch.events.remove(0)
-    }
+/// Publishes one message and returns the event that its reader gets, confirmed.
+async fn through(world: &World, properties: BasicProperties, payload: &[u8]) -> EventView {
+    world.amqp.publish_foreign(&world.topic, properties, payload).await;
+    let mut batch = world.poll().send(&world.gateway).await.batch();
+    assert_eq!(batch.events.len(), 1);
+    world.poll().last_seen(&batch.last_seen).wait(0).send(&world.gateway).await.expect_status(204);
+    batch.events.remove(0)
 }
 
 fn typed(content_type: &str) -> BasicProperties {
@@ -49,8 +22,8 @@ fn typed(content_type: &str) -> BasicProperties {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bare_messages_get_what_they_lack() {
-    let world = world().await;
-    let event = world.through(BasicProperties::default(), br#"{"n":1}"#).await;
+    let world = World::new().await;
+    let event = through(&world, BasicProperties::default(), br#"{"n":1}"#).await;
     assert_eq!((event.number("n"), event.content_type), (1, None));
     assert!(
         event.id.len() == 36 && event.time.starts_with("20") && event.time.ends_with('Z'),
@@ -58,14 +31,14 @@ async fn bare_messages_get_what_they_lack() {
         event.id,
         event.time
     );
-    let empty = world.through(BasicProperties::default(), b"").await;
+    let empty = through(&world, BasicProperties::default(), b"").await;
     assert_eq!(empty.data.unwrap(), "");
     assert_eq!(empty.content_type.unwrap(), "text/plain; charset=utf-8");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_no_json_parser_likes_arrives_as_it_is() {
-    let world = world().await;
+    let world = World::new().await;
     let deep = "[".repeat(100_000);
     let as_base64: [(&str, &[u8]); 6] = [
         ("application/json", b"{oops"),
@@ -76,20 +49,20 @@ async fn whatever_no_json_parser_likes_arrives_as_it_is() {
         ("image/png", b"\x89PNG\r\n\x1a\n\0"),
     ];
     for (content_type, payload) in as_base64 {
-        let event = world.through(typed(content_type), payload).await;
+        let event = through(&world, typed(content_type), payload).await;
         assert_eq!(event.content_type.as_deref(), Some(content_type));
         assert_eq!(event.data, None);
         assert_eq!(base64(&event.data_base64.unwrap()), payload);
     }
-    let text = world.through(typed("text/html"), "<p>\u{1F389}\0\n\"".as_bytes()).await;
+    let text = through(&world, typed("text/html"), "<p>\u{1F389}\0\n\"".as_bytes()).await;
     assert_eq!(text.data.unwrap(), "<p>\u{1F389}\0\n\"");
-    let json = world.through(typed("application/vnd.job+json"), b" [1.00, 1e3]\n").await;
+    let json = through(&world, typed("application/vnd.job+json"), b" [1.00, 1e3]\n").await;
     assert_eq!(json.data.unwrap(), serde_json::json!([1.0, 1e3]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_ids_times_and_headers_are_no_obstacle() {
-    let world = world().await;
+    let world = World::new().await;
     let mut headers = FieldTable::default();
     for (name, value) in [
         ("postern-resent", AMQPValue::LongString("true".into())),
@@ -105,19 +78,19 @@ async fn odd_ids_times_and_headers_are_no_obstacle() {
         .with_timestamp(u64::MAX)
         .with_content_type("\r\nX: y".into())
         .with_headers(headers);
-    let event = world.through(odd.clone(), b"1").await;
+    let event = through(&world, odd.clone(), b"1").await;
     assert!(event.id.len() == 36 && !event.redelivered && event.content_type.is_none(), "{event:?}");
-    assert_eq!(world.through(odd, b"1").await.id, event.id, "an unusable id still is an identity");
+    assert_eq!(through(&world, odd, b"1").await.id, event.id, "an unusable id still is an identity");
     let mut headers = FieldTable::default();
     headers.insert(names::RESENT.into(), AMQPValue::Boolean(true));
-    assert!(world.through(BasicProperties::default().with_headers(headers), b"1").await.redelivered);
-    let millis = world.through(BasicProperties::default().with_timestamp(1_767_323_045_678), b"1").await;
+    assert!(through(&world, BasicProperties::default().with_headers(headers), b"1").await.redelivered);
+    let millis = through(&world, BasicProperties::default().with_timestamp(1_767_323_045_678), b"1").await;
     assert_eq!(millis.time, "2026-01-02T03:04:05.678Z");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_routing_key_is_a_topic_for_who_reads_it() {
-    let world = world().await;
+    let world = World::new().await;
     let key = format!("{}.ä \"/*", world.topic);
     world.amqp.publish(names::EXCHANGE, &key, BasicProperties::default(), b"1").await;
     let batch = world.poll().send(&world.gateway).await.batch();
@@ -130,13 +103,12 @@ async fn any_routing_key_is_a_topic_for_who_reads_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_over_and_over_is_confirmed_by_place() {
-    let mut world = world().await;
+    let mut world = World::new().await;
     let tick = || BasicProperties::default().with_message_id("tick".into()).with_delivery_mode(2);
     for n in 0..6 {
         world.amqp.publish_foreign(&world.topic, tick(), format!("{{\"n\":{n}}}").as_bytes()).await;
     }
-    let ready = async || world.amqp.messages_ready(&world.client).await;
-    eventually_eq(Duration::from_secs(5), "all in the window", Some(0), ready).await;
+    world.is_handed_over().await;
     let two = world.poll().query("limit", "2").send(&world.gateway).await.batch();
     assert_eq!((two.numbers("n"), two.ids()), (vec![0, 1], vec!["tick", "tick"]));
     let next = world.poll().last_seen(&two.last_seen).query("limit", "2").send(&world.gateway).await.batch();
@@ -152,7 +124,7 @@ async fn the_same_id_over_and_over_is_confirmed_by_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_in_the_middle_stops_nobody() {
-    let world = world().await;
+    let world = World::new().await;
     for n in 0..20 {
         let properties = if n % 2 == 0 { typed("application/json") } else { typed("\0").with_message_id("\n".into()) };
         world.amqp.publish_foreign(&world.topic, properties, format!("{{\"n\":{n}}}").as_bytes()).await;

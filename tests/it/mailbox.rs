@@ -3,40 +3,12 @@
 use std::time::Duration;
 
 use postern_tests::{
-    DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, shared_broker, shared_node, unique,
+    DirectPublisher, Gateway, HttpConnection, Poll, Request, World, eventually_eq, shared_broker, shared_node, unique,
 };
-
-/// A gateway on the shared broker, a client and a topic of the test's own, and a way to publish.
-struct World {
-    gateway: Gateway,
-    publisher: DirectPublisher,
-    client: String,
-    topic: String,
-}
-
-async fn world() -> World {
-    let broker = shared_broker().await;
-    World {
-        gateway: Gateway::builder().amqp_url(broker.url()).start().await,
-        publisher: DirectPublisher::connect(broker.url()).await,
-        client: unique("alice"),
-        topic: unique("jobs"),
-    }
-}
-
-impl World {
-    fn poll(&self) -> Poll {
-        Poll::of(&self.client).topics(&self.topic)
-    }
-
-    async fn subscribe(&self) {
-        self.poll().wait(0).send(&self.gateway).await.expect_status(204);
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_is_held_until_an_event_comes_and_its_confirm_blocks_the_next_one() {
-    let world = world().await;
+    let world = World::without_mailbox(|builder| builder).await;
     let mut held = world.poll().wait(30).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(500)).await);
     let id = world.publisher.publish(&world.topic, r#"{"state":"running"}"#).await;
@@ -53,8 +25,7 @@ async fn a_poll_is_held_until_an_event_comes_and_its_confirm_blocks_the_next_one
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_confirm_the_same_events_come_again_and_say_so() {
-    let world = world().await;
-    world.subscribe().await;
+    let world = World::new().await;
     let published = world.publisher.publish_numbered(&world.topic, 0..5).await;
     let first = eventually_all(&world, 5).await;
     let second = world.poll().send(&world.gateway).await.batch();
@@ -77,8 +48,7 @@ async fn eventually_all(world: &World, count: usize) -> postern_tests::Batch {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_polls_in_small_batches_bring_everything_in_order() {
-    let world = world().await;
-    world.subscribe().await;
+    let world = World::new().await;
     // More than a window, so that confirms have to make room.
     world.publisher.publish_numbered(&world.topic, 0..200).await;
     let mut connection = HttpConnection::open(world.gateway.address()).await;
@@ -96,8 +66,7 @@ async fn short_polls_in_small_batches_bring_everything_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_place_may_come_as_a_header_which_wins() {
-    let world = world().await;
-    world.subscribe().await;
+    let world = World::new().await;
     world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
     let batch = world.poll().send(&world.gateway).await.batch();
     let confirmed = world.poll().last_seen("stale").header("Last-Event-ID", &batch.last_seen).wait(0);
@@ -123,8 +92,7 @@ async fn a_mailbox_collects_what_comes_while_its_client_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_added_to_a_session_that_is_open() {
-    let world = world().await;
-    world.subscribe().await;
+    let world = World::new().await;
     let more = unique("more");
     let mut held = Poll::of(&world.client).topics(&more).wait(30).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(300)).await);
@@ -134,7 +102,7 @@ async fn topics_are_added_to_a_session_that_is_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_is_bound_and_unbound_while_its_client_is_away() {
-    let world = world().await;
+    let world = World::without_mailbox(|builder| builder).await;
     let binding = format!("/clients/{}/topics/{}.%23", world.client, world.topic);
     let change = async |method: &str| Request::new(method, &binding).send(world.gateway.address()).await.status;
     assert_eq!(change("DELETE").await, 204, "nothing was bound, and nothing is");
@@ -158,13 +126,13 @@ async fn a_mailbox_is_bound_and_unbound_while_its_client_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_tells_its_state() {
     let broker = shared_broker().await;
-    let world = world().await;
+    let world = World::without_mailbox(|builder| builder).await;
     let look = async |gateway: &Gateway| {
         let answer = Request::get(&format!("/clients/{}", world.client)).send(gateway.address()).await;
         (answer.status, if answer.status == 200 { answer.json() } else { serde_json::Value::Null })
     };
     assert_eq!(look(&world.gateway).await.0, 404);
-    world.subscribe().await;
+    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
     world.publisher.publish_numbered(&world.topic, 0..100).await;
     // 64 of them fill the window.
     let state = |queued, unconfirmed: Option<u32>, connected| {
@@ -180,7 +148,7 @@ async fn a_mailbox_tells_its_state() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody() {
-    let world = world().await;
+    let world = World::without_mailbox(|builder| builder).await;
     let mut held = world.poll().wait(55).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(300)).await);
     // Each of these costs the gateway a channel of its broker connection, which is replaced after 500 of them.
@@ -203,7 +171,7 @@ async fn whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_mailbox_ends_its_poll_with_410_and_the_next_one_starts_anew() {
-    let world = world().await;
+    let world = World::without_mailbox(|builder| builder).await;
     let mut held = world.poll().wait(30).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(500)).await);
     let delete = Request::new("DELETE", &format!("/clients/{}", world.client));

@@ -2,69 +2,33 @@
 
 use std::{io::ErrorKind, time::Duration};
 
-use postern_tests::{
-    Amqp, DirectPublisher, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, shared_broker,
-    unique,
-};
+use postern_tests::{Gateway, HttpConnection, Left, Poll, Request, World, eventually, shared_broker, unique};
 use tokio::net::TcpStream;
 
 /// The default grace period and some time for a busy machine.
 const GRACE: Duration = Duration::from_secs(15);
 
-struct World {
-    gateway: Gateway,
-    publisher: DirectPublisher,
-    amqp: Amqp,
-    client: String,
-    topic: String,
-}
-
-async fn world(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> World {
-    let broker = shared_broker().await;
-    let world = World {
-        gateway: flags(Gateway::builder().amqp_url(broker.url())).start().await,
-        publisher: DirectPublisher::connect(broker.url()).await,
-        amqp: broker.amqp().await,
-        client: unique("alice"),
-        topic: unique("jobs"),
-    };
-    world.gateway.wait_ready().await;
-    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
-    world
-}
-
-impl World {
-    fn poll(&self) -> Poll {
-        Poll::of(&self.client).topics(&self.topic).wait(50)
-    }
-
-    /// Returns (messages ready, consumers) of the mailbox.
-    async fn mailbox(&self) -> (Option<u32>, Option<u32>) {
-        (self.amqp.messages_ready(&self.client).await, self.amqp.consumer_count(&self.client).await)
-    }
-
-    /// Begins to publish and returns the connection with half of the body sent; the gateway reads it.
-    async fn half_a_post(&self) -> HttpConnection {
-        let mut post = HttpConnection::open(self.gateway.address()).await;
-        let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n", self.topic);
-        post.send(format!("{head}content-length: 7\r\n\r\n").as_bytes()).await;
-        assert_eq!(post.head().await.status, 100);
-        post.send(b"{\"n\"").await;
-        post
-    }
+/// Begins to publish and returns the connection with half of the body sent; the gateway reads it.
+async fn half_a_post(world: &World) -> HttpConnection {
+    let mut post = HttpConnection::open(world.gateway.address()).await;
+    let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n", world.topic);
+    post.send(format!("{head}content-length: 7\r\n\r\n").as_bytes()).await;
+    assert_eq!(post.head().await.status, 100);
+    post.send(b"{\"n\"").await;
+    post
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue() {
-    let mut world = world(|builder| builder).await;
+    let mut world = World::new().await;
     world.publisher.publish_numbered(&world.topic, 0..3).await;
-    let all = async || world.poll().send(&world.gateway).await.batch().events.len();
+    let all = async || world.poll().wait(50).send(&world.gateway).await.batch().events.len();
     let all_three = eventually(GRACE, "all three at once", async || all().await.eq(&3).then_some(()).ok_or(()));
     all_three.await;
     // What is asked for again is answered at once the first time and held back for a second from then on: a poll that
     // is held although its window is not empty.
     assert_eq!(all().await, 3);
-    let mut held = world.poll().hold(&world.gateway).await;
+    let mut held = world.poll().wait(50).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(100)).await);
     world.gateway.terminate();
     let answer = held.answer().await.expect_status(204);
@@ -77,10 +41,10 @@ async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused() {
-    let mut world = world(|builder| builder).await;
+    let mut world = World::new().await;
     let mut idle = HttpConnection::open(world.gateway.address()).await;
     idle.request(&Request::get("/live")).await.expect_status(200);
-    let mut post = world.half_a_post().await;
+    let mut post = half_a_post(&world).await;
     world.gateway.terminate();
     assert_eq!(idle.left().await, Left::Closed);
     world.gateway.wait_logged("shutting down", GRACE).await;
@@ -96,8 +60,8 @@ async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period() {
-    let mut world = world(|builder| builder.flag("--shutdown-grace", "1s")).await;
-    let mut stuck = world.half_a_post().await;
+    let mut world = World::with(|builder| builder.flag("--shutdown-grace", "1s")).await;
+    let mut stuck = half_a_post(&world).await;
     world.gateway.terminate();
     assert_eq!(world.gateway.wait_exit(Duration::from_secs(5)).await.code(), Some(0));
     stuck.left().await;
@@ -105,8 +69,8 @@ async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let mut world = world(|builder| builder.flag("--shutdown-grace", "5m")).await;
-    let _stuck = world.half_a_post().await;
+    let mut world = World::with(|builder| builder.flag("--shutdown-grace", "5m")).await;
+    let _stuck = half_a_post(&world).await;
     world.gateway.terminate();
     world.gateway.wait_logged("shutting down", GRACE).await;
     world.gateway.terminate();
@@ -115,7 +79,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_hundred_held_polls_are_all_answered() {
-    let mut world = world(|builder| builder).await;
+    let mut world = World::new().await;
     let clients: Vec<_> = (0..300).map(|_| unique("one-of-many")).collect();
     let mut polls = Vec::new();
     for client in &clients {
@@ -141,7 +105,7 @@ async fn three_hundred_held_polls_are_all_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_of_two_gateways_loses_nothing_and_keeps_the_order() {
     const A_ROUND: u64 = 20;
-    let World { gateway, publisher, client, topic, .. } = world(|builder| builder).await;
+    let World { gateway, publisher, client, topic, .. } = World::new().await;
     let mut gateways = [gateway, Gateway::builder().amqp_url(shared_broker().await.url()).start().await];
     let (mut seen, mut token) = (Vec::new(), None::<String>);
     let mut rounds = 0..6;

@@ -50,6 +50,7 @@ mod rabbit;
 mod request;
 mod shared;
 mod sse;
+mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
@@ -68,3 +69,4 @@ pub use rabbit::{QueueRow, RabbitNode};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use sse::{SseEvent, SseStream};
+pub use world::World;

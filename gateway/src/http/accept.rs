@@ -1,15 +1,8 @@
 //! Sockets: accepting them, how many, and their orderly end.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures_util::future::Either;
+use events::ClientId;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -26,7 +19,7 @@ use super::{
     routes,
     socket::{Fate, ObservedSocket},
 };
-use crate::broker::Broker;
+use crate::{broker::Broker, mailbox::Registry};
 
 /// The head of a request: request line and headers together, in bytes. hyper answers more with 431.
 const MAX_HEAD: usize = 16 * 1024;
@@ -110,10 +103,12 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     let fate = Arc::new(Fate::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
-        begun(Box::pin(async move {
+        let unasked = Unasked { client: routes::polled_client(&request), registry: app.registry.clone() };
+        async move {
+            unasked.begin();
             fate.request_came();
             Ok::<_, Infallible>(routes::answer(&app, &fate, request).await)
-        }))
+        }
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::clone(&fate)));
     let serving = async {
@@ -133,12 +128,26 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     fate.is_sealed();
 }
 
-/// Begins to answer before hyper asks for it: hyper drops a request unasked if its client hangs up in the same breath,
-/// and then nobody would learn that the poll which came last has gone.
-fn begun<F: Future + ?Sized>(mut answering: Pin<Box<F>>) -> Either<Ready<F::Output>, Pin<Box<F>>> {
-    match answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => Either::Left(ready(answer)),
-        Poll::Pending => Either::Right(answering),
+/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it unasked: then
+/// a poll must not take anybody's place any more, but its client has gone.
+struct Unasked<B: Broker> {
+    /// Whose poll it is, if it is one.
+    client: Option<ClientId>,
+    registry: Registry<B>,
+}
+
+impl<B: Broker> Unasked<B> {
+    /// From here on the handler notices by itself.
+    fn begin(mut self) {
+        self.client = None;
+    }
+}
+
+impl<B: Broker> Drop for Unasked<B> {
+    fn drop(&mut self) {
+        if let Some(client) = &self.client {
+            self.registry.came_and_went(client);
+        }
     }
 }
 

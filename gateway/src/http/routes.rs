@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt::Display, str::FromStr};
 
+use events::ClientId;
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
@@ -53,6 +54,14 @@ impl<'a> Route<'a> {
             Self::Topic(_) => "POST",
             Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
+    }
+}
+
+/// Returns whose mailbox a request polls, if that is what it does.
+pub(super) fn polled_client(request: &HttpRequest) -> Option<ClientId> {
+    match Route::of(request.uri().path()) {
+        Ok(Route::Events(client)) if request.method() == Method::GET => client.parse().ok(),
+        _ => None,
     }
 }
 

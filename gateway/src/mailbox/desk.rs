@@ -141,6 +141,14 @@ impl Desk {
         }
     }
 
+    /// The client sent a poll and hung up before it could be seated. Which poll is the newer one is not known, so one that
+    /// sits here stays.
+    pub(super) fn came_and_went(&mut self) {
+        if self.poll.is_none() {
+            self.end(Ending::Disconnected);
+        }
+    }
+
     /// Looks at the clock, and at what was delivered.
     pub(super) fn tick(&mut self, now: Instant) {
         self.serve(now);

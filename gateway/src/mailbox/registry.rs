@@ -148,6 +148,14 @@ impl<B: Broker> Registry<B> {
         }
     }
 
+    /// Takes note of a poll whose client had hung up before the poll could be held: it takes nobody's place, but if no other
+    /// poll is held, the Session gives everything back at once.
+    pub fn came_and_went(&self, client: &ClientId) {
+        if let Some(entry) = self.0.sessions().get(client) {
+            let _ = entry.commands.send(Command::CameAndWent);
+        }
+    }
+
     /// Returns how many Deliveries a client has not confirmed; `None` if it has no Session here.
     #[must_use]
     pub fn unconfirmed(&self, client: &ClientId) -> Option<usize> {

@@ -40,6 +40,8 @@ pub(super) enum Command {
     Attach(PollId, PollRequest, oneshot::Sender<Outcome>),
     /// The client of this poll hung up while it waited, or did not get its answer.
     HungUp(PollId),
+    /// A poll's client had hung up before the poll could be held.
+    CameAndWent,
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
     Unbound(TopicPattern),
 }
@@ -184,6 +186,7 @@ impl<B: Broker> Session<B> {
                 self.attach(poll, &request, reply);
             }
             Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
+            Some(Command::CameAndWent) => self.desk.came_and_went(),
             Some(Command::Unbound(topic)) => {
                 self.bound.remove(&topic);
             }

@@ -74,6 +74,19 @@ fn the_newest_poll_wins_and_the_old_one_cannot_end_the_session() {
 }
 
 #[test]
+fn a_poll_that_came_and_went_ends_a_session_without_a_poll_and_displaces_none() {
+    let now = Instant::now();
+    let mut desk = open_desk(0, now);
+    desk.attach(poll(1, None, now + seconds(25)), now);
+    desk.came_and_went();
+    assert!(desk.effect().is_none());
+    desk.tick(now + seconds(25));
+    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
+    desk.came_and_went();
+    assert!(matches!(desk.effect(), Some(Effect::End(Ending::Disconnected))));
+}
+
+#[test]
 fn a_poll_that_a_browser_sends_again_does_not_displace_its_successor() {
     let now = Instant::now();
     let mut desk = open_desk(0, now);
