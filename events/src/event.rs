@@ -13,6 +13,8 @@ pub struct Event {
     pub topic: Topic,
     /// When it was published.
     pub time: EventTime,
+    /// The message says when; else `time` is that of its delivery, and another at each.
+    pub time_is_known: bool,
     /// What the publisher says the payload is, if it says so.
     pub content_type: Option<ContentType>,
     /// The publisher says that this may be a repeat of an event which was stored already.
@@ -25,7 +27,15 @@ impl Event {
     /// Makes a new event, published now, under a new id.
     #[must_use]
     pub fn new(topic: Topic, content_type: Option<ContentType>, payload: impl Into<Bytes>) -> Self {
-        Self { id: EventId::new(), topic, time: EventTime::now(), content_type, resent: false, payload: payload.into() }
+        Self {
+            id: EventId::new(),
+            topic,
+            time: EventTime::now(),
+            time_is_known: true,
+            content_type,
+            resent: false,
+            payload: payload.into(),
+        }
     }
 
     /// Returns how the payload is shown to a client.
@@ -34,16 +44,19 @@ impl Event {
         Form::of(self.content_type.as_ref(), &self.payload)
     }
 
-    /// Returns a short check of topic, payload and the resent mark.
+    /// Returns a short check of a run of events that ends with this one; `before` is that of the run without it, or 0.
     ///
-    /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher
-    /// resent it. Id and check together tell such messages apart when a last-seen token is looked for after a restart.
-    /// The time is left out: a message without one gets another at each delivery.
+    /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher sent it
+    /// again. So the check is over all that tells messages apart: id, topic, time, payload, the resent mark. A time that the
+    /// message does not carry is left out, as is an id: they would be others at each delivery.
     #[must_use]
-    pub fn check(&self) -> u32 {
-        let mut hasher = crc32fast::Hasher::new();
+    pub fn check(&self, before: u32) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(before);
         hasher.update(self.topic.as_str().as_bytes());
         hasher.update(&[0, u8::from(self.resent)]);
+        if self.time_is_known {
+            hasher.update(&self.time.unix_millis().to_be_bytes());
+        }
         hasher.update(&self.payload);
         hasher.finalize()
     }

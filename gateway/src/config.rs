@@ -17,6 +17,12 @@ use crate::{
 /// Exit code for a wrong command line or environment (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
+/// Beyond this a number is a slip: no machine has so many connections.
+const MOST: usize = 1_000_000_000;
+
+/// Beyond this a duration is a slip, and added to a clock's time it could overflow.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 const EXAMPLES: &str = "\
 Examples:
   AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f gateway
@@ -82,12 +88,12 @@ pub struct Config {
 
     /// How long open requests may take once the gateway is told to stop
     #[arg(long, env = "POSTERN_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s",
-          value_parser = humantime::parse_duration, help_heading = "HTTP")]
+          value_parser = duration, help_heading = "HTTP")]
     shutdown_grace: Duration,
 
     /// How long a mailbox stays reserved for its client between two polls
     #[arg(long, env = "POSTERN_LINGER", value_name = "DURATION", default_value = "15s",
-          value_parser = humantime::parse_duration, help_heading = "Mailboxes")]
+          value_parser = duration, help_heading = "Mailboxes")]
     linger: Duration,
 
     /// How long an event may stay unconfirmed before it goes back to the broker; far below the broker's own 30m
@@ -199,16 +205,23 @@ impl Config {
 
 fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err("a whole number from 1".to_owned()),
+        Ok(number) if (1..=MOST).contains(&number) => Ok(number),
+        _ => Err(format!("a whole number from 1 to {MOST}")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration > LONGEST => Err("a duration of at most a year".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
     }
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    match duration(text) {
         Ok(duration) if duration.is_zero() => Err("a duration above zero, e.g. 5s".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
+        other => other,
     }
 }
 

@@ -46,12 +46,12 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
     let id = properties.message_id().as_ref().and_then(|id| EventId::from_message_id(id.as_str()));
     let time = time_in_header(properties)
         .or_else(|| properties.timestamp().and_then(EventTime::from_amqp_timestamp))
-        .or_else(|| id.as_ref().and_then(EventId::unix_millis).and_then(EventTime::from_unix_millis))
-        .unwrap_or_else(EventTime::now);
+        .or_else(|| id.as_ref().and_then(EventId::unix_millis).and_then(EventTime::from_unix_millis));
     Event {
         id: id.unwrap_or_default(),
         topic: Topic::from_routing_key(routing_key.as_str()),
-        time,
+        time: time.unwrap_or_else(EventTime::now),
+        time_is_known: time.is_some(),
         content_type: properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok()),
         resent: header(properties, names::RESENT) == Some(&AMQPValue::Boolean(true)),
         payload: Bytes::from(payload),

@@ -70,7 +70,11 @@ pub struct ConfirmChannel(Channel);
 impl ConfirmChannel {
     /// Opens the channel and declares the exchange, so that a publisher may start before any gateway.
     pub async fn open(connection: &Connection) -> Result<Self, lapin::Error> {
-        let channel = connection.create_channel().await?;
+        Self::prepare(connection.create_channel().await?).await
+    }
+
+    /// As [`Self::open`], on a channel that was opened for nothing else.
+    pub async fn prepare(channel: Channel) -> Result<Self, lapin::Error> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;

@@ -92,8 +92,14 @@ impl AmqpBroker {
             let channel = publishing.channel().await?;
             match queue::create(&channel, client, self.expiry.time).await {
                 // Somebody else created it a moment ago, with another expiry: it exists, and keeps that.
-                Err(error) if is_mismatch(&error) => Ok(()),
-                Err(error) => Err(error),
+                Err(error) if is_mismatch(&error) => {
+                    publishing.note_if_closed(&channel);
+                    Ok(())
+                }
+                Err(error) => {
+                    publishing.note_if_closed(&channel);
+                    Err(error)
+                }
                 Ok(()) => channel.close(200, "done".into()).await,
             }
         };

@@ -52,7 +52,9 @@ pub(super) async fn unbind<B: Broker>(
 
 /// `DELETE /clients/{client}`; a poll that is held on the mailbox ends with 410.
 pub(super) async fn delete<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
+    let session = app.registry.ending(client);
     app.broker.delete(client).await?;
+    session.await;
     Ok(no_content())
 }
 

@@ -1,5 +1,7 @@
 //! Every error that a client can get: RFC 9457 `application/problem+json`, with a detail that a person can act on.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
@@ -30,6 +32,8 @@ pub(super) enum Problem {
     MailboxGone,
     /// With the largest body, in bytes.
     BodyTooLarge(usize),
+    /// With the time that a body may take.
+    BodyTooSlow(Duration),
     Held,
     TooManyMailboxes,
     TooManyConnections,
@@ -49,6 +53,7 @@ impl Problem {
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Held
             | Self::TooManyMailboxes
             | Self::TooManyConnections
@@ -75,6 +80,7 @@ impl Problem {
                 "the mailbox was deleted while this poll was held; poll again to start anew".to_owned()
             }
             Self::BodyTooLarge(most) => format!("an event has at most {most} bytes here (--max-body)"),
+            Self::BodyTooSlow(most) => format!("the body did not come within {} s", most.as_secs()),
             Self::Held => "another gateway reads this mailbox now; try again".to_owned(),
             Self::TooManyMailboxes => {
                 "this gateway holds as many mailboxes as it may (--max-mailboxes); try again".to_owned()
@@ -124,7 +130,7 @@ impl From<Problem> for HttpResponse {
             Problem::MethodNotAllowed(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
-            Problem::UnwantedBody | Problem::BodyTooLarge(_) => {
+            Problem::UnwantedBody | Problem::BodyTooLarge(_) | Problem::BodyTooSlow(_) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {

@@ -1,5 +1,7 @@
 //! `POST /topics/{topic}/events`: the body is one event.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use events::{ContentType, Event, EventId, Form, Topic};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -9,6 +11,7 @@ use hyper::{
     header::CONTENT_TYPE,
 };
 use serde_json::json;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{App, HttpResponse, mailboxes::json_response, problem::Problem};
@@ -16,6 +19,9 @@ use crate::{broker::Broker, metrics::Published};
 
 /// The header by which a publisher makes a retry the same event.
 const EVENT_ID: &str = "event-id";
+
+/// How long a client may take for a body: a publisher that vanished in the middle must not keep its connection's place.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Stores the body as an event; answers once the broker has confirmed it.
 pub(super) async fn publish<B: Broker>(
@@ -77,9 +83,10 @@ async fn read(body: Incoming, most: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > most as u64 {
         return Err(Problem::BodyTooLarge(most));
     }
-    match Limited::new(body, most).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
-        Err(error) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
+    match timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
+        Ok(Err(error)) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
+        Err(_) => Err(Problem::BodyTooSlow(BODY_TIMEOUT)),
     }
 }

@@ -1,7 +1,8 @@
 //! The token by which a client says what it saw last.
 //!
-//! Within its own Lease a token names an exact place. After that Lease is gone only the event itself can be looked for,
-//! and ids can repeat in a queue; so the token carries a check of the event too. To clients it is opaque.
+//! Within its own Lease a token names an exact place. After that Lease is gone only the events themselves can be looked for,
+//! and ids can repeat in a queue. So the token carries a check of everything that it confirms, from the front of the window
+//! up to its event: it fits only where just that run stands at the head again. To clients it is opaque.
 
 use std::{fmt, str::FromStr};
 
@@ -27,7 +28,7 @@ pub struct LastSeen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SeenEvent {
     pub(super) id: EventId,
-    /// Of a token that is only an id, the check is not known.
+    /// Of the run that ends with it; `None` for a token that is only an id, which confirms nothing.
     pub(super) check: Option<u32>,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Place {
 }
 
 impl LastSeen {
-    /// Makes the token of one delivery.
+    /// Makes the token of one delivery; the check is of the run that ends with it.
     pub(super) fn new(id: EventId, place: Place, check: u32) -> Self {
         let text = format!("{id}{SEPARATOR}{:016x}{SEPARATOR}{}{SEPARATOR}{check:08x}", place.lease, place.tag);
         Self { event: Some(SeenEvent { id, check: Some(check) }), place: Some(place), text }

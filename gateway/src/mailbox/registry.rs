@@ -15,7 +15,7 @@ use std::{
 use events::{ClientId, TopicPattern};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,6 +26,9 @@ use super::{
     session::{Command, Session},
 };
 use crate::{broker::Broker, metrics::Metrics};
+
+/// How long a Session is waited for that will end by itself; the broker tells of a deletion in milliseconds.
+const END_WAIT: Duration = Duration::from_secs(1);
 
 /// What an operator can set about mailboxes.
 #[derive(Debug, Clone)]
@@ -166,6 +169,17 @@ impl<B: Broker> Registry<B> {
     pub fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
         if let Some(entry) = self.0.sessions().get(client) {
             let _ = entry.commands.send(Command::Unbound(topic.clone()));
+        }
+    }
+
+    /// Waits for the end of the Session that a client has at the time of the call, up to [`END_WAIT`]: a poll that comes
+    /// after the deletion of a mailbox must not meet a Session that has not heard of it yet.
+    pub fn ending(&self, client: &ClientId) -> impl Future<Output = ()> + use<B> {
+        let commands = self.0.sessions().get(client).map(|entry| entry.commands.clone());
+        async move {
+            if let Some(commands) = commands {
+                let _ = timeout(END_WAIT, commands.closed()).await;
+            }
         }
     }
 

@@ -2,14 +2,14 @@
 //!
 //! A pure state machine: no clock, no broker. Its invariants, which the property tests hold it to:
 //!
-//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if the
-//!   client named that very event on a fresh Lease and the broker says that it was handed over before.
+//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if, on a fresh
+//!   Lease, everything up to it is what the client saw under an older one: the same run of events, all redelivered.
 //! * Entries leave only by being confirmed, from the front.
 //! * What is handed out is a run from the front, in the broker's order.
 
 use std::collections::VecDeque;
 
-use events::Event;
+use events::{Event, EventId};
 use tokio::time::Instant;
 
 use super::{
@@ -42,23 +42,16 @@ struct Entry {
 }
 
 impl Entry {
-    fn token(&self, lease: u64) -> LastSeen {
-        let place = Place { lease, tag: self.delivery.tag };
+    fn id(&self) -> &EventId {
         match &self.delivery.content {
-            Content::Event(event) => LastSeen::new(event.id.clone(), place, event.check()),
-            Content::Marker(id) => LastSeen::new(id.clone(), place, 0),
+            Content::Event(event) => &event.id,
+            Content::Marker(id) => id,
         }
     }
 
-    /// Tells whether a token of another Lease names this very message.
-    fn is_named_by(&self, token: &LastSeen) -> bool {
-        let Some(seen) = &token.event else { return false };
-        let (id, check) = match &self.delivery.content {
-            Content::Event(event) if event.id == seen.id => (&event.id, seen.check.map(|_| event.check())),
-            Content::Marker(id) => (id, seen.check.map(|_| 0)),
-            Content::Event(_) => return false,
-        };
-        *id == seen.id && check == seen.check
+    /// Continues the check of the run before it.
+    fn check(&self, before: u32) -> u32 {
+        self.event().map_or(before, |event| event.check(before))
     }
 
     const fn event(&self) -> Option<&Event> {
@@ -100,18 +93,24 @@ impl Window {
 
     /// Confirms up to and including what the token names; returns the tag to confirm to the broker, if any.
     ///
-    /// On a fresh Lease the token is looked for in the redelivered head, so the head must not be awaited any more.
+    /// On a fresh Lease the run that the token stands for is looked for at the redelivered head, so the head must not be
+    /// awaited any more. An equal event further back does not do: what stands before it was not seen.
     pub(super) fn confirm(&mut self, token: &LastSeen) -> Option<u64> {
+        let seen = token.event.as_ref()?;
         let place = token.place.filter(|place| place.lease == self.lease);
         let last = match place {
-            Some(place) => self.entries.iter().position(|entry| {
-                entry.delivery.tag == place.tag && entry.handed_out > 0 && entry.token(self.lease) == *token
-            }),
-            None if self.fresh => self
+            Some(place) => self
                 .entries
                 .iter()
-                .take_while(|entry| entry.delivery.redelivered)
-                .position(|entry| entry.is_named_by(token)),
+                .position(|entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id),
+            None if self.fresh => {
+                let head = self.entries.iter().take_while(|entry| entry.delivery.redelivered);
+                let runs = head.scan(0, |check, entry| {
+                    *check = entry.check(*check);
+                    Some((entry, *check))
+                });
+                runs.into_iter().position(|(entry, check)| *entry.id() == seen.id && Some(check) == seen.check)
+            }
             None => None,
         }?;
         let tag = self.entries.get(last)?.delivery.tag;
@@ -128,29 +127,30 @@ impl Window {
 
     /// Hands out the run of at most `limit` events from the front, or a marker alone; `None` if there is nothing.
     pub(super) fn hand_out(&mut self, limit: usize) -> Option<Batch> {
-        let mut batch = Batch { events: Vec::new(), reset: false, last_seen: self.entries.front()?.token(self.lease) };
-        let mut bytes = 0;
-        let mut taken = 0;
-        for entry in &self.entries {
-            let Some(event) = entry.event() else {
-                batch.reset = taken == 0;
-                taken += usize::from(batch.reset);
-                break;
-            };
-            bytes += entry.bytes();
-            if taken == limit || (taken > 0 && bytes > BATCH_BYTES) {
+        let mut events = Vec::new();
+        let (mut bytes, mut check, mut last) = (0, 0, None);
+        for entry in &mut self.entries {
+            if let Some(event) = entry.event() {
+                bytes += event.payload.len();
+                if events.len() == limit || (!events.is_empty() && bytes > BATCH_BYTES) {
+                    break;
+                }
+                let redelivered = entry.delivery.redelivered || entry.handed_out > 0 || event.resent;
+                events.push(BatchEvent { event: event.clone(), redelivered });
+            } else if !events.is_empty() {
                 break;
             }
-            let redelivered = entry.delivery.redelivered || entry.handed_out > 0 || event.resent;
-            batch.events.push(BatchEvent { event: event.clone(), redelivered });
-            taken += 1;
-        }
-        for entry in self.entries.iter_mut().take(taken) {
+            check = entry.check(check);
             entry.handed_out = entry.handed_out.saturating_add(1);
+            last = Some((entry.id().clone(), entry.delivery.tag));
+            if entry.event().is_none() {
+                break;
+            }
         }
+        let (id, tag) = last?;
         self.fresh = false;
-        batch.last_seen = self.entries.get(taken.checked_sub(1)?)?.token(self.lease);
-        Some(batch)
+        let reset = events.is_empty();
+        Some(Batch { events, reset, last_seen: LastSeen::new(id, Place { lease: self.lease, tag }, check) })
     }
 
     /// Returns how often the oldest entry was handed out; 0 for none.

@@ -18,6 +18,7 @@ use std::{
 
 use deadpool_lapin::{Manager, Pool, PoolError, Runtime};
 use events::amqp::{AmqpUrl, connection_properties};
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
@@ -69,7 +70,7 @@ impl Links {
     pub(super) fn start(options: &AmqpOptions, metrics: Arc<Metrics>) -> Result<Arc<Self>, BrokerError> {
         let most_leasing = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
         let links = Arc::new(Self {
-            publish_pool: pool(&options.url, &format!("{} publish", options.name), 1)?,
+            publish_pool: pool(&options.url, &format!("{} publish", options.name), 2)?,
             admin_pool: pool(&options.url, &format!("{} admin", options.name), 2)?,
             lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * most_leasing)?,
             url: options.url.clone(),
@@ -129,12 +130,14 @@ impl Links {
         let publishing = locked(&self.publishing).take();
         let administering = locked(&self.administering).take();
         let leasing = std::mem::take(&mut *locked(&self.leasing));
-        if let Some(link) = publishing {
-            link.close().await;
-        }
-        for link in leasing.into_iter().chain(administering) {
-            link.close().await;
-        }
+        // All at once: a broker that does not answer takes a second for each.
+        let publishing = async {
+            if let Some(link) = publishing {
+                link.close().await;
+            }
+        };
+        let others = leasing.iter().chain(&administering).map(|link| link.close());
+        tokio::join!(publishing, join_all(others));
     }
 
     async fn supervise(self: Arc<Self>) {
@@ -182,12 +185,12 @@ impl Links {
             self.set_ready(false);
             warn!(broker = %self.url, "the connection to the broker was lost");
         }
-        if locked(&self.publishing).is_none() {
+        if !locked(&self.publishing).as_ref().is_some_and(|link| !link.is_worn_out()) {
+            // A worn-out one serves until the new one is there.
             let link = connect(&self.publish_pool, PublishLink::open).await?;
             *locked(&self.publishing) = Some(Arc::new(link));
         }
         if !locked(&self.administering).as_ref().is_some_and(|link| link.is_connected() && !link.is_worn_out()) {
-            // A worn-out one serves until the new one is there.
             let link = connect(&self.admin_pool, async |object| Ok(Link::new(object))).await?;
             *locked(&self.administering) = Some(Arc::new(link));
         }
@@ -227,7 +230,11 @@ fn pool(url: &AmqpUrl, name: &str, size: usize) -> Result<Pool, BrokerError> {
     let name = name.to_owned();
     let manager = Manager::new(address, move || connection_properties(&name), runtime);
     let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
-    builder.create_timeout(Some(CALL_TIMEOUT)).build().map_err(|error| unavailable(&error))
+    builder
+        .create_timeout(Some(CALL_TIMEOUT))
+        .wait_timeout(Some(CALL_TIMEOUT))
+        .build()
+        .map_err(|error| unavailable(&error))
 }
 
 /// Takes a connection from its pool and prepares it.

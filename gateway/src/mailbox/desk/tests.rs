@@ -19,6 +19,7 @@ const PATIENCE: Patience = Patience { linger: Duration::from_secs(15), confirm_d
 fn event(number: usize) -> Event {
     let mut event = Event::new("jobs.1".parse().unwrap(), None, number.to_string());
     event.id = format!("id-{}", number % 3).parse().unwrap();
+    event.time = events::EventTime::from_unix_millis(0).unwrap();
     event
 }
 

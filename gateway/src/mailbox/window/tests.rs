@@ -1,6 +1,6 @@
 //! The window by table; its property tests are the desk's, which drive it through every interleaving.
 
-use events::{Event, EventId};
+use events::{Event, EventId, EventTime};
 
 use super::*;
 
@@ -9,6 +9,7 @@ const LEASE: u64 = 7;
 fn event(id: &str, payload: &str) -> Event {
     let mut event = Event::new("jobs.1".parse().unwrap(), None, payload.to_owned());
     event.id = id.parse().unwrap();
+    event.time = EventTime::from_unix_millis(0).unwrap();
     event
 }
 
@@ -46,7 +47,7 @@ fn a_token_of_this_lease_confirms_up_to_its_place() {
 #[test]
 fn what_was_not_handed_out_cannot_be_confirmed() {
     let mut window = window(&["a", "b"], false);
-    let forged = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 2 }, event("b", "b").check());
+    let forged = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 2 }, 0);
     assert_eq!(window.confirm(&forged), None);
     window.hand_out(1).unwrap();
     assert_eq!(window.confirm(&forged), None);
@@ -58,7 +59,7 @@ fn what_was_not_handed_out_cannot_be_confirmed() {
 fn a_token_with_the_right_place_and_the_wrong_event_confirms_nothing() {
     let mut window = window(&["a"], false);
     window.hand_out(1).unwrap();
-    let wrong = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 1 }, event("a", "a").check());
+    let wrong = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 1 }, 0);
     assert_eq!(window.confirm(&wrong), None);
 }
 
@@ -88,9 +89,34 @@ fn on_a_fresh_lease_the_event_itself_is_looked_for() {
 }
 
 #[test]
-fn a_bare_id_is_enough_on_a_fresh_lease() {
+fn a_bare_id_names_no_place_and_confirms_nothing() {
     let mut fresh = window(&["a", "b", "c"], true);
-    assert_eq!(fresh.confirm(&"b".parse().unwrap()), Some(2));
+    assert_eq!(fresh.confirm(&"b".parse().unwrap()), None);
+}
+
+#[test]
+fn an_equal_event_further_back_is_not_what_was_seen() {
+    // The client saw x and confirmed it. The next batch was lost; x was stored a second time, equal in everything.
+    let seen = window(&["x"], false).hand_out(1).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["a", "b", "x"], true);
+    assert_eq!(fresh.confirm(&seen), None, "the client never saw a and b");
+    // The same where the run is as long, but not the same.
+    let seen = window(&["a", "x"], false).hand_out(2).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["b", "x"], true);
+    assert_eq!(fresh.confirm(&seen), None, "the client never saw b");
+}
+
+#[test]
+fn an_older_marker_does_not_hide_what_was_seen_behind_it() {
+    let mut older = Window::new(1, 8, 0);
+    older.deliver(marker(1, "m"), Instant::now());
+    older.deliver(delivery(2, false, event("a", "a")), Instant::now());
+    older.skip_marker();
+    let seen = older.hand_out(1).unwrap().last_seen;
+    let mut fresh = Window::new(LEASE, 8, 0);
+    fresh.deliver(Delivery { redelivered: true, ..marker(1, "m") }, Instant::now());
+    fresh.deliver(delivery(2, true, event("a", "a")), Instant::now());
+    assert_eq!(fresh.confirm(&seen), Some(2));
 }
 
 #[test]
@@ -191,4 +217,13 @@ fn the_id_of_a_marker_is_an_id_like_any_other() {
 
 fn window_of_lease(lease: u64, ids: &[&str], redelivered: bool) -> Window {
     Window { lease, ..window(ids, redelivered) }
+}
+
+#[test]
+fn a_retry_differs_by_its_time() {
+    let seen = window(&["x"], false).hand_out(1).unwrap().last_seen;
+    let retry = Event { time: EventTime::from_unix_millis(1).unwrap(), ..event("x", "x") };
+    let mut fresh = Window::new(8, 8, 0);
+    fresh.deliver(delivery(1, true, retry), Instant::now());
+    assert_eq!(fresh.confirm(&seen), None);
 }

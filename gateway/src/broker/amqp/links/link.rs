@@ -1,4 +1,4 @@
-//! A connection that does not publish: it carries Leases, or the channels of short administrative tasks.
+//! A connection: it carries Leases, or the channels of short administrative tasks, or those that publish.
 
 use std::{
     ops::Deref,
@@ -39,6 +39,11 @@ impl Link {
         self.connection.as_ref().is_some_and(|connection| connection.status().connected())
     }
 
+    /// Tells whether the broker reads nothing from it because it is out of memory or disk.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.status().blocked())
+    }
+
     pub(super) fn leases(&self) -> usize {
         self.leases.load(Ordering::Relaxed)
     }
@@ -72,7 +77,14 @@ impl Link {
 
     /// Counts a channel that failed, if it was the server that closed it.
     pub(in crate::broker::amqp) fn note_if_closed(&self, channel: &Channel) {
-        if self.is_connected() && !channel.status().connected() {
+        if !channel.status().connected() {
+            self.note_closed();
+        }
+    }
+
+    /// Counts a channel that is closed and was not closed by us.
+    pub(super) fn note_closed(&self) {
+        if self.is_connected() {
             self.closed_by_server.fetch_add(1, Ordering::Relaxed);
         }
     }

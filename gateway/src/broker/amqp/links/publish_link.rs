@@ -1,37 +1,46 @@
 //! The connection that publishes: events of clients, and markers.
 
-use std::time::Duration;
+use std::ops::Deref;
 
 use deadpool_lapin::Object;
 use events::{
     Event,
     amqp::{ConfirmChannel, PublishError},
 };
-use lapin::Channel;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::sync::Mutex;
 
+use super::link::Link;
 use crate::broker::BrokerError;
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::broker::amqp) struct PublishLink {
-    connection: Object,
+    link: Link,
     events: Mutex<ConfirmChannel>,
 }
 
 impl PublishLink {
     /// Prepares a connection: the exchange exists when this returns.
     pub(super) async fn open(connection: Object) -> Result<Self, lapin::Error> {
-        let events = Mutex::new(ConfirmChannel::open(&connection).await?);
-        Ok(Self { connection, events })
-    }
-
-    pub(super) fn is_connected(&self) -> bool {
-        self.connection.status().connected()
+        let link = Link::new(connection);
+        let prepared = async { ConfirmChannel::prepare(link.channel().await?).await };
+        match prepared.await {
+            Ok(channel) => Ok(Self { events: Mutex::new(channel), link }),
+            Err(error) => {
+                // Back in its pool it would be taken again, with one channel number less at each try.
+                link.replace().await;
+                Err(error)
+            }
+        }
     }
 
     /// Publishes an event and waits for the confirm.
     pub(in crate::broker::amqp) async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
+        // What is written now would lie in the library's queue for as long as the broker does not read, also when the
+        // publisher has long given up: without a bound.
+        if self.link.is_blocked() {
+            return Err(BrokerError::Unavailable("it is short of memory or disk and takes no events".to_owned()));
+        }
         let channel = self.events_channel().await.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let published = async { channel.publish(event).await?.stored().await };
         published.await.map_err(|error| match error {
@@ -46,17 +55,17 @@ impl PublishLink {
     async fn events_channel(&self) -> Result<ConfirmChannel, lapin::Error> {
         let mut channel = self.events.lock().await;
         if !channel.is_open() {
-            *channel = ConfirmChannel::open(&self.connection).await?;
+            self.link.note_closed();
+            *channel = ConfirmChannel::prepare(self.link.channel().await?).await?;
         }
         Ok(channel.clone())
     }
+}
 
-    /// Opens a channel for a task of its own.
-    pub(in crate::broker::amqp) async fn channel(&self) -> Result<Channel, lapin::Error> {
-        self.connection.create_channel().await
-    }
+impl Deref for PublishLink {
+    type Target = Link;
 
-    pub(super) async fn close(&self) {
-        let _ = timeout(Duration::from_secs(1), self.connection.close(200, "closing".into())).await;
+    fn deref(&self) -> &Link {
+        &self.link
     }
 }
