@@ -72,6 +72,6 @@ impl std::fmt::Debug for Event {
             .field("content_type", &self.content_type)
             .field("resent", &self.resent)
             .field("payload_bytes", &self.payload.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,6 @@
 //! Flags and environment: the one file that knows their names.
 //!
-//! Every flag can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
+//! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
 
 use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -81,7 +81,8 @@ pub struct Config {
     #[arg(long, env = "POSTERN_MAX_BODY", value_name = "BYTES", default_value_t = 1024 * 1024, help_heading = "HTTP")]
     max_body: usize,
 
-    /// How long a client may take for the head of a request; also how long an idle connection is kept
+    /// How long a client may take for the head of a request (three times as long for a body); also how long an idle
+    /// connection is kept
     #[arg(long, env = "POSTERN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "20s",
           value_parser = positive_duration, help_heading = "HTTP")]
     header_timeout: Duration,

@@ -37,7 +37,8 @@ pub struct HttpOptions {
     pub max_connections: usize,
     /// The largest published event, in bytes.
     pub max_body: usize,
-    /// How long a client may take to send the head of a request; also how long an idle connection is kept.
+    /// How long a client may take to send the head of a request, and a third of what it may take for a body; also how long an
+    /// idle connection is kept.
     pub header_timeout: Duration,
     /// How long held polls and open answers may take once the gateway shuts down.
     pub shutdown_grace: Duration,

@@ -10,6 +10,9 @@
 //! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ.
 //! * [`metrics`] is everything that is counted.
 //!
+//! Besides the words of the contract: a *desk* decides for one Session, a *window* holds what is unconfirmed, a *link* is a
+//! connection to the broker, and a *fate* is how a client's connection ended.
+//!
 //! The life of one event: a publisher's message lies in a mailbox's queue. A poll opens the client's Session, whose Lease
 //! delivers the message into the window; the poll is answered with a batch and its last-seen token. The client's next
 //! poll carries the token, and only then is the message acknowledged. Every other way out, be it a hang-up, a reset, a

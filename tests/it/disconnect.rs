@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Gateway, HttpConnection, World, shared_broker};
+use postern_tests::{Gateway, HttpConnection, Request, World, shared_broker};
 
 async fn world() -> World {
     World::with(|builder| builder.flag("--linger", "60s")).await
@@ -137,6 +137,38 @@ async fn to_come_back_on_another_gateway() {
     connection.reset();
     let rest = world.poll().last_seen(&first.last_seen).send(&other).await.batch();
     assert_eq!(rest.numbers("n"), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_publisher_sent_again_what_was_confirmed_before() {
+    let world = world().await;
+    let post = async |n: u64, id: &str| {
+        let body = format!("{{\"n\":{n}}}");
+        let request = Request::publish(&world.topic, "application/json", body).header("Event-Id", id);
+        request.send(world.gateway.address()).await.expect_status(202);
+    };
+    let (retried, other) = ("01890a5d-ac96-774b-bcce-b302099a8057", "01890a5d-ac96-774b-bcce-b302099a8058");
+    post(0, retried).await;
+    let first = world.poll().send(&world.gateway).await.batch();
+    post(1, other).await;
+    post(0, retried).await;
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    eventually_both(&world, &first.last_seen, &mut connection).await;
+    connection.reset();
+    world.is_back(2).await;
+    // The same token again: it was of the first try, and says nothing of what came between that and the second one.
+    let again = world.poll().last_seen(&first.last_seen).send(&world.gateway).await.batch();
+    assert_eq!(again.numbers("n"), [1, 0]);
+}
+
+/// Polls with the same token until both events are in one answer.
+async fn eventually_both(world: &World, token: &str, connection: &mut HttpConnection) {
+    for _ in 0..10 {
+        if world.poll().last_seen(token).send_on(connection).await.batch().numbers("n") == [1, 0] {
+            return;
+        }
+    }
+    panic!("the second event does not come");
 }
 
 #[tokio::test(flavor = "multi_thread")]

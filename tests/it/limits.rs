@@ -104,6 +104,19 @@ async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stops_halfway_does_not_keep_its_place() {
+    // A body may take three times as long as a head.
+    let gateway = gateway(|builder| builder.flag("--header-timeout", "1s").flag("--max-connections", "1")).await;
+    let mut half = served(&gateway).await;
+    let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n", unique("jobs"));
+    half.send(format!("{head}{{").as_bytes()).await;
+    let late = half.answer().await;
+    assert!(late.problem(408).contains("within 3 s"), "{late:?}");
+    assert_eq!(half.left().await, Left::Closed);
+    served(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_their_order() {
     let gateway = gateway(|builder| builder).await;
     let (client, topic) = (unique("alice"), unique("jobs"));

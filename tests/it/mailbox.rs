@@ -184,6 +184,17 @@ async fn a_deleted_mailbox_ends_its_poll_with_410_and_the_next_one_starts_anew()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_poll_after_a_deletion_never_meets_the_session_of_before() {
+    let world = World::new().await;
+    let delete = Request::new("DELETE", &format!("/clients/{}", world.client));
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    for _ in 0..50 {
+        connection.request(&delete).await.expect_status(204);
+        world.poll().wait(0).send_on(&mut connection).await.expect_status(204);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_who_polls_and_from_where() {
     let node = shared_node().await;
     let gateway = Gateway::builder().amqp_url(&node.url()).start().await;

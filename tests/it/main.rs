@@ -15,5 +15,6 @@ mod malformed;
 mod poison;
 mod publish;
 mod publisher;
+mod refusal;
 mod scale;
 mod shutdown;

@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{broker::Broker, mailbox::Registry};
 
-/// The head of a request: request line and headers together, in bytes. hyper answers more with 431.
-const MAX_HEAD: usize = 16 * 1024;
+/// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
+/// 431.
+const MAX_HEAD: usize = 32 * 1024;
 
 /// How many clients at once are told that there are too many; past that they are hung up on.
 const MOST_REFUSED_AT_ONCE: usize = 256;
@@ -125,7 +126,7 @@ async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
         }
     };
     serving.instrument(span).await;
-    fate.is_sealed();
+    fate.seal();
 }
 
 /// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it unasked: then

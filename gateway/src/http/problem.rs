@@ -94,7 +94,10 @@ impl Problem {
             }
             Self::Broker(_) => "the broker cannot be reached now; try again".to_owned(),
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
-                format!("the broker refused the event {id} for at least one mailbox; the gateway's log has its reason")
+                format!(
+                    "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
+                     if it was not this one, retry with the same Event-Id: {id}"
+                )
             }
             Self::NotConfirmed(id, _) => format!(
                 "the broker did not confirm the event; it may have been stored; retry with the same Event-Id: {id}"

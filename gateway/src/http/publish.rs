@@ -20,8 +20,9 @@ use crate::{broker::Broker, metrics::Published};
 /// The header by which a publisher makes a retry the same event.
 const EVENT_ID: &str = "event-id";
 
-/// How long a client may take for a body: a publisher that vanished in the middle must not keep its connection's place.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
+/// connection's place.
+const BODY_PER_HEAD: u32 = 3;
 
 /// Stores the body as an event; answers once the broker has confirmed it.
 pub(super) async fn publish<B: Broker>(
@@ -32,7 +33,7 @@ pub(super) async fn publish<B: Broker>(
 ) -> Result<HttpResponse, Problem> {
     let id = event_id(headers)?;
     let declared = declared_type(headers)?;
-    let payload = read(body, app.options.max_body).await?;
+    let payload = read(body, app.options.max_body, app.options.header_timeout * BODY_PER_HEAD).await?;
     let content_type = content_type(declared, &payload)?;
     let mut event = Event::new(topic, Some(content_type), payload);
     if let Some(id) = id {
@@ -78,15 +79,15 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
     Ok(declared)
 }
 
-async fn read(body: Incoming, most: usize) -> Result<Bytes, Problem> {
+async fn read(body: Incoming, most: usize, patience: Duration) -> Result<Bytes, Problem> {
     // A body that says that it is too large is not even begun.
     if body.size_hint().lower() > most as u64 {
         return Err(Problem::BodyTooLarge(most));
     }
-    match timeout(BODY_TIMEOUT, Limited::new(body, most).collect()).await {
+    match timeout(patience, Limited::new(body, most).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
         Ok(Err(error)) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
-        Err(_) => Err(Problem::BodyTooSlow(BODY_TIMEOUT)),
+        Err(_) => Err(Problem::BodyTooSlow(patience)),
     }
 }

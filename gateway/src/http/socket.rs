@@ -56,7 +56,7 @@ impl Fate {
     }
 
     /// The connection is over: complains to the Session if the answer did not arrive.
-    pub(super) fn is_sealed(&self) {
+    pub(super) fn seal(&self) {
         let lost = self.broken.load(Ordering::Acquire) || self.unwritten.load(Ordering::Acquire);
         if let Some(receipt) = self.keep(None).filter(|_| lost) {
             receipt.undelivered();

@@ -165,32 +165,23 @@ impl Desk {
 
     /// Returns when [`Self::tick`] is due.
     pub(super) fn wakeup(&self) -> Instant {
-        let mut times = [None; 3];
-        times[0] = self.window.as_ref().and_then(Window::oldest).map(|since| since + self.patience.confirm_deadline);
-        match (&self.poll, &self.window) {
-            (None, _) => times[1] = Some(self.attended + self.patience.linger),
-            (Some(seated), Some(window)) => {
-                times[1] = Some(if window.awaits_head() {
-                    self.head_due()
-                } else if window.is_empty() {
-                    seated.poll.deadline
-                } else {
-                    seated.since + HOLD_BACK
-                });
-            }
-            // The Lease is being opened; the owner waits for that.
-            (Some(seated), None) => times[2] = Some(seated.poll.deadline + HOLD_BACK),
-        }
-        times.into_iter().flatten().min().unwrap_or(self.attended)
+        let unconfirmed_since = self.window.as_ref().and_then(Window::oldest);
+        let due = match (&self.poll, &self.window) {
+            (None, _) => self.attended + self.patience.linger,
+            (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
+            (Some(seated), Some(window)) if !window.is_empty() => seated.since + HOLD_BACK,
+            (Some(seated), _) => seated.poll.deadline,
+        };
+        unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
     }
 
     /// Takes the next effect.
-    pub(super) fn effect(&mut self) -> Option<Effect> {
+    pub(super) fn take_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
     /// Takes the next effect as long as it is an answer; for the time in which the Lease is being opened.
-    pub(super) fn answer(&mut self) -> Option<(PollId, Outcome)> {
+    pub(super) fn take_answer(&mut self) -> Option<(PollId, Outcome)> {
         match self.effects.pop_front_if(|effect| matches!(effect, Effect::Answer(..)))? {
             Effect::Answer(poll, outcome) => Some((poll, outcome)),
             Effect::Confirm(_) | Effect::End(_) => None,

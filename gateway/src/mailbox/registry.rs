@@ -209,7 +209,8 @@ impl<B: Broker> Shared<B> {
         if sessions.len() >= self.options.max_mailboxes {
             return None;
         }
-        // Unbounded, so that a hang-up can be told from `Drop`; at most two commands for each open connection.
+        // Unbounded, so that a hang-up can be told from `Drop`. Polls come only as fast as their connections are accepted,
+        // and wait here no longer than a broker that does not answer is waited for.
         let (commands, receiver) = mpsc::unbounded_channel();
         let unconfirmed = Arc::new(AtomicUsize::new(0));
         let session = Session::run(Arc::clone(self), client.clone(), receiver, Arc::clone(&unconfirmed));

@@ -65,8 +65,8 @@ pub(super) struct Session<B: Broker> {
     /// The poll whose topics and last seen the Lease is opened with.
     opener: PollId,
     bound: HashSet<TopicPattern>,
-    /// Patterns of polls that came while the Lease was being opened.
-    unbound: Vec<TopicPattern>,
+    /// What newer polls want besides, and is not bound yet.
+    wanted: Vec<TopicPattern>,
     share: Share,
     unconfirmed: Arc<AtomicUsize>,
 }
@@ -89,7 +89,7 @@ impl<B: Broker> Session<B> {
             waiting: Vec::new(),
             opener,
             bound: HashSet::new(),
-            unbound: Vec::new(),
+            wanted: Vec::new(),
             share,
             unconfirmed,
             shared,
@@ -125,7 +125,7 @@ impl<B: Broker> Session<B> {
                 opened = &mut opening => break opened.map_err(Over::NotOpened)?,
                 command = self.commands.recv() => self.obey(command),
             }
-            while let Some((poll, outcome)) = self.desk.answer() {
+            while let Some((poll, outcome)) = self.desk.take_answer() {
                 self.answer(poll, outcome);
             }
         };
@@ -167,7 +167,7 @@ impl<B: Broker> Session<B> {
     }
 
     async fn carry_out(&mut self, lease: &mut B::Lease) -> Result<(), Over> {
-        while let Some(effect) = self.desk.effect() {
+        while let Some(effect) = self.desk.take_effect() {
             match effect {
                 Effect::Confirm(tag) => lease.confirm(tag).await.map_err(Over::Lost)?,
                 Effect::Answer(poll, outcome) => self.answer(poll, outcome),
@@ -182,7 +182,7 @@ impl<B: Broker> Session<B> {
     fn obey(&mut self, command: Option<Command>) {
         match command {
             Some(Command::Attach(poll, request, reply)) => {
-                self.unbound.extend(request.topics.iter().filter(|topic| !self.bound.contains(topic)).cloned());
+                self.wanted.extend(request.topics.iter().filter(|topic| !self.bound.contains(topic)).cloned());
                 self.attach(poll, &request, reply);
             }
             Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
@@ -202,10 +202,10 @@ impl<B: Broker> Session<B> {
 
     /// Binds the mailbox to what newer polls want besides.
     async fn bind(&mut self) -> Result<(), Over> {
-        if self.unbound.is_empty() {
+        if self.wanted.is_empty() {
             return Ok(());
         }
-        let topics = std::mem::take(&mut self.unbound);
+        let topics = std::mem::take(&mut self.wanted);
         self.shared.broker.bind(&self.client, &topics).await.map_err(Over::NotBound)?;
         self.bound.extend(topics);
         Ok(())

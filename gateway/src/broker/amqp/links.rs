@@ -185,7 +185,7 @@ impl Links {
             self.set_ready(false);
             warn!(broker = %self.url, "the connection to the broker was lost");
         }
-        if !locked(&self.publishing).as_ref().is_some_and(|link| !link.is_worn_out()) {
+        if locked(&self.publishing).as_ref().is_none_or(|link| link.is_worn_out()) {
             // A worn-out one serves until the new one is there.
             let link = connect(&self.publish_pool, PublishLink::open).await?;
             *locked(&self.publishing) = Some(Arc::new(link));

@@ -43,7 +43,7 @@ fn open_desk(counted: u32, now: Instant) -> Desk {
 }
 
 fn batch(desk: &mut Desk) -> Batch {
-    match desk.effect() {
+    match desk.take_effect() {
         Some(Effect::Answer(_, Outcome::Batch(batch))) => batch,
         other => panic!("expected a batch, got {other:?}"),
     }
@@ -56,9 +56,9 @@ fn a_poll_waits_for_its_deadline() {
     desk.attach(poll(1, None, now + seconds(25)), now);
     assert_eq!(desk.wakeup(), now + seconds(25));
     desk.tick(now + seconds(24));
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     desk.tick(now + seconds(25));
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
 }
 
 #[test]
@@ -67,11 +67,11 @@ fn the_newest_poll_wins_and_the_old_one_cannot_end_the_session() {
     let mut desk = open_desk(0, now);
     desk.attach(poll(1, None, now + seconds(25)), now);
     desk.attach(poll(2, None, now + seconds(25)), now);
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
     desk.hung_up(PollId(1));
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     desk.hung_up(PollId(2));
-    assert!(matches!(desk.effect(), Some(Effect::End(Ending::Disconnected))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Disconnected))));
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn a_poll_that_came_and_went_ends_a_session_without_a_poll_and_displaces_none() 
     let mut desk = open_desk(0, now);
     desk.attach(poll(1, None, now + seconds(25)), now);
     desk.came_and_went();
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     desk.tick(now + seconds(25));
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
     desk.came_and_went();
-    assert!(matches!(desk.effect(), Some(Effect::End(Ending::Disconnected))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Disconnected))));
 }
 
 #[test]
@@ -97,13 +97,13 @@ fn a_poll_that_a_browser_sends_again_does_not_displace_its_successor() {
     };
     desk.attach(numbered(1, "tab", 5), now);
     desk.attach(numbered(2, "tab", 4), now);
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(2), Outcome::Replaced))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(2), Outcome::Replaced))));
     desk.hung_up(PollId(2));
-    assert!(desk.effect().is_none(), "it was never here");
+    assert!(desk.take_effect().is_none(), "it was never here");
     desk.attach(numbered(3, "tab", 5), now);
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
     desk.attach(numbered(4, "other", 1), now);
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(3), Outcome::Replaced))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(3), Outcome::Replaced))));
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn a_fresh_lease_waits_for_what_was_counted_even_without_patience() {
     let mut desk = open_desk(2, now);
     desk.attach(poll(1, None, now), now);
     desk.tick(now + Duration::from_millis(900));
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     desk.deliver(delivery(1, true, 1), now + Duration::from_millis(950));
     desk.tick(now + Duration::from_millis(1100));
-    assert!(desk.effect().is_none(), "one more was counted");
+    assert!(desk.take_effect().is_none(), "one more was counted");
     assert_eq!(desk.wakeup(), now + Duration::from_millis(1150));
     desk.tick(now + Duration::from_millis(1150));
     assert_eq!(batch(&mut desk).events.len(), 1);
@@ -128,7 +128,7 @@ fn what_was_counted_and_never_comes_is_not_waited_for() {
     desk.attach(poll(1, None, now), now);
     assert_eq!(desk.wakeup(), now + seconds(1));
     desk.tick(now + seconds(1));
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn the_same_batch_again_is_held_back_from_the_third_time_on() {
         batch(&mut desk);
     }
     desk.attach(poll(3, None, now), now);
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     assert_eq!(desk.wakeup(), now + HOLD_BACK);
     desk.tick(now + HOLD_BACK);
     batch(&mut desk);
@@ -152,7 +152,7 @@ fn the_same_batch_again_is_held_back_from_the_third_time_on() {
     };
     desk.deliver(delivery(2, false, 2), now + 2 * HOLD_BACK);
     desk.attach(poll(5, Some(&seen), now), now + 2 * HOLD_BACK);
-    assert!(matches!(desk.effect(), Some(Effect::Confirm(1))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
     assert_eq!(batch(&mut desk).events.len(), 1, "a client that confirms is not held back");
 }
 
@@ -161,12 +161,12 @@ fn the_session_lingers_and_then_ends() {
     let now = Instant::now();
     let mut desk = open_desk(0, now);
     desk.attach(poll(1, None, now), now);
-    assert!(matches!(desk.effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
     assert_eq!(desk.wakeup(), now + seconds(15));
     desk.tick(now + seconds(14));
-    assert!(desk.effect().is_none());
+    assert!(desk.take_effect().is_none());
     desk.tick(now + seconds(15));
-    assert!(matches!(desk.effect(), Some(Effect::End(Ending::Lingered))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Lingered))));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn an_event_that_nobody_confirms_ends_the_session_whoever_polls() {
         let at = now + seconds(second);
         desk.tick(at);
         desk.attach(poll(second, None, at), at);
-        ended = std::iter::from_fn(|| desk.effect()).find(|effect| matches!(effect, Effect::End(_))).map(|_| at);
+        ended = std::iter::from_fn(|| desk.take_effect()).find(|effect| matches!(effect, Effect::End(_))).map(|_| at);
         assert!(ended.is_none() || second == PATIENCE.confirm_deadline.as_secs(), "ended after {second} s");
     }
     assert_eq!(ended, Some(now + PATIENCE.confirm_deadline));
@@ -193,7 +193,7 @@ fn a_marker_is_news_only_to_who_had_seen_something() {
     desk.deliver(marker(1), now);
     desk.deliver(delivery(2, false, 1), now);
     desk.attach(poll(1, None, now), now);
-    assert!(matches!(desk.effect(), Some(Effect::Confirm(1))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
     assert_eq!(batch(&mut desk).events.len(), 1);
 
     let mut desk = open_desk(0, now);
@@ -346,7 +346,7 @@ impl World {
     }
 
     fn obey(&mut self) -> Result<(), TestCaseError> {
-        while let Some(effect) = self.desk.effect() {
+        while let Some(effect) = self.desk.take_effect() {
             match effect {
                 Effect::Confirm(tag) => {
                     prop_assert!(self.unacked.iter().any(|(unacked, _)| *unacked == tag), "tag {} is not unacked", tag);

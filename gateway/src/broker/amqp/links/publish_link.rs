@@ -10,7 +10,7 @@ use events::{
 use tokio::sync::Mutex;
 
 use super::link::Link;
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, amqp::error::soft_error};
 
 /// See the module.
 #[derive(Debug)]
@@ -45,6 +45,10 @@ impl PublishLink {
         let published = async { channel.publish(event).await?.stored().await };
         published.await.map_err(|error| match error {
             PublishError::Unwritable(_) | PublishError::Refused(_) | PublishError::Rejected => {
+                BrokerError::Refused { attempted: "store an event", reason: error.to_string() }
+            }
+            // The broker closed the channel: over this event, or over one that was published beside it.
+            PublishError::Lost(error) if soft_error(&error).is_some() => {
                 BrokerError::Refused { attempted: "store an event", reason: error.to_string() }
             }
             PublishError::Lost(error) => BrokerError::Unavailable(error.to_string()),
