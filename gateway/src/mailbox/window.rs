@@ -104,12 +104,11 @@ impl Window {
                 .iter()
                 .position(|entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id),
             None if self.fresh => {
-                let head = self.entries.iter().take_while(|entry| entry.delivery.redelivered);
-                let runs = head.scan(0, |check, entry| {
-                    *check = entry.check(*check);
-                    Some((entry, *check))
-                });
-                runs.into_iter().position(|(entry, check)| *entry.id() == seen.id && Some(check) == seen.check)
+                let mut check = 0;
+                self.entries.iter().take_while(|entry| entry.delivery.redelivered).position(|entry| {
+                    check = entry.check(check);
+                    *entry.id() == seen.id && Some(check) == seen.check
+                })
             }
             None => None,
         }?;
