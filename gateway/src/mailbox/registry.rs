@@ -172,7 +172,7 @@ impl<B: Broker> Registry<B> {
         }
     }
 
-    /// Waits for the end of the Session that a client has at the time of the call, up to [`END_WAIT`]: a poll that comes
+    /// Waits for the end of the Session that a client has at the time of the call, at most 1 s: a poll that comes
     /// after the deletion of a mailbox must not meet a Session that has not heard of it yet.
     pub fn ending(&self, client: &ClientId) -> impl Future<Output = ()> + use<B> {
         let commands = self.0.sessions().get(client).map(|entry| entry.commands.clone());
