@@ -20,7 +20,7 @@
 //! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_broker`] is one for
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
-//! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] and [`SseStream`] sit on it.
+//! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -49,7 +49,6 @@ mod publisher;
 mod rabbit;
 mod request;
 mod shared;
-mod sse;
 mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
@@ -68,5 +67,4 @@ pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
-pub use sse::{SseEvent, SseStream};
 pub use world::World;

@@ -1,4 +1,4 @@
-//! A poll of a mailbox or a feed.
+//! A poll of a mailbox.
 
 use crate::{Answer, Gateway, HttpConnection, Request, request::escape};
 
@@ -13,12 +13,8 @@ pub struct Poll {
 impl Poll {
     /// Polls the mailbox of a client.
     pub fn of(client: &str) -> Self {
-        Self::path(format!("/clients/{}/events", escape(client)))
-    }
-
-    /// Polls the feed of a topic or pattern.
-    pub fn feed(pattern: &str) -> Self {
-        Self::path(format!("/topics/{}/events", escape(pattern)))
+        let path = format!("/clients/{}/events", escape(client));
+        Self { path, query: Vec::new(), headers: Vec::new() }
     }
 
     /// Names the topics, comma-separated and not escaped.
@@ -71,9 +67,5 @@ impl Poll {
         let mut connection = HttpConnection::open(gateway.address()).await;
         connection.send(&self.request().bytes()).await;
         connection
-    }
-
-    const fn path(path: String) -> Self {
-        Self { path, query: Vec::new(), headers: Vec::new() }
     }
 }

@@ -90,17 +90,13 @@ impl AmqpBroker {
         let publishing = self.links.publishing().await?;
         let creating = async {
             let channel = publishing.channel().await?;
-            match queue::create(&channel, client, self.expiry.time).await {
-                // Somebody else created it a moment ago, with another expiry: it exists, and keeps that.
-                Err(error) if is_mismatch(&error) => {
-                    publishing.note_if_closed(&channel);
-                    Ok(())
-                }
-                Err(error) => {
-                    publishing.note_if_closed(&channel);
-                    Err(error)
-                }
+            let created = queue::create(&channel, client, self.expiry.time).await;
+            publishing.note_if_closed(&channel);
+            match created {
                 Ok(()) => channel.close(200, "done".into()).await,
+                // Somebody else created it a moment ago, with another expiry: it exists, and keeps that.
+                Err(error) if is_mismatch(&error) => Ok(()),
+                Err(error) => Err(error),
             }
         };
         in_time("create a mailbox", creating).await?;
