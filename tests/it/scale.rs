@@ -28,11 +28,10 @@ async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order()
     eventually_eq(Duration::from_mins(1), "sessions", CLIENTS.to_string(), sessions).await;
 
     // Each client's events go to its own topic; all clients at once, event by event.
-    let publisher = std::sync::Arc::new(DirectPublisher::connect(broker.url()).await);
     let mut batches: VecDeque<_> = (0..8).map(|first| (first..CLIENTS).step_by(8).collect::<Vec<_>>()).collect();
     let mut publishing = JoinSet::new();
     while let Some(numbers) = batches.pop_front() {
-        let (publisher, run) = (publisher.clone(), run.clone());
+        let (publisher, run) = (DirectPublisher::connect(broker.url()).await, run.clone());
         publishing.spawn(async move {
             for event in 0..EVENTS {
                 for n in &numbers {

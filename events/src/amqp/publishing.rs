@@ -7,6 +7,13 @@
 //! [`PublishingConnection`] is for a program that does nothing else: a connection and one such channel, opened and
 //! closed together. It does not come back by itself: whoever resends has to know that it was gone.
 
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::Poll,
+};
+
 use lapin::{
     Channel, Connection, ErrorKind, ExchangeKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
@@ -65,7 +72,12 @@ impl From<lapin::Error> for PublishError {
 
 /// A channel in confirm mode on which events are published to [`names::EXCHANGE`]. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct ConfirmChannel(Channel);
+pub struct ConfirmChannel {
+    channel: Channel,
+    /// Held while an event gets its number and its place in the library's queue. The library does these one after the
+    /// other: two tasks at once could swap them, and each would get the confirm of the other's event.
+    turn: Arc<Mutex<()>>,
+}
 
 impl ConfirmChannel {
     /// Opens the channel and declares the exchange, so that a publisher may start before any gateway.
@@ -78,13 +90,13 @@ impl ConfirmChannel {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
-        Ok(Self(channel))
+        Ok(Self { channel, turn: Arc::default() })
     }
 
     /// Tells whether the channel can still be used.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.0.status().connected()
+        self.channel.status().connected()
     }
 
     /// Writes an event to the broker; events are stored in the order in which these calls are first polled.
@@ -94,7 +106,16 @@ impl ConfirmChannel {
         let topic = short_string(event.topic.as_str())?;
         let properties = message::properties(event)?;
         let options = BasicPublishOptions::default();
-        let confirm = self.0.basic_publish(names::EXCHANGE.into(), topic, options, &event.payload, properties).await?;
+        let exchange = names::EXCHANGE.into();
+        let mut writing = pin!(self.channel.basic_publish(exchange, topic, options, &event.payload, properties));
+        let begun = poll_fn(|cx| {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            Poll::Ready(writing.as_mut().poll(cx))
+        });
+        let confirm = match begun.await {
+            Poll::Ready(confirm) => confirm?,
+            Poll::Pending => writing.await?,
+        };
         Ok(Confirmation(confirm))
     }
 }
