@@ -13,6 +13,7 @@ mod event;
 mod event_id;
 mod event_time;
 mod json;
+mod pattern_map;
 mod topic;
 
 pub use client_id::{ClientId, ClientIdError};
@@ -20,6 +21,7 @@ pub use content::{ContentType, ContentTypeError, Form};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;
+pub use pattern_map::PatternMap;
 pub use topic::{Topic, TopicError, TopicPattern};
 
 /// Tells whether a byte may stand in a token: a client id, an event id or a last-seen token.

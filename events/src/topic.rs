@@ -35,6 +35,32 @@ impl TopicPattern {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Tells whether the pattern selects a topic, by the rules of an AMQP topic exchange (AMQP 0-9-1, section 3.1.3.3).
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let (mut pattern, mut words) = (self.0.split('.'), topic.0.split('.'));
+        // Where to go on when what stands behind the last `#` does not fit: one word further.
+        let mut retry = None;
+        loop {
+            let rest = words.clone();
+            match (pattern.next(), words.next()) {
+                (Some("#"), _) => {
+                    (words, retry) = (rest.clone(), Some((pattern.clone(), rest)));
+                    continue;
+                }
+                (Some("*"), Some(_)) => continue,
+                (Some(wanted), Some(word)) if wanted == word => continue,
+                (None, None) => return true,
+                _ => {}
+            }
+            let Some((after, from)) = &mut retry else { return false };
+            if from.next().is_none() {
+                return false;
+            }
+            (pattern, words) = (after.clone(), from.clone());
+        }
+    }
 }
 
 /// Why a text is no [`Topic`] or no [`TopicPattern`].
@@ -123,6 +149,38 @@ mod tests {
         assert_eq!("w".repeat(256).parse::<Topic>(), Err(TopicError::Length(256)));
         for (bad, word) in [(".", 1), ("a..b", 2), ("a.b.", 3), ("a b", 1), ("a.ü", 2), ("a.*", 2), ("#", 1)] {
             assert_eq!(bad.parse::<Topic>(), Err(TopicError::Word(word)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_selects_as_a_topic_exchange_does() {
+        let table = [
+            ("a.b", "a.b", true),
+            ("a.b", "a.b.c", false),
+            ("a.b.c", "a.b", false),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            ("a.*", "a", false),
+            ("a.*.c", "a.b.c", true),
+            ("#", "a", true),
+            ("#", "a.b.c", true),
+            ("a.#", "a", true),
+            ("a.#", "a.b.c", true),
+            ("a.#", "b", false),
+            ("#.c", "c", true),
+            ("#.c", "a.c.c", true),
+            ("#.c", "a.c.b", false),
+            ("a.#.c.#.e", "a.b.c.c.d.e", true),
+            ("a.#.c.#.e", "a.c.e", true),
+            ("a.#.c.#.e", "a.e", false),
+            ("#.*", "a", true),
+            ("#.*.*", "a", false),
+            ("*.#", "a.b", true),
+            ("#.#", "a", true),
+        ];
+        for (pattern, topic, selected) in table {
+            let (pattern, topic): (TopicPattern, Topic) = (pattern.parse().unwrap(), topic.parse().unwrap());
+            assert_eq!(pattern.matches(&topic), selected, "{pattern} {topic}");
         }
     }
 

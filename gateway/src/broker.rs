@@ -16,6 +16,8 @@
 //! Brokers know nothing of HTTP, polls or windows.
 
 pub mod amqp;
+pub mod embedded;
+mod expiry;
 
 use std::time::Duration;
 
@@ -148,6 +150,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Tells whether the broker can be used now.
     fn is_ready(&self) -> bool;
+
+    /// Ends in order, after every Lease was released; nothing may be called any more.
+    fn close(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// The exclusive right to read one mailbox. Dropping it gives everything back, but without waiting for that.

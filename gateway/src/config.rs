@@ -2,13 +2,16 @@
 //!
 //! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, builder::FalseyValueParser};
 use events::amqp::AmqpUrlError;
 
 use crate::{
-    broker::amqp::AmqpOptions,
+    broker::{
+        amqp::AmqpOptions,
+        embedded::{EmbeddedOptions, Retention},
+    },
     http::{AllowedOrigins, HttpOptions, Origin},
     mailbox::MailboxOptions,
     telemetry::LogFormat,
@@ -25,14 +28,15 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 const EXAMPLES: &str = "\
 Examples:
+  gateway                                          events in ./postern-data, nothing else needed
   AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f gateway
   gateway --amqp-url amqps://user:password@broker.example/jobs --listen 0.0.0.0:8080 --allow-anonymous
 
-Then, in another terminal:
+Then open http://127.0.0.1:8080/, or in another terminal:
   curl 'http://127.0.0.1:8080/clients/alice/events?topics=jobs.%23&wait=30'
   publisher emit jobs.1.status '{\"state\":\"running\"}'
 
-Durations are written 500ms, 15s, 5m, 24h. Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, 1 otherwise.";
+Durations are written 500ms, 15s, 5m, 24h; sizes in bytes. Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, 1 otherwise.";
 
 #[allow(
     clippy::doc_markdown,
@@ -45,9 +49,34 @@ Durations are written 500ms, 15s, 5m, 24h. Exit codes: 0 after SIGTERM or SIGINT
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, after_help = EXAMPLES, max_term_width = 120)]
 pub struct Config {
-    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost
+    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost. Without it the gateway keeps events itself
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker")]
     amqp_url: Option<String>,
+
+    /// Without RabbitMQ: the folder that events are kept in. One gateway at a time can use it
+    #[arg(
+        long,
+        env = "POSTERN_DATA_DIR",
+        value_name = "FOLDER",
+        default_value = "./postern-data",
+        help_heading = "Broker"
+    )]
+    data_dir: PathBuf,
+
+    /// Without RabbitMQ: keep events in memory only. A restart loses all of them
+    #[arg(long, env = "POSTERN_MEMORY", value_parser = FalseyValueParser::new(), help_heading = "Broker")]
+    memory: bool,
+
+    /// Without RabbitMQ: how long events are kept, confirmed or not. A client that comes too late is told with "reset"
+    #[arg(long, env = "POSTERN_RETENTION_AGE", value_name = "DURATION", default_value = "7days",
+          value_parser = positive_duration, help_heading = "Broker")]
+    retention_age: Duration,
+
+    /// Without RabbitMQ: how much is kept, all events together, the oldest going first. An event counts as its payload
+    /// and 128 bytes
+    #[arg(long, env = "POSTERN_RETENTION_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024 * 1024,
+          help_heading = "Broker")]
+    retention_bytes: u64,
 
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
     #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
@@ -134,9 +163,9 @@ pub struct Config {
 /// Why a configuration that parses is wrong all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// No broker.
-    #[error("no broker is named: give --amqp-url or set AMQP_URL, e.g. amqp://guest:guest@127.0.0.1:5672/%2f")]
-    NoBroker,
+    /// Two brokers.
+    #[error("--memory and a RabbitMQ URL (--amqp-url or AMQP_URL) are two brokers: give one of them")]
+    TwoBrokers,
     /// The broker's URL is none. It is not left to the parser of flags, which would repeat its password.
     #[error("--amqp-url or AMQP_URL: {0}")]
     Url(#[from] AmqpUrlError),
@@ -153,12 +182,21 @@ pub enum ConfigError {
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// For the broker.
-    pub amqp: AmqpOptions,
+    /// Which broker, and how.
+    pub broker: BrokerSettings,
     /// For mailboxes.
     pub mailboxes: MailboxOptions,
     /// For HTTP.
     pub http: HttpOptions,
+}
+
+/// Which broker to use.
+#[derive(Debug)]
+pub enum BrokerSettings {
+    /// RabbitMQ.
+    Amqp(AmqpOptions),
+    /// The gateway's own.
+    Embedded(EmbeddedOptions),
 }
 
 impl Config {
@@ -174,18 +212,27 @@ impl Config {
 
     /// Checks what no single flag can know and sorts everything by its reader.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let url = self.amqp_url.ok_or(ConfigError::NoBroker)?.parse()?;
+        // An empty variable is how compose files say that there is none.
+        let broker = match self.amqp_url.filter(|url| !url.is_empty()) {
+            Some(_) if self.memory => return Err(ConfigError::TwoBrokers),
+            Some(url) => BrokerSettings::Amqp(AmqpOptions {
+                url: url.parse()?,
+                name: format!("postern gateway {}", self.listen),
+                mailbox_expiry: self.mailbox_expiry,
+                max_leases: self.max_mailboxes,
+            }),
+            None => BrokerSettings::Embedded(EmbeddedOptions {
+                data_dir: (!self.memory).then_some(self.data_dir),
+                mailbox_expiry: self.mailbox_expiry,
+                retention: Retention { age: self.retention_age, bytes: self.retention_bytes },
+            }),
+        };
         if !self.listen.ip().is_loopback() && !self.allow_anonymous {
             return Err(ConfigError::OpenToAll(self.listen));
         }
         Ok(Settings {
             listen: self.listen,
-            amqp: AmqpOptions {
-                url,
-                name: format!("postern gateway {}", self.listen),
-                mailbox_expiry: self.mailbox_expiry,
-                max_leases: self.max_mailboxes,
-            },
+            broker,
             mailboxes: MailboxOptions {
                 linger: self.linger,
                 confirm_deadline: self.confirm_deadline,
@@ -233,8 +280,7 @@ mod tests {
     use super::*;
 
     fn settings(flags: &[&str]) -> Result<Settings, ConfigError> {
-        let broker: &[&str] = if flags.contains(&"--amqp-url") { &[] } else { &["--amqp-url", "amqp://broker"] };
-        Config::parse_from([&["gateway"], broker, flags].concat()).settings()
+        Config::parse_from([&["gateway"], flags].concat()).settings()
     }
 
     #[test]
@@ -248,6 +294,20 @@ mod tests {
         assert!(settings(&["--listen", "[::1]:0"]).is_ok());
         assert!(matches!(settings(&["--listen", "0.0.0.0:8080"]), Err(ConfigError::OpenToAll(_))));
         assert!(settings(&["--listen", "0.0.0.0:8080", "--allow-anonymous"]).is_ok());
+    }
+
+    #[test]
+    fn a_url_chooses_the_broker() {
+        let broker = |flags: &[&str]| settings(flags).map(|settings| settings.broker);
+        assert!(matches!(broker(&["--amqp-url", "amqp://broker"]), Ok(BrokerSettings::Amqp(_))));
+        assert!(matches!(broker(&["--amqp-url", "amqp://broker", "--memory"]), Err(ConfigError::TwoBrokers)));
+        let folder = |flags: &[&str]| match broker(flags) {
+            Ok(BrokerSettings::Embedded(options)) => options.data_dir,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(folder(&[]), Some("./postern-data".into()));
+        assert_eq!(folder(&["--amqp-url", "", "--data-dir", "/var/lib/postern"]), Some("/var/lib/postern".into()));
+        assert_eq!(folder(&["--memory"]), None);
     }
 
     #[test]

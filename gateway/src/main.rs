@@ -4,8 +4,8 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use gateway::{
-    broker::amqp::AmqpBroker,
-    config::{Config, EXIT_USAGE, Settings},
+    broker::{Broker, amqp::AmqpBroker, embedded::EmbeddedBroker},
+    config::{BrokerSettings, Config, EXIT_USAGE, Settings},
     http,
     mailbox::Registry,
     metrics::Metrics,
@@ -42,14 +42,33 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let mut signals = StopSignals::listen().context("cannot listen for signals")?;
+    let signals = StopSignals::listen().context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
     let metrics = Arc::new(Metrics::default());
     let listener =
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let broker = Arc::new(AmqpBroker::start(&settings.amqp, Arc::clone(&metrics)).context("cannot use the broker")?);
-    info!(address = %listener.local_addr()?, broker = %settings.amqp.url, "listening");
+    match &settings.broker {
+        BrokerSettings::Amqp(options) => {
+            let broker = AmqpBroker::start(options, Arc::clone(&metrics)).context("cannot use the broker")?;
+            info!(address = %listener.local_addr()?, broker = %options.url, "listening");
+            serve_from(broker, listener, settings, metrics, signals).await
+        }
+        BrokerSettings::Embedded(options) => {
+            let broker = process::exit_on_panic(|| EmbeddedBroker::start(options)).context("cannot use the store")?;
+            info!(address = %listener.local_addr()?, broker = %options, "listening");
+            serve_from(broker, listener, settings, metrics, signals).await
+        }
+    }
+}
 
+async fn serve_from<B: Broker>(
+    broker: B,
+    listener: TcpListener,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    mut signals: StopSignals,
+) -> anyhow::Result<()> {
+    let broker = Arc::new(broker);
     let registry = Registry::new(Arc::clone(&broker), settings.mailboxes, Arc::clone(&metrics));
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let serving = async {

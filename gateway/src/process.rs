@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Descriptors besides client connections: logs, the broker's connections, the listener, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -38,4 +38,23 @@ pub fn raise_open_files(max_connections: usize) {
     if now.is_some_and(|now| now < wanted) {
         warn!(limit = now, wanted, "--max-connections may need more open files than the system allows (ulimit -n)");
     }
+}
+
+/// Runs something that must not panic, but is not ours: if it does, the process ends with an error instead.
+///
+/// A panic in the middle of it could not be caught for certain: values are dropped on its way, and may panic, too.
+pub fn exit_on_panic<T>(run: impl FnOnce() -> T) -> T {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no reason was given");
+        error!(
+            place,
+            "the store is damaged and cannot be opened: {message}; restore its folder from a backup, or move it away"
+        );
+        std::process::exit(1);
+    }));
+    let result = run();
+    std::panic::set_hook(hook);
+    result
 }

@@ -68,11 +68,6 @@ impl AmqpBroker {
         Ok(Self { links, expiry: Arc::new(Expiry::new(options.mailbox_expiry)) })
     }
 
-    /// Closes every connection; Leases should be released before.
-    pub async fn close(&self) {
-        self.links.close().await;
-    }
-
     /// Looks at a mailbox; `None` if there is none.
     async fn look(&self, client: &ClientId) -> Result<Option<lapin::Queue>, BrokerError> {
         self.administer("look at a mailbox", async |channel: &Channel| match queue::look(channel, client).await {
@@ -246,5 +241,9 @@ impl Broker for AmqpBroker {
 
     fn is_ready(&self) -> bool {
         self.links.is_ready()
+    }
+
+    async fn close(&self) {
+        self.links.close().await;
     }
 }

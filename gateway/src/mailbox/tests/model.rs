@@ -109,6 +109,8 @@ impl Broker for Arc<Model> {
     fn is_ready(&self) -> bool {
         true
     }
+
+    async fn close(&self) {}
 }
 
 impl Lease for ModelLease {

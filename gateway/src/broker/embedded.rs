@@ -1,0 +1,201 @@
+//! Mailboxes without a message broker: a durable log in the gateway itself, for one gateway on one machine.
+//!
+//! An event is written once, whoever reads it. A `mailbox` is a rule about the `log`: from which place on, and what its
+//! bindings select. The parts:
+//!
+//! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
+//! * `store`: where it writes, and what is found there at the next start.
+//! * `core`: log and mailboxes in memory, what there is to know without reading an event.
+//! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `inbox`.
+//!
+//! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage took,
+//! leaves a marker. Nothing here knows of HTTP, polls or windows.
+
+mod batch;
+mod core;
+mod inbox;
+mod lease;
+mod log;
+mod mailbox;
+mod place;
+mod shared;
+mod store;
+mod writer;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use events::{ClientId, Event, TopicPattern};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
+
+use self::{
+    core::Core,
+    inbox::Inbox,
+    lease::EmbeddedLease,
+    place::Place,
+    shared::{Handle, Shared},
+    store::{Store, StoreError},
+    writer::{Task, Writer},
+};
+pub use self::{log::Retention, store::OpenStoreError};
+use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
+
+/// How long a Lease is waited for while somebody else holds it.
+const HELD_WAIT: Duration = Duration::from_secs(2);
+
+/// How long a publisher is made to wait.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an operator can set about the broker.
+#[derive(Debug, Clone)]
+pub struct EmbeddedOptions {
+    /// Where to keep events; `None`: nowhere.
+    pub data_dir: Option<PathBuf>,
+    /// How long a mailbox is kept without a reader; spread by ±10 % between clients.
+    pub mailbox_expiry: Duration,
+    /// How long events are kept.
+    pub retention: Retention,
+}
+
+impl std::fmt::Display for EmbeddedOptions {
+    /// Says where events are kept, and what that means.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.data_dir {
+            Some(folder) => {
+                let folder = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+                write!(f, "embedded, in {} (one gateway on one machine; RabbitMQ: --amqp-url)", folder.display())
+            }
+            None => f.write_str("embedded, in memory (a restart loses every event; --data-dir keeps them)"),
+        }
+    }
+}
+
+/// See the module. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct EmbeddedBroker {
+    handle: Arc<Handle>,
+}
+
+impl EmbeddedBroker {
+    /// Opens the store and starts the writer; blocks while the store is read.
+    pub fn start(options: &EmbeddedOptions) -> Result<Self, OpenStoreError> {
+        let (store, recovered) = match &options.data_dir {
+            Some(folder) => Store::open(folder, options.retention)?,
+            None => Store::memory(options.retention),
+        };
+        for damage in recovered.damage {
+            warn!(damage, "the store was damaged; clients are told what concerns them");
+        }
+        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store));
+        let (commands, receiver) = mpsc::channel();
+        let expiry = options.mailbox_expiry;
+        let writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
+        std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenStoreError::Io("the writer's thread".to_owned(), error))?;
+        Ok(Self { handle: Arc::new(Handle::new(shared, commands)) })
+    }
+
+    async fn store(&self, attempted: &'static str, task: Task) -> Result<(), BrokerError> {
+        match timeout(WRITE_TIMEOUT, self.handle.submit(task)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(BrokerError::Unavailable(format!("{attempted}: {error}"))),
+            Err(_) => Err(BrokerError::Unconfirmed(WRITE_TIMEOUT)),
+        }
+    }
+
+    /// Tries once to open a Lease; `None` if somebody holds it.
+    async fn try_open(&self, request: &LeaseRequest) -> Result<Option<EmbeddedLease>, OpenError> {
+        let client = &request.client;
+        let missing: Vec<TopicPattern> = {
+            let core = self.handle.core();
+            match core.mailbox(client) {
+                None if request.topics.is_empty() => return Err(OpenError::NoMailbox),
+                None => request.topics.clone(),
+                Some(mailbox) => request.topics.iter().filter(|topic| !mailbox.is_bound(topic)).cloned().collect(),
+            }
+        };
+        if !missing.is_empty() {
+            let bind = Task::Bind(client.clone(), missing, request.seen_before);
+            self.store("bind a mailbox", bind).await?;
+        }
+        let inbox = Arc::new(Inbox::new(Place::before(0)));
+        let Some(repeats) = self.handle.core().open(client, &inbox) else { return Ok(None) };
+        Ok(Some(
+            EmbeddedLease::start(Arc::clone(&self.handle), request, inbox, repeats).await.map_err(BrokerError::from)?,
+        ))
+    }
+}
+
+impl From<StoreError> for BrokerError {
+    fn from(error: StoreError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl Broker for EmbeddedBroker {
+    type Lease = EmbeddedLease;
+
+    async fn open(&self, request: LeaseRequest) -> Result<EmbeddedLease, OpenError> {
+        let give_up = Instant::now() + HELD_WAIT;
+        loop {
+            let released = self.handle.released.notified();
+            if let Some(lease) = self.try_open(&request).await? {
+                return Ok(lease);
+            }
+            if timeout_at(give_up, released).await.is_err() {
+                return Err(OpenError::Held);
+            }
+        }
+    }
+
+    async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        self.store("bind a mailbox", Task::Bind(client.clone(), topics.to_vec(), true)).await
+    }
+
+    async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
+        self.store("unbind a mailbox", Task::Unbind(client.clone(), topic.clone())).await
+    }
+
+    async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
+        self.store("delete a mailbox", Task::Delete(client.clone())).await
+    }
+
+    async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
+        let mut from = self.handle.core().lease(client).map_or(Place::before(0), |inbox| inbox.handed_over());
+        let mut queued = 0_usize;
+        loop {
+            let (scan, leased) = {
+                let core = self.handle.core();
+                let Some(scan) = core.scan(client, from, usize::MAX) else { return Ok(None) };
+                (scan, core.lease(client).is_some())
+            };
+            queued += scan.found.len();
+            if scan.complete {
+                let queued = u32::try_from(queued).unwrap_or(u32::MAX);
+                return Ok(Some(MailboxStatus { queued, leased }));
+            }
+            from = scan.reached;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
+        self.store("store an event", Task::Publish(event.clone())).await
+    }
+
+    fn is_ready(&self) -> bool {
+        self.handle.is_writable()
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.handle.submit(Task::Close).await {
+            warn!(%error, "the store was not closed in order; what waits in mailboxes will be flagged as redelivered");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What is stored together.
+
+use std::{collections::HashMap, sync::Arc};
+
+use events::{ClientId, Event};
+
+use super::{
+    log::Stored,
+    mailbox::{Change, Mailbox},
+};
+
+/// A batch in the making: what it does, in order, and what that comes to.
+#[derive(Debug)]
+pub(super) struct Batch {
+    effects: Vec<Effect>,
+    staged: HashMap<ClientId, Option<Mailbox>>,
+    next: u64,
+    bytes: usize,
+    trim: Option<u64>,
+    needs_sync: bool,
+    signs_off: bool,
+}
+
+/// What the core takes over when the batch is stored.
+#[derive(Debug)]
+pub(super) enum Effect {
+    Append(Arc<Stored>),
+    /// A change of a mailbox, and whether somebody was promised that it is on disk.
+    Change(Change, bool),
+    /// Everything before this offset goes.
+    Trim(u64),
+}
+
+impl Batch {
+    /// Makes an empty batch whose first event will stand at `next`.
+    pub(super) fn new(next: u64) -> Self {
+        Self {
+            effects: Vec::new(),
+            staged: HashMap::new(),
+            next,
+            bytes: 0,
+            trim: None,
+            needs_sync: false,
+            signs_off: false,
+        }
+    }
+
+    pub(super) fn append(&mut self, event: Event) {
+        self.bytes += event.payload.len();
+        self.effects.push(Effect::Append(Arc::new(Stored { offset: self.next, event })));
+        self.next += 1;
+        self.needs_sync = true;
+    }
+
+    /// Changes a mailbox; `needs_sync` if the answer promises that it is on disk.
+    pub(super) fn change(&mut self, client: ClientId, mailbox: Option<Mailbox>, needs_sync: bool) {
+        self.staged.insert(client.clone(), mailbox.clone());
+        self.effects.push(Effect::Change((client, mailbox), needs_sync));
+        self.needs_sync |= needs_sync;
+    }
+
+    pub(super) fn trim(&mut self, end: u64) {
+        self.effects.push(Effect::Trim(end));
+        self.trim = Some(end);
+    }
+
+    /// Says that nothing follows, so that the next start need not doubt anything.
+    pub(super) const fn sign_off(&mut self) {
+        (self.signs_off, self.needs_sync) = (true, true);
+    }
+
+    /// Returns the offset that the next event gets.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Returns the payload bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns what becomes of a mailbox, if it is changed.
+    pub(super) fn staged(&self, client: &ClientId) -> Option<&Option<Mailbox>> {
+        self.staged.get(client)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.effects.is_empty() && !self.signs_off
+    }
+
+    /// Returns the events, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Append(stored) => Some(stored),
+            Effect::Change(..) | Effect::Trim(_) => None,
+        })
+    }
+
+    /// Returns every mailbox that is changed, as it is in the end.
+    pub(super) fn mailboxes(&self) -> impl Iterator<Item = (&ClientId, Option<&Mailbox>)> {
+        self.staged.iter().map(|(client, mailbox)| (client, mailbox.as_ref()))
+    }
+
+    /// Returns before which offset everything goes.
+    pub(super) const fn trimmed(&self) -> Option<u64> {
+        self.trim
+    }
+
+    pub(super) const fn needs_sync(&self) -> bool {
+        self.needs_sync
+    }
+
+    pub(super) const fn signs_off(&self) -> bool {
+        self.signs_off
+    }
+
+    pub(super) fn into_effects(self) -> Vec<Effect> {
+        self.effects
+    }
+}

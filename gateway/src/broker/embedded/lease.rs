@@ -1,0 +1,170 @@
+//! A Lease: the log read by the rule of one mailbox.
+//!
+//! Nothing is taken out of anywhere by handing it over, so giving back is forgetting: the next Lease starts at the first
+//! unconfirmed place, and flags what stands before the place that was handed over last.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use events::{ClientId, EventId};
+
+use super::{
+    core::{Found, What},
+    inbox::{Inbox, Taken},
+    place::Place,
+    shared::Handle,
+    store::StoreError,
+    writer::Task,
+};
+use crate::broker::{Content, Delivery, Lease, LeaseEnded, LeaseRequest};
+
+/// See the module.
+#[derive(Debug)]
+pub struct EmbeddedLease {
+    broker: Arc<Handle>,
+    client: ClientId,
+    inbox: Arc<Inbox>,
+    window: u16,
+    counted: u32,
+    /// What stands before this place was handed over under an older Lease.
+    repeats: Place,
+    /// Where to go on reading.
+    next: Place,
+    /// What was read and not handed over yet.
+    read: VecDeque<(Place, Content)>,
+    tags: u64,
+    unconfirmed: VecDeque<(u64, Place)>,
+}
+
+impl EmbeddedLease {
+    /// Takes over a mailbox's Lease that the core has just opened, and reads what waits.
+    pub(super) async fn start(
+        broker: Arc<Handle>,
+        request: &LeaseRequest,
+        inbox: Arc<Inbox>,
+        repeats: Place,
+    ) -> Result<Self, StoreError> {
+        let mut lease = Self {
+            broker,
+            client: request.client.clone(),
+            inbox,
+            window: request.window,
+            counted: 0,
+            repeats,
+            next: Place::from_number(0),
+            read: VecDeque::new(),
+            tags: 0,
+            unconfirmed: VecDeque::new(),
+        };
+        while lease.read.is_empty() && matches!(lease.inbox.take(), Taken::Behind) {
+            lease.catch_up().await?;
+        }
+        lease.counted = u32::try_from(lease.read.len()).unwrap_or(u32::MAX);
+        Ok(lease)
+    }
+
+    fn hand_over(&mut self, (place, content): (Place, Content)) -> Delivery {
+        self.tags += 1;
+        self.unconfirmed.push_back((self.tags, place));
+        self.inbox.hand_over(place);
+        Delivery { tag: self.tags, redelivered: place < self.repeats, content }
+    }
+
+    /// Reads on in the log, up to a window of messages; live, where it ends. Cancel-safe: what was not read to the end is
+    /// read again.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let scan = {
+            let core = self.broker.core();
+            let Some(scan) = core.scan(&self.client, self.next, usize::from(self.window)) else {
+                return Ok(());
+            };
+            let in_memory = scan.found.iter().all(|found| !matches!(found.what, What::Stored));
+            if scan.complete && in_memory {
+                self.inbox.go_live();
+            }
+            scan
+        };
+        let is_stored = |found: &&Found| matches!(found.what, What::Stored);
+        let offsets = scan.found.iter().filter(is_stored).map(|found| found.place.offset()).collect();
+        let mut stored = self.broker.read(offsets).await?.into_iter();
+        let oldest = self.broker.core().log.oldest();
+        let mut read = VecDeque::with_capacity(scan.found.len());
+        for Found { place, what } in scan.found {
+            let content = match what {
+                What::Event(stored) => Content::Event(stored.event.clone()),
+                What::Marker(id) => Content::Marker(id),
+                What::Missing => Content::Marker(EventId::new()),
+                What::Stored => match stored.next().flatten() {
+                    Some(event) => Content::Event(event),
+                    // Retention took it since the scan, and left a marker where that matters: look again.
+                    None if place.offset() < oldest => return Ok(()),
+                    None => Content::Marker(EventId::new()),
+                },
+            };
+            read.push_back((place, content));
+        }
+        self.next = scan.reached;
+        self.read.append(&mut read);
+        if !scan.complete {
+            // A long log is looked through in many steps; others want to run, too.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
+
+impl Lease for EmbeddedLease {
+    fn counted(&self) -> u32 {
+        self.counted
+    }
+
+    fn window(&self) -> u16 {
+        self.window
+    }
+
+    async fn next(&mut self) -> Result<Delivery, LeaseEnded> {
+        loop {
+            if let Some(ended) = self.inbox.ended() {
+                return Err(ended);
+            }
+            if self.unconfirmed.len() >= usize::from(self.window) {
+                self.inbox.changed().await;
+                continue;
+            }
+            if let Some(read) = self.read.pop_front() {
+                return Ok(self.hand_over(read));
+            }
+            match self.inbox.take() {
+                Taken::Event(stored) => {
+                    let place = Place::of_event(stored.offset);
+                    self.next = place.next();
+                    return Ok(self.hand_over((place, Content::Event(stored.event.clone()))));
+                }
+                Taken::Behind => self.catch_up().await.map_err(|_| LeaseEnded::BrokerLost)?,
+                Taken::Nothing => self.inbox.changed().await,
+                Taken::Ended(why) => return Err(why),
+            }
+        }
+    }
+
+    async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
+        let mut last = None;
+        while let Some((_, place)) = self.unconfirmed.pop_front_if(|(unconfirmed, _)| *unconfirmed <= tag) {
+            last = Some(place);
+        }
+        if let Some(place) = last {
+            let confirmed = self.broker.submit(Task::Confirm(self.client.clone(), place)).await;
+            // That it is not on disk yet is the writer's care: at worst the events come again, flagged, after a crash.
+            confirmed.or_else(|error| if error.is_closed() { Err(LeaseEnded::BrokerLost) } else { Ok(()) })?;
+        }
+        Ok(())
+    }
+
+    async fn release(self) {}
+}
+
+impl Drop for EmbeddedLease {
+    fn drop(&mut self) {
+        self.broker.core().release(&self.client, &self.inbox, self.inbox.handed_over());
+        self.broker.released.notify_waiters();
+    }
+}

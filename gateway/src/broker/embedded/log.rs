@@ -1,0 +1,232 @@
+//! What is known of the retained events without reading them: offsets, topics, sizes, ages.
+//!
+//! Four bytes an event, in blocks; retention drops whole blocks. The newest events are kept whole besides, because most
+//! readers are where the log ends.
+
+mod recent;
+mod topics;
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use events::{Event, Topic};
+
+pub(super) use self::topics::TopicId;
+use self::{recent::Recent, topics::Topics};
+
+/// What an event costs on disk besides its payload, in bytes: its head and its place in the engine's files, about.
+const OVERHEAD: u64 = 128;
+
+/// Into how many blocks the log is cut by size and by age, so that retention is this precise.
+const BLOCKS: u32 = 64;
+
+/// The most events of a block.
+const BLOCK_EVENTS: usize = 4096;
+
+/// An event and its place in the log.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) offset: u64,
+    pub(super) event: Event,
+}
+
+/// What is known of an event that need not be in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) topic: Topic,
+    /// The bytes of its payload.
+    pub(super) bytes: u64,
+    pub(super) stored: SystemTime,
+}
+
+/// How long events are kept; the older of the two limits wins.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// By age.
+    pub age: Duration,
+    /// By size, all events together, in bytes; what an event costs besides its payload counts as 128.
+    pub bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Log {
+    retention: Retention,
+    blocks: VecDeque<Block>,
+    topics: Topics,
+    recent: Recent,
+    /// The offset that the next event gets.
+    next: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Block {
+    first: u64,
+    /// The topic of each event; `None` for one that is missing.
+    events: Vec<Option<TopicId>>,
+    bytes: u64,
+    oldest: SystemTime,
+    newest: SystemTime,
+}
+
+impl Block {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+}
+
+impl Log {
+    /// Makes an empty log that continues at `next`, and keeps so many bytes of events in memory.
+    pub(super) fn new(retention: Retention, recent_bytes: u64, next: u64) -> Self {
+        let (topics, recent) = (Topics::default(), Recent::new(recent_bytes));
+        Self { retention, blocks: VecDeque::new(), topics, recent, next, bytes: 0 }
+    }
+
+    /// Returns the offset that the next event gets.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Returns the offset of the oldest event that is kept; the next one if there is none.
+    pub(super) fn oldest(&self) -> u64 {
+        self.blocks.front().map_or(self.next, |block| block.first)
+    }
+
+    /// Returns how many bytes the events cost.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds an event that was stored at the next offset.
+    pub(super) fn append(&mut self, stored: Arc<Stored>, now: SystemTime) {
+        let event = &stored.event;
+        self.push(Some(&Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: now }), now);
+        self.recent.push(stored);
+    }
+
+    /// Adds what was found at the next offset when the store was opened; `None`: nothing, though there should be.
+    pub(super) fn restore(&mut self, head: Option<&Head>) {
+        let newest = self.blocks.back().map_or(SystemTime::UNIX_EPOCH, |block| block.newest);
+        self.push(head, head.map_or(newest, |head| head.stored));
+    }
+
+    fn push(&mut self, head: Option<&Head>, stored: SystemTime) {
+        let bytes = head.map_or(0, |head| head.bytes + OVERHEAD);
+        let topic = head.map(|head| self.topics.intern(&head.topic));
+        let cut_bytes = self.retention.bytes / u64::from(BLOCKS);
+        let cut_age = self.retention.age / BLOCKS;
+        let fits = self.blocks.back().is_some_and(|block| {
+            block.events.len() < BLOCK_EVENTS
+                && block.bytes + bytes <= cut_bytes
+                && stored.duration_since(block.oldest).is_ok_and(|age| age <= cut_age)
+        });
+        if !fits {
+            let (first, oldest) = (self.next, stored);
+            self.blocks.push_back(Block { first, events: Vec::new(), bytes: 0, oldest, newest: stored });
+        }
+        if let Some(block) = self.blocks.back_mut() {
+            block.events.push(topic);
+            block.bytes += bytes;
+            block.newest = block.newest.max(stored);
+        }
+        self.bytes += bytes;
+        self.next += 1;
+    }
+
+    /// Returns the offsets that are kept too long, oldest first; at most one block.
+    pub(super) fn expired(&self, now: SystemTime) -> Option<Range<u64>> {
+        let block = self.blocks.front()?;
+        let too_old = now.duration_since(block.newest).is_ok_and(|age| age > self.retention.age);
+        (too_old || self.bytes > self.retention.bytes).then(|| block.first..block.end())
+    }
+
+    /// Drops the oldest events, up to an offset that [`Self::expired`] gave.
+    pub(super) fn trim(&mut self, end: u64) {
+        while let Some(block) = self.blocks.pop_front_if(|block| block.end() <= end) {
+            self.bytes -= block.bytes;
+            block.events.into_iter().flatten().for_each(|topic| self.topics.release(topic));
+        }
+        self.recent.trim(end);
+    }
+
+    /// Returns the topics of the events in a range, by offset; `None` for one that is missing.
+    pub(super) fn topics(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Option<TopicId>)> {
+        let first = self.blocks.partition_point(|block| block.end() <= range.start);
+        self.blocks.range(first..).take_while(move |block| block.first < range.end).flat_map(move |block| {
+            let at = |offset: u64| usize::try_from(offset.clamp(block.first, block.end()) - block.first).unwrap_or(0);
+            let (start, end) = (at(range.start), at(range.end));
+            (block.first + start as u64..).zip(block.events[start..end].iter().copied())
+        })
+    }
+
+    /// Returns a topic by its id, which must be that of a retained event.
+    pub(super) fn topic(&self, id: TopicId) -> &Topic {
+        self.topics.get(id)
+    }
+
+    /// Returns an event if it is in memory.
+    pub(super) fn recent(&self, offset: u64) -> Option<&Arc<Stored>> {
+        self.recent.get(offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Retention = Retention { age: Duration::from_secs(64), bytes: 64 * (10 + OVERHEAD) };
+
+    fn append(log: &mut Log, topic: &str, at: u64) {
+        let event = Event::new(topic.parse().unwrap(), None, vec![0; 10]);
+        log.append(Arc::new(Stored { offset: log.next(), event }), SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+    }
+
+    fn trim(log: &mut Log, at: u64) {
+        while let Some(range) = log.expired(SystemTime::UNIX_EPOCH + Duration::from_secs(at)) {
+            log.trim(range.end);
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many_bytes() {
+        let mut log = Log::new(RETENTION, 10 * (10 + OVERHEAD), 7);
+        for n in 0..100 {
+            append(&mut log, &format!("t{n}"), 0);
+        }
+        assert_eq!((log.oldest(), log.next()), (7, 107));
+        trim(&mut log, 0);
+        assert_eq!((log.oldest(), log.bytes()), (107 - 64, RETENTION.bytes));
+        let topics: Vec<_> =
+            log.topics(0..46).map(|(at, id)| (at, log.topic(id.unwrap()).as_str().to_owned())).collect();
+        assert_eq!(topics, [(43, "t36".to_owned()), (44, "t37".to_owned()), (45, "t38".to_owned())]);
+        assert!(log.recent(96).is_none() && log.recent(97).is_some_and(|stored| stored.offset == 97));
+    }
+
+    #[test]
+    fn the_oldest_go_when_they_are_too_old() {
+        let mut log = Log::new(RETENTION, 0, 0);
+        for at in 0..50 {
+            append(&mut log, "a", at);
+        }
+        trim(&mut log, 64 + 10);
+        // A block spans a second, and goes when its newest event is too old.
+        assert!((8..=10).contains(&log.oldest()), "{}", log.oldest());
+        trim(&mut log, 1000);
+        assert_eq!((log.oldest(), log.next(), log.bytes()), (50, 50, 0));
+    }
+
+    #[test]
+    fn a_missing_event_keeps_its_place() {
+        let mut log = Log::new(RETENTION, 0, 0);
+        append(&mut log, "a", 0);
+        log.restore(None);
+        append(&mut log, "b", 0);
+        let missing: Vec<_> = log.topics(0..3).filter(|(_, topic)| topic.is_none()).collect();
+        assert_eq!((missing, log.next()), (vec![(1, None)], 3));
+    }
+}

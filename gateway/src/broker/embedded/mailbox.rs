@@ -1,0 +1,193 @@
+//! A mailbox as a rule about the log: which of its events, from which place on.
+//!
+//! It holds no events. An event is in the mailbox if a binding selects its topic and was there when the event was stored,
+//! and if it stands behind what is confirmed. Confirming moves one place, because it always concerns a run from the front.
+
+use events::{ClientId, EventId, Topic, TopicPattern};
+
+use super::place::Place;
+
+/// What is written down of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mailbox {
+    pub(super) bindings: Vec<Binding>,
+    /// Everything before this place is confirmed.
+    pub(super) unconfirmed: Place,
+    /// Everything before this place may have been handed over to somebody.
+    pub(super) handed_over: Place,
+    pub(super) marker: Option<Marker>,
+}
+
+/// A pattern and the offsets at which it held: unbinding takes away nothing that is in the mailbox already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) pattern: TopicPattern,
+    pub(super) from: u64,
+    /// The first offset at which it held no more.
+    pub(super) until: Option<u64>,
+}
+
+/// Tells the reader that something is gone which was in the mailbox, or in an older mailbox of the same client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marker {
+    pub(super) id: EventId,
+    /// It stands before the event at this offset.
+    pub(super) before: u64,
+}
+
+impl Marker {
+    pub(super) fn new(before: u64) -> Self {
+        Self { id: EventId::new(), before }
+    }
+
+    pub(super) const fn place(&self) -> Place {
+        Place::before(self.before)
+    }
+}
+
+/// A change of one mailbox: what it is now, or `None` if it is no more.
+pub(super) type Change = (ClientId, Option<Mailbox>);
+
+impl Mailbox {
+    /// Makes an empty mailbox for what is stored from `offset` on.
+    pub(super) const fn new(offset: u64) -> Self {
+        let start = Place::before(offset);
+        Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
+    }
+
+    /// Binds to a pattern from `offset` on.
+    pub(super) fn bind(&mut self, pattern: &TopicPattern, offset: u64) {
+        if !self.is_bound(pattern) {
+            self.bindings.push(Binding { pattern: pattern.clone(), from: offset, until: None });
+        }
+    }
+
+    /// Ends a binding from `offset` on.
+    pub(super) fn unbind(&mut self, pattern: &TopicPattern, offset: u64) {
+        for binding in self.bindings.iter_mut().filter(|binding| binding.pattern == *pattern) {
+            binding.until.get_or_insert(offset);
+        }
+        self.forget();
+    }
+
+    /// Tells whether events that are stored now are selected by this pattern.
+    pub(super) fn is_bound(&self, pattern: &TopicPattern) -> bool {
+        self.open_patterns().any(|open| open == pattern)
+    }
+
+    /// Returns the patterns that select what is stored now.
+    pub(super) fn open_patterns(&self) -> impl Iterator<Item = &TopicPattern> {
+        self.bindings.iter().filter(|binding| binding.until.is_none()).map(|binding| &binding.pattern)
+    }
+
+    /// Tells whether the event at an offset is in the mailbox, or was until it was confirmed.
+    pub(super) fn selects(&self, offset: u64, topic: &Topic) -> bool {
+        self.held_at(offset).any(|binding| binding.pattern.matches(topic))
+    }
+
+    /// Tells whether an event of this topic can be in the mailbox, wherever it stands.
+    pub(super) fn may_select(&self, topic: &Topic) -> bool {
+        self.bindings.iter().any(|binding| binding.pattern.matches(topic))
+    }
+
+    /// Tells whether anything could have been selected at an offset.
+    pub(super) fn is_bound_at(&self, offset: u64) -> bool {
+        self.held_at(offset).next().is_some()
+    }
+
+    fn held_at(&self, offset: u64) -> impl Iterator<Item = &Binding> {
+        let held = move |binding: &&Binding| binding.from <= offset && binding.until.is_none_or(|until| offset < until);
+        self.bindings.iter().filter(held)
+    }
+
+    /// Confirms everything up to and including a place.
+    pub(super) fn confirm(&mut self, place: Place) {
+        self.start_at(place.next());
+    }
+
+    /// Takes note that there is nothing before the event at `offset` any more; `lost`: and something unconfirmed was.
+    pub(super) fn trim(&mut self, offset: u64, lost: bool) {
+        // A marker that was not confirmed moves on: what it tells is still to be told.
+        let older = self.marker.take();
+        self.start_at(Place::before(offset));
+        self.marker = older.map(|marker| Marker { before: marker.before.max(offset), ..marker });
+        if lost {
+            self.marker.get_or_insert_with(|| Marker::new(offset));
+        }
+    }
+
+    fn start_at(&mut self, place: Place) {
+        self.unconfirmed = self.unconfirmed.max(place);
+        self.handed_over = self.handed_over.max(self.unconfirmed);
+        self.marker.take_if(|marker| marker.place() < self.unconfirmed);
+        self.forget();
+    }
+
+    /// Drops bindings that can select nothing any more.
+    fn forget(&mut self) {
+        let first = self.unconfirmed.offset();
+        self.bindings.retain(|binding| binding.until.is_none_or(|until| until > first.max(binding.from)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(text: &str) -> Topic {
+        text.parse().unwrap()
+    }
+
+    fn pattern(text: &str) -> TopicPattern {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_binding_selects_what_is_stored_while_it_holds() {
+        let mut mailbox = Mailbox::new(5);
+        mailbox.bind(&pattern("a.*"), 5);
+        mailbox.unbind(&pattern("a.*"), 8);
+        mailbox.bind(&pattern("a.*"), 10);
+        let selected: Vec<u64> = (0..13).filter(|offset| mailbox.selects(*offset, &topic("a.b"))).collect();
+        assert_eq!(selected, [5, 6, 7, 10, 11, 12]);
+        assert!(!mailbox.selects(6, &topic("b")) && mailbox.is_bound_at(6) && !mailbox.is_bound_at(9));
+    }
+
+    #[test]
+    fn bindings_that_can_select_nothing_are_forgotten() {
+        let mut mailbox = Mailbox::new(0);
+        mailbox.bind(&pattern("a"), 0);
+        mailbox.unbind(&pattern("a"), 0);
+        assert_eq!(mailbox.bindings, []);
+        mailbox.bind(&pattern("a"), 0);
+        mailbox.unbind(&pattern("a"), 3);
+        mailbox.confirm(Place::of_event(1));
+        assert_eq!(mailbox.bindings.len(), 1);
+        mailbox.confirm(Place::of_event(2));
+        assert_eq!(mailbox.bindings, []);
+    }
+
+    #[test]
+    fn a_marker_is_confirmed_in_its_place() {
+        let mut mailbox = Mailbox::new(3);
+        mailbox.marker = Some(Marker::new(3));
+        let place = mailbox.marker.as_ref().unwrap().place();
+        mailbox.confirm(Place::of_event(2));
+        assert!(mailbox.marker.is_some());
+        mailbox.confirm(place);
+        assert_eq!((mailbox.marker.as_ref(), mailbox.unconfirmed), (None, Place::of_event(3)));
+    }
+
+    #[test]
+    fn what_retention_took_is_told_once() {
+        let mut mailbox = Mailbox::new(0);
+        mailbox.bind(&pattern("#"), 0);
+        mailbox.trim(4, true);
+        let marker = mailbox.marker.clone().unwrap();
+        assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));
+        mailbox.trim(6, false);
+        assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));
+        mailbox.confirm(Place::before(6));
+        assert_eq!(mailbox.marker, None);
+    }
+}

@@ -1,0 +1,39 @@
+//! Places in a mailbox.
+
+/// The place of a message in a mailbox: of an event, by its offset in the log, or of a marker, which stands before an event.
+///
+/// Two numbers an offset, so that places of both kinds have one order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place(u64);
+
+impl Place {
+    /// Returns the place of the event at an offset.
+    pub(super) const fn of_event(offset: u64) -> Self {
+        Self(2 * offset + 1)
+    }
+
+    /// Returns the place right before the event at an offset: that of a marker there.
+    pub(super) const fn before(offset: u64) -> Self {
+        Self(2 * offset)
+    }
+
+    /// Returns the place right behind this one.
+    pub(super) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Returns the offset of the first event that does not stand before this place.
+    pub(super) const fn offset(self) -> u64 {
+        self.0 / 2
+    }
+
+    /// Returns the place as a number, for a record or an atomic.
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Takes a number that [`Self::number`] gave.
+    pub(super) const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}

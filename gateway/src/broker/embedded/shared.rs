@@ -1,0 +1,82 @@
+//! What the broker, its Leases and its writer share.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+    mpsc,
+};
+
+use events::Event;
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    core::Core,
+    store::{Store, StoreError},
+    writer::{Command, Task},
+};
+
+/// What the writer sees, too.
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    pub(super) store: Store,
+    /// A Lease was released.
+    pub(super) released: Notify,
+    /// The last write succeeded.
+    pub(super) is_writable: AtomicBool,
+}
+
+impl Shared {
+    pub(super) const fn new(core: Core, store: Store) -> Self {
+        let (released, is_writable) = (Notify::const_new(), AtomicBool::new(true));
+        Self { core: Mutex::new(core), store, released, is_writable }
+    }
+
+    /// Locks the core; never held across an await.
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What everybody but the writer holds: the writer ends with the last of them.
+#[derive(Debug)]
+pub(super) struct Handle {
+    shared: Arc<Shared>,
+    /// Not bounded by itself: every sender waits for its answer.
+    commands: mpsc::Sender<Command>,
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Handle {
+    pub(super) const fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>) -> Self {
+        Self { shared, commands }
+    }
+
+    /// Has the writer do something; returns when it is stored, or is not. A dropped call is carried out all the same.
+    pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command { task, done }).map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads events from the store, off the runtime's threads; `None` for one that is not there or is damaged.
+    pub(super) async fn read(&self, offsets: Vec<u64>) -> Result<Vec<Option<Event>>, StoreError> {
+        if offsets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.store.read(&offsets)).await;
+        read.unwrap_or(Err(StoreError::Closed))
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.is_writable.load(Ordering::Relaxed)
+    }
+}

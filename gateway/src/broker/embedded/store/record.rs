@@ -1,0 +1,203 @@
+//! What is written, byte for byte: a header in postcard's format, the payload if there is one, and a CRC-32 of the key and
+//! all of it, which tells a record that was damaged, or that stands under a key that is not its own.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use events::{ContentType, Event, EventTime};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::super::{
+    log::Head,
+    mailbox::{Binding, Mailbox, Marker},
+    place::Place,
+};
+
+/// Says that a record is not what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its checksum or its content is wrong")]
+pub(super) struct Damaged;
+
+/// The state of the store as a whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    /// Of these formats; see [`FORMAT`].
+    pub(super) format: u32,
+    /// Everything before this offset is dropped.
+    pub(super) oldest: u64,
+    /// The offset that the next event gets.
+    pub(super) next: u64,
+    /// How many batches were synced.
+    pub(super) synced: u64,
+    /// The last process ended in order.
+    pub(super) signed_off: bool,
+}
+
+/// The version of these formats.
+pub(super) const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct EventHeader {
+    id: String,
+    topic: String,
+    time: u64,
+    content_type: Option<String>,
+    resent: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct HeadRecord {
+    topic: String,
+    bytes: u64,
+    stored: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MailboxRecord {
+    /// Pattern, from, until.
+    bindings: Vec<(String, u64, Option<u64>)>,
+    unconfirmed: u64,
+    handed_over: u64,
+    /// Id, before.
+    marker: Option<(String, u64)>,
+}
+
+fn seal(key: &[u8], header: &impl Serialize, payload: &[u8]) -> Vec<u8> {
+    // Serializing plain structs into memory cannot fail; an empty record would be noticed when it is read.
+    let mut record = postcard::to_allocvec(header).unwrap_or_default();
+    record.extend_from_slice(payload);
+    let check = check(key, &record);
+    record.extend_from_slice(&check.to_be_bytes());
+    record
+}
+
+fn unseal<'a, H: Deserialize<'a>>(key: &[u8], record: &'a [u8]) -> Result<(H, &'a [u8]), Damaged> {
+    let (body, sum) = record.split_last_chunk::<4>().ok_or(Damaged)?;
+    if check(key, body) != u32::from_be_bytes(*sum) {
+        return Err(Damaged);
+    }
+    postcard::take_from_bytes(body).map_err(|_| Damaged)
+}
+
+fn check(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+/// Writes a record that has no payload.
+pub(super) fn plain(key: &[u8], record: &impl Serialize) -> Vec<u8> {
+    seal(key, record, &[])
+}
+
+/// Reads a record that has no payload.
+pub(super) fn read_plain<R: DeserializeOwned>(key: &[u8], record: &[u8]) -> Result<R, Damaged> {
+    unseal(key, record).map(|(read, _)| read)
+}
+
+pub(super) fn event(key: &[u8], event: &Event) -> Vec<u8> {
+    let header = EventHeader {
+        id: event.id.as_str().to_owned(),
+        topic: event.topic.as_str().to_owned(),
+        time: event.time.unix_millis(),
+        content_type: event.content_type.as_ref().map(|text| text.as_str().to_owned()),
+        resent: event.resent,
+    };
+    seal(key, &header, &event.payload)
+}
+
+pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
+    let (header, payload): (EventHeader, _) = unseal(key, record)?;
+    let content_type = match header.content_type {
+        Some(text) => Some(ContentType::new(&text).map_err(|_| Damaged)?),
+        None => None,
+    };
+    Ok(Event {
+        id: header.id.parse().map_err(|_| Damaged)?,
+        topic: header.topic.parse().map_err(|_| Damaged)?,
+        time: EventTime::from_unix_millis(header.time).ok_or(Damaged)?,
+        time_is_known: true,
+        content_type,
+        resent: header.resent,
+        payload: Bytes::copy_from_slice(payload),
+    })
+}
+
+pub(super) fn head(key: &[u8], head: &Head) -> Vec<u8> {
+    let stored = head.stored.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let stored = u64::try_from(stored).unwrap_or(u64::MAX);
+    plain(key, &HeadRecord { topic: head.topic.as_str().to_owned(), bytes: head.bytes, stored })
+}
+
+pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<Head, Damaged> {
+    let head: HeadRecord = read_plain(key, record)?;
+    let stored = SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(head.stored)).ok_or(Damaged)?;
+    Ok(Head { topic: head.topic.parse().map_err(|_| Damaged)?, bytes: head.bytes, stored })
+}
+
+pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
+    let binding = |binding: &Binding| (binding.pattern.as_str().to_owned(), binding.from, binding.until);
+    let record = MailboxRecord {
+        bindings: mailbox.bindings.iter().map(binding).collect(),
+        unconfirmed: mailbox.unconfirmed.number(),
+        handed_over: mailbox.handed_over.number(),
+        marker: mailbox.marker.as_ref().map(|marker| (marker.id.as_str().to_owned(), marker.before)),
+    };
+    plain(key, &record)
+}
+
+pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
+    let record: MailboxRecord = read_plain(key, record)?;
+    let binding = |(pattern, from, until): (String, _, _)| {
+        Ok(Binding { pattern: pattern.parse().map_err(|_| Damaged)?, from, until })
+    };
+    let marker = match record.marker {
+        Some((id, before)) => Some(Marker { id: id.parse().map_err(|_| Damaged)?, before }),
+        None => None,
+    };
+    Ok(Mailbox {
+        bindings: record.bindings.into_iter().map(binding).collect::<Result<_, _>>()?,
+        unconfirmed: Place::from_number(record.unconfirmed),
+        handed_over: Place::from_number(record.handed_over),
+        marker,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full_event() -> Event {
+        let mut event = Event::new("jobs.1".parse().unwrap(), Some(ContentType::json()), &b"{\"n\":1}"[..]);
+        event.resent = true;
+        event
+    }
+
+    #[test]
+    fn what_was_written_comes_back() {
+        let event = full_event();
+        assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event));
+        let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(u64::MAX) }];
+        let (unconfirmed, handed_over) = (Place::of_event(7), Place::before(9));
+        let mailbox = Mailbox { bindings, unconfirmed, handed_over, marker: Some(Marker::new(8)) };
+        assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
+        let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: UNIX_EPOCH + Duration::from_millis(1234) };
+        let again = read_head(b"key", &super::head(b"key", &head)).unwrap();
+        assert_eq!((again.topic, again.bytes, again.stored), (head.topic, head.bytes, head.stored));
+    }
+
+    #[test]
+    fn one_wrong_bit_is_noticed_anywhere() {
+        let record = event(b"key", &full_event());
+        assert_eq!(read_event(b"kez", &record), Err(Damaged));
+        for bit in 0..record.len() * 8 {
+            let mut wrong = record.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read_event(b"key", &wrong), Err(Damaged), "bit {bit}");
+        }
+        for end in 0..record.len() {
+            assert_eq!(read_event(b"key", &record[..end]), Err(Damaged), "cut at {end}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Opening a store: what was there, what is missing, and what that means for the mailboxes.
+//!
+//! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets a
+//! marker, so that its client is told, too.
+
+use std::{fs, io, path::Path};
+
+use events::ClientId;
+
+use super::{
+    super::{
+        log::{Log, Retention},
+        mailbox::{Mailbox, Marker},
+        place::Place,
+    },
+    disk::{Disk, ENGINE, Engine, META},
+    record::{self, FORMAT, Meta},
+    witness::Witness,
+};
+
+/// How many payload bytes of the newest events are kept in memory.
+const RECENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What was found in a store.
+#[derive(Debug)]
+pub(in super::super) struct Recovered {
+    pub(in super::super) log: Log,
+    pub(in super::super) mailboxes: Vec<(ClientId, Mailbox)>,
+    /// What was wrong, in words.
+    pub(in super::super) damage: Vec<String>,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// Another process has it.
+    #[error("{0}: another gateway uses this folder; one gateway at a time can, so give each its own --data-dir")]
+    InUse(String),
+    /// The file system says no.
+    #[error("{0}: {1}; check that the folder may be written, or choose another --data-dir")]
+    Io(String, io::Error),
+    /// A newer gateway wrote it.
+    #[error("{0}: this store has format {1}, and this gateway knows up to {FORMAT}; use the newer gateway")]
+    Newer(String, u32),
+    /// Something in it is not as it was written.
+    #[error(
+        "{0}: this store is damaged and cannot be opened: {1}; nothing was changed. Restore the folder from a backup, or move \
+         it away to start with an empty one"
+    )]
+    Damaged(String, String),
+}
+
+/// Opens the store in a folder, or makes a new one.
+pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recovered), OpenStoreError> {
+    let shown = || folder.display().to_string();
+    let io = |error| OpenStoreError::Io(shown(), error);
+    fs::create_dir_all(folder).map_err(io)?;
+    let failed = |error: fjall::Error| match error {
+        fjall::Error::Locked => OpenStoreError::InUse(shown()),
+        fjall::Error::Io(error) => io(error),
+        error => OpenStoreError::Damaged(shown(), error.to_string()),
+    };
+    let engine = Engine::open(&folder.join(ENGINE)).map_err(failed)?;
+    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
+    let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
+    let meta = match engine.meta().map_err(failed)? {
+        Some(record) => record::read_plain(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
+        None => Meta { format: FORMAT, signed_off: true, ..Meta::default() },
+    };
+    if meta.format > FORMAT {
+        return Err(OpenStoreError::Newer(shown(), meta.format));
+    }
+    let mut reading = Reading::default();
+    engine.mailboxes(|key, record| reading.mailbox(key, record)).map_err(failed)?;
+    let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
+    engine.heads(meta.oldest, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
+    let recovered = reading.finish(log, &meta, witnessed);
+    Ok((Disk::new(folder, engine, meta, witness), recovered))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    mailboxes: Vec<(ClientId, Mailbox)>,
+    unreadable_mailboxes: usize,
+    missing_events: u64,
+    unreadable_heads: usize,
+}
+
+impl Reading {
+    fn mailbox(&mut self, key: &[u8], record: &[u8]) {
+        let client = str::from_utf8(key).ok().and_then(|client| client.parse().ok());
+        match (client, record::read_mailbox(key, record)) {
+            (Some(client), Ok(mailbox)) => self.mailboxes.push((client, mailbox)),
+            _ => self.unreadable_mailboxes += 1,
+        }
+    }
+
+    fn head(&mut self, log: &mut Log, key: &[u8], record: &[u8]) {
+        let offset = key.try_into().map(u64::from_be_bytes);
+        let (Ok(offset), Ok(head)) = (offset, record::read_head(key, record)) else {
+            self.unreadable_heads += 1;
+            return;
+        };
+        self.skip_to(log, offset);
+        log.restore(Some(&head));
+    }
+
+    /// Takes note that there is nothing up to an offset.
+    fn skip_to(&mut self, log: &mut Log, offset: u64) {
+        while log.next() < offset {
+            log.restore(None);
+            self.missing_events += 1;
+        }
+    }
+
+    fn finish(mut self, mut log: Log, meta: &Meta, witnessed: u64) -> Recovered {
+        // Whatever speaks of an offset says that it was given away, and no offset is given twice.
+        let named = |mailbox: &Mailbox| {
+            let bindings = mailbox.bindings.iter().map(|binding| binding.until.unwrap_or(0).max(binding.from));
+            bindings.max().unwrap_or(0).max(mailbox.unconfirmed.offset())
+        };
+        let next = self.mailboxes.iter().map(|(_, mailbox)| named(mailbox)).max().unwrap_or(0).max(meta.next);
+        self.skip_to(&mut log, next);
+
+        let lost_batches = witnessed.saturating_sub(meta.synced);
+        let mut damage = Vec::new();
+        let mut report = |is_so: bool, what: String| damage.extend(is_so.then_some(what));
+        report(
+            lost_batches > 0,
+            format!("the last {lost_batches} writes that were synced are missing, and whatever events were in them"),
+        );
+        report(self.missing_events > 0, format!("{} events are missing", self.missing_events));
+        report(
+            self.unreadable_mailboxes > 0,
+            format!("{} mailboxes are unreadable and were dropped", self.unreadable_mailboxes),
+        );
+        for (_, mailbox) in &mut self.mailboxes {
+            // After a crash nobody knows what was handed over last: all of it may have been.
+            if !meta.signed_off || !damage.is_empty() {
+                mailbox.handed_over = Place::before(log.next());
+            }
+            if lost_batches > 0 {
+                mailbox.marker.get_or_insert_with(|| Marker::new(log.next()));
+            }
+        }
+        Recovered { log, mailboxes: self.mailboxes, damage }
+    }
+}

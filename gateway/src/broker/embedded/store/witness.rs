@@ -1,0 +1,41 @@
+//! How much was synced, written where the engine does not write.
+//!
+//! The engine cannot tell a journal whose end is torn, which is what a crash leaves, from one that lost what it had synced.
+//! This file can: it holds the number of the last synced batch, written after the sync. It is not synced itself, so it may be
+//! behind after a power cut, but never ahead.
+
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+
+const FILE: &str = "synced";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Witness(File);
+
+impl Witness {
+    /// Opens or makes the file; returns the number in it, or 0 if there is none that can be read.
+    pub(super) fn open(folder: &Path) -> io::Result<(Self, u64)> {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
+        let mut bytes = [0; 12];
+        let number = match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => read(bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(error) => return Err(error),
+        };
+        Ok((Self(file), number.unwrap_or(0)))
+    }
+
+    /// Takes note of a synced batch.
+    pub(super) fn note(&self, number: u64) -> io::Result<()> {
+        let number = number.to_be_bytes();
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&number);
+        bytes[8..].copy_from_slice(&crc32fast::hash(&number).to_be_bytes());
+        self.0.write_all_at(&bytes, 0)
+    }
+}
+
+fn read(bytes: [u8; 12]) -> Option<u64> {
+    let (number, check) = bytes.split_first_chunk::<8>()?;
+    (crc32fast::hash(number).to_be_bytes() == check).then(|| u64::from_be_bytes(*number))
+}

@@ -1,0 +1,232 @@
+//! The one thread that writes.
+//!
+//! It takes everything that waits, stores it as one batch with one sync, lets the core take it over, and then answers:
+//! so an answer means that it is on disk, readers see only what is, and publishers who come together share the sync. What
+//! is merely confirmed is written without a sync of its own: it outlives the process, and after a power cut it comes
+//! again, flagged.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, SystemTime},
+};
+
+use events::{ClientId, Event, TopicPattern};
+use tokio::sync::oneshot;
+use tracing::{debug, error, info};
+
+use super::{
+    batch::{Batch, Effect},
+    mailbox::{Mailbox, Marker},
+    place::Place,
+    shared::Shared,
+    store::StoreError,
+};
+
+/// How many payload bytes are stored with one sync, but for the last event.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
+const CHORES: Duration = Duration::from_secs(1);
+
+/// What the writer can be asked for.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// Store an event for every mailbox that is bound to its topic.
+    Publish(Event),
+    /// Bind a mailbox, which is made if there is none: with a marker, if the flag says so.
+    Bind(ClientId, Vec<TopicPattern>, bool),
+    Unbind(ClientId, TopicPattern),
+    Delete(ClientId),
+    /// Confirm everything up to and including a place.
+    Confirm(ClientId, Place),
+    /// Write down what is only in memory and end.
+    Close,
+}
+
+/// A task and where the answer goes.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub(super) task: Task,
+    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// See the module.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    commands: mpsc::Receiver<Command>,
+    /// How long the mailbox of a client is kept without a reader.
+    expiry: Box<dyn Fn(&ClientId) -> Duration + Send>,
+    chores: Duration,
+    /// What could not be written when it should have been.
+    owed: Vec<ClientId>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Receiver<Command>,
+        mailbox_expiry: Duration,
+        expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
+    ) -> Self {
+        let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
+        Self { shared, commands, expiry: Box::new(expiry), chores, owed: Vec::new() }
+    }
+
+    /// Works until it is told to close, or until nobody is left to tell it anything.
+    pub(super) fn run(mut self) {
+        loop {
+            let first = match self.commands.recv_timeout(self.chores) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.round(first).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// Stores what waits, with what is due besides.
+    fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
+        let mut batch = Batch::new(self.shared.core().log.next());
+        let mut waiting = Vec::new();
+        let mut closing = false;
+        let mut next = first;
+        while let Some(Command { task, done }) = next.take().or_else(|| self.commands.try_recv().ok()) {
+            closing |= matches!(task, Task::Close);
+            self.stage(&mut batch, task);
+            waiting.push(done);
+            if closing || batch.bytes() >= BATCH_BYTES {
+                break;
+            }
+        }
+        self.do_chores(&mut batch);
+        if closing {
+            self.sign_off(&mut batch);
+        }
+        let result = self.store(batch);
+        for done in waiting {
+            // Whoever asked may have given up waiting.
+            let _ = done.send(result.clone());
+        }
+        if closing { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    }
+
+    fn stage(&self, batch: &mut Batch, task: Task) {
+        match task {
+            Task::Publish(event) => batch.append(event),
+            Task::Bind(client, topics, with_marker) => {
+                let offset = batch.next();
+                let mut mailbox = self.mailbox(batch, &client).unwrap_or_else(|| {
+                    debug!(%client, "mailbox created");
+                    let marker = with_marker.then(|| Marker::new(offset));
+                    Mailbox { marker, ..Mailbox::new(offset) }
+                });
+                topics.iter().for_each(|topic| mailbox.bind(topic, offset));
+                batch.change(client, Some(mailbox), true);
+            }
+            Task::Unbind(client, topic) => {
+                if let Some(mut mailbox) = self.mailbox(batch, &client) {
+                    mailbox.unbind(&topic, batch.next());
+                    batch.change(client, Some(mailbox), true);
+                }
+            }
+            Task::Delete(client) => {
+                if self.mailbox(batch, &client).is_some() {
+                    batch.change(client, None, true);
+                }
+            }
+            Task::Confirm(client, place) => {
+                if let Some(mut mailbox) = self.mailbox(batch, &client) {
+                    mailbox.confirm(place);
+                    batch.change(client, Some(mailbox), false);
+                }
+            }
+            Task::Close => {}
+        }
+    }
+
+    /// Returns a mailbox as it is with what is staged.
+    fn mailbox(&self, batch: &Batch, client: &ClientId) -> Option<Mailbox> {
+        match batch.staged(client) {
+            Some(staged) => staged.clone(),
+            None => self.shared.core().mailbox(client).cloned(),
+        }
+    }
+
+    /// Drops mailboxes without readers and events that are kept long enough.
+    fn do_chores(&mut self, batch: &mut Batch) {
+        let mut core = self.shared.core();
+        for client in core.expire(&self.expiry) {
+            debug!(%client, "mailbox expired");
+            if batch.staged(&client).is_none() {
+                batch.change(client, None, false);
+            }
+        }
+        if let Some(range) = core.log.expired(SystemTime::now()) {
+            let losers: Vec<ClientId> = core.losers(range.end).cloned().collect();
+            drop(core);
+            debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
+            for client in losers {
+                if let Some(mut mailbox) = self.mailbox(batch, &client) {
+                    mailbox.trim(range.end, true);
+                    // Promised, in a way: a marker must not be there without the loss.
+                    batch.change(client, Some(mailbox), true);
+                }
+            }
+            batch.trim(range.end);
+        }
+        for client in std::mem::take(&mut self.owed) {
+            if batch.staged(&client).is_none() {
+                let mailbox = self.mailbox(batch, &client);
+                batch.change(client, mailbox, false);
+            }
+        }
+    }
+
+    /// Writes down what was handed over, which a crash leaves in doubt.
+    fn sign_off(&self, batch: &mut Batch) {
+        let core = self.shared.core();
+        for (client, mailbox) in core.mailboxes() {
+            if batch.staged(client).is_none() {
+                batch.change(client.clone(), Some(mailbox.clone()), true);
+            }
+        }
+        batch.sign_off();
+    }
+
+    fn store(&mut self, batch: Batch) -> Result<(), StoreError> {
+        if batch.is_empty() && self.shared.is_writable.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let result = self.shared.store.write(&batch);
+        let was_writable = self.shared.is_writable.swap(result.is_ok(), Ordering::Relaxed);
+        match &result {
+            Ok(()) if !was_writable => info!("the store can be written again"),
+            Err(error) if was_writable => {
+                error!(%error, "the store cannot be written; nothing is published until it can")
+            }
+            _ => {}
+        }
+        let mut core = self.shared.core();
+        for effect in batch.into_effects() {
+            match effect {
+                Effect::Append(stored) if result.is_ok() => core.append(stored),
+                Effect::Trim(end) if result.is_ok() => core.log.trim(end),
+                // What a client has seen, or is told, is true even if it could not be written: it is owed to the store.
+                Effect::Change(change, needs_sync) if result.is_ok() || !needs_sync => {
+                    if result.is_err() {
+                        self.owed.push(change.0.clone());
+                    }
+                    core.change(change);
+                }
+                Effect::Append(_) | Effect::Trim(_) | Effect::Change(..) => {}
+            }
+        }
+        result
+    }
+}
