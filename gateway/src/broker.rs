@@ -73,6 +73,9 @@ pub enum BrokerError {
     /// There is no connection, or it went; the same call can succeed later.
     #[error("the broker cannot be reached: {0}")]
     Unavailable(String),
+    /// It keeps its own store, and cannot write to it; nothing was stored. The same call can succeed later.
+    #[error("the store cannot be written: {0}")]
+    Unwritable(String),
     /// The broker said no, and will say so again until an operator changes something.
     #[error("the broker refused to {attempted}: {reason}")]
     Refused {
@@ -91,7 +94,7 @@ impl BrokerError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Unconfirmed(_) => true,
+            Self::Unavailable(_) | Self::Unwritable(_) | Self::Unconfirmed(_) => true,
             Self::Refused { .. } => false,
         }
     }

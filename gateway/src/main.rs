@@ -54,7 +54,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             serve_from(broker, listener, settings, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
-            let broker = process::exit_on_panic(|| EmbeddedBroker::start(options)).context("cannot use the store")?;
+            let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
+                .context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");
             serve_from(broker, listener, settings, metrics, signals).await
         }

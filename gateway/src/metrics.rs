@@ -90,6 +90,14 @@ pub struct Metrics {
     pub events_redelivered: Counter,
     /// Whether the broker can be used: 1 or 0.
     pub broker_ready: Gauge,
+    /// How often the embedded broker's store was synced.
+    pub store_syncs: Counter,
+    /// Payload bytes that it stored.
+    pub store_payload_bytes: Counter,
+    /// Events that it keeps.
+    pub store_events: Gauge,
+    /// What they count for retention, in bytes.
+    pub store_bytes: Gauge,
     polls: CountersBy<Answer>,
     releases: CountersBy<Release>,
     published: CountersBy<Published>,
@@ -130,6 +138,14 @@ impl Metrics {
         registry.register("events_redelivered", "Events that may be repeats", self.events_redelivered.clone());
         registry.register("published", "Events published over HTTP", self.published.clone());
         registry.register("broker_ready", "Whether the broker can be used", self.broker_ready.clone());
+        registry.register("store_syncs", "Syncs of the embedded store", self.store_syncs.clone());
+        registry.register(
+            "store_payload_bytes",
+            "Payload bytes written to the embedded store",
+            self.store_payload_bytes.clone(),
+        );
+        registry.register("store_events", "Events kept in the embedded store", self.store_events.clone());
+        registry.register("store_bytes", "What they count for retention", self.store_bytes.clone());
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);

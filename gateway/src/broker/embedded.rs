@@ -43,6 +43,7 @@ use self::{
 };
 pub use self::{log::Retention, store::OpenStoreError};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
+use crate::metrics::Metrics;
 
 /// How long a Lease is waited for while somebody else holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
@@ -82,7 +83,7 @@ pub struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Opens the store and starts the writer; blocks while the store is read.
-    pub fn start(options: &EmbeddedOptions) -> Result<Self, OpenStoreError> {
+    pub fn start(options: &EmbeddedOptions, metrics: Arc<Metrics>) -> Result<Self, OpenStoreError> {
         let (store, recovered) = match &options.data_dir {
             Some(folder) => Store::open(folder, options.retention)?,
             None => Store::memory(options.retention),
@@ -90,7 +91,7 @@ impl EmbeddedBroker {
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
-        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store));
+        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, metrics));
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;
         let writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
@@ -101,10 +102,10 @@ impl EmbeddedBroker {
         Ok(Self { handle: Arc::new(Handle::new(shared, commands)) })
     }
 
-    async fn store(&self, attempted: &'static str, task: Task) -> Result<(), BrokerError> {
+    async fn store(&self, task: Task) -> Result<(), BrokerError> {
         match timeout(WRITE_TIMEOUT, self.handle.submit(task)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(BrokerError::Unavailable(format!("{attempted}: {error}"))),
+            Ok(Err(error)) => Err(error.into()),
             Err(_) => Err(BrokerError::Unconfirmed(WRITE_TIMEOUT)),
         }
     }
@@ -122,7 +123,7 @@ impl EmbeddedBroker {
         };
         if !missing.is_empty() {
             let bind = Task::Bind(client.clone(), missing, request.seen_before);
-            self.store("bind a mailbox", bind).await?;
+            self.store(bind).await?;
         }
         let inbox = Arc::new(Inbox::new(Place::before(0)));
         let Some(repeats) = self.handle.core().open(client, &inbox) else { return Ok(None) };
@@ -134,7 +135,10 @@ impl EmbeddedBroker {
 
 impl From<StoreError> for BrokerError {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            StoreError::Failed(reason) => Self::Unwritable(reason),
+            StoreError::Closed => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
@@ -155,15 +159,15 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        self.store("bind a mailbox", Task::Bind(client.clone(), topics.to_vec(), true)).await
+        self.store(Task::Bind(client.clone(), topics.to_vec(), true)).await
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
-        self.store("unbind a mailbox", Task::Unbind(client.clone(), topic.clone())).await
+        self.store(Task::Unbind(client.clone(), topic.clone())).await
     }
 
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
-        self.store("delete a mailbox", Task::Delete(client.clone())).await
+        self.store(Task::Delete(client.clone())).await
     }
 
     async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
@@ -186,7 +190,7 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        self.store("store an event", Task::Publish(event.clone())).await
+        self.store(Task::Publish(event.clone())).await
     }
 
     fn is_ready(&self) -> bool {

@@ -92,6 +92,11 @@ impl Problem {
             Self::Broker(BrokerError::Refused { attempted, .. }) => {
                 format!("the broker refused to {attempted}; the gateway's log has its reason")
             }
+            Self::Broker(BrokerError::Unwritable(reason)) => {
+                format!(
+                    "the gateway's store cannot be written now ({reason}); make room on its disk, or try again later"
+                )
+            }
             Self::Broker(_) => "the broker cannot be reached now; try again".to_owned(),
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
                 format!(
@@ -99,6 +104,10 @@ impl Problem {
                      if it was not this one, retry with the same Event-Id: {id}"
                 )
             }
+            Self::NotConfirmed(id, BrokerError::Unwritable(reason)) => format!(
+                "the event was not stored: the gateway's store cannot be written now ({reason}); make room on its disk, or \
+                 retry later with the same Event-Id: {id}"
+            ),
             Self::NotConfirmed(id, _) => format!(
                 "the broker did not confirm the event; it may have been stored; retry with the same Event-Id: {id}"
             ),

@@ -14,6 +14,7 @@ use super::{
 pub(super) struct Batch {
     effects: Vec<Effect>,
     staged: HashMap<ClientId, Option<Mailbox>>,
+    first: u64,
     next: u64,
     bytes: usize,
     trim: Option<u64>,
@@ -37,6 +38,7 @@ impl Batch {
         Self {
             effects: Vec::new(),
             staged: HashMap::new(),
+            first: next,
             next,
             bytes: 0,
             trim: None,
@@ -72,6 +74,11 @@ impl Batch {
     /// Returns the offset that the next event gets.
     pub(super) const fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Returns how many events there are.
+    pub(super) const fn event_count(&self) -> u64 {
+        self.next - self.first
     }
 
     /// Returns the payload bytes.

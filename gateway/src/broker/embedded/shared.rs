@@ -14,12 +14,14 @@ use super::{
     store::{Store, StoreError},
     writer::{Command, Task},
 };
+use crate::metrics::Metrics;
 
 /// What the writer sees, too.
 #[derive(Debug)]
 pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) store: Store,
+    pub(super) metrics: Arc<Metrics>,
     /// A Lease was released.
     pub(super) released: Notify,
     /// The last write succeeded.
@@ -27,9 +29,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) const fn new(core: Core, store: Store) -> Self {
+    pub(super) const fn new(core: Core, store: Store, metrics: Arc<Metrics>) -> Self {
         let (released, is_writable) = (Notify::const_new(), AtomicBool::new(true));
-        Self { core: Mutex::new(core), store, released, is_writable }
+        Self { core: Mutex::new(core), store, metrics, released, is_writable }
     }
 
     /// Locks the core; never held across an await.
@@ -63,7 +65,11 @@ impl Handle {
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
         let (done, answer) = oneshot::channel();
         self.commands.send(Command { task, done }).map_err(|_| StoreError::Closed)?;
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        let result = answer.await.unwrap_or(Err(StoreError::Closed));
+        if result == Err(StoreError::Closed) {
+            self.is_writable.store(false, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Reads events from the store, off the runtime's threads; `None` for one that is not there or is damaged.

@@ -35,7 +35,7 @@ use super::{
 /// Why something was not stored, or could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum StoreError {
-    /// The engine, or the file system under it, would not.
+    /// The engine would not, or the file system under it.
     #[error("{0}")]
     Failed(String),
     /// The writer has ended.
@@ -47,15 +47,6 @@ impl StoreError {
     pub(super) const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
     }
-}
-
-/// What was written since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Written {
-    /// How often the file system was made to sync.
-    pub(super) syncs: u64,
-    /// The payloads, in bytes.
-    pub(super) payload_bytes: u64,
 }
 
 /// See the module.
@@ -79,6 +70,11 @@ impl Store {
         Ok((Self::Disk(disk), recovered))
     }
 
+    /// Tells whether anything outlives the process.
+    pub(super) const fn is_durable(&self) -> bool {
+        matches!(self, Self::Disk(_))
+    }
+
     /// Writes a batch; when this returns `Ok`, it outlives the process, and a power cut if it needs to. Blocks.
     pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         match self {
@@ -92,14 +88,6 @@ impl Store {
         match self {
             Self::Memory => Ok(vec![None; offsets.len()]),
             Self::Disk(disk) => disk.read(offsets),
-        }
-    }
-
-    /// Returns how many syncs and how many payload bytes were written since the start.
-    pub(super) fn written(&self) -> Written {
-        match self {
-            Self::Memory => Written::default(),
-            Self::Disk(disk) => disk.written(),
         }
     }
 }

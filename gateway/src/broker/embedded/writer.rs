@@ -15,7 +15,7 @@ use std::{
 };
 
 use events::{ClientId, Event, TopicPattern};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, error, info};
 
 use super::{
@@ -28,6 +28,10 @@ use super::{
 
 /// How many payload bytes are stored with one sync, but for the last event.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however short
+/// it is. Whoever publishes alone does not wait.
+const GATHER: Duration = Duration::from_millis(2);
 
 /// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
 const CHORES: Duration = Duration::from_secs(1);
@@ -61,8 +65,11 @@ pub(super) struct Writer {
     /// How long the mailbox of a client is kept without a reader.
     expiry: Box<dyn Fn(&ClientId) -> Duration + Send>,
     chores: Duration,
+    last_chores: Instant,
     /// What could not be written when it should have been.
     owed: Vec<ClientId>,
+    /// How many events are likely to come together, by those that did.
+    company: u64,
 }
 
 impl Writer {
@@ -73,7 +80,7 @@ impl Writer {
         expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
     ) -> Self {
         let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
-        Self { shared, commands, expiry: Box::new(expiry), chores, owed: Vec::new() }
+        Self { shared, commands, expiry: Box::new(expiry), chores, last_chores: Instant::now(), owed: Vec::new(), company: 0 }
     }
 
     /// Works until it is told to close, or until nobody is left to tell it anything.
@@ -95,8 +102,15 @@ impl Writer {
         let mut batch = Batch::new(self.shared.core().log.next());
         let mut waiting = Vec::new();
         let mut closing = false;
+        let give_up = Instant::now() + GATHER;
         let mut next = first;
-        while let Some(Command { task, done }) = next.take().or_else(|| self.commands.try_recv().ok()) {
+        loop {
+            let company_comes = batch.event_count() > 0 && batch.event_count() < self.company;
+            next = next.or_else(|| match self.commands.try_recv() {
+                Err(_) if company_comes => self.commands.recv_timeout(give_up - Instant::now()).ok(),
+                received => received.ok(),
+            });
+            let Some(Command { task, done }) = next.take() else { break };
             closing |= matches!(task, Task::Close);
             self.stage(&mut batch, task);
             waiting.push(done);
@@ -104,7 +118,9 @@ impl Writer {
                 break;
             }
         }
+        self.company = batch.event_count().max(self.company / 2);
         self.do_chores(&mut batch);
+        self.retain(&mut batch);
         if closing {
             self.sign_off(&mut batch);
         }
@@ -126,7 +142,9 @@ impl Writer {
                     let marker = with_marker.then(|| Marker::new(offset));
                     Mailbox { marker, ..Mailbox::new(offset) }
                 });
-                topics.iter().for_each(|topic| mailbox.bind(topic, offset));
+                for topic in &topics {
+                    mailbox.bind(topic, offset);
+                }
                 batch.change(client, Some(mailbox), true);
             }
             Task::Unbind(client, topic) => {
@@ -158,15 +176,24 @@ impl Writer {
         }
     }
 
-    /// Drops mailboxes without readers and events that are kept long enough.
+    /// Drops mailboxes that nobody reads, and writes what could not be written when it should have been.
     fn do_chores(&mut self, batch: &mut Batch) {
-        let mut core = self.shared.core();
-        for client in core.expire(&self.expiry) {
-            debug!(%client, "mailbox expired");
+        if self.last_chores.elapsed() < self.chores {
+            return;
+        }
+        self.last_chores = Instant::now();
+        let expired = self.shared.core().expire(&self.expiry);
+        for client in expired.into_iter().chain(std::mem::take(&mut self.owed)) {
             if batch.staged(&client).is_none() {
-                batch.change(client, None, false);
+                let mailbox = self.mailbox(batch, &client);
+                batch.change(client, mailbox, false);
             }
         }
+    }
+
+    /// Drops the oldest events that are kept long enough.
+    fn retain(&self, batch: &mut Batch) {
+        let core = self.shared.core();
         if let Some(range) = core.log.expired(SystemTime::now()) {
             let losers: Vec<ClientId> = core.losers(range.end).cloned().collect();
             drop(core);
@@ -179,12 +206,6 @@ impl Writer {
                 }
             }
             batch.trim(range.end);
-        }
-        for client in std::mem::take(&mut self.owed) {
-            if batch.staged(&client).is_none() {
-                let mailbox = self.mailbox(batch, &client);
-                batch.change(client, mailbox, false);
-            }
         }
     }
 
@@ -208,10 +229,11 @@ impl Writer {
         match &result {
             Ok(()) if !was_writable => info!("the store can be written again"),
             Err(error) if was_writable => {
-                error!(%error, "the store cannot be written; nothing is published until it can")
+                error!(%error, "the store cannot be written; nothing is published until it can");
             }
             _ => {}
         }
+        let (is_sync, payload_bytes) = (batch.needs_sync() && self.shared.store.is_durable(), batch.bytes() as u64);
         let mut core = self.shared.core();
         for effect in batch.into_effects() {
             match effect {
@@ -227,6 +249,13 @@ impl Writer {
                 Effect::Append(_) | Effect::Trim(_) | Effect::Change(..) => {}
             }
         }
+        let metrics = &self.shared.metrics;
+        if result.is_ok() {
+            metrics.store_syncs.inc_by(u64::from(is_sync));
+            metrics.store_payload_bytes.inc_by(payload_bytes);
+        }
+        metrics.store_events.set(i64::try_from(core.log.next() - core.log.oldest()).unwrap_or(i64::MAX));
+        metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
         result
     }
 }

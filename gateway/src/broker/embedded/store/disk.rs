@@ -9,8 +9,8 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{
-        PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
     },
     time::SystemTime,
 };
@@ -21,7 +21,7 @@ use tracing::{debug, error, info};
 
 use super::{
     super::{batch::Batch, log::Head},
-    StoreError, Written,
+    StoreError,
     record::{self, Meta},
     witness::Witness,
 };
@@ -55,8 +55,8 @@ pub(in super::super) struct Disk {
     witness: Witness,
     /// The engine takes no more writes.
     gave_up: AtomicBool,
-    syncs: AtomicU64,
-    payload_bytes: AtomicU64,
+    /// Space is being given back.
+    sweeping: Arc<AtomicBool>,
 }
 
 /// The open engine.
@@ -158,8 +158,7 @@ impl Disk {
             meta: RwLock::new(meta),
             witness,
             gave_up: AtomicBool::new(false),
-            syncs: AtomicU64::new(0),
-            payload_bytes: AtomicU64::new(0),
+            sweeping: Arc::default(),
         }
     }
 
@@ -176,18 +175,28 @@ impl Disk {
         engine.write(batch, &meta).map_err(|error| self.give_up(&error))?;
         *self.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
         if batch.needs_sync() {
-            self.syncs.fetch_add(1, Ordering::Relaxed);
             self.witness.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
         }
-        self.payload_bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
-        if let Some(end) = batch.trimmed()
-            && let Err(error) = engine.drop_before(end)
-        {
-            // The space is given back with the next block.
-            debug!(%error, "old tables could not be dropped");
+        if let Some(end) = batch.trimmed() {
+            self.sweep(engine, end);
         }
         Ok(())
     }
+
+    /// Gives space back, aside: it may have to wait for tables that are being merged. What one sweep leaves, the next takes.
+    fn sweep(&self, engine: Engine, end: u64) {
+        if self.sweeping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let sweeping = Arc::clone(&self.sweeping);
+        std::thread::spawn(move || {
+            if let Err(error) = engine.drop_before(end) {
+                debug!(%error, "old tables could not be dropped");
+            }
+            sweeping.store(false, Ordering::Relaxed);
+        });
+    }
+
     /// Reads events by offset; `None` for one that is not there or is damaged.
     pub(super) fn read(&self, offsets: &[u64]) -> Result<Vec<Option<Event>>, StoreError> {
         let engine = self.engine().ok_or_else(|| StoreError::Failed("the store is not open".to_owned()))?;
@@ -205,10 +214,6 @@ impl Disk {
         Ok(offsets.iter().map(read).collect())
     }
 
-    pub(super) fn written(&self) -> Written {
-        Written { syncs: self.syncs.load(Ordering::Relaxed), payload_bytes: self.payload_bytes.load(Ordering::Relaxed) }
-    }
-
     fn engine(&self) -> Option<Engine> {
         self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -220,8 +225,7 @@ impl Disk {
         {
             return Ok(engine);
         }
-        let failed =
-            |error: &dyn std::fmt::Display| StoreError::Failed(format!("the store cannot be written: {error}"));
+        let failed = |error: &dyn std::fmt::Display| StoreError::Failed(error.to_string());
         find_room(&self.folder).map_err(|error| failed(&error))?;
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         // Closed before it is opened again: it has a lock on its files.
