@@ -56,6 +56,26 @@ impl GatewayBuilder {
         Gateway { builder: self, process, log, address }
     }
 
+    /// Starts the gateway, which may also end by itself; then tells how.
+    pub async fn try_start(self) -> Result<Gateway, Finished> {
+        let log = Log::default();
+        let mut process = self.spawn(&log);
+        let address = eventually(START, "the gateway to listen or to end", async || match process.exit_status() {
+            Some(status) => Ok(Err(status)),
+            None => address(&log, 0).map(Ok),
+        })
+        .await;
+        match address {
+            Ok(address) => Ok(Gateway { builder: self, process, log, address }),
+            Err(status) => {
+                // Its last words may still be on their way through the pipe.
+                let ended = async || if log.is_complete() { Ok(()) } else { Err("more may come") };
+                eventually(START, "the end of the log", ended).await;
+                Err(Finished { status, stdout: String::new(), stderr: log.tail(usize::MAX) })
+            }
+        }
+    }
+
     /// Runs a gateway that is expected to end by itself, such as one with wrong flags.
     pub async fn run(self, deadline: Duration) -> Finished {
         program::finish("the gateway", &mut self.command(), deadline).await
@@ -173,9 +193,13 @@ async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr 
         if let Some(status) = process.exit_status() {
             panic!("the gateway ended while it started ({status}):\n{}", log.tail(50));
         }
-        let fields = log.fields(from, "listening").ok_or_else(|| log.tail(5))?;
-        let address = fields.get("address").and_then(Value::as_str).map(str::parse);
-        address.and_then(Result::ok).ok_or_else(|| format!("no address in {fields}"))
+        address(log, from)
     })
     .await
+}
+
+fn address(log: &Log, from: usize) -> Result<SocketAddr, String> {
+    let fields = log.fields(from, "listening").ok_or_else(|| log.tail(5))?;
+    let address = fields.get("address").and_then(Value::as_str).map(str::parse);
+    address.and_then(Result::ok).ok_or_else(|| format!("no address in {fields}"))
 }

@@ -36,6 +36,7 @@
 mod amqp;
 mod answer;
 mod direct_publisher;
+mod disk;
 mod eventually;
 mod folder;
 mod gateway;
@@ -54,6 +55,7 @@ mod world;
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
 pub use direct_publisher::DirectPublisher;
+pub use disk::{Disk, shim};
 pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};

@@ -3,14 +3,21 @@
 use std::{
     fmt,
     io::{BufRead, BufReader, Read},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde_json::Value;
 
 /// The lines of one stream so far. A thread reads them all the time, so that the child never waits for its reader.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
+pub struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Streams that have not ended.
+    open: Arc<AtomicUsize>,
+}
 
 impl Log {
     /// Starts to read a stream to its end.
@@ -22,23 +29,30 @@ impl Log {
 
     /// Starts to read one more stream into the same log, such as that of a restarted process.
     pub(crate) fn follow(&self, stream: impl Read + Send + 'static) {
-        let lines = Arc::clone(&self.0);
+        let Self { lines, open } = self.clone();
+        open.fetch_add(1, Ordering::SeqCst);
         std::thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
+            open.fetch_sub(1, Ordering::SeqCst);
         });
+    }
+
+    /// Tells whether nothing more can come.
+    pub fn is_complete(&self) -> bool {
+        self.open.load(Ordering::SeqCst) == 0
     }
 
     /// Returns the lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the number of lines so far: a place to search from.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Tells whether there are no lines yet.

@@ -80,7 +80,15 @@ impl Writer {
         expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
     ) -> Self {
         let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
-        Self { shared, commands, expiry: Box::new(expiry), chores, last_chores: Instant::now(), owed: Vec::new(), company: 0 }
+        Self {
+            shared,
+            commands,
+            expiry: Box::new(expiry),
+            chores,
+            last_chores: Instant::now(),
+            owed: Vec::new(),
+            company: 0,
+        }
     }
 
     /// Works until it is told to close, or until nobody is left to tell it anything.

@@ -13,8 +13,9 @@ use super::{
         mailbox::{Mailbox, Marker},
         place::Place,
     },
-    disk::{Disk, ENGINE, Engine, META},
+    disk::{Disk, ENGINE, META},
     record::{self, FORMAT, Meta},
+    torn,
     witness::Witness,
 };
 
@@ -60,7 +61,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         fjall::Error::Io(error) => io(error),
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
-    let engine = Engine::open(&folder.join(ENGINE)).map_err(failed)?;
+    let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
     let (witness, witnessed) = Witness::open(folder).map_err(io)?;
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
     let meta = match engine.meta().map_err(failed)? {

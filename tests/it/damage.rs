@@ -1,0 +1,164 @@
+//! A store whose files were damaged: a clear error, or a start that says what is missing to the operator and to the clients.
+//! Never a panic, never wrong bytes, never silence.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use postern_tests::{Answer, Folder, Gateway, GatewayBuilder, HttpConnection, Poll, Request};
+
+const EVENTS: u64 = 400;
+
+/// Large enough that the engine has made tables of the older events when the newest are still in its journal.
+const PAYLOAD: usize = 40_000;
+
+/// How many random damages are tried on each store.
+const TRIES: u64 = 30;
+
+fn embedded(folder: &Path) -> GatewayBuilder {
+    Gateway::builder().flag("--data-dir", folder)
+}
+
+fn body(number: u64, payload: usize) -> String {
+    // Different at every place, so that no part can stand for another.
+    let text: String = (0..payload / 20).map(|part| format!("{:020}", number * 1_000_003 + part as u64)).collect();
+    format!("{{\"n\":{number},\"text\":\"{text}\"}}")
+}
+
+/// Makes a store with events that a client has not seen, and ends its gateway in order or with -9.
+async fn fill(folder: &Folder, payload: usize, in_order: bool) {
+    let mut gateway = embedded(folder.path()).start().await;
+    Poll::of("reader").topics("a.*").wait(0).send(&gateway).await.expect_status(204);
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    for number in 0..EVENTS {
+        let publish = Request::publish("a.b", "application/json", body(number, payload));
+        connection.request(&publish).await.expect_status(202);
+    }
+    if in_order {
+        gateway.terminate();
+        assert!(gateway.wait_exit(Duration::from_secs(30)).await.success());
+    } else {
+        gateway.kill9();
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(self::files(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+fn copy(from: &Path, to: &Path) {
+    for file in files(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(file, target).unwrap();
+    }
+}
+
+/// Flips one bit of one file, or cuts it, wherever the number leads.
+fn damage(folder: &Path, random: u64) -> String {
+    let files: Vec<PathBuf> = files(folder).into_iter().filter(|file| file.metadata().unwrap().len() > 0).collect();
+    let path = &files[usize::try_from(random).unwrap() % files.len()];
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    // The journal is laid out in advance, and mostly empty.
+    let content = fs::read(path).unwrap();
+    let used = content.iter().rposition(|byte| *byte != 0).map_or(content.len(), |last| last + 1) as u64;
+    let (at, cut) = ((random >> 16) % used, (random >> 8).is_multiple_of(3));
+    if cut {
+        file.set_len(at).unwrap();
+    } else {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        byte[0] ^= 1 << ((random >> 12) % 8);
+        file.write_all_at(&byte, at).unwrap();
+    }
+    format!("{} at {at} of {used} of {}", if cut { "a cut" } else { "a flipped bit" }, path.display())
+}
+
+/// What a client saw that comes back after the damage.
+#[derive(Debug, Default)]
+struct Seen {
+    numbers: Vec<u64>,
+    told: bool,
+}
+
+async fn read(gateway: &Gateway, payload: usize) -> Seen {
+    let (mut seen, mut token) = (Seen::default(), "older".to_owned());
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    loop {
+        let poll = Poll::of("reader").topics("a.*").last_seen(&token).wait(1);
+        let answer: Answer = poll.send_on(&mut connection).await;
+        if answer.status == 204 {
+            return seen;
+        }
+        let batch = answer.batch();
+        seen.told |= batch.reset;
+        for event in &batch.events {
+            let number = event.data.as_ref().unwrap()["n"].as_u64().unwrap();
+            let expected: serde_json::Value = serde_json::from_str(&body(number, payload)).unwrap();
+            assert_eq!(event.data.as_ref(), Some(&expected), "wrong bytes");
+            seen.numbers.push(number);
+        }
+        token.clone_from(&batch.last_seen);
+        if seen.numbers.last() == Some(&(EVENTS - 1)) {
+            return seen;
+        }
+    }
+}
+
+async fn survives_damage(payload: usize, in_order: bool) {
+    let original = Folder::new("original");
+    fill(&original, payload, in_order).await;
+    for _ in 0..TRIES {
+        let folder = Folder::new("damaged");
+        copy(original.path(), folder.path());
+        let damage = damage(folder.path(), rand::random());
+        let finished = embedded(folder.path()).flag("--listen", "127.0.0.1:0").try_start().await;
+        let (outcome, log) = match finished {
+            Err(finished) => {
+                let said = finished.stderr.contains("damaged") && finished.stderr.contains("move");
+                assert!(finished.status.code() == Some(1) && said, "{damage}: {finished:?}");
+                ("an error".to_owned(), finished.stderr)
+            }
+            Ok(gateway) => {
+                let seen = read(&gateway, payload).await;
+                assert!(seen.numbers.is_sorted_by(|a, b| a < b), "{damage}: out of order: {:?}", seen.numbers);
+                let (missing, log) = (EVENTS - seen.numbers.len() as u64, gateway.log().tail(usize::MAX));
+                assert!(
+                    missing == 0 || seen.told,
+                    "{damage}: {missing} events are missing, and the client was not told"
+                );
+                assert!(
+                    missing == 0 || log.contains("damaged"),
+                    "{damage}: {missing} events are missing in silence: {log}"
+                );
+                (format!("{missing} missing"), log)
+            }
+        };
+        assert!(!log.contains("panicked"), "{damage}: {outcome}: {log}");
+        println!("{damage}: {outcome}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_to_a_small_store_that_was_closed() {
+    survives_damage(20, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_to_a_small_store_after_a_crash() {
+    survives_damage(20, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_to_a_store_with_tables() {
+    survives_damage(PAYLOAD, true).await;
+}
