@@ -14,6 +14,7 @@ use crate::{emit, pipe, publish::Command, sender, simulate};
 /// Everything that the command line says.
 pub(crate) struct Options {
     pub(crate) command: Command,
+    pub(crate) url: AmqpUrl,
     pub(crate) sender: sender::Options,
     pub(crate) quiet: bool,
     pub(crate) log: String,
@@ -160,8 +161,8 @@ impl TryFrom<Cli> for Options {
             let message = format!("--amqp-url, or AMQP_URL in the environment: {error}");
             Cli::command().error(ErrorKind::ValueValidation, message)
         })?;
-        let sender = sender::Options { url, in_flight: in_flight.into(), timeout };
-        Ok(Self { command: cli.command.into(), sender, quiet, log })
+        let sender = sender::Options { in_flight: in_flight.into(), timeout };
+        Ok(Self { command: cli.command.into(), url, sender, quiet, log })
     }
 }
 

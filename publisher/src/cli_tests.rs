@@ -41,7 +41,7 @@ fn common_flags_may_stand_after_the_command() {
     let options = parsed("publisher emit a x --in-flight 7 --timeout 2m -q --amqp-url amqp://u:p@h:1/v")
         .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((options.sender.in_flight, options.sender.timeout.as_secs(), options.quiet), (7, 120, true));
-    assert_eq!(options.sender.url.to_string(), "amqp://u@h:1 (vhost v)");
+    assert_eq!(options.url.to_string(), "amqp://u@h:1 (vhost v)");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Publishes events to Postern: one (`emit`), a line each (`pipe`), or made-up ones (`simulate`).
 //!
-//! A command is a [`source::Source`] of events; [`sender`] brings them to the broker and waits for its confirms, with
-//! [`outbox`] deciding what to send when; [`report`] tells what became of them. Only [`cli`] knows flags, only
-//! [`output`] writes to the terminal.
+//! A command is a [`source::Source`] of events; [`sender`] brings them to where they are stored and waits for the
+//! confirms, with [`outbox`] deciding what to send when, over a [`transport`]: [`amqp`]. [`report`] tells what became of
+//! them. Only [`cli`] knows flags, only [`output`] writes to the terminal.
 
+mod amqp;
 mod cli;
 mod emit;
 mod outbox;
@@ -15,6 +16,7 @@ mod sender;
 mod signals;
 mod simulate;
 mod source;
+mod transport;
 
 use std::{io, process::ExitCode};
 
@@ -47,7 +49,7 @@ fn run(options: cli::Options, output: &Output) -> io::Result<u8> {
     let code = runtime.block_on(async {
         let (signals, stop) = Signals::listen()?;
         select! {
-            code = options.command.run(&options.sender, output, stop) => Ok(code),
+            code = options.command.run(&options.url, &options.sender, output, stop) => Ok(code),
             signal = signals.second() => Ok(signal.exit_code()),
         }
     });

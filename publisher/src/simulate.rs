@@ -11,7 +11,7 @@ use events::{ContentType, Event, Topic};
 use tokio::time::{Instant, sleep_until};
 
 use self::jobs::Jobs;
-use crate::source::{Input, Outgoing, Source};
+use crate::source::{Input, Order, Outgoing, Source};
 
 /// How far the pace may fall behind before what was missed is left out.
 const MAX_LAG: Duration = Duration::from_secs(1);
@@ -81,6 +81,11 @@ impl Source for Simulate {
         let topic: Topic = format!("{}.{}.status", self.prefix, status.job).parse()?;
         let event = Event::new(topic, Some(ContentType::json()), status.to_json());
         Ok(Some(Input::Event(Outgoing { event, line: None })))
+    }
+
+    /// One job has nothing to do with another.
+    fn order(&self) -> Order {
+        Order::Topic
     }
 
     fn total(&self) -> Option<u64> {

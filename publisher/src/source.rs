@@ -26,12 +26,26 @@ pub(crate) enum Input {
     },
 }
 
+/// What order the readers of a source's events are promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// That of the source, over all topics.
+    Source,
+    /// That of the source within each topic.
+    Topic,
+}
+
 /// A sequence of events.
 pub(crate) trait Source {
     /// Returns the next event, or `None` at the end. Cancel-safe: nothing is lost when the future is dropped.
     ///
     /// An error is about the input as a whole; the source is asked no more after it.
     async fn next(&mut self) -> anyhow::Result<Option<Input>>;
+
+    /// Returns the order in which the events have to be stored.
+    fn order(&self) -> Order {
+        Order::Source
+    }
 
     /// Returns how many events there will be, if that is known.
     fn total(&self) -> Option<u64> {
