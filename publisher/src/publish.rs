@@ -4,6 +4,7 @@
 //! reason for an early end, and the summary, always in this order, go to standard error.
 
 use crate::{
+    cli::Destination,
     emit::{self, Emit},
     output::Output,
     pipe::{self, Pipe},
@@ -24,7 +25,14 @@ pub(crate) enum Command {
 
 impl Command {
     /// Publishes everything and returns the exit code.
-    pub(crate) async fn run(self, to: &impl Transport, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+    pub(crate) async fn run(self, to: &Destination, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+        match to {
+            Destination::Broker(url) => self.run_over(url, options, output, stop).await,
+            Destination::Gateway(url) => self.run_over(url, options, output, stop).await,
+        }
+    }
+
+    async fn run_over(self, to: &impl Transport, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
         match self {
             Self::Emit(what) => match Emit::open(what).await {
                 Ok(source) => publish(source, to, options, output, stop).await,
@@ -51,7 +59,7 @@ async fn publish(
     output.end_progress();
     report.list().iter().for_each(|line| output.error(line));
     tell_end(&end, &source, output);
-    // Of a broker that was never there the line above has said everything.
+    // Where nobody was there the line above has said everything.
     if !matches!(end, End::Unreachable(_)) {
         tell_sum(&report, output);
     }

@@ -6,6 +6,7 @@
 //! or the process ends. Inside, waits for the source and for time are abandoned half-way; what was sent and its
 //! answers only together with their link.
 
+mod ends;
 mod patience;
 mod settle;
 
@@ -282,37 +283,5 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
     /// Tells whether everything is settled and nothing more will come.
     fn is_done(&self) -> bool {
         self.outbox.is_empty() && !self.is_reading
-    }
-
-    /// Returns the end of a run in which everything was settled.
-    fn end(&mut self) -> End {
-        match (self.input_error.take(), self.stopped) {
-            (Some(error), _) => End::InputFailed(error),
-            (None, Some(signal)) if self.is_cut_short => End::Stopped(signal),
-            (None, _) => End::Exhausted,
-        }
-    }
-
-    /// Returns the end of a run whose patience is used up.
-    fn out_of_time(&mut self) -> End {
-        let (place, seconds, trouble) = (self.transport, self.options.timeout.as_secs_f64(), self.trouble());
-        match self.stopped {
-            Some(signal) => End::Stopped(signal),
-            None if self.has_connected => End::GaveUp(format!("no confirm from {place} for {seconds} s: {trouble}")),
-            None => {
-                let advice = T::ADVICE;
-                End::Unreachable(format!("cannot reach {place} within {seconds} s: {trouble}; {advice}"))
-            }
-        }
-    }
-
-    fn trouble(&self) -> &str {
-        self.trouble.as_deref().unwrap_or("no answer")
-    }
-
-    /// Returns the end of a run that has found out that nothing will ever be taken there.
-    fn wrong_place(&self, reason: &str) -> End {
-        let text = format!("{} takes no events: {reason}", self.transport);
-        if self.report.confirmed == 0 { End::Unreachable(text) } else { End::GaveUp(text) }
     }
 }

@@ -1,13 +1,13 @@
 //! Where events come from: the one thing in which the commands differ.
 //!
-//! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the broker; and
+//! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the confirms; and
 //! it is asked no more once somebody wants to stop. What it cannot make an event of is an [`Input::Unusable`], which
 //! is reported and does not stop the others.
 
 use bytes::Bytes;
 use events::{ContentType, Event, Topic};
 
-/// An event on its way to the broker.
+/// An event on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) event: Event,
