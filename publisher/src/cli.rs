@@ -2,18 +2,28 @@
 //!
 //! Everything is checked here, so that wrong usage ends the process (exit code 64) before anything is read or sent.
 
-use std::{path::PathBuf, time::Duration};
+mod destination;
+mod values;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
-    ArgGroup, Args, CommandFactory, Parser, Subcommand, builder::FalseyValueParser, error::ErrorKind, value_parser,
+    ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    builder::FalseyValueParser, error::ErrorKind, parser::ValueSource, value_parser,
 };
-use events::{ContentType, EventId, Topic, amqp::AmqpUrl};
+use events::{ContentType, EventId, Topic};
 
-use crate::{emit, pipe, publish::Command, sender, simulate};
+pub(crate) use self::destination::Destination;
+use self::{
+    destination::Setting,
+    values::{byte_size, positive_duration, prefix, rate},
+};
+use crate::{emit, pipe, publish::Command, sender, simulate, source};
 
 /// Everything that the command line says.
 pub(crate) struct Options {
     pub(crate) command: Command,
+    pub(crate) destination: Destination,
     pub(crate) sender: sender::Options,
     pub(crate) quiet: bool,
     pub(crate) log: String,
@@ -26,18 +36,24 @@ Examples:
   tail -F build.ndjson | publisher pipe jobs.42.log
   publisher pipe --topic-from meta.topic < events.ndjson
   publisher simulate --rate 50 --jobs 20
+  publisher emit jobs.42.status 1 --amqp-url amqp://user:password@broker:5672/%2f
 
 Exit codes:
-  0    everything was confirmed by the broker
+  0    everything was confirmed: stored for everybody who has subscribed
   1    something was not confirmed; standard error lists what and why
   64   wrong flags or environment
-  69   the broker was never reached; nothing was published
+  69   neither gateway nor broker was there; nothing was published
   130  ended by SIGINT before everything was published (143: by SIGTERM)
 
-When the connection is lost, what is not confirmed is sent again under the same id and
-marked as resent: nothing is lost, and readers can tell.";
+What is not confirmed is sent again under the same id, in order, until --timeout: nothing is
+lost, and readers can tell. (By the id; over AMQP, repeats are marked as well.)
 
-/// Publishes events to Postern through the broker, and makes sure that each of them is stored.
+Over HTTP, several requests at once could overtake one another. So pipe sends a line when the
+one before it is confirmed, or with --order topic the lines of 64 topics side by side; so does
+simulate. Over AMQP, --in-flight events are on their way at any time, always in order: that is
+faster where the network is slow.";
+
+/// Publishes events to Postern, through a gateway or through the broker, and makes sure that each of them is stored.
 #[derive(Parser)]
 #[command(name = "publisher", version, after_help = EXAMPLES, max_term_width = 110, subcommand_required = true)]
 struct Cli {
@@ -49,15 +65,18 @@ struct Cli {
 
 #[allow(rustdoc::broken_intra_doc_links, reason = "these are the texts of --help, which is not Markdown")]
 #[derive(Args)]
-#[command(next_help_heading = "Broker and output")]
+#[command(next_help_heading = "Destination and output")]
 struct Common {
-    // A text: clap repeats a wrong value in its error, and this one may hold a password.
-    /// Where the broker is: amqp[s]://user:password@host:port/vhost.
-    #[arg(long, global = true, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
-    #[arg(default_value = "amqp://127.0.0.1:5672/%2f")]
-    amqp_url: String,
+    // Texts: clap repeats a wrong value in its error, and these may hold a password.
+    /// Publish over HTTP to this gateway: http://[user:password@]host[:port][/prefix] [default: port 8080 of this machine].
+    #[arg(long, global = true, env = "POSTERN_GATEWAY", value_name = "URL", hide_env_values = true)]
+    gateway: Option<String>,
 
-    /// How many events may be on their way without a confirm, 1 to 65535.
+    /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost.
+    #[arg(long, global = true, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
+    amqp_url: Option<String>,
+
+    /// How many events may be taken from the input and not confirmed, 1 to 65535.
     #[arg(long, global = true, env = "POSTERN_IN_FLIGHT", value_name = "EVENTS", default_value_t = 256)]
     #[arg(value_parser = value_parser!(u16).range(1..))]
     in_flight: u16,
@@ -80,7 +99,7 @@ struct Common {
 enum Subcommands {
     /// Publish one event and print its id.
     ///
-    /// The id goes to standard output once the broker has confirmed. An event that nobody has subscribed to is
+    /// The id goes to standard output once the event is confirmed. One that nobody has subscribed to is
     /// confirmed all the same.
     #[command(group(ArgGroup::new("payload").args(["data", "file"])))]
     Emit {
@@ -94,7 +113,7 @@ enum Subcommands {
         /// Say what the payload is [default: JSON if it parses, else text if it is UTF-8, else bytes].
         #[arg(long, value_name = "TYPE", value_parser = ContentType::new)]
         content_type: Option<ContentType>,
-        /// Publish under this id, marked as resent: repeats an emit that was not confirmed.
+        /// Publish under this id (over AMQP also marked as resent): repeats an emit that was not confirmed.
         #[arg(long, value_name = "ID")]
         repeat_of: Option<EventId>,
     },
@@ -103,6 +122,8 @@ enum Subcommands {
     /// A line's bytes are the payload, without the line's end (\n or \r\n). Empty lines are skipped. A line that is not
     /// JSON is sent as text or bytes. A line that cannot be sent is reported by its number; the others go on, and the
     /// exit code is 1.
+    ///
+    /// Readers get the lines in order, over all topics.
     // A group, so that what clap says when there is neither names both.
     #[command(group(ArgGroup::new("topics").args(["topic", "topic_from"]).required(true)))]
     Pipe {
@@ -117,6 +138,9 @@ enum Subcommands {
         /// The longest line, in bytes or with KiB or MiB; a longer one is reported and not sent.
         #[arg(long, env = "POSTERN_MAX_LINE", value_name = "SIZE", default_value = "8MiB", value_parser = byte_size)]
         max_line: usize,
+        /// Which lines have to stay in order. Over AMQP all of them do in any case.
+        #[arg(long, env = "POSTERN_ORDER", value_name = "ORDER", value_enum, default_value_t = Order::Input)]
+        order: Order,
     },
     /// Publish status events of made-up jobs: queued, running with progress, passed or failed.
     ///
@@ -146,22 +170,36 @@ enum Subcommands {
     },
 }
 
-/// Reads the command line and the environment of this process.
-pub(crate) fn parse() -> Result<Options, clap::Error> {
-    Cli::try_parse().and_then(Options::try_from)
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Order {
+    /// All lines; over HTTP one at a time.
+    Input,
+    /// Those of each topic; over HTTP up to 64 topics at a time.
+    Topic,
 }
 
-impl TryFrom<Cli> for Options {
-    type Error = clap::Error;
+/// Reads the command line and the environment of this process.
+pub(crate) fn parse() -> Result<Options, clap::Error> {
+    read(std::env::args_os())
+}
 
-    fn try_from(cli: Cli) -> Result<Self, Self::Error> {
-        let Common { amqp_url, in_flight, timeout, quiet, log } = cli.common;
-        let url: AmqpUrl = amqp_url.parse().map_err(|error| {
-            let message = format!("--amqp-url, or AMQP_URL in the environment: {error}");
-            Cli::command().error(ErrorKind::ValueValidation, message)
-        })?;
-        let sender = sender::Options { url, in_flight: in_flight.into(), timeout };
-        Ok(Self { command: cli.command.into(), sender, quiet, log })
+fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Options, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let Cli { command, common } = Cli::from_arg_matches(&matches)?;
+    let Common { gateway, amqp_url, in_flight, timeout, quiet, log } = common;
+    let amqp_url = setting(&matches, "amqp_url", amqp_url.as_deref());
+    let destination = Destination::choose(amqp_url, setting(&matches, "gateway", gateway.as_deref()))
+        .map_err(|message| Cli::command().error(ErrorKind::ValueValidation, message))?;
+    let sender = sender::Options { in_flight: in_flight.into(), timeout };
+    Ok(Options { command: command.into(), destination, sender, quiet, log })
+}
+
+/// An empty variable, such as a container file passes on for one that is not set, says nothing.
+fn setting<'a>(matches: &ArgMatches, name: &str, value: Option<&'a str>) -> Setting<'a> {
+    match (value, matches.value_source(name)) {
+        (Some(text), Some(ValueSource::EnvVariable)) if !text.is_empty() => Setting::Environment(text),
+        (Some(text), Some(ValueSource::CommandLine)) => Setting::Flag(text),
+        _ => Setting::Unset,
     }
 }
 
@@ -176,52 +214,20 @@ impl From<Subcommands> for Command {
                 };
                 Self::Emit(emit::Options { topic, payload, content_type, repeat_of })
             }
-            Subcommands::Pipe { topic, topic_from, content_type, max_line } => {
+            Subcommands::Pipe { topic, topic_from, content_type, max_line, order } => {
                 let field = || topic_from.unwrap_or_default().split('.').map(str::to_owned).collect();
                 let topic = topic.map_or_else(|| pipe::TopicOf::Field(field()), pipe::TopicOf::All);
-                Self::Pipe(pipe::Options { topic, content_type, max_line })
+                let order = match order {
+                    Order::Input => source::Order::Source,
+                    Order::Topic => source::Order::Topic,
+                };
+                Self::Pipe(pipe::Options { topic, content_type, max_line, order })
             }
             Subcommands::Simulate { rate, jobs, count, duration, prefix, seed } => {
                 let seed = seed.unwrap_or_else(rand::random);
                 Self::Simulate(simulate::Options { rate, jobs, count, duration, prefix, seed })
             }
         }
-    }
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
-        Ok(duration) if duration > Duration::from_hours(366 * 24) => Err("it is longer than a year".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(_) => Err("it is no time with a unit, such as 500ms, 30s or 10m".to_owned()),
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
-    if (0.001..=1e6).contains(&rate) { Ok(rate) } else { Err("it is not within 0.001 to 1000000".to_owned()) }
-}
-
-fn prefix(text: &str) -> Result<Topic, String> {
-    if text.len() > simulate::MAX_PREFIX {
-        return Err(format!("it has more than {} bytes", simulate::MAX_PREFIX));
-    }
-    text.parse().map_err(|error: events::TopicError| error.to_string())
-}
-
-fn byte_size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: usize = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return Err("the unit is none of B, KiB, MiB".to_owned()),
-    };
-    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)) {
-        // RabbitMQ takes at most 512 MiB in one message, whatever it is told.
-        Some(size) if (1..=512 << 20).contains(&size) => Ok(size),
-        _ => Err("it is no size from 1 to 512MiB, such as 65536 or 8MiB".to_owned()),
     }
 }
 

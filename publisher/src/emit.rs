@@ -1,7 +1,7 @@
 //! `emit`: one event, from an argument, a file or standard input.
 //!
 //! The whole payload is held in memory, so its size is bounded. Its id is the command's result: it is printed only
-//! when the broker has confirmed.
+//! when the event is confirmed.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ pub(crate) struct Emit {
 }
 
 impl Emit {
-    /// Opens the input, so that a wrong path is known before the broker is bothered.
+    /// Opens the input, so that a wrong path is known before anybody is bothered.
     pub(crate) async fn open(options: Options) -> anyhow::Result<Self> {
         let (reader, name): (Box<dyn AsyncRead + Unpin>, _) = match options.payload {
             Payload::Argument(text) => (Box::new(std::io::Cursor::new(text)), "the argument".to_owned()),

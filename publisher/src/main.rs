@@ -1,11 +1,13 @@
 //! Publishes events to Postern: one (`emit`), a line each (`pipe`), or made-up ones (`simulate`).
 //!
-//! A command is a [`source::Source`] of events; [`sender`] brings them to the broker and waits for its confirms, with
-//! [`outbox`] deciding what to send when; [`report`] tells what became of them. Only [`cli`] knows flags, only
-//! [`output`] writes to the terminal.
+//! A command is a [`source::Source`] of events; [`sender`] brings them to where they are stored and waits for the
+//! confirms, with [`outbox`] deciding what to send when, over a [`transport`]: [`http`] or [`amqp`]. [`report`] tells what became of
+//! them. Only [`cli`] knows flags, only [`output`] writes to the terminal.
 
+mod amqp;
 mod cli;
 mod emit;
+mod http;
 mod outbox;
 mod output;
 mod pipe;
@@ -15,6 +17,7 @@ mod sender;
 mod signals;
 mod simulate;
 mod source;
+mod transport;
 
 use std::{io, process::ExitCode};
 
@@ -42,12 +45,12 @@ fn main() -> ExitCode {
 
 /// Runs the command in a runtime of its own until it is done or a second signal comes.
 fn run(options: cli::Options, output: &Output) -> io::Result<u8> {
-    // One thread is enough: the AMQP library has its own for each connection.
+    // One thread is enough: it waits for the network, and the AMQP library has its own for each connection.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let code = runtime.block_on(async {
         let (signals, stop) = Signals::listen()?;
         select! {
-            code = options.command.run(&options.sender, output, stop) => Ok(code),
+            code = options.command.run(&options.destination, &options.sender, output, stop) => Ok(code),
             signal = signals.second() => Ok(signal.exit_code()),
         }
     });

@@ -1,15 +1,19 @@
 //! The events that were taken from the input and are not confirmed yet, and what is to be done with each.
 //!
-//! Pure decisions: no clock, no runtime, no broker. The sender feeds it what happened and does what it says.
+//! Pure decisions: no clock, no runtime, no network. The sender feeds it what happened and does what it says.
 //!
-//! Invariants: at most `capacity` events and, past the first, [`MAX_BYTES`] of payload are in here. Events are first
-//! sent in the order in which they were pushed, and whatever has to be sent again goes out in that order too, before
-//! anything newer. An event that was sent before says so (`resent`). Each event leaves exactly once: confirmed, or
-//! handed back by the method that gave it up.
+//! Invariants: at most so many events as the window is wide and, past the first, [`MAX_BYTES`] of payload are in here.
+//! Events are first sent in the order in which they were pushed, and whatever has to be sent again goes out in that
+//! order too, before anything newer; of all events, or where [`Overlap`] says so of those of each topic. An event that
+//! was sent before says so (`resent`). Each event leaves exactly once: confirmed, or handed back by the method that
+//! gave it up.
 
-use std::{collections::VecDeque, mem};
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    mem,
+};
 
-use events::Event;
+use events::{Event, Topic};
 
 use crate::source::Outgoing;
 
@@ -19,11 +23,26 @@ const MAX_BYTES: usize = 64 << 20;
 /// How often a queue may reject one event. Each try leaves a repeat in the queues that did take it.
 const MAX_REJECTIONS: u32 = 5;
 
+/// Which events may be on their way at the same time, so that they are stored in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overlap {
+    /// Any: what carries them keeps them in order.
+    Free,
+    /// Those of different topics, and so many at most: what carries them may swap them.
+    Topics(usize),
+    /// None: each is sent when the one before it is settled.
+    Never,
+}
+
+/// Names an event in flight. Tickets grow in the order in which the events were pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
 /// An event and what happened to it so far.
 #[derive(Debug)]
 struct Entry {
     outgoing: Outgoing,
-    number: u64,
+    ticket: Ticket,
     sends: u32,
     rejections: u32,
 }
@@ -39,27 +58,31 @@ pub(crate) struct GivenUp {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    capacity: usize,
+    window: usize,
+    overlap: Overlap,
     /// To be sent, oldest first.
     waiting: VecDeque<Entry>,
-    /// Sent on the present channel, oldest first; the broker's answers come in this order.
-    in_flight: VecDeque<Entry>,
-    /// Rejected by a full queue, to be sent again after a pause.
+    /// Sent and not answered yet.
+    in_flight: BTreeMap<Ticket, Entry>,
+    /// Not taken this time, to be sent again after a pause.
     held: Vec<Entry>,
     /// How many of the oldest are sent one at a time, because one of them made the broker close the channel.
     suspects: usize,
     bytes: usize,
     pushed: u64,
+    /// Of those that have left.
     resent: u64,
 }
 
 impl Outbox {
-    /// Makes an empty outbox for at most `capacity` events (at least 1).
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// Makes an empty outbox for at most `window` events (at least 1); one that sends them one by one needs no more.
+    pub(crate) fn new(window: usize, overlap: Overlap) -> Self {
+        let window = if overlap == Overlap::Never { 1 } else { window.max(1) };
         Self {
-            capacity: capacity.max(1),
+            window,
+            overlap,
             waiting: VecDeque::new(),
-            in_flight: VecDeque::new(),
+            in_flight: BTreeMap::new(),
             held: Vec::new(),
             suspects: 0,
             bytes: 0,
@@ -70,7 +93,7 @@ impl Outbox {
 
     /// Tells whether another event may be taken from the input.
     pub(crate) fn has_room(&self) -> bool {
-        self.len() < self.capacity && self.bytes < MAX_BYTES
+        self.len() < self.window && self.bytes < MAX_BYTES
     }
 
     /// Returns how many events are in here.
@@ -83,79 +106,99 @@ impl Outbox {
     }
 
     /// Returns how many different events were sent more than once.
-    pub(crate) const fn resent(&self) -> u64 {
-        self.resent
+    pub(crate) fn resent(&self) -> u64 {
+        let here = self.waiting.iter().chain(self.in_flight.values()).chain(&self.held);
+        self.resent + here.map(|entry| u64::from(entry.sends > 1)).sum::<u64>()
     }
 
     /// Takes a new event.
     pub(crate) fn push(&mut self, outgoing: Outgoing) {
         self.bytes += outgoing.event.payload.len();
-        self.waiting.push_back(Entry { outgoing, number: self.pushed, sends: 0, rejections: 0 });
+        self.waiting.push_back(Entry { outgoing, ticket: Ticket(self.pushed), sends: 0, rejections: 0 });
         self.pushed += 1;
     }
 
     /// Tells whether [`Self::send_next`] would return an event.
     pub(crate) fn may_send(&self) -> bool {
-        let limit = if self.suspects > 0 { 1 } else { self.capacity };
-        // While something rejected is held back nothing newer overtakes it.
-        !self.waiting.is_empty() && self.held.is_empty() && self.in_flight.len() < limit
+        self.next().is_some()
     }
 
-    /// Returns the next event to send, which is in flight from here on: even a failed write may have reached the broker.
-    pub(crate) fn send_next(&mut self) -> Option<Event> {
-        if !self.may_send() {
-            return None;
-        }
-        let mut entry = self.waiting.pop_front()?;
+    /// Returns the next event to send, which is in flight from here on: even a failed write may have arrived.
+    pub(crate) fn send_next(&mut self) -> Option<(Ticket, Event)> {
+        let mut entry = self.next().and_then(|place| self.waiting.remove(place))?;
         entry.sends += 1;
         if entry.sends > 1 {
             entry.outgoing.event.resent = true;
         }
-        self.resent += u64::from(entry.sends == 2);
-        let event = entry.outgoing.event.clone();
-        self.in_flight.push_back(entry);
-        Some(event)
+        let (ticket, event) = (entry.ticket, entry.outgoing.event.clone());
+        self.in_flight.insert(ticket, entry);
+        Some((ticket, event))
     }
 
-    /// The broker has confirmed the oldest in flight.
-    pub(crate) fn confirmed(&mut self) {
-        let _ = self.settle_oldest();
-    }
-
-    /// A queue did not take the oldest in flight: holds it back, or gives it up after [`MAX_REJECTIONS`].
-    pub(crate) fn rejected(&mut self) -> Option<GivenUp> {
-        let oldest = self.in_flight.front_mut()?;
-        oldest.rejections += 1;
-        if oldest.rejections >= MAX_REJECTIONS {
-            return self.settle_oldest();
+    /// Finds the place of the next event to send among those that wait.
+    fn next(&self) -> Option<usize> {
+        // While something is held back nothing newer overtakes it.
+        if self.waiting.is_empty() || !self.held.is_empty() {
+            return None;
         }
-        self.held.extend(self.in_flight.pop_front());
+        match self.overlap {
+            _ if self.suspects > 0 => self.in_flight.is_empty().then_some(0),
+            Overlap::Free | Overlap::Never => Some(0),
+            Overlap::Topics(most) if self.in_flight.len() >= most => None,
+            Overlap::Topics(_) => {
+                let busy: HashSet<_> = self.in_flight.values().map(Entry::topic).collect();
+                // A topic that is free here is free for the oldest of its events, which comes first.
+                self.waiting.iter().position(|entry| !busy.contains(entry.topic()))
+            }
+        }
+    }
+
+    /// An event is stored.
+    pub(crate) fn confirmed(&mut self, ticket: Ticket) {
+        let _ = self.settle(ticket);
+    }
+
+    /// A queue did not take an event: holds it back, or gives it up after [`MAX_REJECTIONS`].
+    pub(crate) fn rejected(&mut self, ticket: Ticket) -> Option<GivenUp> {
+        let entry = self.in_flight.get_mut(&ticket)?;
+        entry.rejections += 1;
+        if entry.rejections >= MAX_REJECTIONS {
+            return self.settle(ticket);
+        }
+        self.postponed(ticket, true);
         None
     }
 
-    /// Tells whether everything in flight is answered and a pause is due before the rejected are sent again.
+    /// Nobody could take an event just now: holds it back. One that was not even sent is no repeat the next time.
+    pub(crate) fn postponed(&mut self, ticket: Ticket, was_sent: bool) {
+        let Some(mut entry) = self.in_flight.remove(&ticket) else { return };
+        entry.sends -= u32::from(!was_sent);
+        self.held.push(entry);
+    }
+
+    /// Tells whether everything in flight is answered and a pause is due before what is held back is sent again.
     pub(crate) fn must_pause(&self) -> bool {
         !self.held.is_empty() && self.in_flight.is_empty()
     }
 
     /// The pause is over: what was held back goes out again, before anything newer.
     pub(crate) fn resume(&mut self) {
-        for entry in mem::take(&mut self.held).into_iter().rev() {
-            self.waiting.push_front(entry);
-        }
+        let mut all: Vec<Entry> = self.held.drain(..).chain(self.waiting.drain(..)).collect();
+        all.sort_unstable_by_key(|entry| entry.ticket);
+        self.waiting = all.into();
     }
 
-    /// The oldest in flight cannot be written as a message at all.
-    pub(crate) fn unwritable(&mut self) -> Option<GivenUp> {
-        self.settle_oldest()
+    /// An event will never be taken: gives it up.
+    pub(crate) fn refused(&mut self, ticket: Ticket) -> Option<GivenUp> {
+        self.settle(ticket)
     }
 
     /// The broker closed the channel over an event without saying which.
     ///
     /// An event alone in flight is the one. Else all of them are sent again, one at a time, until it shows.
-    pub(crate) fn refused(&mut self) -> Option<GivenUp> {
-        if self.in_flight.len() == 1 {
-            let guilty = self.settle_oldest();
+    pub(crate) fn refused_one(&mut self) -> Option<GivenUp> {
+        if let (1, Some(&ticket)) = (self.in_flight.len(), self.in_flight.keys().next()) {
+            let guilty = self.settle(ticket);
             self.suspects = 0;
             return guilty;
         }
@@ -164,12 +207,10 @@ impl Outbox {
         None
     }
 
-    /// The channel is gone, and with it the answers: everything in flight has to be sent again.
+    /// The connection is gone, and with it the answers: everything in flight has to be sent again.
     pub(crate) fn lost(&mut self) {
-        let mut all: Vec<Entry> = self.held.drain(..).chain(self.in_flight.drain(..)).collect();
-        all.extend(self.waiting.drain(..));
-        all.sort_unstable_by_key(|entry| entry.number);
-        self.waiting = all.into();
+        self.held.extend(mem::take(&mut self.in_flight).into_values());
+        self.resume();
     }
 
     /// Gives up everything, oldest first.
@@ -179,15 +220,22 @@ impl Outbox {
         all.into_iter().map(|entry| self.release(entry)).collect()
     }
 
-    fn settle_oldest(&mut self) -> Option<GivenUp> {
-        let oldest = self.in_flight.pop_front()?;
+    fn settle(&mut self, ticket: Ticket) -> Option<GivenUp> {
+        let entry = self.in_flight.remove(&ticket)?;
         self.suspects = self.suspects.saturating_sub(1);
-        Some(self.release(oldest))
+        Some(self.release(entry))
     }
 
     fn release(&mut self, entry: Entry) -> GivenUp {
         self.bytes -= entry.outgoing.event.payload.len();
+        self.resent += u64::from(entry.sends > 1);
         GivenUp { outgoing: entry.outgoing, was_sent: entry.sends > 0 }
+    }
+}
+
+impl Entry {
+    const fn topic(&self) -> &Topic {
+        &self.outgoing.event.topic
     }
 }
 

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 /// How often the progress line is drawn anew while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Writes what the AMQP library and the sender log, filtered as `filter` says, to standard error.
+/// Writes what the libraries log, filtered as `filter` says, to standard error.
 pub(crate) fn log(filter: &str) {
     tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr).init();
 }

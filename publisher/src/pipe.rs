@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::io::{self, AsyncBufRead, BufReader, Stdin};
 
 use self::lines::{Line, Lines};
-use crate::source::{Input, Outgoing, Source, compose};
+use crate::source::{Input, Order, Outgoing, Source, compose};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 << 10;
@@ -25,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) content_type: Option<ContentType>,
     /// The longest line, in bytes.
     pub(crate) max_line: usize,
+    pub(crate) order: Order,
 }
 
 /// Where a line's topic comes from.
@@ -40,6 +41,7 @@ pub(crate) struct Pipe<R> {
     lines: Lines<R>,
     topic: TopicOf,
     content_type: Option<ContentType>,
+    order: Order,
     is_at_end: bool,
 }
 
@@ -52,8 +54,8 @@ impl Pipe<BufReader<Stdin>> {
 
 impl<R: AsyncBufRead + Unpin> Pipe<R> {
     fn new(reader: R, options: Options) -> Self {
-        let Options { topic, content_type, max_line } = options;
-        Self { lines: Lines::new(reader, max_line), topic, content_type, is_at_end: false }
+        let Options { topic, content_type, max_line, order } = options;
+        Self { lines: Lines::new(reader, max_line), topic, content_type, order, is_at_end: false }
     }
 }
 
@@ -100,6 +102,10 @@ impl<R: AsyncBufRead + Unpin> Source for Pipe<R> {
         }
     }
 
+    fn order(&self) -> Order {
+        self.order
+    }
+
     fn unread(&self) -> Option<String> {
         match self.lines.number() {
             _ if self.is_at_end => None,
@@ -114,7 +120,8 @@ mod tests {
     use super::*;
 
     async fn pipe(input: &str, topic: TopicOf) -> Vec<String> {
-        let mut pipe = Pipe::new(input.as_bytes(), Options { topic, content_type: None, max_line: 40 });
+        let mut pipe =
+            Pipe::new(input.as_bytes(), Options { topic, content_type: None, max_line: 40, order: Order::Source });
         let mut shown = Vec::new();
         while let Some(input) = pipe.next().await.unwrap() {
             shown.push(match input {

@@ -4,6 +4,7 @@
 //! reason for an early end, and the summary, always in this order, go to standard error.
 
 use crate::{
+    cli::Destination,
     emit::{self, Emit},
     output::Output,
     pipe::{self, Pipe},
@@ -12,6 +13,7 @@ use crate::{
     signals::Stop,
     simulate::{self, Simulate},
     source::Source,
+    transport::Transport,
 };
 
 /// What to publish.
@@ -23,28 +25,41 @@ pub(crate) enum Command {
 
 impl Command {
     /// Publishes everything and returns the exit code.
-    pub(crate) async fn run(self, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+    pub(crate) async fn run(self, to: &Destination, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+        match to {
+            Destination::Broker(url) => self.run_over(url, options, output, stop).await,
+            Destination::Gateway(url) => self.run_over(url, options, output, stop).await,
+        }
+    }
+
+    async fn run_over(self, to: &impl Transport, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
         match self {
             Self::Emit(what) => match Emit::open(what).await {
-                Ok(source) => publish(source, options, output, stop).await,
+                Ok(source) => publish(source, to, options, output, stop).await,
                 Err(error) => {
                     output.error(format_args!("{error:#}"));
                     exit::USAGE
                 }
             },
-            Self::Pipe(what) => publish(Pipe::stdin(what), options, output, stop).await,
-            Self::Simulate(what) => publish(Simulate::new(what), options, output, stop).await,
+            Self::Pipe(what) => publish(Pipe::stdin(what), to, options, output, stop).await,
+            Self::Simulate(what) => publish(Simulate::new(what), to, options, output, stop).await,
         }
     }
 }
 
-async fn publish(mut source: impl Source, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
+async fn publish(
+    mut source: impl Source,
+    to: &impl Transport,
+    options: &sender::Options,
+    output: &Output,
+    stop: Stop,
+) -> u8 {
     output.start_progress(source.total());
-    let (end, report) = Sender::new(&mut source, options, output, stop).run().await;
+    let (end, report) = Sender::new(&mut source, to, options, output, stop).run().await;
     output.end_progress();
     report.list().iter().for_each(|line| output.error(line));
     tell_end(&end, &source, output);
-    // Of a broker that was never there the line above has said everything.
+    // Where nobody was there the line above has said everything.
     if !matches!(end, End::Unreachable(_)) {
         tell_sum(&report, output);
     }

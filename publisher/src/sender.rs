@@ -1,11 +1,12 @@
-//! Brings the events of a [`Source`] to the broker and its confirms back.
+//! Brings the events of a [`Source`] to where they are stored, over a [`Transport`], and the confirms back.
 //!
-//! The thin, asynchronous part: it connects, writes, waits, and asks [`Outbox`] what to do and [`Patience`] how long.
+//! The thin, asynchronous part: it connects, sends, waits, and asks [`Outbox`] what to do and [`Patience`] how long.
 //! Invariant: an event is taken from the source only when the window has room, and whatever was taken ends up
 //! confirmed or in the report. Nothing here may be cancelled from outside and go on: [`Sender::run`] runs to its end,
-//! or the process ends. Inside, waits for the source and for time are abandoned half-way; writes and their
-//! answers only together with their connection.
+//! or the process ends. Inside, waits for the source and for time are abandoned half-way; what was sent and its
+//! answers only together with their link.
 
+mod ends;
 mod patience;
 mod settle;
 
@@ -16,11 +17,8 @@ use std::{
     time::Duration,
 };
 
-use events::{
-    Event,
-    amqp::{AmqpUrl, ConfirmChannel, PublishError, PublishingConnection},
-};
-use futures_util::{StreamExt, stream::FuturesOrdered};
+use events::Event;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     pin, select,
     time::{Instant, sleep, sleep_until, timeout},
@@ -28,54 +26,47 @@ use tokio::{
 
 use self::patience::{Patience, Pauses};
 use crate::{
-    outbox::Outbox,
+    outbox::{Outbox, Ticket},
     output::Output,
     report::{End, Report},
     signals::{Signal, Stop},
     source::Source,
+    transport::{ConnectError, Link, SendError, Transport},
 };
-
-/// What the broker's operator sees.
-const CONNECTION_NAME: &str = "postern publisher";
 
 /// How long one attempt to connect may take; a host that swallows packets must not use up all the patience.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long to say goodbye to the broker; everything is confirmed by then, so it is only a courtesy.
-const CLOSE_LIMIT: Duration = Duration::from_secs(1);
-
-/// The pause before events that a full queue rejected are sent again.
-const REJECTION_PAUSE: Duration = Duration::from_secs(1);
-
 /// How to send.
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) url: AmqpUrl,
     /// How many events may be on their way at once.
     pub(crate) in_flight: usize,
     /// How long to go on without a single confirm.
     pub(crate) timeout: Duration,
 }
 
-/// Why a connection is of no use any more.
+/// Why a link is of no use any more.
 enum Broken {
     /// It was lost.
     Lost(String),
-    /// The broker closed it over an event.
-    Refused(String),
+    /// It was closed over an event.
+    RefusedOne(String),
+    /// It leads to a place that takes no events.
+    WrongPlace(String),
     /// It may be fine, but patience is at its end.
     OutOfTime,
 }
 
-/// The broker's word on one event.
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), PublishError>> + 'a>>;
+/// What becomes of one event.
+type Answer<'a> = Pin<Box<dyn Future<Output = (Ticket, Result<(), SendError>)> + 'a>>;
 
-/// Hands an event to the connection and returns what becomes of it; does not wait for the network.
+/// Hands an event to the link and returns what becomes of it; does not wait for the network.
 ///
 /// The first poll is made here, where events come in order, and not by the set of answers, which promises none. To wait
 /// until each event is written, before the next is, would cost a change of threads per event.
-async fn write(channel: &ConfirmChannel, event: Event) -> Answer<'_> {
-    let mut answer: Answer<'_> = Box::pin(async move { channel.publish(&event).await?.stored().await });
+async fn write<L: Link>(link: &L, ticket: Ticket, event: Event) -> Answer<'_> {
+    let mut answer: Answer<'_> = Box::pin(link.send(event).map(move |answer| (ticket, answer)));
     match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
         Poll::Pending => answer,
         Poll::Ready(early) => Box::pin(ready(early)),
@@ -83,8 +74,9 @@ async fn write(channel: &ConfirmChannel, event: Event) -> Answer<'_> {
 }
 
 /// See the module.
-pub(crate) struct Sender<'a, S> {
+pub(crate) struct Sender<'a, S, T> {
     source: &'a mut S,
+    transport: &'a T,
     options: &'a Options,
     output: &'a Output,
     stop: Stop,
@@ -99,14 +91,24 @@ pub(crate) struct Sender<'a, S> {
     patience: Patience,
     pauses: Pauses,
     has_connected: bool,
-    /// What last went wrong with the broker, to be told when patience ends.
-    last_trouble: String,
+    /// What has gone wrong since the last answer, to be told when patience ends.
+    trouble: Option<String>,
+    /// The longest that we were asked to wait before what is held back is sent again.
+    asked_to_wait: Duration,
 }
 
-impl<'a, S: Source> Sender<'a, S> {
-    pub(crate) fn new(source: &'a mut S, options: &'a Options, output: &'a Output, stop: Stop) -> Self {
+impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
+    pub(crate) fn new(
+        source: &'a mut S,
+        transport: &'a T,
+        options: &'a Options,
+        output: &'a Output,
+        stop: Stop,
+    ) -> Self {
+        let outbox = Outbox::new(options.in_flight, transport.overlap(source.order()));
         Self {
             source,
+            transport,
             options,
             output,
             stop,
@@ -114,12 +116,13 @@ impl<'a, S: Source> Sender<'a, S> {
             is_reading: true,
             is_cut_short: false,
             input_error: None,
-            outbox: Outbox::new(options.in_flight),
+            outbox,
             report: Report::default(),
             patience: Patience::new(options.timeout, Instant::now()),
             pauses: Pauses::default(),
             has_connected: false,
-            last_trouble: "no answer".to_owned(),
+            trouble: None,
+            asked_to_wait: Duration::ZERO,
         }
     }
 
@@ -139,27 +142,28 @@ impl<'a, S: Source> Sender<'a, S> {
         let mut pause = Duration::ZERO;
         let mut start = None;
         let end = loop {
-            let connection = match self.connect(pause).await {
-                Ok(connection) => connection,
+            let link = match self.connect(pause).await {
+                Ok(link) => link,
                 Err(end) => break end,
             };
             start.get_or_insert_with(Instant::now);
             pause = Duration::ZERO;
-            match self.publish_on(&connection).await {
+            match self.publish_on(&link).await {
                 Ok(()) => {
-                    let _ = timeout(CLOSE_LIMIT, connection.close()).await;
+                    link.close().await;
                     break self.end();
                 }
                 Err(Broken::Lost(reason)) => {
                     pause = self.pauses.next(rand::random());
-                    let (url, count) = (&self.options.url, self.outbox.len());
-                    self.output.note(format_args!("lost {url}: {reason}; {count} not confirmed yet, connecting again"));
+                    let (place, count) = (self.transport, self.outbox.len());
+                    self.output
+                        .note(format_args!("lost {place}: {reason}; {count} not confirmed yet, connecting again"));
                     self.outbox.lost();
-                    self.last_trouble = reason;
+                    self.trouble = Some(reason);
                 }
-                Err(Broken::Refused(reason)) => {
+                Err(Broken::RefusedOne(reason)) => {
                     let count = self.outbox.len();
-                    match self.outbox.refused() {
+                    match self.outbox.refused_one() {
                         Some(gone) => {
                             self.give_up(gone, reason);
                             // A definite no is an answer too.
@@ -167,14 +171,15 @@ impl<'a, S: Source> Sender<'a, S> {
                         }
                         None => self.output.note(format_args!("one of {count} events: {reason}; looking for it")),
                     }
-                    let _ = timeout(CLOSE_LIMIT, connection.close()).await;
+                    link.close().await;
                     if self.is_done() {
                         break self.end();
                     }
                 }
+                Err(Broken::WrongPlace(reason)) => break self.wrong_place(&reason),
                 Err(Broken::OutOfTime) => {
-                    if connection.is_blocked() {
-                        "the broker takes nothing now, it is out of memory or disk".clone_into(&mut self.last_trouble);
+                    if let Some(hindrance) = link.hindrance() {
+                        self.trouble = Some(hindrance.to_owned());
                     }
                     break self.out_of_time();
                 }
@@ -185,49 +190,46 @@ impl<'a, S: Source> Sender<'a, S> {
     }
 
     /// Connects, after a pause, as often as it takes.
-    async fn connect(&mut self, mut pause: Duration) -> Result<PublishingConnection, End> {
-        let options = self.options;
-        let url = &options.url;
+    async fn connect(&mut self, mut pause: Duration) -> Result<T::Link, End> {
+        let place = self.transport;
         loop {
             let attempt = async {
                 sleep(pause).await;
-                timeout(CONNECT_LIMIT, PublishingConnection::open(url, CONNECTION_NAME)).await
+                timeout(CONNECT_LIMIT, place.connect()).await
             };
             let trouble = match self.with_patience(attempt).await {
                 None => return Err(self.out_of_time()),
-                Some(Ok(Ok(connection))) => {
+                Some(Ok(Ok(link))) => {
                     if self.has_connected && !pause.is_zero() {
-                        self.output.note(format_args!("connected to {url} again"));
+                        self.output.note(format_args!("connected to {place} again"));
                     }
                     self.has_connected = true;
-                    return Ok(connection);
+                    return Ok(link);
                 }
-                Some(Ok(Err(error))) if !error.is_retryable() && !self.has_connected => {
-                    return Err(End::Unreachable(format!("cannot connect to {url}: {error}")));
+                Some(Ok(Err(ConnectError::Refused(reason)))) if !self.has_connected => {
+                    return Err(End::Unreachable(format!("cannot connect to {place}: {reason}")));
                 }
                 Some(Ok(Err(error))) => error.to_string(),
                 Some(Err(_)) => format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
             };
             pause = self.pauses.next(rand::random());
             let seconds = pause.as_secs_f64();
-            self.output.note(format_args!("cannot reach {url}: {trouble}; trying again in {seconds:.1} s"));
-            self.last_trouble = trouble;
+            self.output.note(format_args!("cannot reach {place}: {trouble}; trying again in {seconds:.1} s"));
+            self.trouble = Some(trouble);
         }
     }
 
-    /// Publishes on one connection until everything is confirmed.
-    async fn publish_on(&mut self, connection: &PublishingConnection) -> Result<(), Broken> {
-        let channel = connection.channel();
-        let mut answers = FuturesOrdered::new();
+    /// Publishes on one link until everything is confirmed.
+    async fn publish_on(&mut self, link: &T::Link) -> Result<(), Broken> {
+        let mut answers = FuturesUnordered::new();
         loop {
             if self.outbox.must_pause() {
-                self.with_patience(sleep(REJECTION_PAUSE)).await.ok_or(Broken::OutOfTime)?;
-                self.outbox.resume();
+                self.pause().await.ok_or(Broken::OutOfTime)?;
             }
-            // A dead channel is left alone: an event that was not even written is no repeat on the next one.
-            if channel.is_open() {
-                while let Some(event) = self.outbox.send_next() {
-                    answers.push_back(write(channel, event).await);
+            // A dead link is left alone: an event that was not even written is no repeat on the next one.
+            if link.is_open() {
+                while let Some((ticket, event)) = self.outbox.send_next() {
+                    answers.push(write(link, ticket, event).await);
                 }
             } else if answers.is_empty() && self.outbox.may_send() {
                 return Err(Broken::Lost("it went while nothing was in flight".to_owned()));
@@ -238,9 +240,12 @@ impl<'a, S: Source> Sender<'a, S> {
             select! {
                 biased;
                 signal = self.stop.requested(), if self.stopped.is_none() => self.stop(signal),
-                Some(answer) = answers.next() => match answer {
-                    Ok(()) => self.settle_confirmed(),
-                    Err(error) => self.settle_failed(error)?,
+                Some((ticket, answer)) = answers.next() => if let Err(broken) = self.settle(ticket, answer) {
+                    // What is answered all the same need not be sent again.
+                    while let Some(Some((ticket, answer))) = answers.next().now_or_never() {
+                        let _ = self.settle(ticket, answer);
+                    }
+                    return Err(broken);
                 },
                 input = self.source.next(), if self.is_reading && self.outbox.has_room() => self.take(input),
                 () = sleep_until(self.patience.deadline()), if !self.outbox.is_empty() => {
@@ -250,8 +255,20 @@ impl<'a, S: Source> Sender<'a, S> {
         }
     }
 
+    /// Waits until what is held back may be sent again; `None` when patience ends.
+    async fn pause(&mut self) -> Option<()> {
+        // As long as we were asked to, and then not all publishers at once.
+        let pause = std::mem::take(&mut self.asked_to_wait) + self.pauses.next(rand::random());
+        let (place, trouble) = (self.transport, self.trouble());
+        let (count, seconds) = (self.outbox.len(), pause.as_secs_f64());
+        self.output.note(format_args!("{place}: {trouble}; {count} not confirmed yet, trying again in {seconds:.1} s"));
+        self.with_patience(sleep(pause)).await?;
+        self.outbox.resume();
+        Some(())
+    }
+
     /// Waits for something as long as patience lasts; `None` when it ends. A signal may come meanwhile.
-    async fn with_patience<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+    async fn with_patience<W>(&mut self, work: impl Future<Output = W>) -> Option<W> {
         pin!(work);
         loop {
             select! {
@@ -266,26 +283,5 @@ impl<'a, S: Source> Sender<'a, S> {
     /// Tells whether everything is settled and nothing more will come.
     fn is_done(&self) -> bool {
         self.outbox.is_empty() && !self.is_reading
-    }
-
-    /// Returns the end of a run in which everything was settled.
-    fn end(&mut self) -> End {
-        match (self.input_error.take(), self.stopped) {
-            (Some(error), _) => End::InputFailed(error),
-            (None, Some(signal)) if self.is_cut_short => End::Stopped(signal),
-            (None, _) => End::Exhausted,
-        }
-    }
-
-    /// Returns the end of a run whose patience is used up.
-    fn out_of_time(&mut self) -> End {
-        let (url, seconds, trouble) = (&self.options.url, self.options.timeout.as_secs_f64(), &self.last_trouble);
-        match self.stopped {
-            Some(signal) => End::Stopped(signal),
-            None if self.has_connected => End::GaveUp(format!("no confirm from {url} for {seconds} s: {trouble}")),
-            None => End::Unreachable(format!(
-                "cannot reach {url} within {seconds} s: {trouble}; start the broker or name it with --amqp-url"
-            )),
-        }
     }
 }

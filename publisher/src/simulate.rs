@@ -1,7 +1,7 @@
 //! `simulate`: status events of made-up jobs at a steady rate, for demos and for load.
 //!
-//! What the jobs do is decided in [`jobs`]; here is only the pace. After a stall (no room, no broker) at most
-//! [`MAX_LAG`] worth of events is caught up, so that a broker which comes back is not met by a flood.
+//! What the jobs do is decided in [`jobs`]; here is only the pace. After a stall (no room, no gateway, no broker)
+//! at most [`MAX_LAG`] worth of events is caught up, so that whoever comes back is not met by a flood.
 
 mod jobs;
 
@@ -11,7 +11,7 @@ use events::{ContentType, Event, Topic};
 use tokio::time::{Instant, sleep_until};
 
 use self::jobs::Jobs;
-use crate::source::{Input, Outgoing, Source};
+use crate::source::{Input, Order, Outgoing, Source};
 
 /// How far the pace may fall behind before what was missed is left out.
 const MAX_LAG: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl Simulate {
         Self { jobs: Jobs::new(jobs, seed), prefix, period, count, duration, made: 0, due: None, until: None }
     }
 
-    /// Returns when the next event is due; time starts with the first call, which is when the broker is there.
+    /// Returns when the next event is due; time starts with the first call, which is when somebody is there.
     fn schedule(&mut self) -> Instant {
         let now = Instant::now();
         if self.due.is_none() {
@@ -81,6 +81,11 @@ impl Source for Simulate {
         let topic: Topic = format!("{}.{}.status", self.prefix, status.job).parse()?;
         let event = Event::new(topic, Some(ContentType::json()), status.to_json());
         Ok(Some(Input::Event(Outgoing { event, line: None })))
+    }
+
+    /// One job has nothing to do with another.
+    fn order(&self) -> Order {
+        Order::Topic
     }
 
     fn total(&self) -> Option<u64> {

@@ -1,13 +1,13 @@
 //! Where events come from: the one thing in which the commands differ.
 //!
-//! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the broker; and
+//! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the confirms; and
 //! it is asked no more once somebody wants to stop. What it cannot make an event of is an [`Input::Unusable`], which
 //! is reported and does not stop the others.
 
 use bytes::Bytes;
 use events::{ContentType, Event, Topic};
 
-/// An event on its way to the broker.
+/// An event on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) event: Event,
@@ -26,12 +26,26 @@ pub(crate) enum Input {
     },
 }
 
+/// What order the readers of a source's events are promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// That of the source, over all topics.
+    Source,
+    /// That of the source within each topic.
+    Topic,
+}
+
 /// A sequence of events.
 pub(crate) trait Source {
     /// Returns the next event, or `None` at the end. Cancel-safe: nothing is lost when the future is dropped.
     ///
     /// An error is about the input as a whole; the source is asked no more after it.
     async fn next(&mut self) -> anyhow::Result<Option<Input>>;
+
+    /// Returns the order in which the events have to be stored.
+    fn order(&self) -> Order {
+        Order::Source
+    }
 
     /// Returns how many events there will be, if that is known.
     fn total(&self) -> Option<u64> {

@@ -1,5 +1,6 @@
 //! The `publisher` program: what it reads arrives once, in order, byte for byte, and its exit code tells the truth.
 
+mod http;
 mod pipe;
 
 use std::{collections::HashMap, time::Duration};
@@ -35,6 +36,11 @@ impl World {
 
     fn publisher(&self, arguments: &[&str]) -> Publisher {
         Publisher::new(arguments).amqp_url(&self.url)
+    }
+
+    /// As [`Self::publisher`], but over HTTP.
+    fn http_publisher(&self, arguments: &[&str]) -> Publisher {
+        Publisher::new(arguments).gateway(&format!("http://{}", self.gateway.address()))
     }
 
     /// Reads so many events, confirming them, and checks that each answer is these payloads as they are, in order.

@@ -20,6 +20,7 @@
 //! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_broker`] is one for
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
+//! * [`StubGateway`] stands in for a gateway that misbehaves, towards the publisher.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`eventually`] is the only way to wait for something.
 //!
@@ -50,6 +51,7 @@ mod publisher;
 mod rabbit;
 mod request;
 mod shared;
+mod stub_gateway;
 mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
@@ -69,4 +71,5 @@ pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
+pub use stub_gateway::{Reply, SeenRequest, StubGateway};
 pub use world::World;

@@ -31,6 +31,11 @@ impl Publisher {
         self.env("AMQP_URL", url)
     }
 
+    /// Publishes through the gateway at this URL (the environment variable `POSTERN_GATEWAY`).
+    pub fn gateway(self, url: &str) -> Self {
+        self.env("POSTERN_GATEWAY", url)
+    }
+
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);

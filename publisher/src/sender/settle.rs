@@ -2,21 +2,24 @@
 
 use std::time::Duration;
 
-use events::amqp::PublishError;
 use tokio::time::Instant;
 
 use super::{Broken, Sender};
 use crate::{
-    outbox::GivenUp,
+    outbox::{GivenUp, Ticket},
     report::NotConfirmed,
     signals::Signal,
     source::{Input, Source},
+    transport::{SendError, Transport},
 };
 
 /// How long what is in flight may take to be confirmed after a signal. Below the 10 s that `docker stop` waits.
 const GRACE: Duration = Duration::from_secs(5);
 
-impl<S: Source> Sender<'_, S> {
+/// The least pause before events that a full queue rejected are sent again.
+const REJECTION_PAUSE: Duration = Duration::from_secs(1);
+
+impl<S: Source, T: Transport> Sender<'_, S, T> {
     /// Takes what the source has yielded.
     pub(super) fn take(&mut self, input: anyhow::Result<Option<Input>>) {
         match input {
@@ -38,28 +41,55 @@ impl<S: Source> Sender<'_, S> {
         }
     }
 
-    /// The oldest in flight is stored.
-    pub(super) fn settle_confirmed(&mut self) {
-        self.outbox.confirmed();
-        self.report.confirmed += 1;
-        self.patience.renew(Instant::now());
-        self.pauses.reset();
-        self.output.progress();
-    }
-
-    /// The oldest in flight is not known to be stored; an error says that the connection is of no use any more.
-    pub(super) fn settle_failed(&mut self, error: PublishError) -> Result<(), Broken> {
-        let reason = error.to_string();
-        let gone = match error {
-            PublishError::Lost(error) => return Err(Broken::Lost(error.to_string())),
-            PublishError::Refused(_) => return Err(Broken::Refused(reason)),
-            PublishError::Rejected => self.outbox.rejected(),
-            PublishError::Unwritable(_) => self.outbox.unwritable(),
+    /// An event in flight was answered; an error says that the link is of no use any more.
+    pub(super) fn settle(&mut self, ticket: Ticket, answer: Result<(), SendError>) -> Result<(), Broken> {
+        let Err(error) = answer else {
+            self.outbox.confirmed(ticket);
+            self.report.confirmed += 1;
+            self.output.progress();
+            self.has_answer();
+            return Ok(());
         };
-        if let Some(gone) = gone {
-            self.give_up(gone, reason);
+        let reason = error.to_string();
+        match error {
+            SendError::Lost(_) => return Err(Broken::Lost(reason)),
+            SendError::RefusedOne(_) => return Err(Broken::RefusedOne(reason)),
+            SendError::WrongPlace(_) => {
+                if let Some(gone) = self.outbox.refused(ticket) {
+                    self.give_up(gone, reason.clone());
+                }
+                return Err(Broken::WrongPlace(reason));
+            }
+            SendError::Refused(_) => {
+                if let Some(gone) = self.outbox.refused(ticket) {
+                    self.give_up(gone, reason);
+                }
+                // A definite no is an answer too.
+                self.has_answer();
+            }
+            SendError::Rejected(_) => match self.outbox.rejected(ticket) {
+                Some(gone) => self.give_up(gone, reason),
+                None => self.hold(reason, REJECTION_PAUSE),
+            },
+            SendError::Unavailable { was_sent, retry_after, .. } => {
+                self.outbox.postponed(ticket, was_sent);
+                self.hold(reason, retry_after.unwrap_or_default());
+            }
         }
         Ok(())
+    }
+
+    /// Whoever answers is alive: the next trouble is a new one.
+    fn has_answer(&mut self) {
+        self.patience.renew(Instant::now());
+        self.pauses.reset();
+        self.trouble = None;
+    }
+
+    /// Something is held back, for so long at least.
+    fn hold(&mut self, reason: String, pause: Duration) {
+        self.trouble = Some(reason);
+        self.asked_to_wait = self.asked_to_wait.max(pause);
     }
 
     /// Puts an event into the report.

@@ -1,0 +1,63 @@
+//! Values of flags that have units or limits. An error names what would do; clap names the flag.
+
+use std::time::Duration;
+
+use events::Topic;
+
+use crate::simulate;
+
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) if duration > Duration::from_hours(366 * 24) => Err("it is longer than a year".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("it is no time with a unit, such as 500ms, 30s or 10m".to_owned()),
+    }
+}
+
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.001..=1e6).contains(&rate) { Ok(rate) } else { Err("it is not within 0.001 to 1000000".to_owned()) }
+}
+
+pub(super) fn prefix(text: &str) -> Result<Topic, String> {
+    if text.len() > simulate::MAX_PREFIX {
+        return Err(format!("it has more than {} bytes", simulate::MAX_PREFIX));
+    }
+    text.parse().map_err(|error: events::TopicError| error.to_string())
+}
+
+pub(super) fn byte_size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor: usize = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err("the unit is none of B, KiB, MiB".to_owned()),
+    };
+    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)) {
+        // RabbitMQ takes at most 512 MiB in one message, whatever it is told.
+        Some(size) if (1..=512 << 20).contains(&size) => Ok(size),
+        _ => Err("it is no size from 1 to 512MiB, such as 65536 or 8MiB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_times_and_rates_have_units_and_limits() {
+        assert_eq!((byte_size("8MiB"), byte_size("64KiB"), byte_size("7")), (Ok(8 << 20), Ok(65536), Ok(7)));
+        for bad in ["", "0", "MiB", "1GiB", "513MiB", "-1", "1.5MiB", "ü"] {
+            assert!(byte_size(bad).is_err(), "{bad}");
+        }
+        for bad in ["0s", "5", "", "1000years"] {
+            assert!(positive_duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-1", "NaN", "inf", "x"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert!(prefix(&"p".repeat(200)).is_ok() && prefix(&"p".repeat(201)).is_err() && prefix("a.*").is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! The seam between what is published and how it gets there: over AMQP to the broker, or over HTTP to a gateway.
+//!
+//! A [`Transport`] is a place that is known and may be connected to, again and again; a [`Link`] is one such
+//! connection. The contract, for both:
+//!
+//! * [`Link::send`] answers `Ok` only when the event is stored wherever it has to be.
+//! * Several events may be sent at once, within what [`Transport::overlap`] allows; then they are stored in the order
+//!   that was asked for.
+//! * A transport tries everything once. When to try again, and when to give up, is the [`crate::sender`]'s business.
+//! * `send` and `connect` may be dropped. A dropped `send` leaves it open whether the event is stored.
+
+use std::{fmt::Display, time::Duration};
+
+use events::Event;
+
+use crate::{outbox::Overlap, source::Order};
+
+/// A place where events are published. It is shown to the user, so `Display` leaves passwords out.
+pub(crate) trait Transport: Display {
+    type Link: Link;
+
+    /// What the user can do when nobody is there.
+    const ADVICE: &'static str;
+
+    /// Returns what may be on its way at once so that events are stored in this order.
+    fn overlap(&self, order: Order) -> Overlap;
+
+    /// Connects, or says why not. Tries once and takes its time.
+    async fn connect(&self) -> Result<Self::Link, ConnectError>;
+}
+
+/// A connection to such a place.
+pub(crate) trait Link {
+    /// Sends an event and waits for the answer. On a link that keeps order, that of the first polls counts.
+    async fn send(&self, event: Event) -> Result<(), SendError>;
+
+    /// Tells whether an event that is sent now has a chance.
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// Says why nothing is answered, if that can be known.
+    fn hindrance(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Says goodbye.
+    async fn close(self);
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Somebody answered and said no; it will not be otherwise until somebody changes something.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody answered; the same may go well later.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// Why an event is not known to be stored.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// This event will never be taken; others may.
+    #[error("{0}")]
+    Refused(String),
+    /// A queue is full. Each further try leaves a repeat in the queues that did take the event.
+    #[error("{0}")]
+    Rejected(String),
+    /// Nothing is wrong with the event, but nobody takes it now.
+    #[error("{reason}")]
+    Unavailable {
+        reason: String,
+        /// It may be stored all the same.
+        was_sent: bool,
+        /// How long we were asked to wait before the next try.
+        retry_after: Option<Duration>,
+    },
+    /// Over one of the events in flight the link was closed; nobody says which.
+    #[error("{0}")]
+    RefusedOne(String),
+    /// The link was lost.
+    #[error("{0}")]
+    Lost(String),
+    /// Whoever answers there takes no events at all.
+    #[error("{0}")]
+    WrongPlace(String),
+}

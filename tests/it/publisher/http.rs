@@ -1,0 +1,298 @@
+//! The publisher over HTTP: nothing but a gateway is needed, and the promises are the same.
+
+use std::{collections::HashMap, time::Duration};
+
+use postern_tests::{
+    Batch, EventView, Gateway, Publisher, Reply, StubGateway, eventually, eventually_eq, shared_broker, unique,
+};
+
+use super::{SOON, World, ended, world};
+
+/// A client, and a gateway that takes events of at most 1000 bytes.
+async fn small_world() -> World {
+    let url = shared_broker().await.url();
+    let gateway = Gateway::builder().amqp_url(url).flag("--max-body", "1000").start().await;
+    gateway.wait_ready().await;
+    let world = World { gateway, url: url.to_owned(), client: unique("alice"), topic: unique("builds") };
+    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emit_prints_the_id_under_which_the_event_arrives() {
+    for (arguments, content_type, data) in [
+        (&["{ \"n\": 1.00 }"][..], None, Some("{ \"n\": 1.00 }")),
+        (&["hello"], Some("text/plain; charset=utf-8"), None),
+        (&["<p>", "--content-type", "text/html"], Some("text/html"), None),
+        (&[], Some("text/plain; charset=utf-8"), None),
+    ] {
+        let world = world().await;
+        let topic = format!("{}.one", world.topic);
+        let finished = world.http_publisher(&[&["emit", topic.as_str()], arguments].concat()).run().await;
+        ended(&finished, 0, "published 1 event in ");
+        let event = match data {
+            Some(json) => world.reads_json(&[json]).await.remove(0),
+            None => world.reads(1).await.remove(0),
+        };
+        assert_eq!((format!("{}\n", event.id), event.content_type.as_deref()), (finished.stdout, content_type));
+        assert_eq!(event.topic, topic);
+    }
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let world = world().await;
+    let repeat = world.http_publisher(&["emit", &world.topic, "1", "--repeat-of", id, "--quiet"]).run().await;
+    assert_eq!((repeat.stdout.trim_end(), repeat.stderr.as_str()), (id, ""));
+    assert_eq!(world.reads(1).await[0].id, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_lines_of_many_topics_arrive_in_order_byte_for_byte() {
+    let world = world().await;
+    let line = |n| format!("{{ \"n\":{n}.00,\t\"t\" : \"{}.{}\", \"e\":\"\\u00e4 ä \\\"\" }}", world.topic, n % 7);
+    let lines: Vec<_> = (0..1000).map(line).collect();
+    let finished = world.http_publisher(&["pipe", "--topic-from", "t"]).stdin(lines.join("\n")).run().await;
+    ended(&finished, 0, "published 1000 events in ");
+    assert!(finished.stderr.ends_with(" 0 resent, 0 not confirmed\n"), "{finished:?}");
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    world.reads_json(&lines).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_order_topic_each_topic_is_in_order() {
+    let world = world().await;
+    let line = |n| format!("{{\"n\":{n},\"t\":\"{}.{}\"}}", world.topic, n % 5);
+    let lines: Vec<_> = (0..500).map(line).collect();
+    let pipe = ["pipe", "--topic-from", "t", "--order", "topic"];
+    ended(&world.http_publisher(&pipe).stdin(lines.join("\n")).run().await, 0, "published 500 events");
+    let (mut by_topic, mut count, mut token) = (HashMap::<String, Vec<u64>>::new(), 0, None::<String>);
+    while count < 500 {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let Batch { events, last_seen, .. } = poll.send(&world.gateway).await.batch();
+        count += events.len();
+        for event in events {
+            by_topic.entry(event.topic.clone()).or_default().push(event.number("n"));
+        }
+        token = Some(last_seen);
+    }
+    let lengths: Vec<_> = by_topic.values().map(Vec::len).collect();
+    assert_eq!(lengths, [100; 5]);
+    assert!(by_topic.values().all(|numbers| numbers.is_sorted()), "{by_topic:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_is_how_a_simulation_ends_and_the_summary_is_true() {
+    let world = world().await;
+    let mut simulate = world.http_publisher(&["simulate", "--rate", "200", "--prefix", &world.topic]).start();
+    let EventView { topic, .. } = world.poll().send(&world.gateway).await.batch().events.remove(0);
+    assert_eq!(topic, format!("{}.1.status", world.topic));
+    simulate.interrupt();
+    assert_eq!(simulate.wait_exit(SOON).await.code(), Some(0), "{:?}", simulate.stderr());
+    let said = async || {
+        let summary = simulate.stderr().tail(1);
+        if summary.ends_with(" 0 not confirmed") { Ok(summary) } else { Err(summary) }
+    };
+    let summary = eventually(SOON, "the summary", said).await;
+    let published = summary.split(' ').nth(1).unwrap().parse::<usize>().unwrap();
+    let (mut came, mut token) = (0, None::<String>);
+    while came < published {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let Batch { events, last_seen, .. } = poll.send(&world.gateway).await.batch();
+        came += events.len();
+        token = Some(last_seen);
+    }
+    assert_eq!(came, published, "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing() {
+    const LINES: usize = 1500;
+    let mut world = world().await;
+    let mut pipe = world.http_publisher(&["pipe", &world.topic, "--timeout", "60s"]).start();
+    let feed = tokio::task::spawn_blocking(move || {
+        for n in 0..LINES {
+            pipe.write_line(&format!("{{\"n\":{n}}}"));
+        }
+        pipe.end_input();
+        pipe
+    });
+    for _ in 0..2 {
+        assert_ne!(world.poll().send(&world.gateway).await.batch().events, []);
+        world.gateway.kill9();
+        world.gateway.start_again().await;
+        world.gateway.wait_ready().await;
+    }
+    let mut pipe = feed.await.unwrap();
+    let status = pipe.wait_exit(Duration::from_mins(1)).await;
+    assert_eq!(status.code(), Some(0), "{}", pipe.stderr().tail(20));
+    let said = pipe.stderr().tail(50);
+    assert!(said.contains("published 1500 events") && said.ends_with(" 0 not confirmed"), "{said}");
+    assert!(said.contains("1 not confirmed yet, trying again in "), "it was in the middle: {said}");
+
+    let (mut first_ids, mut order, mut token) = (HashMap::new(), Vec::new(), None::<String>);
+    while order.len() < LINES {
+        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let Batch { events, last_seen, .. } = poll.send(&world.gateway).await.batch();
+        for event in events {
+            let n = event.number("n");
+            match first_ids.get(&n) {
+                None => order.push(n),
+                Some(id) => assert_eq!(*id, event.id, "{n} came again"),
+            }
+            first_ids.entry(n).or_insert(event.id);
+        }
+        token = Some(last_seen);
+    }
+    assert!(order.is_sorted(), "{order:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on() {
+    let world = small_world().await;
+    let input = format!("1\n\"{}\"\n3\n\"{}\"\n5", "x".repeat(1000), "y".repeat(4 << 20));
+    let finished = world.http_publisher(&["pipe", &world.topic]).stdin(input).run().await;
+    ended(&finished, 1, "published 3 events");
+    for line in ["line 2: event ", "line 4: event "] {
+        let listed = finished.stderr.lines().find(|listed| listed.contains(line)).expect(line);
+        assert!(listed.ends_with("an event has at most 1000 bytes here (--max-body)"), "{finished:?}");
+    }
+    world.reads_json(&["1", "3", "5"]).await;
+
+    for (more, words) in [
+        (["--content-type", "text/ä"], "400 Bad Request: Content-Type: it is not ASCII"),
+        (["--repeat-of", "no-uuid"], "400 Bad Request: Event-Id: a UUID"),
+    ] {
+        let refused = world.http_publisher(&[&["emit", world.topic.as_str(), "1"], &more[..]].concat()).run().await;
+        ended(&refused, 1, words);
+        assert!(refused.stderr.contains("published 0 events") && refused.stdout.is_empty(), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overloaded_gateway_is_asked_again_under_the_same_id_after_the_time_it_names() {
+    let gateway = StubGateway::start(|number, _| match number {
+        1 => Reply::status("503 Service Unavailable\r\nretry-after: 2"),
+        2 => Reply::status("429 Too Many Requests"),
+        3 => Reply::HangUp,
+        _ => Reply::accepted(),
+    })
+    .await;
+    let finished = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).stdin("1\n2\n3\n4").run().await;
+    ended(&finished, 0, "published 4 events");
+    assert!(finished.stderr.contains(", 1 resent, 0 not confirmed"), "{finished:?}");
+    assert!(finished.stderr.contains("429 Too Many Requests; 1 not confirmed yet"), "{finished:?}");
+    let requests = gateway.requests();
+    let bodies: Vec<_> = requests.iter().map(|request| request.body.as_str()).collect();
+    assert_eq!(bodies, ["1", "2", "2", "2", "2", "3", "4"]);
+    assert!(requests[1..5].iter().all(|request| request.header("event-id") == requests[1].header("event-id")));
+    assert_ne!(requests[0].header("event-id"), requests[1].header("event-id"));
+    assert!(requests[2].at - requests[1].at >= Duration::from_secs(2), "{requests:?}");
+    assert!(requests[3].at - requests[2].at < Duration::from_secs(2), "{requests:?}");
+    // One until the hang-up, one after it.
+    assert_eq!(gateway.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_closed_while_it_was_idle_is_replaced_and_nothing_is_resent() {
+    let gateway = StubGateway::start(|_, _| Reply::accepted_and_closed()).await;
+    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
+    for line in 1..=3 {
+        pipe.write_line(&line.to_string());
+        let closed = async || gateway.closed_by_both();
+        eventually_eq(SOON, "closed connections", line, closed).await;
+    }
+    pipe.end_input();
+    assert_eq!(pipe.wait_exit(SOON).await.code(), Some(0));
+    let said = async || {
+        let said = pipe.stderr().tail(9);
+        if said.starts_with("published 3 events") && said.contains(" 0 resent") { Ok(()) } else { Err(said) }
+    };
+    eventually(SOON, "a summary and nothing else", said).await;
+    assert_eq!((gateway.requests().len(), gateway.connections()), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_topics_that_need_no_order_are_on_their_way_together() {
+    let lines = "{\"t\":\"a\",\"n\":1}\n{\"t\":\"a\",\"n\":2}\n{\"t\":\"b\",\"n\":3}\n{\"t\":\"c\",\"n\":4}";
+    // The first three are answered when all three have come.
+    let gateway = StubGateway::start(|number, _| match number {
+        0..3 => Reply::accepted_after(3),
+        _ => Reply::accepted(),
+    })
+    .await;
+    let pipe = ["pipe", "--topic-from", "t", "--order", "topic"];
+    let finished = Publisher::new(&pipe).gateway(&gateway.url()).stdin(lines).run().await;
+    ended(&finished, 0, "published 4 events");
+    let numbers = gateway.requests().into_iter().map(|request| request.body.chars().rev().nth(1).unwrap());
+    let numbers: String = numbers.collect();
+    let mut together: Vec<_> = numbers[..3].chars().collect();
+    together.sort_unstable();
+    assert_eq!((together, &numbers[3..]), (vec!['1', '3', '4'], "2"));
+    assert_eq!(gateway.connections(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefix_user_and_type_reach_the_gateway() {
+    let gateway = StubGateway::start(|_, _| Reply::accepted()).await;
+    let url = format!("http://alice:hunter%2F2@{}/push/", gateway.address());
+    let finished = Publisher::new(&["emit", "a.b", "<p>", "--content-type", "text/html", "--gateway", &url])
+        .amqp_url("amqp://a.flag.comes.first:1/")
+        .run()
+        .await;
+    ended(&finished, 0, "published 1 event");
+    let request = gateway.requests().remove(0);
+    assert_eq!(request.target, "POST /push/topics/a.b/events");
+    let expected = [
+        ("host", gateway.address().to_string()),
+        ("content-type", "text/html".to_owned()),
+        ("event-id", finished.stdout.trim_end().to_owned()),
+        ("authorization", "Basic YWxpY2U6aHVudGVyLzI=".to_owned()),
+    ];
+    for (name, value) in expected {
+        assert_eq!(request.header(name), Some(value.as_str()), "{request:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_no_events_is_told_from_who_takes_none_now() {
+    let emit = async |reply: Reply| {
+        let gateway = StubGateway::start(move |_, _| reply.clone()).await;
+        let emit = ["emit", "a", "1", "--timeout", "1s"];
+        (Publisher::new(&emit).gateway(&gateway.url()).run().await, gateway.requests().len())
+    };
+    for (reply, words) in [
+        (Reply::status("404 Not Found"), "takes no events: 404 Not Found; check --gateway"),
+        (Reply::status("200 OK"), "takes no events: 200 OK; check --gateway"),
+        (Reply::status("301 Moved Permanently\r\nlocation: https://x/"), "it is at https://x/; check --gateway"),
+        (Reply::status("401 Unauthorized"), "check user and password in --gateway"),
+        (Reply::Bytes("AMQP\0\0\u{9}\u{1}".to_owned()), "does not speak HTTP/1.1"),
+    ] {
+        let (finished, requests) = emit(reply).await;
+        ended(&finished, 69, words);
+        assert_eq!((requests, finished.stdout.as_str()), (1, ""), "{finished:?}");
+    }
+    for (reply, words) in [
+        (Reply::status("502 Bad Gateway"), "gave up: no confirm from http://"),
+        (Reply::HangUp, "sent, but no confirm came; it may be stored"),
+        (Reply::Silence, "for 1 s: no answer"),
+    ] {
+        let (finished, requests) = emit(reply).await;
+        ended(&finished, 1, words);
+        assert!(requests >= 1 && finished.stderr.contains("1 not confirmed"), "{requests} {finished:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_gateway_the_exit_code_is_69_and_the_text_says_what_to_do() {
+    let nobody = Publisher::new(&["emit", "a", "1", "--timeout", "500ms"]).gateway("http://alice:hunter2@127.0.0.1:1");
+    let nobody = nobody.run().await;
+    ended(&nobody, 69, "start a gateway or name it with --gateway, or a broker with --amqp-url");
+    assert!(nobody.stderr.contains("cannot reach http://alice@127.0.0.1:1 within 0.5 s: "), "{nobody:?}");
+    assert!(nobody.stdout.is_empty() && !nobody.stderr.contains("hunter2"), "{nobody:?}");
+
+    let two = ["emit", "a", "1", "--gateway", "http://h", "--amqp-url", "amqp://h"];
+    ended(&Publisher::new(&two).run().await, 64, "--amqp-url and --gateway name two places");
+    let two = Publisher::new(&["emit", "a", "1"]).gateway("http://h").amqp_url("amqp://h").run().await;
+    ended(&two, 64, "AMQP_URL and POSTERN_GATEWAY name two places");
+    let secure = Publisher::new(&["emit", "a", "1"]).gateway("https://alice:hunter2@h").run().await;
+    ended(&secure, 64, "speaks no TLS");
+    assert!(!secure.stderr.contains("hunter2"), "{secure:?}");
+}
