@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! main, config → http → mailbox → broker (traits) → events
-//!                                   broker/amqp
+//!                                   broker/amqp, broker/embedded
 //! ```
 //!
 //! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
 //! * [`mailbox`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
-//! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ.
+//! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ; `broker::embedded` is a durable
+//!   log of the gateway's own, for one machine.
 //! * [`metrics`] is everything that is counted.
 //!
 //! Besides the words of the contract: a *desk* decides for one Session, a *window* holds what is unconfirmed, a *link* is a
 //! connection to the broker, and a *fate* is how a client's connection ended.
 //!
-//! The life of one event: a publisher's message lies in a mailbox's queue. A poll opens the client's Session, whose Lease
+//! The life of one event: a publisher's message lies in a mailbox. A poll opens the client's Session, whose Lease
 //! delivers the message into the window; the poll is answered with a batch and its last-seen token. The client's next
 //! poll carries the token, and only then is the message acknowledged. Every other way out, be it a hang-up, a reset, a
 //! deadline or a crash, puts it back in its old place.
@@ -24,4 +25,5 @@ pub mod http;
 pub mod mailbox;
 pub mod metrics;
 pub mod process;
+pub mod serve;
 pub mod telemetry;

@@ -4,12 +4,12 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use gateway::{
-    broker::{Broker, amqp::AmqpBroker, embedded::EmbeddedBroker},
+    broker::{amqp::AmqpBroker, embedded::EmbeddedBroker},
     config::{BrokerSettings, Config, EXIT_USAGE, Settings},
     http,
-    mailbox::Registry,
     metrics::Metrics,
     process::{self, StopSignals},
+    serve::serve_from,
     telemetry,
 };
 use tokio::net::TcpListener;
@@ -51,42 +51,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options, Arc::clone(&metrics)).context("cannot use the broker")?;
             info!(address = %listener.local_addr()?, broker = %options.url, "listening");
-            serve_from(broker, listener, settings, metrics, signals).await
+            serve_from(broker, listener, settings.mailboxes, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
             let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
                 .context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");
-            serve_from(broker, listener, settings, metrics, signals).await
+            serve_from(broker, listener, settings.mailboxes, settings.http, metrics, signals).await
         }
     }
-}
-
-async fn serve_from<B: Broker>(
-    broker: B,
-    listener: TcpListener,
-    settings: Settings,
-    metrics: Arc<Metrics>,
-    mut signals: StopSignals,
-) -> anyhow::Result<()> {
-    let broker = Arc::new(broker);
-    let registry = Registry::new(Arc::clone(&broker), settings.mailboxes, Arc::clone(&metrics));
-    let (stop, stopped) = tokio::sync::oneshot::channel();
-    let serving = async {
-        let stopped = async { drop(stopped.await) };
-        http::serve(listener, Arc::clone(&broker), registry, metrics, settings.http, stopped).await;
-        broker.close().await;
-    };
-    let stopping = async {
-        signals.next().await;
-        let _ = stop.send(());
-        signals.next().await;
-    };
-    tokio::select! {
-        () = serving => info!("stopped"),
-        () = stopping => anyhow::bail!("a second signal: ended at once"),
-    }
-    Ok(())
 }
 
 /// Says what is wrong with the configuration, in words and not in JSON: whoever started the process reads it.

@@ -46,7 +46,7 @@ Exit codes:
   130  ended by SIGINT before everything was published (143: by SIGTERM)
 
 What is not confirmed is sent again under the same id, in order, until --timeout: nothing is
-lost, and readers can tell. (By the id; over AMQP, repeats are marked as well.)
+lost, and readers can tell: repeats are marked.
 
 Over HTTP, several requests at once could overtake one another. So pipe sends a line when the
 one before it is confirmed, or with --order topic the lines of 64 topics side by side; so does
@@ -113,7 +113,7 @@ enum Subcommands {
         /// Say what the payload is [default: JSON if it parses, else text if it is UTF-8, else bytes].
         #[arg(long, value_name = "TYPE", value_parser = ContentType::new)]
         content_type: Option<ContentType>,
-        /// Publish under this id (over AMQP also marked as resent): repeats an emit that was not confirmed.
+        /// Publish under this id, marked as resent: repeats an emit that was not confirmed.
         #[arg(long, value_name = "ID")]
         repeat_of: Option<EventId>,
     },

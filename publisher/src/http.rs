@@ -35,6 +35,8 @@ pub(crate) const MOST_AT_ONCE: usize = 64;
 /// The header by which a retry is the same event.
 const EVENT_ID: HeaderName = HeaderName::from_static("event-id");
 
+const RESENT: HeaderName = HeaderName::from_static("postern-resent");
+
 /// How long an answer may take: twice the 10 s within which a gateway has one.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
@@ -92,6 +94,9 @@ fn request(url: &GatewayUrl, event: Event) -> Result<EventRequest, SendError> {
         // Not `from_str`: what is not ASCII is the gateway's to refuse, with its reason.
         let value = HeaderValue::from_bytes(content_type.as_str().as_bytes()).map_err(|error| unwritable(&error))?;
         request = request.header(CONTENT_TYPE, value);
+    }
+    if event.resent {
+        request = request.header(RESENT, "true");
     }
     request.header(EVENT_ID, event.id.as_str()).body(event.payload.into()).map_err(|error| unwritable(&error))
 }

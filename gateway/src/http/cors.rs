@@ -57,7 +57,10 @@ impl AllowedOrigins {
         if method == Method::OPTIONS && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
             let preflight = [
                 (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
-                (ACCESS_CONTROL_ALLOW_HEADERS, "content-type, event-id, last-event-id, if-none-match, authorization"),
+                (
+                    ACCESS_CONTROL_ALLOW_HEADERS,
+                    "content-type, event-id, postern-resent, last-event-id, if-none-match, authorization",
+                ),
                 (ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
             ];
             for (name, value) in preflight {

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, StatusCode,
     body::{Body, Incoming},
-    header::CONTENT_TYPE,
+    header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::json;
 use tokio::time::timeout;
@@ -19,6 +19,9 @@ use crate::{broker::Broker, metrics::Published};
 
 /// The header by which a publisher makes a retry the same event.
 const EVENT_ID: &str = "event-id";
+
+/// The header by which a publisher says that it may have stored the event already.
+const RESENT: &str = "postern-resent";
 
 /// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
 /// connection's place.
@@ -32,6 +35,7 @@ pub(super) async fn publish<B: Broker>(
     body: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let id = event_id(headers)?;
+    let resent = is_resent(headers)?;
     let declared = declared_type(headers)?;
     let payload = read(body, app.options.max_body, app.options.header_timeout * BODY_PER_HEAD).await?;
     let content_type = content_type(declared, &payload)?;
@@ -39,6 +43,7 @@ pub(super) async fn publish<B: Broker>(
     if let Some(id) = id {
         event.id = id;
     }
+    event.resent = resent;
     if let Err(error) = app.broker.publish(&event).await {
         app.metrics.published(Published::Failed);
         if !error.is_retryable() {
@@ -55,6 +60,16 @@ fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     let uuid = value.to_str().ok().and_then(|text| Uuid::try_parse(text.trim()).ok());
     let wrong = || Problem::BadRequest("Event-Id: a UUID, e.g. 01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
     uuid.map(|uuid| Some(uuid.into())).ok_or_else(wrong)
+}
+
+fn is_resent(headers: &HeaderMap) -> Result<bool, Problem> {
+    match headers.get(RESENT).map(HeaderValue::as_bytes) {
+        None | Some(b"false") => Ok(false),
+        Some(b"true") => Ok(true),
+        Some(_) => {
+            Err(Problem::BadRequest("Postern-Resent: true for an event that is sent again, or false".to_owned()))
+        }
+    }
 }
 
 fn declared_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {

@@ -22,19 +22,13 @@ pub(super) fn open(folder: &Path) -> Result<Engine, fjall::Error> {
         opened => return opened,
     };
     let Some(end) = LastEnd::take_away(folder)? else { return Err(refused) };
-    match Engine::open(folder) {
-        Ok(engine) => {
-            warn!(
-                "a batch that was being written when the power went is incomplete and was dropped; it was not confirmed"
-            );
-            Ok(engine)
-        }
+    let Ok(engine) = Engine::open(folder) else {
         // The damage is elsewhere.
-        Err(_) => {
-            end.put_back()?;
-            Err(refused)
-        }
-    }
+        end.put_back()?;
+        return Err(refused);
+    };
+    warn!("a batch that was being written when the power went is incomplete and was dropped; it was not confirmed");
+    Ok(engine)
 }
 
 /// The last byte of the newest journal that is not a filling zero; every batch ends with one.
