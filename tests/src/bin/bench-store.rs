@@ -1,0 +1,149 @@
+//! The benchmark of the embedded broker's shared syncs: publishers over HTTP beside a writer that syncs each event.
+//!
+//! One run measures both sides in turn, on the disk as it is and with a sync that takes longer: disks differ by a factor of
+//! a thousand in that, and only where a sync takes long does sharing it show. Both sides write files in the same folder.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use postern_tests::{Disk, Folder, Gateway, HttpConnection, Request};
+use tokio::task::JoinSet;
+
+/// Publishes durably, through the gateway and bare, and prints what a shared sync is worth.
+#[derive(Debug, Clone, Parser)]
+struct Options {
+    /// How many publish at once over HTTP
+    #[arg(long, default_value_t = 32)]
+    publishers: usize,
+
+    /// The payload of an event, in bytes
+    #[arg(long, default_value_t = 200)]
+    payload: usize,
+
+    /// How long each side runs in a round, in seconds
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+
+    /// How often both sides run
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+
+    /// How much longer a sync takes in the second half, in ms
+    #[arg(long, default_value_t = 2)]
+    sync_ms: u64,
+
+    /// Be the bare writer: write to this file and print how many events were synced
+    #[arg(long, hide = true)]
+    bare: Option<PathBuf>,
+}
+
+/// What one side did in a round.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    events: u64,
+    syncs: u64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    if let Some(file) = &options.bare {
+        return write_bare(file, &options);
+    }
+    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+    println(&format!(
+        "{} publishers over HTTP, {} bytes an event, medians of {} rounds of {} s",
+        options.publishers, options.payload, options.rounds, options.seconds
+    ));
+    for sync_micros in [0, options.sync_ms * 1000] {
+        let (mut shared, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            bare.push(measure_bare(&options, sync_micros)?);
+            shared.push(measure_shared(&options, sync_micros).await);
+        }
+        report(&options, sync_micros, &shared, &bare);
+    }
+    Ok(())
+}
+
+/// The gateway with its embedded broker: events that were answered 202, and its syncs meanwhile.
+async fn measure_shared(options: &Options, sync_micros: u64) -> Measured {
+    let (folder, disk) = (Folder::new("bench-store"), Disk::new());
+    let gateway = disk.under(Gateway::builder().flag("--data-dir", folder.path()), sync_micros).start().await;
+    let before = disk.syncs();
+    let end = SystemTime::now() + Duration::from_secs(options.seconds);
+    let mut publishing = JoinSet::new();
+    for publisher in 0..options.publishers {
+        let (address, payload) = (gateway.address(), vec![b'x'; options.payload]);
+        publishing.spawn(async move {
+            let mut connection = HttpConnection::open(address).await;
+            let publish = Request::publish(&format!("bench.{publisher}"), "text/plain", payload);
+            let mut events = 0;
+            while SystemTime::now() < end {
+                connection.request(&publish).await.expect_status(202);
+                events += 1;
+            }
+            events
+        });
+    }
+    let events = publishing.join_all().await.into_iter().sum();
+    Measured { events, syncs: disk.syncs() - before }
+}
+
+/// A process of its own, because the disk is made slow by what is loaded into a process.
+fn measure_bare(options: &Options, sync_micros: u64) -> anyhow::Result<Measured> {
+    let folder = Folder::new("bench-store");
+    let output = Command::new(std::env::current_exe()?)
+        .args(["--payload", &options.payload.to_string(), "--seconds", &options.seconds.to_string(), "--bare"])
+        .arg(folder.path().join("events"))
+        .env("LD_PRELOAD", postern_tests::shim())
+        .env("DISK_SYNC_MICROS", sync_micros.to_string())
+        .output()?;
+    let events = String::from_utf8(output.stdout)?.trim().parse().context("the bare writer printed no number")?;
+    Ok(Measured { events, syncs: events })
+}
+
+fn write_bare(file: &PathBuf, options: &Options) -> anyhow::Result<()> {
+    let (mut file, payload) = (File::create(file)?, vec![b'x'; options.payload]);
+    let end = SystemTime::now() + Duration::from_secs(options.seconds);
+    let mut events = 0_u64;
+    while SystemTime::now() < end {
+        file.write_all(&payload)?;
+        file.sync_data()?;
+        events += 1;
+    }
+    println(&events.to_string());
+    Ok(())
+}
+
+fn report(options: &Options, sync_micros: u64, shared: &[Measured], bare: &[Measured]) {
+    let median = |rounds: &[Measured], of: fn(&Measured) -> f64| {
+        let mut values: Vec<f64> = rounds.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+    let rate = |rounds: &[Measured]| median(rounds, |round| round.events as f64) / options.seconds as f64;
+    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+    let together = median(shared, |round| round.events as f64 / round.syncs.max(1) as f64);
+    let (shared, bare) = (rate(shared), rate(bare));
+    println(&match sync_micros {
+        0 => "\nthe disk as it is".to_owned(),
+        micros => format!("\neach sync {} ms longer", micros / 1000),
+    });
+    println(&format!("  through the gateway   {shared:>8.0} events/s   {together:.1} events a sync"));
+    println(&format!("  a sync for each event {bare:>8.0} events/s"));
+    println(&format!("  ratio                 {:>8.1}", shared / bare));
+}
+
+#[expect(clippy::print_stdout, reason = "the output of this program")]
+fn println(line: &str) {
+    println!("{line}");
+}
