@@ -12,6 +12,7 @@ mod harness;
 mod limits;
 mod mailbox;
 mod malformed;
+mod page;
 mod poison;
 mod publish;
 mod publisher;
