@@ -21,6 +21,7 @@
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -35,6 +36,7 @@
 
 mod amqp;
 mod answer;
+mod browser;
 mod direct_publisher;
 mod eventually;
 mod folder;
@@ -53,6 +55,7 @@ mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
+pub use browser::{Browser, Tab};
 pub use direct_publisher::DirectPublisher;
 pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
