@@ -1,7 +1,7 @@
 //! The HTTP contract on hyper, HTTP/1.1.
 //!
 //! * `accept` owns sockets, limits and the orderly end; `socket` tells how a connection ended.
-//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`.
+//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`.
 //! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
 //!   the JSON of an answer; `cors` lets pages of other origins in.
 //!
@@ -13,6 +13,7 @@ pub mod check;
 mod cors;
 mod mailboxes;
 mod ops;
+mod page;
 mod parameters;
 mod poll;
 mod problem;

@@ -1,6 +1,7 @@
 //! Postern's integration tests. Each module is named after the behaviour that it guards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod browser;
 mod config;
 mod contention;
 mod cors;
@@ -14,6 +15,7 @@ mod harness;
 mod limits;
 mod mailbox;
 mod malformed;
+mod page;
 mod poison;
 mod publish;
 mod publisher;

@@ -22,6 +22,7 @@
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
 //! * [`StubGateway`] stands in for a gateway that misbehaves, towards the publisher.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -36,6 +37,7 @@
 
 mod amqp;
 mod answer;
+mod browser;
 mod direct_publisher;
 mod disk;
 mod eventually;
@@ -56,6 +58,7 @@ mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
+pub use browser::{Browser, Tab};
 pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};
 pub use eventually::{eventually, eventually_eq};

@@ -12,7 +12,7 @@ use hyper::{
 use percent_encoding::percent_decode_str;
 use tracing::{Instrument, debug, debug_span};
 
-use super::{App, HttpRequest, HttpResponse, mailboxes, ops, poll, problem::Problem, publish, socket::Fate};
+use super::{App, HttpRequest, HttpResponse, mailboxes, ops, page, poll, problem::Problem, publish, socket::Fate};
 use crate::broker::Broker;
 
 /// What a path leads to, with its parameters as text.
@@ -21,6 +21,7 @@ enum Route<'a> {
     Mailbox(Cow<'a, str>),
     Binding(Cow<'a, str>, Cow<'a, str>),
     Topic(Cow<'a, str>),
+    Page,
     Live,
     Ready,
     Metrics,
@@ -38,6 +39,7 @@ impl<'a> Route<'a> {
             ["clients", client] => Self::Mailbox(decoded(client)?),
             ["clients", client, "topics", pattern] => Self::Binding(decoded(client)?, decoded(pattern)?),
             ["topics", topic, "events"] => Self::Topic(decoded(topic)?),
+            [""] => Self::Page,
             ["live"] => Self::Live,
             ["ready"] => Self::Ready,
             ["metrics"] => Self::Metrics,
@@ -52,7 +54,7 @@ impl<'a> Route<'a> {
             Self::Mailbox(_) => "GET, DELETE",
             Self::Binding(..) => "PUT, DELETE",
             Self::Topic(_) => "POST",
-            Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
+            Self::Page | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
     }
 }
@@ -102,6 +104,7 @@ async fn dispatch<B: Broker>(app: &App<B>, fate: &Fate, request: HttpRequest) ->
         (&Method::POST, Route::Topic(topic)) => {
             publish::publish(app, valid("topic", topic)?, &parts.headers, body).await
         }
+        (&Method::GET | &Method::HEAD, Route::Page) => Ok(page::page()),
         (&Method::GET | &Method::HEAD, Route::Live) => Ok(ops::live()),
         (&Method::GET | &Method::HEAD, Route::Ready) => ops::ready(app),
         (&Method::GET | &Method::HEAD, Route::Metrics) => Ok(ops::metrics(app)),

@@ -1,0 +1,84 @@
+//! `GET /`: what a newcomer sees first: the live events of a mailbox, a form that publishes, the commands that do the same.
+//!
+//! One document that needs no other file and no other host. Its policy lets exactly its own style and its own script in,
+//! each named by its hash, so that nothing that an event carries can run there.
+
+use std::sync::LazyLock;
+
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+};
+use sha2::{Digest, Sha256};
+
+use super::HttpResponse;
+
+const DOCUMENT: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// Where the document takes the other two in.
+const STYLE_PLACE: &str = "{page.css}";
+const SCRIPT_PLACE: &str = "{page.js}";
+
+static PAGE: LazyLock<Page> = LazyLock::new(Page::assemble);
+
+struct Page {
+    document: Bytes,
+    policy: HeaderValue,
+}
+
+impl Page {
+    fn assemble() -> Self {
+        let document = DOCUMENT.replacen(STYLE_PLACE, STYLE, 1).replacen(SCRIPT_PLACE, SCRIPT, 1);
+        let policy = format!(
+            "default-src 'none'; connect-src 'self'; img-src data:; style-src {}; script-src {}; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+            source(STYLE),
+            source(SCRIPT),
+        );
+        // It is plain ASCII. Were it not, a page that does nothing would be better than one without a policy.
+        let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+        Self { document: document.into(), policy }
+    }
+}
+
+/// Names inline content in a policy (Content Security Policy Level 3, section 2.3.1, "hash-source").
+fn source(inline: &str) -> String {
+    format!("'sha256-{}'", Base64Display::new(&Sha256::digest(inline), &STANDARD))
+}
+
+/// Returns the page.
+pub(super) fn page() -> HttpResponse {
+    let mut response = Response::new(Full::new(PAGE.document.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE.policy.clone());
+    // A new gateway brings a new page.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_takes_both_in_whole() {
+        let document = str::from_utf8(&PAGE.document).unwrap();
+        assert!(document.contains(&format!("<style>{STYLE}</style>")));
+        assert!(document.contains(&format!("<script type=\"module\">{SCRIPT}</script>")));
+        // Else the document would end them earlier than the hash does.
+        assert_eq!((document.matches("</style").count(), document.matches("</script").count()), (1, 1));
+    }
+
+    /// The digest of "abc" (FIPS 180-2, appendix B.1).
+    #[test]
+    fn a_source_is_named_as_the_standard_says() {
+        assert_eq!(source("abc"), "'sha256-ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0='");
+    }
+}
