@@ -55,7 +55,7 @@ impl EmbeddedLease {
             tags: 0,
             unconfirmed: VecDeque::new(),
         };
-        while lease.read.is_empty() && matches!(lease.inbox.take(), Taken::Behind) {
+        while lease.read.is_empty() && lease.inbox.is_behind() {
             lease.catch_up().await?;
         }
         lease.counted = u32::try_from(lease.read.len()).unwrap_or(u32::MAX);

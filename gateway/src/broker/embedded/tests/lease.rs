@@ -1,0 +1,41 @@
+//! What happens while a Lease opens.
+
+use std::time::Duration;
+
+use events::ClientId;
+use tokio::time::timeout;
+
+use super::{
+    super::{EmbeddedBroker, EmbeddedOptions, Retention},
+    world::event,
+};
+use crate::broker::{Broker, Content, Lease, LeaseRequest};
+
+/// Keeps everything, in memory.
+fn start() -> EmbeddedBroker {
+    let forever = Duration::from_hours(24);
+    let retention = Retention { age: forever, bytes: 1 << 30 };
+    EmbeddedBroker::start(&EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention }).unwrap()
+}
+
+fn request() -> LeaseRequest {
+    let (client, topics) = ("alice".parse::<ClientId>().unwrap(), vec!["a".parse().unwrap()]);
+    LeaseRequest { client, topics, seen_before: false, last_seen: None, window: 64 }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_comes_while_a_lease_opens_is_not_lost() {
+    let broker = start();
+    broker.open(request()).await.unwrap().release().await;
+    for number in 0..20_000 {
+        let publisher = broker.clone();
+        let publish = tokio::spawn(async move { publisher.publish(&event("a".parse().unwrap(), number)).await });
+        let mut lease = broker.open(request()).await.unwrap();
+        let delivery = timeout(Duration::from_secs(10), lease.next()).await.expect("the event comes").unwrap();
+        let Content::Event(came) = delivery.content else { panic!("{delivery:?}") };
+        assert_eq!(came.payload[..], number.to_be_bytes());
+        lease.confirm(delivery.tag).await.unwrap();
+        lease.release().await;
+        publish.await.unwrap().unwrap();
+    }
+}
