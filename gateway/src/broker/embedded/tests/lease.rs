@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use events::ClientId;
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{
@@ -38,4 +39,20 @@ async fn an_event_that_comes_while_a_lease_opens_is_not_lost() {
         lease.release().await;
         publish.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_waits_is_counted_however_far_apart_it_stands() {
+    // More than is looked through in one breath.
+    const OTHERS: usize = 70_000;
+    let broker = start();
+    broker.open(request()).await.unwrap().release().await;
+    broker.publish(&event("a".parse().unwrap(), 0)).await.unwrap();
+    join_all((0..OTHERS).map(|number| {
+        let (broker, event) = (broker.clone(), event("b".parse().unwrap(), number));
+        async move { broker.publish(&event).await.unwrap() }
+    }))
+    .await;
+    broker.publish(&event("a".parse().unwrap(), 1)).await.unwrap();
+    assert_eq!(broker.open(request()).await.unwrap().counted(), 2);
 }
