@@ -20,7 +20,7 @@ use super::{
 pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) store: Store,
-    /// A Lease was released.
+    /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
     /// The last write succeeded.
     pub(super) is_writable: AtomicBool,

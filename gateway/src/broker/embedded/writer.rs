@@ -225,7 +225,11 @@ impl Writer {
                     if result.is_err() {
                         self.owed.push(change.0.clone());
                     }
+                    let is_dropped = change.1.is_none();
                     core.change(change);
+                    if is_dropped {
+                        self.shared.released.notify_waiters();
+                    }
                 }
                 Effect::Append(_) | Effect::Trim(_) | Effect::Change(..) => {}
             }
