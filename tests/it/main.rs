@@ -3,6 +3,7 @@
 
 mod config;
 mod contention;
+mod contract;
 mod cors;
 mod crash;
 mod disconnect;
