@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::broker::{Broker, LeaseRequest, OpenError};
+use gateway::broker::{Broker, Lease, LeaseRequest, OpenError};
 use postern_tests::eventually;
 
 use super::world::{Factory, Reader, marker, next, numbers, open, refused, take};
@@ -42,6 +42,10 @@ pub(super) async fn a_mailbox_stays_while_it_is_read<F: Factory>() {
         bob.subscribe(world.broker()).await;
         is_gone(&world, &bob).await;
     }
+    assert!(world.has_mailbox(&alice.client).await);
     alice.publish(world.broker(), 0..1).await;
+    assert_eq!(numbers(&take(&mut lease, 1).await), [0]);
+    lease.release().await;
+    let mut lease = open(world.broker(), alice.again()).await;
     assert_eq!(numbers(&take(&mut lease, 1).await), [0]);
 }

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError};
 
-pub(super) const CLIENTS: [&str; 3] = ["alice", "bob", "carol"];
-pub(super) const TOPICS: [&str; 4] = ["a", "a.b", "a.b.c", "d"];
-pub(super) const PATTERNS: [&str; 7] = ["a", "a.*", "a.#", "#", "*.b", "*", "d"];
+pub(super) const CLIENTS: [&str; 2] = ["alice", "bob"];
+pub(super) const TOPICS: [&str; 3] = ["a", "a.b", "c"];
+pub(super) const PATTERNS: [&str; 4] = ["a.#", "*", "a.b", "#"];
 
 /// So many events that retention takes none.
 pub(super) const EVERYTHING: usize = 1 << 20;
@@ -114,7 +114,11 @@ impl World {
                 let topics = patterns.iter().map(|number| pattern(*number)).collect();
                 self.open(client, topics, seen_before, window).await?;
             }
-            Step::Next(who) => self.next(who).await?,
+            Step::Next(who, count) => {
+                for _ in 0..count {
+                    self.next(who).await?;
+                }
+            }
             Step::Confirm(who, upto) => {
                 if let Some(tags) = self.tags.get_mut(&who).filter(|tags| !tags.is_empty()) {
                     let count = 1 + upto % tags.len();
@@ -280,7 +284,7 @@ impl World {
             self.step(&Step::Release(who)).await?;
             self.step(&Step::Open { client: who, patterns: Vec::new(), seen_before: true, window: 2 }).await?;
             while self.model.mailboxes.get(&who).is_some_and(|mailbox| !mailbox.messages.is_empty()) {
-                self.step(&Step::Next(who)).await?;
+                self.step(&Step::Next(who, 1)).await?;
                 self.step(&Step::Confirm(who, 0)).await?;
             }
         }
