@@ -4,6 +4,7 @@
 mod browser;
 mod config;
 mod contention;
+mod contract;
 mod cors;
 mod crash;
 mod damage;

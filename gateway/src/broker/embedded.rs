@@ -20,6 +20,8 @@ mod mailbox;
 mod place;
 mod shared;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

@@ -47,6 +47,11 @@ impl Batch {
         }
     }
 
+    /// Makes a batch that says that the store is in use: until somebody signs off, a start has to doubt what it finds.
+    pub(super) fn sign_on(next: u64) -> Self {
+        Self { needs_sync: true, ..Self::new(next) }
+    }
+
     pub(super) fn append(&mut self, event: Event) {
         self.bytes += event.payload.len();
         self.effects.push(Effect::Append(Arc::new(Stored { offset: self.next, event })));

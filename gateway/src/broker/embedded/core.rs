@@ -169,9 +169,12 @@ impl Core {
 
     /// Returns the mailboxes that would lose something unconfirmed if everything before `end` went.
     pub(super) fn losers(&self, end: u64) -> impl Iterator<Item = &ClientId> {
-        self.mailboxes
-            .iter()
-            .filter_map(move |(client, kept)| Readable(&kept.mailbox, &self.log).holds_before(end).then_some(client))
+        self.mailboxes.iter().filter_map(move |(client, kept)| self.would_lose(&kept.mailbox, end).then_some(client))
+    }
+
+    /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
+    pub(super) fn would_lose(&self, mailbox: &Mailbox, end: u64) -> bool {
+        Readable(mailbox, &self.log).holds_before(end)
     }
 }
 

@@ -96,6 +96,11 @@ impl Inbox {
         }
     }
 
+    /// Tells whether the Lease has to read the log, without taking anything.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(*self.state(), State::Behind)
+    }
+
     /// Tells whether, and why, the Lease has ended.
     pub(super) fn ended(&self) -> Option<LeaseEnded> {
         match *self.state() {

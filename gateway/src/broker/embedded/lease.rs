@@ -55,11 +55,16 @@ impl EmbeddedLease {
             tags: 0,
             unconfirmed: VecDeque::new(),
         };
-        while lease.read.is_empty() && matches!(lease.inbox.take(), Taken::Behind) {
+        while lease.room() > 0 && lease.inbox.is_behind() {
             lease.catch_up().await?;
         }
         lease.counted = u32::try_from(lease.read.len()).unwrap_or(u32::MAX);
         Ok(lease)
+    }
+
+    /// Returns how many messages may be read ahead: a window of them, with those that are.
+    fn room(&self) -> usize {
+        usize::from(self.window).saturating_sub(self.read.len())
     }
 
     fn hand_over(&mut self, (place, content): (Place, Content)) -> Delivery {
@@ -69,12 +74,12 @@ impl EmbeddedLease {
         Delivery { tag: self.tags, redelivered: place < self.repeats, content }
     }
 
-    /// Reads on in the log, up to a window of messages; live, where it ends. Cancel-safe: what was not read to the end is
+    /// Reads on in the log, as far as there is room; live, where it ends. Cancel-safe: what was not read to the end is
     /// read again.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let scan = {
             let core = self.broker.core();
-            let Some(scan) = core.scan(&self.client, self.next, usize::from(self.window)) else {
+            let Some(scan) = core.scan(&self.client, self.next, self.room()) else {
                 return Ok(());
             };
             let in_memory = scan.found.iter().all(|found| !matches!(found.what, What::Stored));

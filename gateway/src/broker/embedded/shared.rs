@@ -22,7 +22,7 @@ pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
-    /// A Lease was released.
+    /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
     /// The last write succeeded.
     pub(super) is_writable: AtomicBool,

@@ -24,7 +24,7 @@ mod recovery;
 mod torn;
 mod witness;
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use events::Event;
 
@@ -71,6 +71,15 @@ impl Store {
     /// Opens the store in a folder, or makes a new one; blocks.
     pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Self, Recovered), OpenStoreError> {
         let (disk, recovered) = recovery::open(folder, retention)?;
+        let mut batch = Batch::sign_on(recovered.log.next());
+        if !recovered.damage.is_empty() {
+            // The next start finds no trace of the damage; what it means for mailboxes must be written down by then.
+            for (client, mailbox) in &recovered.mailboxes {
+                batch.change(client.clone(), Some(mailbox.clone()), true);
+            }
+        }
+        let failed = |error| OpenStoreError::Io(folder.display().to_string(), io::Error::other(error));
+        disk.write(&batch).map_err(failed)?;
         Ok((Self::Disk(disk), recovered))
     }
 

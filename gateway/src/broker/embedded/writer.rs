@@ -207,7 +207,10 @@ impl Writer {
             drop(core);
             debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
             for client in losers {
-                if let Some(mut mailbox) = self.mailbox(batch, &client) {
+                if let Some(mut mailbox) = self.mailbox(batch, &client)
+                    // What this very batch confirms is no loss.
+                    && self.shared.core().would_lose(&mailbox, range.end)
+                {
                     mailbox.trim(range.end, true);
                     // Promised, in a way: a marker must not be there without the loss.
                     batch.change(client, Some(mailbox), true);
@@ -252,7 +255,11 @@ impl Writer {
                     if result.is_err() {
                         self.owed.push(change.0.clone());
                     }
+                    let is_dropped = change.1.is_none();
                     core.change(change);
+                    if is_dropped {
+                        self.shared.released.notify_waiters();
+                    }
                 }
                 Effect::Append(_) | Effect::Trim(_) | Effect::Change(..) => {}
             }

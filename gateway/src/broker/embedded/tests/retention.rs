@@ -1,0 +1,69 @@
+//! What retention takes while somebody reads.
+
+use std::{sync::Arc, time::Duration};
+
+use events::{ClientId, Topic};
+use tokio::time::timeout;
+
+use super::{
+    super::EmbeddedBroker,
+    folder::Folder,
+    world::{event, options, settle},
+};
+use crate::broker::{Broker, Content, Lease, LeaseRequest};
+
+fn alice() -> ClientId {
+    "alice".parse().unwrap()
+}
+
+fn topic() -> Topic {
+    "a".parse().unwrap()
+}
+
+fn request() -> LeaseRequest {
+    let topics = vec!["a".parse().unwrap()];
+    LeaseRequest { client: alice(), topics, seen_before: false, last_seen: None, window: 64 }
+}
+
+/// Reads what waits in a mailbox: its events by number, `None` for a marker.
+async fn read(broker: &EmbeddedBroker) -> Vec<Option<usize>> {
+    let mut lease = broker.open(request()).await.unwrap();
+    let mut read = Vec::new();
+    for _ in 0..broker.mailbox(&alice()).await.unwrap().unwrap().queued {
+        let next = timeout(Duration::from_secs(30), lease.next()).await.expect("what is counted comes").unwrap();
+        read.push(match next.content {
+            Content::Event(event) => Some(usize::from_be_bytes(event.payload[..].try_into().unwrap())),
+            Content::Marker(_) => None,
+        });
+    }
+    lease.release().await;
+    read
+}
+
+#[tokio::test]
+async fn what_is_confirmed_before_retention_takes_it_is_no_loss() {
+    let folder = Folder::new();
+    let broker = EmbeddedBroker::start(&options(&folder, 2), Arc::default()).unwrap();
+    let mut lease = broker.open(request()).await.unwrap();
+    for number in 0..3 {
+        broker.publish(&event(topic(), number)).await.unwrap();
+    }
+    let first = lease.next().await.unwrap();
+    // The writer makes room in the same batch in which it takes note of this.
+    lease.confirm(first.tag).await.unwrap();
+    lease.release().await;
+    settle(&broker).await;
+    assert_eq!(read(&broker).await, [Some(1), Some(2)]);
+}
+
+#[tokio::test]
+async fn what_retention_takes_from_a_slow_reader_is_told_in_its_place() {
+    let folder = Folder::new();
+    let broker = EmbeddedBroker::start(&options(&folder, 2), Arc::default()).unwrap();
+    broker.open(request()).await.unwrap().release().await;
+    for number in 0..5 {
+        broker.publish(&event(topic(), number)).await.unwrap();
+    }
+    settle(&broker).await;
+    assert_eq!(read(&broker).await, [None, Some(3), Some(4)]);
+}

@@ -1,0 +1,96 @@
+//! Brokers on RabbitMQ.
+
+use std::{sync::Arc, time::Duration};
+
+use events::ClientId;
+use gateway::{
+    broker::{
+        Broker,
+        amqp::{AmqpBroker, AmqpOptions},
+    },
+    metrics::Metrics,
+};
+use postern_tests::{RabbitNode, eventually, shared_node};
+
+use super::world::{Durable, Factory};
+
+/// On the node that all tests share.
+pub(super) struct Rabbit(AmqpBroker);
+
+/// On a node of its own.
+pub(super) struct Alone {
+    node: RabbitNode,
+    expiry: Duration,
+    broker: AmqpBroker,
+}
+
+async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
+    let options =
+        AmqpOptions { url: url.parse().unwrap(), name: "contract".to_owned(), mailbox_expiry, max_leases: 100 };
+    let broker = AmqpBroker::start(&options, Arc::new(Metrics::default())).unwrap();
+    wait_ready(&broker).await;
+    broker
+}
+
+async fn wait_ready(broker: &AmqpBroker) {
+    eventually(Duration::from_secs(30), "the broker is ready", async || {
+        broker.is_ready().then_some(()).ok_or("not yet")
+    })
+    .await;
+}
+
+/// Asks the command line tool, which starts no queue's clock anew.
+async fn has_queue(node: &RabbitNode, client: &ClientId) -> bool {
+    let name = format!("postern.mailbox.{client}");
+    node.queues("/").await.iter().any(|row| row.name == name)
+}
+
+impl Factory for Rabbit {
+    type Broker = AmqpBroker;
+
+    async fn start(expiry: Duration) -> Self {
+        Self(connect(&shared_node().await.url(), expiry).await)
+    }
+
+    fn broker(&self) -> &AmqpBroker {
+        &self.0
+    }
+
+    async fn has_mailbox(&self, client: &ClientId) -> bool {
+        has_queue(shared_node().await, client).await
+    }
+}
+
+impl Factory for Alone {
+    type Broker = AmqpBroker;
+
+    async fn start(expiry: Duration) -> Self {
+        let node = RabbitNode::start().await;
+        let broker = connect(&node.url(), expiry).await;
+        Self { node, expiry, broker }
+    }
+
+    fn broker(&self) -> &AmqpBroker {
+        &self.broker
+    }
+
+    async fn has_mailbox(&self, client: &ClientId) -> bool {
+        has_queue(&self.node, client).await
+    }
+}
+
+impl Durable for Alone {
+    async fn restart(&mut self) {
+        self.broker.close().await;
+        self.node.restart().await;
+        self.broker = connect(&self.node.url(), self.expiry).await;
+    }
+
+    async fn crash(&mut self) {
+        self.node.kill9();
+        let noticed = async || if self.broker.is_ready() { Err("it seems to be there") } else { Ok(()) };
+        eventually(Duration::from_secs(30), "the broker is missed", noticed).await;
+        self.node.start_again().await;
+        wait_ready(&self.broker).await;
+    }
+}
