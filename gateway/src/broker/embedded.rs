@@ -93,7 +93,8 @@ impl EmbeddedBroker {
         let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store));
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;
-        let writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
+        let mut writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
+        writer.sign_on();
         std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || writer.run())

@@ -18,6 +18,7 @@ pub(super) struct Batch {
     bytes: usize,
     trim: Option<u64>,
     needs_sync: bool,
+    signs_on: bool,
     signs_off: bool,
 }
 
@@ -41,6 +42,7 @@ impl Batch {
             bytes: 0,
             trim: None,
             needs_sync: false,
+            signs_on: false,
             signs_off: false,
         }
     }
@@ -64,6 +66,11 @@ impl Batch {
         self.trim = Some(end);
     }
 
+    /// Says that what is handed over from now on is in doubt, until somebody signs off.
+    pub(super) const fn sign_on(&mut self) {
+        (self.signs_on, self.needs_sync) = (true, true);
+    }
+
     /// Says that nothing follows, so that the next start need not doubt anything.
     pub(super) const fn sign_off(&mut self) {
         (self.signs_off, self.needs_sync) = (true, true);
@@ -85,7 +92,7 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.effects.is_empty() && !self.signs_off
+        self.effects.is_empty() && !self.signs_on && !self.signs_off
     }
 
     /// Returns the events, in order.

@@ -76,6 +76,14 @@ impl Writer {
         Self { shared, commands, expiry: Box::new(expiry), chores, owed: Vec::new() }
     }
 
+    /// Writes down that there is a process again, before anything is handed over: after a crash its end would seem to be the
+    /// orderly end of the one before. If that fails, the next round tries it again.
+    pub(super) fn sign_on(&mut self) {
+        let mut batch = Batch::new(self.shared.core().log.next());
+        batch.sign_on();
+        let _ = self.store(batch);
+    }
+
     /// Works until it is told to close, or until nobody is left to tell it anything.
     pub(super) fn run(mut self) {
         loop {
