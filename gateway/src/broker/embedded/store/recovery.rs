@@ -136,9 +136,9 @@ impl Reading {
             format!("{} mailboxes are unreadable and were dropped", self.unreadable_mailboxes),
         );
         for (_, mailbox) in &mut self.mailboxes {
-            // After a crash nobody knows what was handed over last: all of it may have been.
+            // After a crash nobody knows what was handed over last: all of it may have been, also a marker at the end.
             if !meta.signed_off || !damage.is_empty() {
-                mailbox.handed_over = Place::before(log.next());
+                mailbox.handed_over = Place::before(log.next()).next();
             }
             if lost_batches > 0 {
                 mailbox.marker.get_or_insert_with(|| Marker::new(log.next()));
