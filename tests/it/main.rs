@@ -6,6 +6,7 @@ mod contention;
 mod cors;
 mod crash;
 mod disconnect;
+mod embedded;
 mod expiry;
 mod foreign;
 mod harness;
