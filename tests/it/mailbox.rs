@@ -162,6 +162,37 @@ async fn a_pattern_selects_the_same_topics_while_its_client_waits_and_while_it_i
     }
 }
 
+on_both_brokers!(what_many_patterns_of_a_mailbox_select_comes_once);
+async fn what_many_patterns_of_a_mailbox_select_comes_once(broker: Broker) {
+    const EVENTS: u64 = 300;
+    let world = World::without_mailbox(broker, |builder| builder).await;
+    let topic = format!("{}.a.a.a.a.a", world.topic);
+    // Each word as it is, or a wildcard: all of these select it.
+    let word = |mask: u32, bit: u32| if mask & (1 << bit) == 0 { ".a" } else { ".*" };
+    let pattern = |mask| (0..5).fold(world.topic.clone(), |pattern, bit| pattern + word(mask, bit));
+    let patterns = (0..32).map(pattern).collect::<Vec<_>>().join(",");
+    let poll = Poll::of(&world.client).topics(&patterns);
+    poll.clone().wait(0).send(&world.gateway).await.expect_status(204);
+    let read = async {
+        let mut connection = HttpConnection::open(world.gateway.address()).await;
+        let (mut seen, mut token) = (Vec::new(), None::<String>);
+        while seen.last() != Some(&(EVENTS - 1)) {
+            let next = token.iter().fold(poll.clone().wait(10), |poll, token| poll.last_seen(token));
+            let batch = next.send_on(&mut connection).await.batch();
+            seen.extend(batch.numbers("n"));
+            token = Some(batch.last_seen);
+        }
+        seen
+    };
+    let publish = async {
+        for n in 0..EVENTS {
+            world.backend.publish(&topic, &format!("{{\"n\":{n}}}")).await;
+        }
+    };
+    let (seen, ()) = tokio::join!(read, publish);
+    assert_eq!(seen, (0..EVENTS).collect::<Vec<_>>());
+}
+
 on_both_brokers!(topics_are_added_to_a_session_that_is_open);
 async fn topics_are_added_to_a_session_that_is_open(broker: Broker) {
     let world = World::new(broker).await;
