@@ -41,6 +41,7 @@ async fn change_binding(world: &World, method: &str) {
 }
 
 async fn restart(world: &mut World, killed: bool) {
+    world.backend.hang_up().await;
     if killed {
         world.gateway.kill9();
         world.gateway.start_again().await;
@@ -249,7 +250,7 @@ async fn a_mailbox_far_behind_gets_everything_from_disk_byte_for_byte() {
         publish(&world.topic, payload).await;
     }
     let filler = vec![0; FILLER];
-    for _ in 0..(64 << 20) / FILLER + 1 {
+    for _ in 0..=(64 << 20) / FILLER {
         publish(&unique("other"), &filler).await;
     }
     // And the marker of a mailbox that was made for nobody's poll.
@@ -294,6 +295,7 @@ async fn in_memory_it_serves_and_forgets() {
     let unconfirmed = poll.send(&gateway).await.batch();
     assert_eq!(unconfirmed.numbers("n"), [100]);
 
+    backend.hang_up().await;
     gateway.restart().await;
     assert_eq!(backend.messages_ready(&client).await, None);
     let told = poll.last_seen(&unconfirmed.last_seen).send(&gateway).await.batch();

@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 const CLIENTS: usize = 2000;
 const EVENTS: u64 = 20;
-const PUBLISHERS: usize = 8;
+const PUBLISHERS: usize = 32;
 
 on_both_brokers!(two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order);
 async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order(broker: Broker) {

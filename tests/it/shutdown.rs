@@ -139,6 +139,7 @@ async fn a_rolling_restart_loses_nothing_and_keeps_the_order(broker: Broker) {
             let held = held.is_silent(Duration::from_millis(50));
             let publish = backend.publish_numbered(&topic, round * A_ROUND..(round + 1) * A_ROUND);
             tokio::join!(held, publish);
+            backend.hang_up().await;
             gateways[0].terminate();
         }
         let answer = held.answer().await;

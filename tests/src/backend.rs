@@ -15,27 +15,35 @@ use crate::{Amqp, Answer, DirectPublisher, Gateway, HttpConnection, Request};
 pub struct Backend(Way);
 
 enum Way {
-    Amqp { publisher: DirectPublisher, amqp: Amqp },
-    Http { gateway: SocketAddr, kept: Mutex<Option<HttpConnection>> },
+    Amqp { publisher: Box<DirectPublisher>, amqp: Box<Amqp> },
+    Http(KeptAlive),
 }
 
 impl Backend {
     /// Connects to RabbitMQ.
     pub async fn of_rabbitmq(url: &str) -> Self {
-        Self(Way::Amqp { publisher: DirectPublisher::connect(url).await, amqp: Amqp::connect(url).await })
+        let (publisher, amqp) = (DirectPublisher::connect(url).await, Amqp::connect(url).await);
+        Self(Way::Amqp { publisher: Box::new(publisher), amqp: Box::new(amqp) })
     }
 
     /// Goes through a gateway that has an embedded broker.
     pub fn of_embedded(gateway: &Gateway) -> Self {
-        Self(Way::Http { gateway: gateway.address(), kept: Mutex::default() })
+        Self(Way::Http(KeptAlive { gateway: gateway.address(), connection: Mutex::default() }))
+    }
+
+    /// Closes the connection that is kept alive; an orderly end of its gateway would wait a second for that.
+    pub async fn hang_up(&self) {
+        if let Way::Http(http) = &self.0 {
+            *http.connection.lock().await = None;
+        }
     }
 
     /// Publishes a JSON payload and waits until it is stored.
     pub async fn publish(&self, topic: &str, json: &str) -> EventId {
         match &self.0 {
             Way::Amqp { publisher, .. } => publisher.publish(topic, json).await,
-            Way::Http { gateway, kept } => {
-                let answer = request(*gateway, kept, &Request::publish(topic, "application/json", json)).await;
+            Way::Http(http) => {
+                let answer = http.request(&Request::publish(topic, "application/json", json)).await;
                 let id = answer.clone().expect_status(202).json()["id"].as_str().map(str::parse);
                 id.and_then(Result::ok).unwrap_or_else(|| panic!("no id: {answer:?}"))
             }
@@ -46,7 +54,7 @@ impl Backend {
     pub async fn publish_numbered(&self, topic: &str, numbers: std::ops::Range<u64>) -> Vec<EventId> {
         match &self.0 {
             Way::Amqp { publisher, .. } => publisher.publish_numbered(topic, numbers).await,
-            Way::Http { .. } => {
+            Way::Http(_) => {
                 let mut ids = Vec::new();
                 for number in numbers {
                     ids.push(self.publish(topic, &format!("{{\"n\":{number}}}")).await);
@@ -61,8 +69,8 @@ impl Backend {
     pub async fn messages_ready(&self, client: &str) -> Option<u32> {
         match &self.0 {
             Way::Amqp { amqp, .. } => amqp.messages_ready(client).await,
-            Way::Http { gateway, kept } => {
-                let queued = look(*gateway, kept, client).await?["queued"].as_u64();
+            Way::Http(http) => {
+                let queued = http.look(client).await?["queued"].as_u64();
                 Some(queued.and_then(|queued| queued.try_into().ok()).expect("a mailbox has a count"))
             }
         }
@@ -72,8 +80,8 @@ impl Backend {
     pub async fn consumer_count(&self, client: &str) -> Option<u32> {
         match &self.0 {
             Way::Amqp { amqp, .. } => amqp.consumer_count(client).await,
-            Way::Http { gateway, kept } => {
-                let connected = look(*gateway, kept, client).await?["connected"].as_bool();
+            Way::Http(http) => {
+                let connected = http.look(client).await?["connected"].as_bool();
                 Some(connected.expect("a mailbox is connected or not").into())
             }
         }
@@ -83,28 +91,37 @@ impl Backend {
     pub fn amqp(&self) -> &Amqp {
         match &self.0 {
             Way::Amqp { amqp, .. } => amqp,
-            Way::Http { .. } => panic!("an embedded broker speaks no AMQP"),
+            Way::Http(_) => panic!("an embedded broker speaks no AMQP"),
         }
     }
 }
 
-async fn look(gateway: SocketAddr, kept: &Mutex<Option<HttpConnection>>, client: &str) -> Option<Value> {
-    let answer = request(gateway, kept, &Request::get(&format!("/clients/{client}"))).await;
-    if answer.status == 404 { None } else { Some(answer.expect_status(200).json()) }
+/// A connection to a gateway that is used again as long as it lasts.
+struct KeptAlive {
+    gateway: SocketAddr,
+    connection: Mutex<Option<HttpConnection>>,
 }
 
-/// Sends a request on the connection that was kept, or on a new one if the gateway has left it.
-async fn request(gateway: SocketAddr, kept: &Mutex<Option<HttpConnection>>, request: &Request) -> Answer {
-    let mut kept = kept.lock().await;
-    // Taken: whoever stops waiting for its answer leaves no half answer to the next.
-    let mut connection = match kept.take() {
-        Some(connection) => connection,
-        None => HttpConnection::open(gateway).await,
-    };
-    if !connection.is_silent(Duration::ZERO).await {
-        connection = HttpConnection::open(gateway).await;
+impl KeptAlive {
+    /// Returns what the gateway tells of a mailbox; `None` if there is none.
+    async fn look(&self, client: &str) -> Option<Value> {
+        let answer = self.request(&Request::get(&format!("/clients/{client}"))).await;
+        if answer.status == 404 { None } else { Some(answer.expect_status(200).json()) }
     }
-    let answer = connection.request(request).await;
-    *kept = Some(connection).filter(|_| answer.header("connection") != Some("close"));
-    answer
+
+    async fn request(&self, request: &Request) -> Answer {
+        let mut kept = self.connection.lock().await;
+        // Taken: whoever stops waiting for its answer leaves no half answer to the next.
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => HttpConnection::open(self.gateway).await,
+        };
+        // The gateway may have left it meanwhile.
+        if !connection.is_silent(Duration::ZERO).await {
+            connection = HttpConnection::open(self.gateway).await;
+        }
+        let answer = connection.request(request).await;
+        *kept = Some(connection).filter(|_| answer.header("connection") != Some("close"));
+        answer
+    }
 }
