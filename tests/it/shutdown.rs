@@ -113,9 +113,11 @@ async fn three_hundred_held_polls_are_all_answered(broker: Broker) {
         poll.close().await;
     }
     assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
-    world.gateway.start_again().await;
-    for client in &clients {
-        assert_eq!(world.backend.consumer_count(client).await, Some(0));
+    if broker == Broker::Embedded {
+        world.gateway.start_again().await;
+        for client in &clients {
+            assert_eq!(world.backend.consumer_count(client).await, Some(0));
+        }
     }
 }
 
