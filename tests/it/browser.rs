@@ -1,9 +1,10 @@
-//! `GET /` in a browser: what a person sees of the gateway's promises.
+//! `GET /` in a browser: what a person sees of the gateway's promises. What only the page itself promises is looked at on the
+//! embedded broker.
 
 use std::{ops::Range, time::Duration};
 
 use postern_tests::{
-    Browser, Gateway, HttpConnection, Poll, Request, eventually, eventually_eq, shared_broker, unique,
+    Broker, Browser, Gateway, HttpConnection, Poll, Request, eventually, eventually_eq, on_both_brokers, unique,
 };
 use serde_json::Value;
 
@@ -33,8 +34,8 @@ struct Desk {
 
 impl Desk {
     /// Opens the page for a topic that no other test uses, and waits until it is live.
-    async fn new() -> Self {
-        let gateway = Gateway::builder().amqp_url(shared_broker().await.url()).start().await;
+    async fn new(broker: Broker) -> Self {
+        let gateway = broker.gateway().await.start().await;
         gateway.wait_ready().await;
         let desk = Self { gateway, browser: Browser::start().await, topic: unique("jobs") };
         desk.browser.look((1280, 960), "light").await;
@@ -84,9 +85,9 @@ fn texts(numbers: Range<u32>) -> Vec<String> {
     numbers.map(|n| format!(r#"{{"n":{n}}}"#)).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_publishes_an_event_and_sees_it_come() {
-    let desk = Desk::new().await;
+on_both_brokers!(a_newcomer_publishes_an_event_and_sees_it_come);
+async fn a_newcomer_publishes_an_event_and_sees_it_come(broker: Broker) {
+    let desk = Desk::new(broker).await;
     let Desk { gateway, browser, .. } = &desk;
     // As it is, without a word about topics.
     browser.open(&format!("http://{}/", gateway.address())).await;
@@ -112,7 +113,7 @@ async fn a_newcomer_publishes_an_event_and_sees_it_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_elsewhere_comes_and_what_is_refused_says_why() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     desk.post(r#"{"from":"outside"}"#).await;
     desk.shows(&[r#"{"from":"outside"}"#.to_owned()]).await;
     assert_eq!(desk.browser.text("#count").await, "1");
@@ -128,9 +129,9 @@ async fn what_is_published_elsewhere_comes_and_what_is_refused_says_why() {
     desk.shows(&[r#"{"from":"outside"}"#.to_owned()]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reload_neither_loses_nor_repeats() {
-    let desk = Desk::new().await;
+on_both_brokers!(a_reload_neither_loses_nor_repeats);
+async fn a_reload_neither_loses_nor_repeats(broker: Broker) {
+    let desk = Desk::new(broker).await;
     desk.post_numbers(0..5).await;
     desk.shows(&texts(0..5)).await;
     desk.browser.reload().await;
@@ -152,7 +153,7 @@ async fn a_reload_neither_loses_nor_repeats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_leaves_events_in_the_mailbox() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     desk.post_numbers(0..3).await;
     desk.shows(&texts(0..3)).await;
     desk.browser.click("#pause").await;
@@ -167,7 +168,7 @@ async fn a_pause_leaves_events_in_the_mailbox() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeat_of_what_is_shown_is_dropped() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     desk.browser.run(RECORD).await;
     // From now on no confirm gets out, so the gateway says everything again.
     let forget = r#"
@@ -189,7 +190,7 @@ async fn a_repeat_of_what_is_shown_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_a_repeat_is_marked() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     desk.browser.click("#pause").await;
     desk.becomes("paused").await;
     desk.post_numbers(0..3).await;
@@ -209,7 +210,7 @@ async fn what_may_be_a_repeat_is_marked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn markup_in_an_event_is_shown_as_it_is() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     let payload = r#""<img src=x onerror=\"window.broken=1\"><script>window.broken=1</script>""#;
     desk.post(payload).await;
     desk.shows(&[payload.to_owned()]).await;
@@ -223,9 +224,9 @@ async fn markup_in_an_event_is_shown_as_it_is() {
     assert_eq!(desk.browser.run(script).await, serde_json::json!([0, 1, null]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_tab_has_a_mailbox_of_its_own() {
-    let desk = Desk::new().await;
+on_both_brokers!(each_tab_has_a_mailbox_of_its_own);
+async fn each_tab_has_a_mailbox_of_its_own(broker: Broker) {
+    let desk = Desk::new(broker).await;
     let first = desk.browser.tab().await;
     let second = desk.browser.new_tab().await;
     desk.browser.open(&desk.url()).await;
@@ -241,7 +242,7 @@ async fn each_tab_has_a_mailbox_of_its_own() {
 /// A browser that duplicates a tab copies what the tab keeps, also whose mailbox it reads.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_duplicate_takes_over_and_the_first_can_take_it_back() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     let first = desk.browser.tab().await;
     let kept = desk.browser.run("return JSON.stringify({ ...sessionStorage });").await;
     let second = desk.browser.new_tab().await;
@@ -272,9 +273,9 @@ async fn a_duplicate_takes_over_and_the_first_can_take_it_back() {
     desk.becomes("replaced").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_dies_under_the_page_loses_it_nothing() {
-    let mut desk = Desk::new().await;
+on_both_brokers!(a_gateway_that_dies_under_the_page_loses_it_nothing);
+async fn a_gateway_that_dies_under_the_page_loses_it_nothing(broker: Broker) {
+    let mut desk = Desk::new(broker).await;
     desk.browser.run(RECORD).await;
     desk.post_numbers(0..30).await;
     desk.gateway.kill9();
@@ -292,9 +293,9 @@ async fn a_gateway_that_dies_under_the_page_loses_it_nothing() {
     desk.becomes_texts(RECORDED, &texts(0..60)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_burst_arrives_whole_once_and_in_order() {
-    let desk = Desk::new().await;
+on_both_brokers!(a_burst_arrives_whole_once_and_in_order);
+async fn a_burst_arrives_whole_once_and_in_order(broker: Broker) {
+    let desk = Desk::new(broker).await;
     desk.browser.run(RECORD).await;
     desk.post_numbers(0..1000).await;
     desk.becomes_texts(RECORDED, &texts(0..1000)).await;
@@ -306,7 +307,7 @@ async fn a_burst_arrives_whole_once_and_in_order() {
 /// The new topics are bound before the old ones are let go.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_topics_replace_those_before() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     let other = unique("builds");
     desk.browser.fill("#topics", &format!("{other}.#,{other}.7\n")).await;
     desk.becomes("live").await;
@@ -322,9 +323,9 @@ async fn other_topics_replace_those_before() {
     assert!(desk.browser.text("#status").await.starts_with("Stopped: topics: "));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_mailbox_that_was_deleted_begins_anew_and_says_so() {
-    let desk = Desk::new().await;
+on_both_brokers!(a_mailbox_that_was_deleted_begins_anew_and_says_so);
+async fn a_mailbox_that_was_deleted_begins_anew_and_says_so(broker: Broker) {
+    let desk = Desk::new(broker).await;
     desk.post_numbers(0..1).await;
     desk.shows(&texts(0..1)).await;
     let client = desk.browser.text("#client").await;
@@ -344,7 +345,7 @@ async fn a_mailbox_that_was_deleted_begins_anew_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_readable_in_every_light_and_width() {
-    let desk = Desk::new().await;
+    let desk = Desk::new(Broker::Embedded).await;
     desk.post_numbers(0..3).await;
     desk.post(r#"{"job":17,"state":"running","progress":40,"steps":[{"name":"build","ok":true},{"name":"test"}]}"#)
         .await;

@@ -1,9 +1,10 @@
-//! Flags and environment: what is wrong is said before anything is opened, and no password is ever shown.
+//! Flags and environment: what is wrong is said before anything is opened, no password is ever shown, and the gateway says
+//! which broker it runs on. Each test is about the settings of one broker, or of none.
 
 use std::{net::TcpListener, time::Duration};
 
 use postern_tests::{
-    Finished, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
+    Finished, Folder, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
 };
 use tokio::net::TcpStream;
 
@@ -26,8 +27,7 @@ async fn refused(builder: GatewayBuilder) -> String {
 async fn what_is_wrong_ends_the_process_with_64_before_it_listens() {
     let with = |flag: &str, value: &str| Gateway::builder().amqp_url(NO_BROKER).flag(flag, value);
     for (builder, words) in [
-        (Gateway::builder(), &["--amqp-url", "AMQP_URL", "amqp://"][..]),
-        (with("--listen", "0.0.0.0:0"), &["0.0.0.0:0", "--allow-anonymous", "127.0.0.1"]),
+        (with("--listen", "0.0.0.0:0"), &["0.0.0.0:0", "--allow-anonymous", "127.0.0.1"][..]),
         (with("--listen", "[::]:0"), &["--allow-anonymous"]),
         (with("--listen", "localhost"), &["--listen"]),
         (with("--linger", "15"), &["--linger"]),
@@ -37,6 +37,10 @@ async fn what_is_wrong_ends_the_process_with_64_before_it_listens() {
         (with("--mailbox-expiry", "soon"), &["--mailbox-expiry"]),
         (with("--allow-origin", "app.example/"), &["--allow-origin", "https://app.example"]),
         (with("--log", "a=b=c"), &["--log"]),
+        (with("--retention-age", "0s"), &["--retention-age"]),
+        (with("--retention-bytes", "1GB"), &["--retention-bytes"]),
+        (Gateway::builder().amqp_url(NO_BROKER).switch("--memory"), &["--memory", "--amqp-url", "AMQP_URL"]),
+        (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_MEMORY", "1"), &["--memory", "AMQP_URL"]),
         (Gateway::builder().switch("--no-such-flag"), &["--no-such-flag", "--help"]),
         (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LISTEN", "0.0.0.0:0"), &["0.0.0.0:0"]),
         (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LINGER", "soon"), &["--linger"]),
@@ -90,6 +94,11 @@ async fn help_names_every_flag_and_says_how_durations_are_written() {
     for word in [
         "--listen",
         "--amqp-url",
+        "--data-dir",
+        "--memory",
+        "--retention-age",
+        "--retention-bytes",
+        "./postern-data",
         "--linger",
         "--confirm-deadline",
         "--window",
@@ -143,11 +152,93 @@ async fn a_port_in_use_is_named() {
     for builder in [
         Gateway::builder().amqp_url(NO_BROKER).flag("--listen", &address),
         Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LISTEN", &address),
+        Gateway::builder().embedded().flag("--listen", &address),
     ] {
         let Finished { status, stderr, .. } = run(builder).await;
         assert_eq!(status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(&address) && stderr.to_lowercase().contains("address already in use"), "{stderr}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_setting_a_gateway_keeps_its_events_where_it_is_started_and_says_so() {
+    let folder = Folder::new("started-in");
+    // The only flag is the address, which tests must have.
+    let gateway = Gateway::builder().current_dir(&folder).start().await;
+    let expected = folder.path().join("postern-data").display().to_string();
+    says_its_broker(&gateway, &["embedded", &expected, "one gateway on one machine", "RabbitMQ: --amqp-url"]).await;
+    assert!(folder.path().join("postern-data").is_dir());
+    // There is nothing that it would have to wait for.
+    Request::get("/ready").send(gateway.address()).await.expect_status(200);
+    let check = Gateway::builder().flag("--check", format!("http://{}/ready", gateway.address()));
+    assert_eq!(run(check).await.status.code(), Some(0));
+    drop(gateway);
+
+    // A compose file says with an empty variable that there is none.
+    let builder = Gateway::builder().current_dir(&folder).env("AMQP_URL", "").env("POSTERN_DATA_DIR", "elsewhere");
+    let gateway = builder.start().await;
+    says_its_broker(&gateway, &[&folder.path().join("elsewhere").display().to_string()]).await;
+    drop(gateway);
+
+    let empty = Folder::new("started-in");
+    let gateway = Gateway::builder().current_dir(&empty).switch("--memory").start().await;
+    says_its_broker(&gateway, &["embedded, in memory", "a restart loses every event", "--data-dir"]).await;
+    Request::get("/ready").send(gateway.address()).await.expect_status(200);
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is written");
+
+    let url = shared_broker().await.url();
+    let gateway = Gateway::builder().amqp_url(url).start().await;
+    let (_, place) = url.split_once('@').expect("the URL names a user");
+    says_its_broker(&gateway, &[place.split_once('/').expect("the URL names a virtual host").0]).await;
+}
+
+/// Checks the field `broker` of the line that says where the gateway listens.
+async fn says_its_broker(gateway: &Gateway, words: &[&str]) {
+    let fields = gateway.wait_logged("listening", Duration::from_secs(5)).await;
+    let said = fields["broker"].as_str().unwrap_or_else(|| panic!("it names no broker: {fields}"));
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
+    let folder = Folder::new("data");
+    let path = folder.path().display().to_string();
+    let mut first = Gateway::builder().flag("--data-dir", folder.path()).start().await;
+    let second =
+        async || run(Gateway::builder().flag("--data-dir", folder.path()).flag("--listen", "127.0.0.1:0")).await;
+    let Finished { status, stderr, .. } = second().await;
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    for word in [path.as_str(), "another gateway uses this folder", "--data-dir"] {
+        assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+    }
+    assert!(!stderr.contains("listening"), "{stderr}");
+    // The first did not notice.
+    Request::publish("a", "text/plain", "1").send(first.address()).await.expect_status(202);
+    // Whoever was killed leaves nothing behind that keeps its successor out.
+    first.kill9();
+    Gateway::builder().flag("--data-dir", folder.path()).start().await.wait_ready().await;
+
+    // No folder can be made below a file, by nobody.
+    let file = folder.write("file", "");
+    for place in [file.clone(), file.join("data")] {
+        let builder = Gateway::builder().flag("--data-dir", &place).flag("--listen", "127.0.0.1:0");
+        let Finished { status, stderr, .. } = run(builder).await;
+        assert_eq!(status.code(), Some(1), "{stderr}");
+        for word in [place.display().to_string().as_str(), "--data-dir", "may be written"] {
+            assert!(stderr.contains(word), "{word:?} is not in {stderr}");
+        }
+        assert!(!stderr.contains("panicked") && !stderr.contains("listening"), "{stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_leaves_no_folder_behind() {
+    let folder = Folder::new("started-in");
+    let said = refused(Gateway::builder().current_dir(&folder).flag("--listen", "0.0.0.0:0")).await;
+    assert!(said.contains("--allow-anonymous"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

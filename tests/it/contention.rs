@@ -1,14 +1,17 @@
 //! Two polls of one client, on one gateway or on two, and events at the worst instant.
+//!
+//! Two gateways need RabbitMQ: an embedded broker has one.
 
 use std::time::Duration;
 
-use postern_tests::{DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_broker, unique};
+use postern_tests::{
+    Broker, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, on_both_brokers, shared_broker, unique,
+};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_newest_poll_wins_and_no_event_goes_astray() {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
-    let publisher = DirectPublisher::connect(broker.url()).await;
+on_both_brokers!(the_newest_poll_wins_and_no_event_goes_astray);
+async fn the_newest_poll_wins_and_no_event_goes_astray(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
+    let backend = broker.behind(&gateway).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     let mut older = poll.hold(&gateway).await;
@@ -17,7 +20,7 @@ async fn the_newest_poll_wins_and_no_event_goes_astray() {
     let replaced = tokio::time::timeout(Duration::from_secs(1), older.answer()).await.expect("within a second");
     replaced.problem(409);
     assert_eq!(replaced.header("retry-after"), None, "whoever was replaced must not fight for its place");
-    publisher.publish_numbered(&topic, 0..3).await;
+    backend.publish_numbered(&topic, 0..3).await;
     let mut numbers = Vec::new();
     while numbers.len() < 3 {
         let batch = newer.answer().await.batch();
@@ -27,10 +30,9 @@ async fn the_newest_poll_wins_and_no_event_goes_astray() {
     assert_eq!(numbers, [0, 1, 2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody() {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+on_both_brokers!(a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody);
+async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
     let poll = Poll::of(&unique("alice")).topics(&unique("jobs"));
     let mut current = poll.clone().query("poll", "tab.2").hold(&gateway).await;
     assert!(current.is_silent(Duration::from_millis(300)).await);
@@ -66,11 +68,10 @@ async fn a_mailbox_that_another_gateway_holds_is_refused_for_a_while() {
     assert_eq!(waiting.answer().await.batch().numbers("n"), [1]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
-    let publisher = DirectPublisher::connect(broker.url()).await;
+on_both_brokers!(an_event_at_the_very_instant_of_an_answer_is_never_lost);
+async fn an_event_at_the_very_instant_of_an_answer_is_never_lost(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
+    let backend = broker.behind(&gateway).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
@@ -80,7 +81,7 @@ async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
         // A short poll and a publish at once: the answer and the event cross at a random point.
         let next = token.iter().fold(poll.clone().wait(0), |poll, token| poll.last_seen(token));
         let payload = format!("{{\"n\":{n}}}");
-        let (answer, _) = tokio::join!(next.send_on(&mut connection), publisher.publish(&topic, &payload));
+        let (answer, _) = tokio::join!(next.send_on(&mut connection), backend.publish(&topic, &payload));
         if answer.status == 200 {
             let batch = answer.batch();
             seen.extend(batch.numbers("n"));
@@ -96,22 +97,20 @@ async fn an_event_at_the_very_instant_of_an_answer_is_never_lost() {
     assert_eq!(seen, (0..1000).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_batch_is_not_answered_in_a_loop() {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
-    let publisher = DirectPublisher::connect(broker.url()).await;
-    let amqp = broker.amqp().await;
+on_both_brokers!(the_same_batch_is_not_answered_in_a_loop);
+async fn the_same_batch_is_not_answered_in_a_loop(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
+    let backend = broker.behind(&gateway).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
-    publisher.publish(&topic, r#"{"n":0}"#).await;
+    backend.publish(&topic, r#"{"n":0}"#).await;
     for _ in 0..2 {
         assert_eq!(poll.send(&gateway).await.batch().numbers("n"), [0]);
     }
     let mut third = poll.clone().wait(0).hold(&gateway).await;
     assert!(third.is_silent(Duration::from_millis(500)).await, "held back");
     assert_eq!(third.answer().await.batch().numbers("n"), [0]);
-    let ready = async || amqp.messages_ready(&client).await;
+    let ready = async || backend.messages_ready(&client).await;
     eventually_eq(Duration::from_secs(1), "messages ready", Some(0), ready).await;
 }

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Request, eventually, shared_broker, unique,
+    Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Poll, Request, eventually, on_both_brokers, unique,
 };
 
 const PAGE: &str = "https://app.example";
 const OTHER: &str = "https://other.example:8443";
 
-async fn gateway(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-    let broker = shared_broker().await;
-    let gateway = flags(Gateway::builder().amqp_url(broker.url())).start().await;
+async fn gateway(broker: Broker, flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
+    let gateway = flags(broker.gateway().await).start().await;
     gateway.wait_ready().await;
     gateway
 }
@@ -29,9 +28,9 @@ fn preflight(path: &str, origin: &str) -> Request {
     Request::new("OPTIONS", path).header("Origin", origin).header("Access-Control-Request-Method", "PUT")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn by_default_no_other_page_may_read_anything() {
-    let gateway = gateway(|builder| builder).await;
+on_both_brokers!(by_default_no_other_page_may_read_anything);
+async fn by_default_no_other_page_may_read_anything(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder).await;
     for request in [Request::get("/live").header("Origin", PAGE), preflight("/clients/alice/topics/a", PAGE)] {
         let answer = request.send(gateway.address()).await;
         let cors = answer.head.headers.iter().find(|(name, _)| name.starts_with("access-control-") || name == "vary");
@@ -39,9 +38,9 @@ async fn by_default_no_other_page_may_read_anything() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_origins_that_are_named_may_read() {
-    let gateway = gateway(|builder| builder.flag("--allow-origin", PAGE).flag("--allow-origin", OTHER)).await;
+on_both_brokers!(only_the_origins_that_are_named_may_read);
+async fn only_the_origins_that_are_named_may_read(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--allow-origin", PAGE).flag("--allow-origin", OTHER)).await;
     for origin in [PAGE, OTHER] {
         let answer = live(&gateway, origin).await;
         assert_eq!((allowed(&answer), answer.header("vary")), (Some(origin), Some("origin")));
@@ -57,9 +56,9 @@ async fn only_the_origins_that_are_named_may_read() {
     assert_eq!((allowed(&without), without.header("vary")), (None, Some("origin")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_star_lets_every_page_in() {
-    let gateway = gateway(|builder| builder.flag("--allow-origin", "*")).await;
+on_both_brokers!(a_star_lets_every_page_in);
+async fn a_star_lets_every_page_in(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--allow-origin", "*")).await;
     for origin in [PAGE, OTHER, "null", "http://localhost:3000"] {
         let answer = live(&gateway, origin).await;
         assert!(matches!(allowed(&answer), Some(allowed) if allowed == "*" || allowed == origin), "{answer:?}");
@@ -67,9 +66,9 @@ async fn a_star_lets_every_page_in() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_preflight_tells_what_a_page_may_do_and_can_be_remembered() {
-    let gateway = gateway(|builder| builder.flag("--allow-origin", PAGE)).await;
+on_both_brokers!(a_preflight_tells_what_a_page_may_do_and_can_be_remembered);
+async fn a_preflight_tells_what_a_page_may_do_and_can_be_remembered(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--allow-origin", PAGE)).await;
     for path in ["/clients/alice/events", "/clients/alice", "/clients/alice/topics/a", "/topics/a/events"] {
         let answer = preflight(path, PAGE).send(gateway.address()).await.expect_status(204);
         assert_eq!(allowed(&answer), Some(PAGE), "{path}");
@@ -89,9 +88,9 @@ async fn a_preflight_tells_what_a_page_may_do_and_can_be_remembered() {
     assert_eq!(plain.header("access-control-max-age"), None);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_answer_can_be_read_also_an_empty_or_a_wrong_one() {
-    let gateway = gateway(|builder| builder.flag("--allow-origin", PAGE)).await;
+on_both_brokers!(every_answer_can_be_read_also_an_empty_or_a_wrong_one);
+async fn every_answer_can_be_read_also_an_empty_or_a_wrong_one(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--allow-origin", PAGE)).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = || Poll::of(&client).topics(&topic).header("Origin", PAGE);
     let check = |answer: &Answer, status: u16| {
@@ -117,10 +116,10 @@ async fn every_answer_can_be_read_also_an_empty_or_a_wrong_one() {
     }
 }
 
+on_both_brokers!(also_the_answer_that_there_are_too_many_connections_can_be_read);
 /// Else a page sees a network error where it should see when to come back.
-#[tokio::test(flavor = "multi_thread")]
-async fn also_the_answer_that_there_are_too_many_connections_can_be_read() {
-    let gateway = gateway(|builder| builder.flag("--allow-origin", PAGE).flag("--max-connections", "1")).await;
+async fn also_the_answer_that_there_are_too_many_connections_can_be_read(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--allow-origin", PAGE).flag("--max-connections", "1")).await;
     let mut only = only_connection(&gateway).await;
     let refused = Request::get("/live").header("Origin", PAGE).send(gateway.address()).await.expect_status(503);
     assert_eq!((allowed(&refused), refused.header("vary")), (Some(PAGE), Some("origin")));

@@ -1,18 +1,19 @@
 //! Gateways and brokers that die: what was confirmed to a publisher reaches its client, and nothing is forgotten.
+//!
+//! A broker that dies alone is RabbitMQ; an embedded one dies with its gateway, which the module `embedded` has more of.
 
 use std::time::Duration;
 
-use postern_tests::{Amqp, DirectPublisher, Gateway, Poll, RabbitNode, eventually, shared_broker, unique};
+use postern_tests::{Amqp, Broker, DirectPublisher, Gateway, Poll, RabbitNode, eventually, on_both_brokers, unique};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_killed_with_fifty_unconfirmed_events_forgets_none_of_them() {
-    let broker = shared_broker().await;
-    let mut gateway = Gateway::builder().amqp_url(broker.url()).start().await;
-    let publisher = DirectPublisher::connect(broker.url()).await;
+on_both_brokers!(a_gateway_killed_with_fifty_unconfirmed_events_forgets_none_of_them);
+async fn a_gateway_killed_with_fifty_unconfirmed_events_forgets_none_of_them(broker: Broker) {
+    let mut gateway = broker.gateway().await.start().await;
+    let backend = broker.behind(&gateway).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
-    publisher.publish_numbered(&topic, 0..60).await;
+    backend.publish_numbered(&topic, 0..60).await;
     let all = eventually(Duration::from_secs(10), "60 events at once", async || {
         let batch = poll.send(&gateway).await.batch();
         if batch.events.len() == 60 { Ok(batch) } else { Err(batch.events.len()) }

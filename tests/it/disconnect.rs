@@ -1,12 +1,15 @@
 //! A client that goes, at any moment: nothing is lost, and where the gateway can know it, everything is back in the
 //! queue at once. The linger is a minute here, so whatever comes back sooner did not wait for it.
+//!
+//! Another gateway to come back on needs RabbitMQ: an embedded broker has one.
 
 use std::time::Duration;
 
-use postern_tests::{Gateway, HttpConnection, Request, World, shared_broker};
+use postern_tests::{Broker, HttpConnection, Request, World, on_both_brokers};
 
-async fn world() -> World {
-    World::with(|builder| builder.flag("--linger", "60s")).await
+async fn world(broker: Broker) -> World {
+    // The largest payload here is 12 MiB.
+    World::with(broker, |builder| builder.flag("--linger", "60s").flag("--max-body", (16 << 20).to_string())).await
 }
 
 /// The client comes back and gets these, flagged.
@@ -16,10 +19,10 @@ async fn gets(world: &World, numbers: &[u64]) {
     assert!(batch.events.iter().all(|event| event.redelivered));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_it_waits() {
+on_both_brokers!(while_it_waits);
+async fn while_it_waits(broker: Broker) {
     for with_reset in [false, true] {
-        let world = world().await;
+        let world = world(broker).await;
         let mut held = world.poll().hold(&world.gateway).await;
         assert!(held.is_silent(Duration::from_millis(200)).await);
         if with_reset {
@@ -28,16 +31,16 @@ async fn while_it_waits() {
             held.close().await;
         }
         world.is_back(0).await;
-        world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+        world.backend.publish(&world.topic, r#"{"n":0}"#).await;
         world.is_back(1).await;
         assert_eq!(world.poll().send(&world.gateway).await.batch().numbers("n"), [0]);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_unseen_events_lie_in_the_window() {
-    let world = world().await;
-    world.publisher.publish_numbered(&world.topic, 0..3).await;
+on_both_brokers!(while_unseen_events_lie_in_the_window);
+async fn while_unseen_events_lie_in_the_window(broker: Broker) {
+    let world = world(broker).await;
+    world.backend.publish_numbered(&world.topic, 0..3).await;
     world.is_handed_over().await;
     // Held back, because the same batch was asked for twice before.
     for _ in 0..2 {
@@ -48,26 +51,26 @@ async fn while_unseen_events_lie_in_the_window() {
     gets(&world, &[0, 1, 2]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn before_its_answer_is_written() {
-    let world = world().await;
+on_both_brokers!(before_its_answer_is_written);
+async fn before_its_answer_is_written(broker: Broker) {
+    let world = world(broker).await;
     // Larger than all socket buffers between the two, and the client does not read.
     let large = format!(r#"{{"n":0,"pad":"{}"}}"#, "x".repeat(12 * 1024 * 1024));
     let mut held = world.poll().hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(200)).await);
-    world.publisher.publish(&world.topic, &large).await;
+    world.backend.publish(&world.topic, &large).await;
     assert_eq!(held.head().await.status, 200);
     held.reset();
     world.is_back(1).await;
     gets(&world, &[0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn between_headers_and_body() {
-    let world = world().await;
+on_both_brokers!(between_headers_and_body);
+async fn between_headers_and_body(broker: Broker) {
+    let world = world(broker).await;
     let mut held = world.poll().hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(200)).await);
-    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     // The kernel of a client that dies with bytes unread sends a reset: here they are not even taken from the socket.
     let (stream, _) = held.into_parts();
     stream.readable().await.unwrap();
@@ -76,21 +79,21 @@ async fn between_headers_and_body() {
     gets(&world, &[0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_reset_after_the_body() {
-    let world = world().await;
+on_both_brokers!(with_a_reset_after_the_body);
+async fn with_a_reset_after_the_body(broker: Broker) {
+    let world = world(broker).await;
     let mut connection = HttpConnection::open(world.gateway.address()).await;
-    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     assert_eq!(world.poll().send_on(&mut connection).await.batch().numbers("n"), [0]);
     connection.reset();
     world.is_back(1).await;
     gets(&world, &[0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_a_reset_after_an_answer_that_closes() {
-    let world = world().await;
-    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+on_both_brokers!(with_a_reset_after_an_answer_that_closes);
+async fn with_a_reset_after_an_answer_that_closes(broker: Broker) {
+    let world = world(broker).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     let mut held = world.poll().header("Connection", "close").hold(&world.gateway).await;
     assert_eq!(held.answer().await.batch().numbers("n"), [0]);
     held.reset();
@@ -98,38 +101,38 @@ async fn with_a_reset_after_an_answer_that_closes() {
     gets(&world, &[0]).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn in_order_after_the_body_as_curl_does() {
-    let world = world().await;
-    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+on_both_brokers!(in_order_after_the_body_as_curl_does);
+async fn in_order_after_the_body_as_curl_does(broker: Broker) {
+    let world = world(broker).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     let answer = world.poll().send(&world.gateway).await.batch();
     // That was the orderly end of a connection: the session lingers, and the client finds it warm.
-    assert_eq!(world.amqp.consumer_count(&world.client).await, Some(1));
+    assert_eq!(world.backend.consumer_count(&world.client).await, Some(1));
     gets(&world, &[0]).await;
     let confirmed = world.poll().last_seen(&answer.last_seen).wait(0).send(&world.gateway).await;
     assert_eq!(confirmed.status, 204);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn on_an_old_connection_while_it_polls_on_a_new_one() {
-    let world = world().await;
+on_both_brokers!(on_an_old_connection_while_it_polls_on_a_new_one);
+async fn on_an_old_connection_while_it_polls_on_a_new_one(broker: Broker) {
+    let world = world(broker).await;
     let mut old = HttpConnection::open(world.gateway.address()).await;
-    world.publisher.publish(&world.topic, r#"{"n":0}"#).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     let batch = world.poll().send_on(&mut old).await.batch();
     let mut new = world.poll().last_seen(&batch.last_seen).hold(&world.gateway).await;
     assert!(new.is_silent(Duration::from_millis(200)).await);
     old.reset();
     assert!(new.is_silent(Duration::from_millis(500)).await);
-    assert_eq!(world.amqp.consumer_count(&world.client).await, Some(1));
-    world.publisher.publish(&world.topic, r#"{"n":1}"#).await;
+    assert_eq!(world.backend.consumer_count(&world.client).await, Some(1));
+    world.backend.publish(&world.topic, r#"{"n":1}"#).await;
     assert_eq!(new.answer().await.batch().numbers("n"), [1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_come_back_on_another_gateway() {
-    let world = world().await;
-    let other = Gateway::builder().amqp_url(shared_broker().await.url()).start().await;
-    world.publisher.publish_numbered(&world.topic, 0..3).await;
+    let world = world(Broker::RabbitMq).await;
+    let other = Broker::RabbitMq.gateway().await.start().await;
+    world.backend.publish_numbered(&world.topic, 0..3).await;
     let mut connection = HttpConnection::open(world.gateway.address()).await;
     let poll = world.poll().query("limit", "1");
     let first = poll.send_on(&mut connection).await.batch();
@@ -139,9 +142,9 @@ async fn to_come_back_on_another_gateway() {
     assert_eq!(rest.numbers("n"), [1, 2]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_publisher_sent_again_what_was_confirmed_before() {
-    let world = world().await;
+on_both_brokers!(after_a_publisher_sent_again_what_was_confirmed_before);
+async fn after_a_publisher_sent_again_what_was_confirmed_before(broker: Broker) {
+    let world = world(broker).await;
     let post = async |n: u64, id: &str| {
         let body = format!("{{\"n\":{n}}}");
         let request = Request::publish(&world.topic, "application/json", body).header("Event-Id", id);
@@ -171,9 +174,9 @@ async fn eventually_both(world: &World, token: &str, connection: &mut HttpConnec
     panic!("the second event does not come");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn at_random_moments_a_thousand_times() {
-    let world = world().await;
+on_both_brokers!(at_random_moments_a_thousand_times);
+async fn at_random_moments_a_thousand_times(broker: Broker) {
+    let world = world(broker).await;
     let mut seen = Vec::new();
     let mut token = None::<String>;
     for n in 0..1000 {
@@ -183,7 +186,7 @@ async fn at_random_moments_a_thousand_times() {
         let poll = token.iter().fold(poll, |poll, token| poll.last_seen(token));
         let mut held = poll.hold(&world.gateway).await;
         let payload = format!("{{\"n\":{n}}}");
-        let publish = world.publisher.publish(&world.topic, &payload);
+        let publish = world.backend.publish(&world.topic, &payload);
         let leave = async {
             let patience = Duration::from_micros(rand_up_to(4000));
             let answer = tokio::time::timeout(patience, held.answer()).await;

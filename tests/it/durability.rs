@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use postern_tests::{Batch, Disk, Folder, Gateway, GatewayBuilder, HttpConnection, Poll, Request, eventually};
+use postern_tests::{Batch, Disk, Gateway, HttpConnection, Poll, Request, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -19,10 +19,6 @@ use tokio::{
 };
 
 const PUBLISHERS: usize = 8;
-
-fn embedded(folder: &Folder) -> GatewayBuilder {
-    Gateway::builder().flag("--data-dir", folder.path())
-}
 
 /// Publishes an event; `false` if the connection ends before its whole answer is there.
 async fn try_publish(stream: &mut TcpStream, topic: &str, body: &str) -> bool {
@@ -94,8 +90,7 @@ impl Reader {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_kills_under_load_lose_nothing_that_was_answered() {
-    let folder = Folder::new("kills");
-    let mut gateway = embedded(&folder).start().await;
+    let mut gateway = Gateway::builder().embedded().start().await;
     let mut reader = Reader::default();
     reader.read(&gateway).await;
     let counters: Vec<Arc<AtomicU64>> = (0..PUBLISHERS).map(|_| Arc::default()).collect();
@@ -145,8 +140,8 @@ async fn publish_together(gateway: &Gateway, events: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_share_a_sync_whether_it_is_short_or_long() {
     for sync_micros in [0, 3_000] {
-        let (folder, disk) = (Folder::new("syncs"), Disk::new());
-        let gateway = disk.under(embedded(&folder), sync_micros).start().await;
+        let disk = Disk::new();
+        let gateway = disk.under(Gateway::builder().embedded(), sync_micros).start().await;
         publish_together(&gateway, 10).await;
         let before = disk.syncs();
         publish_together(&gateway, 100).await;
@@ -158,8 +153,8 @@ async fn publishers_share_a_sync_whether_it_is_short_or_long() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_waits_for_its_sync() {
-    let (folder, disk) = (Folder::new("slow"), Disk::new());
-    let gateway = disk.under(embedded(&folder), 0).start().await;
+    let disk = Disk::new();
+    let gateway = disk.under(Gateway::builder().embedded(), 0).start().await;
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
     for number in 0..20 {
         let before = disk.syncs();
@@ -178,8 +173,7 @@ fn bytes_written(gateway: &Gateway) -> u64 {
 async fn a_publish_to_ten_thousand_mailboxes_writes_its_payload_once() {
     const MAILBOXES: usize = 10_000;
     const PAYLOAD: usize = 500_000;
-    let folder = Folder::new("fan-out");
-    let gateway = embedded(&folder).start().await;
+    let gateway = Gateway::builder().embedded().start().await;
     let mut binding = JoinSet::new();
     for first in 0..64 {
         let address = gateway.address();
@@ -207,8 +201,8 @@ async fn a_publish_to_ten_thousand_mailboxes_writes_its_payload_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_events_serves_readers_and_heals() {
-    let (folder, disk) = (Folder::new("full"), Disk::new());
-    let mut gateway = disk.under(embedded(&folder), 0).start().await;
+    let disk = Disk::new();
+    let mut gateway = disk.under(Gateway::builder().embedded(), 0).start().await;
     let poll = || Poll::of("alice").topics("a.#").wait(0);
     poll().send(&gateway).await.expect_status(204);
     for number in 0..10 {

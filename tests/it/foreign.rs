@@ -1,15 +1,17 @@
 //! Messages of other people's publishers: every one is an event, none stops a mailbox.
+//!
+//! They come over AMQP, so only RabbitMQ has them.
 
 use events::amqp::names;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use postern_tests::{EventView, World};
+use postern_tests::{Broker, EventView, World};
 
 /// Publishes one message and returns the event that its reader gets, confirmed.
 async fn through(world: &World, properties: BasicProperties, payload: &[u8]) -> EventView {
-    world.amqp.publish_foreign(&world.topic, properties, payload).await;
+    world.backend.amqp().publish_foreign(&world.topic, properties, payload).await;
     let mut batch = world.poll().send(&world.gateway).await.batch();
     assert_eq!(batch.events.len(), 1);
     world.poll().last_seen(&batch.last_seen).wait(0).send(&world.gateway).await.expect_status(204);
@@ -22,7 +24,7 @@ fn typed(content_type: &str) -> BasicProperties {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bare_messages_get_what_they_lack() {
-    let world = World::new().await;
+    let world = World::new(Broker::RabbitMq).await;
     let event = through(&world, BasicProperties::default(), br#"{"n":1}"#).await;
     assert_eq!((event.number("n"), event.content_type), (1, None));
     assert!(
@@ -38,7 +40,7 @@ async fn bare_messages_get_what_they_lack() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_no_json_parser_likes_arrives_as_it_is() {
-    let world = World::new().await;
+    let world = World::new(Broker::RabbitMq).await;
     let deep = "[".repeat(100_000);
     let as_base64: [(&str, &[u8]); 6] = [
         ("application/json", b"{oops"),
@@ -62,7 +64,7 @@ async fn whatever_no_json_parser_likes_arrives_as_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_ids_times_and_headers_are_no_obstacle() {
-    let world = World::new().await;
+    let world = World::new(Broker::RabbitMq).await;
     let mut headers = FieldTable::default();
     for (name, value) in [
         ("postern-resent", AMQPValue::LongString("true".into())),
@@ -90,23 +92,23 @@ async fn odd_ids_times_and_headers_are_no_obstacle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn any_routing_key_is_a_topic_for_who_reads_it() {
-    let world = World::new().await;
+    let world = World::new(Broker::RabbitMq).await;
     let key = format!("{}.ä \"/*", world.topic);
-    world.amqp.publish(names::EXCHANGE, &key, BasicProperties::default(), b"1").await;
+    world.backend.amqp().publish(names::EXCHANGE, &key, BasicProperties::default(), b"1").await;
     let batch = world.poll().send(&world.gateway).await.batch();
     assert_eq!(batch.events[0].topic, key);
     let straight = format!("postern.mailbox.{}", world.client);
-    world.amqp.publish("", &straight, BasicProperties::default(), b"2").await;
+    world.backend.amqp().publish("", &straight, BasicProperties::default(), b"2").await;
     let batch = world.poll().last_seen(&batch.last_seen).send(&world.gateway).await.batch();
     assert_eq!(batch.events[0].topic, straight);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_id_over_and_over_is_confirmed_by_place() {
-    let mut world = World::new().await;
+    let mut world = World::new(Broker::RabbitMq).await;
     let tick = || BasicProperties::default().with_message_id("tick".into()).with_delivery_mode(2);
     for n in 0..6 {
-        world.amqp.publish_foreign(&world.topic, tick(), format!("{{\"n\":{n}}}").as_bytes()).await;
+        world.backend.amqp().publish_foreign(&world.topic, tick(), format!("{{\"n\":{n}}}").as_bytes()).await;
     }
     world.is_handed_over().await;
     let two = world.poll().query("limit", "2").send(&world.gateway).await.batch();
@@ -124,10 +126,10 @@ async fn the_same_id_over_and_over_is_confirmed_by_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_in_the_middle_stops_nobody() {
-    let world = World::new().await;
+    let world = World::new(Broker::RabbitMq).await;
     for n in 0..20 {
         let properties = if n % 2 == 0 { typed("application/json") } else { typed("\0").with_message_id("\n".into()) };
-        world.amqp.publish_foreign(&world.topic, properties, format!("{{\"n\":{n}}}").as_bytes()).await;
+        world.backend.amqp().publish_foreign(&world.topic, properties, format!("{{\"n\":{n}}}").as_bytes()).await;
     }
     let (mut seen, mut token) = (Vec::new(), None::<String>);
     while seen.len() < 20 {

@@ -1,4 +1,6 @@
 //! The harness itself: what every other test relies on.
+//!
+//! Of the two brokers only RabbitMQ needs one of its own: an embedded broker is part of the gateway.
 
 use std::time::Duration;
 

@@ -3,16 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use postern_tests::{
-    Answer, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, eventually_eq, shared_broker,
-    unique,
+    Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Left, Poll, Request, eventually, eventually_eq,
+    on_both_brokers, unique,
 };
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
 
-async fn gateway(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-    let broker = shared_broker().await;
-    let gateway = flags(Gateway::builder().amqp_url(broker.url())).start().await;
+async fn gateway(broker: Broker, flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
+    let gateway = flags(broker.gateway().await).start().await;
     gateway.wait_ready().await;
     gateway
 }
@@ -36,9 +35,9 @@ async fn served(gateway: &Gateway) -> HttpConnection {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves() {
-    let gateway = gateway(|builder| builder.flag("--max-connections", "2")).await;
+on_both_brokers!(one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves);
+async fn one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--max-connections", "2")).await;
     let mut first = served(&gateway).await;
     let mut second = served(&gateway).await;
     for _ in 0..3 {
@@ -58,9 +57,9 @@ async fn one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves(
     third.request(&Request::get("/live")).await.expect_status(200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_mailbox_too_many_is_told_so_and_a_place_is_free_when_one_leaves() {
-    let gateway = gateway(|builder| builder.flag("--max-mailboxes", "1")).await;
+on_both_brokers!(one_mailbox_too_many_is_told_so_and_a_place_is_free_when_one_leaves);
+async fn one_mailbox_too_many_is_told_so_and_a_place_is_free_when_one_leaves(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--max-mailboxes", "1")).await;
     let (topic, first, second) = (unique("jobs"), unique("first"), unique("second"));
     let poll = |client: &str| Poll::of(client).topics(&topic).wait(30);
     poll(&first).wait(0).send(&gateway).await.expect_status(204);
@@ -76,9 +75,9 @@ async fn one_mailbox_too_many_is_told_so_and_a_place_is_free_when_one_leaves() {
     eventually_eq(SOON, "the answer to the second client", 204, async || second.send(&gateway).await.status).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_notice() {
-    let gateway = gateway(|builder| builder.flag("--header-timeout", "1s")).await;
+on_both_brokers!(a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_notice);
+async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_notice(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--header-timeout", "1s")).await;
     let topic = unique("jobs");
     let poll = Poll::of(&unique("alice")).topics(&topic).wait(30);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
@@ -103,10 +102,11 @@ async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_not
     assert_eq!(held.answer().await.batch().numbers("n"), [1]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_stops_halfway_does_not_keep_its_place() {
+on_both_brokers!(a_body_that_stops_halfway_does_not_keep_its_place);
+async fn a_body_that_stops_halfway_does_not_keep_its_place(broker: Broker) {
     // A body may take three times as long as a head.
-    let gateway = gateway(|builder| builder.flag("--header-timeout", "1s").flag("--max-connections", "1")).await;
+    let gateway =
+        gateway(broker, |builder| builder.flag("--header-timeout", "1s").flag("--max-connections", "1")).await;
     let mut half = served(&gateway).await;
     let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n", unique("jobs"));
     half.send(format!("{head}{{").as_bytes()).await;
@@ -116,9 +116,9 @@ async fn a_body_that_stops_halfway_does_not_keep_its_place() {
     served(&gateway).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_are_answered_in_their_order() {
-    let gateway = gateway(|builder| builder).await;
+on_both_brokers!(pipelined_requests_are_answered_in_their_order);
+async fn pipelined_requests_are_answered_in_their_order(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic).wait(0).request();
     let mut bytes = Vec::new();
@@ -138,9 +138,9 @@ async fn pipelined_requests_are_answered_in_their_order() {
     assert_eq!(connection.left().await, Left::Closed);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn live_and_ready_are_answered_to_get_and_head() {
-    let gateway = gateway(|builder| builder).await;
+on_both_brokers!(live_and_ready_are_answered_to_get_and_head);
+async fn live_and_ready_are_answered_to_get_and_head(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder).await;
     let mut connection = HttpConnection::open(gateway.address()).await;
     for path in ["/live", "/ready"] {
         let answer = connection.request(&Request::get(path)).await.expect_status(200);
@@ -151,15 +151,17 @@ async fn live_and_ready_are_answered_to_get_and_head() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn metrics_parse_and_move_and_name_no_client_and_no_topic() {
-    let gateway = gateway(|builder| builder).await;
+on_both_brokers!(metrics_parse_and_move_and_name_no_client_and_no_topic);
+async fn metrics_parse_and_move_and_name_no_client_and_no_topic(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
     let before = metrics(&gateway).await;
     let value = |metrics: &BTreeMap<String, String>, name: &str| -> i64 {
         metrics.get(name).map_or(0, |number| number.parse().unwrap_or_else(|_| panic!("{name} is {number}")))
     };
+    // FAILS on the embedded broker, rightly: only gateway/src/broker/amqp/links.rs ever sets postern_broker_ready, so it says
+    // 0 while GET /ready says 200. The metrics could be told by whoever asks the broker for GET /ready.
     assert_eq!((value(&before, "postern_broker_ready"), value(&before, "postern_sessions")), (1, 1));
     let post = Request::publish(&topic, "application/json", r#"{"n":1}"#);
     let mut held = Poll::of(&client).topics(&topic).wait(30).hold(&gateway).await;

@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod disconnect;
 mod durability;
+mod embedded;
 mod expiry;
 mod foreign;
 mod harness;

@@ -3,20 +3,19 @@
 
 use std::time::Duration;
 
-use postern_tests::{Answer, Gateway, HttpConnection, Poll, Request, shared_broker, unique};
+use postern_tests::{Answer, Broker, Gateway, HttpConnection, Poll, Request, on_both_brokers, unique};
 
 const MAX_BODY: usize = 1000;
 
-async fn gateway() -> Gateway {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).flag("--max-body", MAX_BODY.to_string()).start().await;
+async fn gateway(broker: Broker) -> Gateway {
+    let gateway = broker.gateway().await.flag("--max-body", MAX_BODY.to_string()).start().await;
     gateway.wait_ready().await;
     gateway
 }
 
 /// Runs a part of the table while a poll is held; at the end that poll gets its event.
-async fn undisturbed(part: impl AsyncFnOnce(&Gateway)) {
-    let gateway = gateway().await;
+async fn undisturbed(broker: Broker, part: impl AsyncFnOnce(&Gateway)) {
+    let gateway = gateway(broker).await;
     let topic = unique("undisturbed");
     let poll = Poll::of(&unique("alice")).topics(&topic).wait(55);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
@@ -38,9 +37,9 @@ fn is_problem(what: &str, answer: &Answer, status: u16, words: &str) {
     assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_paths_and_parameters_are_named() {
-    undisturbed(async |gateway| {
+on_both_brokers!(wrong_paths_and_parameters_are_named);
+async fn wrong_paths_and_parameters_are_named(broker: Broker) {
+    undisturbed(broker, async |gateway| {
         let events = |client: &str| format!("/clients/{client}/events?topics=a&wait=0");
         let alice = |query: &str| format!("/clients/alice/events?wait=0&{query}");
         let topics = |count: usize| vec!["a"; count].join(",");
@@ -110,9 +109,9 @@ async fn wrong_paths_and_parameters_are_named() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_headers_and_bodies_are_named() {
-    undisturbed(async |gateway| {
+on_both_brokers!(wrong_headers_and_bodies_are_named);
+async fn wrong_headers_and_bodies_are_named(broker: Broker) {
+    undisturbed(broker, async |gateway| {
         let get = || Request::get("/clients/alice/events?topics=a&wait=0");
         let post = |content_type: &str, body: &str| Request::publish("a", content_type, body);
         let json = |body: &str| post("application/json", body);
@@ -147,9 +146,9 @@ async fn wrong_headers_and_bodies_are_named() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn wrong_methods_are_told_the_right_ones() {
-    undisturbed(async |gateway| {
+on_both_brokers!(wrong_methods_are_told_the_right_ones);
+async fn wrong_methods_are_told_the_right_ones(broker: Broker) {
+    undisturbed(broker, async |gateway| {
         for (method, path, allowed) in [
             ("POST", "/clients/alice/events", "GET"),
             ("PATCH", "/clients/alice/events", "GET"),
@@ -175,17 +174,17 @@ async fn wrong_methods_are_told_the_right_ones() {
     .await;
 }
 
+on_both_brokers!(an_event_stream_is_not_acceptable_yet);
 /// Until Server-Sent Events are there: asking for them is no reason to hang.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_stream_is_not_acceptable_yet() {
-    let gateway = gateway().await;
+async fn an_event_stream_is_not_acceptable_yet(broker: Broker) {
+    let gateway = gateway(broker).await;
     let answer = Poll::of("alice").topics("a").header("Accept", "text/event-stream").send(&gateway).await;
     is_problem("an event stream", &answer, 406, "application/json");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on() {
-    undisturbed(async |gateway| {
+on_both_brokers!(what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on);
+async fn what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on(broker: Broker) {
+    undisturbed(broker, async |gateway| {
         let get = "GET /clients/alice/events?topics=a&wait=0 HTTP/1.1\r\nhost: x\r\n";
         let post = "POST /topics/a/events HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n";
         let large = "x".repeat(MAX_BODY + 1);
@@ -213,9 +212,9 @@ async fn what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_http_is_refused_by_status_or_by_hanging_up() {
-    undisturbed(async |gateway| {
+on_both_brokers!(what_is_no_http_is_refused_by_status_or_by_hanging_up);
+async fn what_is_no_http_is_refused_by_status_or_by_hanging_up(broker: Broker) {
+    undisturbed(broker, async |gateway| {
         let get = "GET /live HTTP/1.1\r\nhost: x\r\n";
         let post = "POST /topics/a/events HTTP/1.1\r\nhost: x\r\n";
         for (what, bytes, statuses) in [

@@ -1,9 +1,9 @@
 //! `GET /`: the page as an HTTP answer. What it does in a browser: see `browser`.
 
-use postern_tests::{Answer, Gateway, HttpConnection, Request, shared_broker};
+use postern_tests::{Answer, Gateway, HttpConnection, Request};
 
 async fn gateway() -> Gateway {
-    Gateway::builder().amqp_url(shared_broker().await.url()).start().await
+    Gateway::builder().embedded().start().await
 }
 
 async fn page() -> Answer {

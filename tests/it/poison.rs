@@ -1,4 +1,6 @@
 //! Messages that RabbitMQ delivers and the AMQP library cannot read: one of them must not stop every mailbox it is in.
+//!
+//! They come over AMQP, so only RabbitMQ has them.
 
 mod raw;
 

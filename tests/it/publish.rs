@@ -1,10 +1,13 @@
 //! Publishing over HTTP: what a backend sends is what a client gets, byte for byte, and a 202 is a promise.
+//!
+//! A broker that does not confirm is a frozen RabbitMQ: an embedded one freezes with its gateway.
 
 use std::{collections::HashSet, time::Duration};
 
 use events::{EventId, EventTime};
 use postern_tests::{
-    Answer, Batch, Gateway, HttpConnection, Poll, RabbitNode, Request, eventually, shared_broker, unique,
+    Answer, Batch, Broker, Gateway, GatewayBuilder, HttpConnection, Poll, RabbitNode, Request, eventually,
+    on_both_brokers, unique,
 };
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -18,13 +21,13 @@ struct World {
     topic: String,
 }
 
-async fn world() -> World {
-    world_on(shared_broker().await.url()).await
+async fn world(broker: Broker) -> World {
+    world_behind(broker.gateway().await).await
 }
 
-/// A client that has subscribed, through a gateway on this broker.
-async fn world_on(url: &str) -> World {
-    let gateway = Gateway::builder().amqp_url(url).start().await;
+/// A client that has subscribed through this gateway.
+async fn world_behind(gateway: GatewayBuilder) -> World {
+    let gateway = gateway.start().await;
     gateway.wait_ready().await;
     let world = World { gateway, client: unique("alice"), topic: unique("jobs") };
     world.poll().wait(0).send(&world.gateway).await.expect_status(204);
@@ -61,9 +64,9 @@ fn id_of(accepted: &Answer) -> String {
     json["id"].as_str().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_payload_arrives_byte_for_byte_as_what_its_type_says() {
-    let world = world().await;
+on_both_brokers!(a_payload_arrives_byte_for_byte_as_what_its_type_says);
+async fn a_payload_arrives_byte_for_byte_as_what_its_type_says(broker: Broker) {
+    let world = world(broker).await;
     let text = r#""content_type":"text/plain; charset=utf-8","data":"#;
     let plain = r#""content_type":"text/plain","data":"#;
     let binary = r#""content_type":"application/octet-stream","data_base64":"#;
@@ -109,9 +112,9 @@ async fn a_payload_arrives_byte_for_byte_as_what_its_type_says() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ids_and_times_tell_when_an_event_was_published() {
-    let world = world().await;
+on_both_brokers!(ids_and_times_tell_when_an_event_was_published);
+async fn ids_and_times_tell_when_an_event_was_published(broker: Broker) {
+    let world = world(broker).await;
     let before = EventTime::now();
     let id = id_of(&world.post(Request::publish(&world.topic, JSON, "1")).await);
     let after = EventTime::now();
@@ -125,9 +128,9 @@ async fn ids_and_times_tell_when_an_event_was_published() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_retry_with_the_same_event_id_is_the_same_event() {
-    let world = world().await;
+on_both_brokers!(a_retry_with_the_same_event_id_is_the_same_event);
+async fn a_retry_with_the_same_event_id_is_the_same_event(broker: Broker) {
+    let world = world(broker).await;
     let id = Uuid::now_v7().to_string();
     for shown in [id.clone(), id.to_ascii_uppercase(), id.replace('-', "")] {
         let request = Request::publish(&world.topic, JSON, "1").header("Event-Id", &shown);
@@ -137,17 +140,17 @@ async fn a_retry_with_the_same_event_id_is_the_same_event() {
     assert!(batch.ids().iter().all(|each| *each == id), "{batch:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_nobody_wants_is_accepted() {
-    let world = world().await;
+on_both_brokers!(an_event_that_nobody_wants_is_accepted);
+async fn an_event_that_nobody_wants_is_accepted(broker: Broker) {
+    let world = world(broker).await;
     let nobody = Request::publish(&unique("nobody"), JSON, "1");
     id_of(&world.post(nobody).await);
     assert_eq!(world.poll().wait(0).send(&world.gateway).await.status, 204);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_at_once_all_arrive_once() {
-    let world = world().await;
+on_both_brokers!(two_hundred_at_once_all_arrive_once);
+async fn two_hundred_at_once_all_arrive_once(broker: Broker) {
+    let world = world(broker).await;
     let posts = (0..200).map(|n| {
         let (request, address) = (Request::publish(&world.topic, JSON, n.to_string()), world.gateway.address());
         tokio::spawn(async move { id_of(&request.send(address).await) })
@@ -163,7 +166,7 @@ async fn two_hundred_at_once_all_arrive_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     let node = RabbitNode::start().await;
-    let world = world_on(&node.url()).await;
+    let world = world_behind(Gateway::builder().amqp_url(&node.url())).await;
     node.freeze();
     // One whose id the gateway makes, and one whose client made it.
     let own = Uuid::now_v7().to_string();
@@ -203,10 +206,10 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     .await;
 }
 
+on_both_brokers!(the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in);
 /// A payload is part of an answer, so an answer is a few levels deeper than its deepest payload.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in() {
-    let world = world().await;
+async fn the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in(broker: Broker) {
+    let world = world(broker).await;
     for levels in (50..=130).rev() {
         let nested = "[".repeat(levels) + &"]".repeat(levels);
         let answer = world.post(Request::publish(&world.topic, JSON, nested)).await;

@@ -1,4 +1,6 @@
 //! The `publisher` program: what it reads arrives once, in order, byte for byte, and its exit code tells the truth.
+//!
+//! It speaks AMQP, so it is tested on RabbitMQ.
 
 mod http;
 mod pipe;

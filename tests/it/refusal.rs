@@ -1,4 +1,6 @@
 //! A broker that is there and does not do what it is asked.
+//!
+//! It is RabbitMQ, which refuses by permission and by memory; an embedded broker has neither rule.
 
 use std::time::Duration;
 

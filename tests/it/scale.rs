@@ -1,17 +1,17 @@
 //! Many clients at once.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
-use postern_tests::{Amqp, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, shared_broker, unique};
+use postern_tests::{Broker, Gateway, HttpConnection, Poll, eventually_eq, on_both_brokers, unique};
 use tokio::{task::JoinSet, time::timeout};
 
 const CLIENTS: usize = 2000;
 const EVENTS: u64 = 20;
+const PUBLISHERS: usize = 32;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order() {
-    let broker = shared_broker().await;
-    let gateway = Gateway::builder().amqp_url(broker.url()).start().await;
+on_both_brokers!(two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order);
+async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
     gateway.wait_ready().await;
     let run = unique("scale");
     let mut clients = JoinSet::new();
@@ -19,11 +19,11 @@ async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order()
         let (address, name) = (gateway.address(), format!("{run}-{n}"));
         clients.spawn(async move { read_all(address, &name).await });
     }
-    let amqp: Amqp = broker.amqp().await;
+    let backend = broker.behind(&gateway).await;
     // A session counts from its first poll on; its mailbox is bound for certain only when it is consumed.
     for n in 0..CLIENTS {
         let name = format!("{run}-{n}");
-        eventually_eq(Duration::from_mins(1), "consumers", Some(1), async || amqp.consumer_count(&name).await).await;
+        eventually_eq(Duration::from_mins(1), "consumers", Some(1), async || backend.consumer_count(&name).await).await;
     }
     for counted in ["postern_polls_held", "postern_sessions"] {
         let all = CLIENTS.to_string();
@@ -31,14 +31,13 @@ async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order()
     }
 
     // Each client's events go to its own topic; all clients at once, event by event.
-    let mut batches: VecDeque<_> = (0..8).map(|first| (first..CLIENTS).step_by(8).collect::<Vec<_>>()).collect();
     let mut publishing = JoinSet::new();
-    while let Some(numbers) = batches.pop_front() {
-        let (publisher, run) = (DirectPublisher::connect(broker.url()).await, run.clone());
+    for first in 0..PUBLISHERS {
+        let (backend, run) = (broker.behind(&gateway).await, run.clone());
         publishing.spawn(async move {
             for event in 0..EVENTS {
-                for n in &numbers {
-                    publisher.publish(&format!("{run}-{n}"), &format!("{{\"n\":{event}}}")).await;
+                for n in (first..CLIENTS).step_by(PUBLISHERS) {
+                    backend.publish(&format!("{run}-{n}"), &format!("{{\"n\":{event}}}")).await;
                 }
             }
         });

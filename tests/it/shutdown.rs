@@ -1,8 +1,11 @@
 //! The orderly end of a gateway: everybody gets an answer, and finds the mailbox free elsewhere.
+//!
+//! Where the broker is RabbitMQ, the mailbox is looked at as soon as the answer is there, and "elsewhere" is another gateway.
+//! An embedded broker can be looked at only after its next start.
 
 use std::{io::ErrorKind, time::Duration};
 
-use postern_tests::{Gateway, HttpConnection, Left, Poll, Request, World, eventually, shared_broker, unique};
+use postern_tests::{Broker, HttpConnection, Left, Poll, Request, World, eventually, on_both_brokers, unique};
 use tokio::net::TcpStream;
 
 /// The default grace period and some time for a busy machine.
@@ -18,10 +21,10 @@ async fn half_a_post(world: &World) -> HttpConnection {
     post
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue() {
-    let mut world = World::new().await;
-    world.publisher.publish_numbered(&world.topic, 0..3).await;
+on_both_brokers!(a_held_poll_is_answered_once_its_events_are_back_in_the_queue);
+async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue(broker: Broker) {
+    let mut world = World::new(broker).await;
+    world.backend.publish_numbered(&world.topic, 0..3).await;
     let all = async || world.poll().wait(50).send(&world.gateway).await.batch().events.len();
     let all_three = eventually(GRACE, "all three at once", async || all().await.eq(&3).then_some(()).ok_or(()));
     all_three.await;
@@ -32,16 +35,20 @@ async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue() {
     assert!(held.is_silent(Duration::from_millis(100)).await);
     world.gateway.terminate();
     let answer = held.answer().await.expect_status(204);
-    assert_eq!(world.mailbox().await, (Some(3), Some(0)));
+    if broker == Broker::RabbitMq {
+        assert_eq!(world.mailbox().await, (Some(3), Some(0)));
+    }
     assert_eq!((answer.header("connection"), answer.header("last-seen")), (Some("close"), None));
     assert_eq!(held.left().await, Left::Closed);
     held.close().await;
     assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+    world.gateway.start_again().await;
+    assert_eq!(world.mailbox().await, (Some(3), Some(0)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused() {
-    let mut world = World::new().await;
+on_both_brokers!(a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused);
+async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(broker: Broker) {
+    let mut world = World::new(broker).await;
     let mut idle = HttpConnection::open(world.gateway.address()).await;
     idle.request(&Request::get("/live")).await.expect_status(200);
     let mut post = half_a_post(&world).await;
@@ -53,23 +60,27 @@ async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(
     post.send(b":1}").await;
     let accepted = post.answer().await.expect_status(202);
     assert_eq!(accepted.header("connection"), Some("close"));
-    assert_eq!(world.mailbox().await, (Some(1), Some(0)));
+    if broker == Broker::RabbitMq {
+        assert_eq!(world.mailbox().await, (Some(1), Some(0)));
+    }
     post.close().await;
     assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+    world.gateway.start_again().await;
+    assert_eq!(world.mailbox().await, (Some(1), Some(0)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period() {
-    let mut world = World::with(|builder| builder.flag("--shutdown-grace", "1s")).await;
+on_both_brokers!(a_client_that_is_stuck_is_left_behind_after_the_grace_period);
+async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period(broker: Broker) {
+    let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1s")).await;
     let mut stuck = half_a_post(&world).await;
     world.gateway.terminate();
     assert_eq!(world.gateway.wait_exit(Duration::from_secs(5)).await.code(), Some(0));
     stuck.left().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
-    let mut world = World::with(|builder| builder.flag("--shutdown-grace", "5m")).await;
+on_both_brokers!(a_second_signal_ends_it_at_once);
+async fn a_second_signal_ends_it_at_once(broker: Broker) {
+    let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "5m")).await;
     let _stuck = half_a_post(&world).await;
     world.gateway.terminate();
     world.gateway.wait_logged("shutting down", GRACE).await;
@@ -77,9 +88,9 @@ async fn a_second_signal_ends_it_at_once() {
     world.gateway.wait_exit(Duration::from_secs(5)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_held_polls_are_all_answered() {
-    let mut world = World::new().await;
+on_both_brokers!(three_hundred_held_polls_are_all_answered);
+async fn three_hundred_held_polls_are_all_answered(broker: Broker) {
+    let mut world = World::new(broker).await;
     let clients: Vec<_> = (0..300).map(|_| unique("one-of-many")).collect();
     let mut polls = Vec::new();
     for client in &clients {
@@ -96,17 +107,28 @@ async fn three_hundred_held_polls_are_all_answered() {
     for (mut poll, client) in polls.into_iter().zip(&clients) {
         let answer = poll.answer().await.expect_status(204);
         assert_eq!(answer.header("connection"), Some("close"));
-        assert_eq!(world.amqp.consumer_count(client).await.unwrap_or_default(), 0);
+        if broker == Broker::RabbitMq {
+            assert_eq!(world.backend.consumer_count(client).await.unwrap_or_default(), 0);
+        }
         poll.close().await;
     }
     assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+    if broker == Broker::Embedded {
+        world.gateway.start_again().await;
+        for client in &clients {
+            assert_eq!(world.backend.consumer_count(client).await, Some(0));
+        }
+    }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_of_two_gateways_loses_nothing_and_keeps_the_order() {
+on_both_brokers!(a_rolling_restart_loses_nothing_and_keeps_the_order);
+async fn a_rolling_restart_loses_nothing_and_keeps_the_order(broker: Broker) {
     const A_ROUND: u64 = 20;
-    let World { gateway, publisher, client, topic, .. } = World::new().await;
-    let mut gateways = [gateway, Gateway::builder().amqp_url(shared_broker().await.url()).start().await];
+    let World { gateway, backend, client, topic } = World::new(broker).await;
+    let mut gateways = vec![gateway];
+    if broker == Broker::RabbitMq {
+        gateways.push(broker.gateway().await.start().await);
+    }
     let (mut seen, mut token) = (Vec::new(), None::<String>);
     let mut rounds = 0..6;
     while let Some(round) = rounds.next().or_else(|| (seen.len() < 120).then_some(6)) {
@@ -117,8 +139,9 @@ async fn a_rolling_restart_of_two_gateways_loses_nothing_and_keeps_the_order() {
         if round < 6 {
             // Events come, and the gateway goes, while the poll is held; whichever is first.
             let held = held.is_silent(Duration::from_millis(50));
-            let publish = publisher.publish_numbered(&topic, round * A_ROUND..(round + 1) * A_ROUND);
+            let publish = backend.publish_numbered(&topic, round * A_ROUND..(round + 1) * A_ROUND);
             tokio::join!(held, publish);
+            backend.hang_up().await;
             gateways[0].terminate();
         }
         let answer = held.answer().await;

@@ -1,10 +1,10 @@
 //! A real gateway process.
 
-use std::{ffi::OsString, net::SocketAddr, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use crate::{Finished, Log, Process, eventually, free_port, program, request::Request};
+use crate::{Finished, Folder, Log, Process, eventually, free_port, program, request::Request};
 
 /// How long a gateway may take until it listens.
 const START: Duration = Duration::from_secs(20);
@@ -15,12 +15,29 @@ const STOP: Duration = Duration::from_secs(30);
 pub struct GatewayBuilder {
     flags: Vec<OsString>,
     environment: Vec<(String, OsString)>,
+    /// The folder of an embedded broker.
+    folder: Option<Arc<Folder>>,
+    current: Option<PathBuf>,
 }
 
 impl GatewayBuilder {
-    /// Uses this broker; without one the gateway runs on its embedded broker.
+    /// Uses this RabbitMQ.
     pub fn amqp_url(self, url: &str) -> Self {
         self.flag("--amqp-url", url)
+    }
+
+    /// Uses the embedded broker, in a new folder that outlives restarts and is removed with the gateway.
+    pub fn embedded(mut self) -> Self {
+        let folder = Folder::new("postern-data");
+        self = self.flag("--data-dir", folder.path());
+        self.folder = Some(Arc::new(folder));
+        self
+    }
+
+    /// Runs it in this folder, where it looks for everything that its flags do not name in full.
+    pub fn current_dir(mut self, folder: &Folder) -> Self {
+        self.current = Some(folder.path().to_owned());
+        self
     }
 
     /// Adds a flag and its value. Without `--listen` the gateway gets a free port of loopback.
@@ -53,7 +70,7 @@ impl GatewayBuilder {
         if let Some(listen) = self.flags.iter().position(|flag| flag == "--listen") {
             self.flags[listen + 1] = address.to_string().into();
         }
-        Gateway { builder: self, process, log, address }
+        Gateway { process, builder: self, log, address }
     }
 
     /// Starts the gateway, which may also end by itself; then tells how.
@@ -84,11 +101,15 @@ impl GatewayBuilder {
     fn command(&self) -> std::process::Command {
         let mut command = program::program("gateway");
         command.args(&self.flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(folder) = &self.current {
+            command.current_dir(folder);
+        }
         command
     }
 
     fn spawn(&self, log: &Log) -> Process {
-        let mut process = Process::spawn("the gateway", &mut self.command(), None);
+        let folder = self.folder.as_ref().map(|folder| folder.path());
+        let mut process = Process::spawn("the gateway", &mut self.command(), folder);
         program::log_stderr(&mut process, log);
         process
     }
@@ -97,8 +118,9 @@ impl GatewayBuilder {
 /// A running gateway, killed when it is dropped. Its log is shown when the test fails.
 #[derive(Debug)]
 pub struct Gateway {
-    builder: GatewayBuilder,
+    // In this order: the process ends before its folder goes.
     process: Process,
+    builder: GatewayBuilder,
     log: Log,
     address: SocketAddr,
 }

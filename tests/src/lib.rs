@@ -1,26 +1,31 @@
-//! The harness of Postern's integration tests: real RabbitMQ, real sockets, real processes, no mocks.
+//! The harness of Postern's integration tests: real brokers, real sockets, real processes, no mocks.
 //!
 //! A test reads like its promise:
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use postern_tests::{DirectPublisher, Gateway, Poll, shared_broker, unique};
+//! use postern_tests::{Broker, Poll, on_both_brokers, unique};
 //!
-//! # async fn example() {
-//! let broker = shared_broker().await;
-//! let gateway = Gateway::builder().amqp_url(broker.url()).flag("--linger", "2s").start().await;
-//! let (client, topic) = (unique("alice"), unique("jobs"));
-//! Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
-//! DirectPublisher::connect(broker.url()).await.publish(&topic, "{\"n\":1}").await;
-//! let batch = Poll::of(&client).wait(5).send(&gateway).await.batch();
-//! assert_eq!(batch.numbers("n"), [1]);
-//! # }
+//! on_both_brokers!(an_event_reaches_its_client);
+//! async fn an_event_reaches_its_client(broker: Broker) {
+//!     let gateway = broker.gateway().await.flag("--linger", "2s").start().await;
+//!     let backend = broker.behind(&gateway).await;
+//!     let (client, topic) = (unique("alice"), unique("jobs"));
+//!     Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
+//!     backend.publish(&topic, "{\"n\":1}").await;
+//!     let batch = Poll::of(&client).wait(5).send(&gateway).await.batch();
+//!     assert_eq!(batch.numbers("n"), [1]);
+//! }
+//! # fn main() {}
 //! ```
 //!
+//! * [`Broker`] is RabbitMQ or the embedded one. What both promise is tested on both; a module whose tests stay on one of
+//!   them says why at its top.
 //! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_broker`] is one for
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
-//! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to the broker directly.
 //! * [`StubGateway`] stands in for a gateway that misbehaves, towards the publisher.
+//! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
+//!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
@@ -37,6 +42,8 @@
 
 mod amqp;
 mod answer;
+mod backend;
+mod broker;
 mod browser;
 mod direct_publisher;
 mod disk;
@@ -58,6 +65,8 @@ mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
+pub use backend::Backend;
+pub use broker::Broker;
 pub use browser::{Browser, Tab};
 pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};

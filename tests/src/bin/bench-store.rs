@@ -75,8 +75,8 @@ async fn main() -> anyhow::Result<()> {
 
 /// The gateway with its embedded broker: events that were answered 202, and its syncs meanwhile.
 async fn measure_shared(options: &Options, sync_micros: u64) -> Measured {
-    let (folder, disk) = (Folder::new("bench-store"), Disk::new());
-    let gateway = disk.under(Gateway::builder().flag("--data-dir", folder.path()), sync_micros).start().await;
+    let disk = Disk::new();
+    let gateway = disk.under(Gateway::builder().embedded(), sync_micros).start().await;
     let before = disk.syncs();
     let end = SystemTime::now() + Duration::from_secs(options.seconds);
     let mut publishing = JoinSet::new();

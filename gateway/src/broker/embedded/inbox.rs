@@ -35,7 +35,8 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 enum State {
     Behind,
-    Live(VecDeque<Arc<Stored>>),
+    /// What waits to be taken, and the offset of what was pushed last, which may be taken already.
+    Live(VecDeque<Arc<Stored>>, Option<u64>),
     Ended(LeaseEnded),
 }
 
@@ -58,11 +59,11 @@ impl Inbox {
         Self { state: Mutex::new(State::Behind), changed: Notify::const_new(), handed_over }
     }
 
-    /// Adds an event behind all others; one that is there already, because two patterns select it, is not added again.
+    /// Adds an event behind all others; one that was added already, because two patterns select it, is not added again.
     pub(super) fn push(&self, stored: &Arc<Stored>) {
         let mut state = self.state();
-        let State::Live(waiting) = &mut *state else { return };
-        if waiting.back().is_some_and(|last| last.offset >= stored.offset) {
+        let State::Live(waiting, last) = &mut *state else { return };
+        if last.replace(stored.offset) == Some(stored.offset) {
             return;
         }
         let bytes = || waiting.iter().map(|stored| stored.event.payload.len()).sum::<usize>();
@@ -78,7 +79,7 @@ impl Inbox {
     pub(super) fn go_live(&self) {
         let mut state = self.state();
         if matches!(*state, State::Behind) {
-            *state = State::Live(VecDeque::new());
+            *state = State::Live(VecDeque::new(), None);
         }
     }
 
@@ -91,7 +92,7 @@ impl Inbox {
     pub(super) fn take(&self) -> Taken {
         match &mut *self.state() {
             State::Behind => Taken::Behind,
-            State::Live(waiting) => waiting.pop_front().map_or(Taken::Nothing, Taken::Event),
+            State::Live(waiting, _) => waiting.pop_front().map_or(Taken::Nothing, Taken::Event),
             State::Ended(why) => Taken::Ended(*why),
         }
     }

@@ -1,0 +1,126 @@
+//! What goes by itself: events by size and by age, mailboxes by absence. Who lost something is told, and nobody else is.
+
+use std::time::Duration;
+
+use postern_tests::{Batch, Broker, GatewayBuilder, Poll, Request, World, eventually_eq, unique};
+
+/// An event that costs 1000 bytes: its payload, and 128 besides.
+fn kilobyte(n: u64) -> String {
+    let json = format!(r#"{{"n":{n},"pad":""}}"#);
+    json.replace(r#":"""#, &format!(":\"{}\"", "x".repeat(1000 - 128 - json.len())))
+}
+
+/// A world and, in it, a client of another topic; both have seen one event, and nobody is connected.
+struct TwoReaders {
+    world: World,
+    /// The busy client, which has not confirmed its event.
+    busy: Poll,
+    /// The quiet client, which has.
+    quiet: Poll,
+    quiet_topic: String,
+}
+
+impl TwoReaders {
+    async fn with(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+        let world = World::with(Broker::Embedded, |builder| flags(builder).flag("--linger", "50ms")).await;
+        let (client, quiet_topic) = (unique("quiet"), unique("quiet"));
+        let quiet = Poll::of(&client).topics(&quiet_topic);
+        quiet.clone().wait(0).send(&world.gateway).await.expect_status(204);
+        world.backend.publish(&world.topic, r#"{"n":0}"#).await;
+        world.backend.publish(&quiet_topic, r#"{"n":0}"#).await;
+        let seen = world.poll().send(&world.gateway).await.batch();
+        let busy = world.poll().last_seen(&seen.last_seen);
+        let seen = quiet.send(&world.gateway).await.batch();
+        let quiet = quiet.last_seen(&seen.last_seen);
+        quiet.clone().wait(0).send(&world.gateway).await.expect_status(204);
+        for client in [&world.client, &client] {
+            let readers = async || world.backend.consumer_count(client).await;
+            eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
+        }
+        Self { world, busy, quiet, quiet_topic }
+    }
+
+    /// The busy client is told that something is gone, and again until it has seen it; returns the poll that has.
+    async fn is_told(&self) -> Poll {
+        let told = async || {
+            let batch = self.busy.send(&self.world.gateway).await.batch();
+            assert!(batch.reset && batch.events.is_empty(), "{batch:?}");
+            batch
+        };
+        told().await;
+        let Batch { last_seen, .. } = told().await;
+        self.busy.clone().last_seen(&last_seen)
+    }
+
+    /// The quiet client gets its next event and is told nothing.
+    async fn quiet_is_told_nothing(&self) {
+        let batch = self.quiet.send(&self.world.gateway).await.batch();
+        assert_eq!((batch.numbers("n"), batch.reset), (vec![1], false));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_go_by_size_and_only_who_missed_them_is_told() {
+    let mut readers = TwoReaders::with(|builder| builder.flag("--retention-bytes", "64000")).await;
+    for n in 1..=200 {
+        readers.world.backend.publish(&readers.world.topic, &kilobyte(n)).await;
+    }
+    readers.world.backend.publish(&readers.quiet_topic, r#"{"n":1}"#).await;
+    // What is known of it is on disk, too.
+    readers.world.gateway.kill9();
+    readers.world.gateway.start_again().await;
+
+    let mut poll = readers.is_told().await;
+    let mut rest = Vec::new();
+    while rest.last() != Some(&200) {
+        let batch = poll.send(&readers.world.gateway).await.batch();
+        assert!(!batch.reset, "it is told once");
+        rest.extend(batch.numbers("n"));
+        poll = poll.last_seen(&batch.last_seen);
+    }
+    assert_eq!(rest, (rest[0]..=200).collect::<Vec<_>>());
+    // As many as fit, but for what is dropped at once: a sixty-fourth part.
+    assert!((60..=66).contains(&rest.len()), "{} are left", rest.len());
+    poll.wait(0).send(&readers.world.gateway).await.expect_status(204);
+    readers.quiet_is_told_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_go_by_age_and_only_who_missed_them_is_told() {
+    let readers = TwoReaders::with(|builder| builder.flag("--retention-age", "2s")).await;
+    let World { gateway, backend, client, topic } = &readers.world;
+    backend.publish_numbered(topic, 1..4).await;
+    // The marker alone is left.
+    let ready = async || backend.messages_ready(client).await;
+    eventually_eq(Duration::from_secs(20), "messages ready", Some(1), ready).await;
+    let mut held = readers.is_told().await.hold(gateway).await;
+    assert!(held.is_silent(Duration::from_millis(200)).await, "nothing is left");
+    backend.publish(topic, r#"{"n":4}"#).await;
+    let batch = held.answer().await.batch();
+    assert_eq!((batch.numbers("n"), batch.reset), (vec![4], false));
+    backend.publish(&readers.quiet_topic, r#"{"n":1}"#).await;
+    readers.quiet_is_told_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_expired_stays_gone_and_its_client_is_told() {
+    let flags = |builder: GatewayBuilder| builder.flag("--mailbox-expiry", "1s").flag("--linger", "50ms");
+    let mut world = World::with(Broker::Embedded, flags).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
+    let seen = world.poll().send(&world.gateway).await.batch();
+    eventually_eq(Duration::from_secs(20), "the mailbox", (None, None), async || world.mailbox().await).await;
+    world.gateway.kill9();
+    world.gateway.start_again().await;
+    assert_eq!(world.mailbox().await, (None, None));
+    // What comes while there is no mailbox is nobody's, also for who is bound to the same topic later.
+    world.backend.publish(&world.topic, r#"{"n":1}"#).await;
+    let told = world.poll().last_seen(&seen.last_seen).send(&world.gateway).await.batch();
+    assert!(told.reset && told.events.is_empty(), "{told:?}");
+    let mut held = world.poll().last_seen(&told.last_seen).hold(&world.gateway).await;
+    world.backend.publish(&world.topic, r#"{"n":2}"#).await;
+    assert_eq!(held.answer().await.batch().numbers("n"), [2]);
+    // A mailbox that is deleted by its client tells its next reader, too.
+    let delete = Request::new("DELETE", &format!("/clients/{}", world.client));
+    delete.send(world.gateway.address()).await.expect_status(204);
+    assert!(world.poll().last_seen(&seen.last_seen).send(&world.gateway).await.batch().reset);
+}
