@@ -168,8 +168,8 @@ async fn what_many_patterns_of_a_mailbox_select_comes_once(broker: Broker) {
     let world = World::without_mailbox(broker, |builder| builder).await;
     let topic = format!("{}.a.a.a.a.a", world.topic);
     // Each word as it is, or a wildcard: all of these select it.
-    let part = |mask: u32, bit: u32| if mask & (1 << bit) == 0 { ".a" } else { ".*" };
-    let pattern = |mask| (0..5).fold(world.topic.clone(), |pattern, bit| pattern + part(mask, bit));
+    let either = |mask: u32, bit: u32| if mask & (1 << bit) == 0 { ".a" } else { ".*" };
+    let pattern = |mask| (0..5).fold(world.topic.clone(), |pattern, bit| pattern + either(mask, bit));
     let patterns = (0..32).map(pattern).collect::<Vec<_>>().join(",");
     let poll = Poll::of(&world.client).topics(&patterns);
     poll.clone().wait(0).send(&world.gateway).await.expect_status(204);

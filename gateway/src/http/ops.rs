@@ -28,6 +28,7 @@ pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
 
 /// `GET /metrics`: OpenMetrics 1.0, which Prometheus reads.
 pub(super) fn metrics<B: Broker>(app: &App<B>) -> HttpResponse {
+    app.metrics.broker_ready.set(i64::from(app.broker.is_ready()));
     text("application/openmetrics-text; version=1.0.0; charset=utf-8", app.metrics.encode())
 }
 
