@@ -91,8 +91,12 @@ impl Core {
         self.mailboxes.get(client).map(|kept| &kept.mailbox)
     }
 
-    pub(super) fn mailboxes(&self) -> impl Iterator<Item = (&ClientId, &Mailbox)> {
-        self.mailboxes.iter().map(|(client, kept)| (client, &kept.mailbox))
+    /// Returns up to which place each mailbox was handed over, under an open Lease, too.
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = (&ClientId, Place)> {
+        self.mailboxes.iter().map(|(client, Kept { mailbox, lease, .. })| {
+            let open = lease.as_ref().map_or(mailbox.handed_over, |inbox| inbox.handed_over());
+            (client, mailbox.handed_over.max(open))
+        })
     }
 
     /// Returns the inbox of a mailbox's Lease, if there is one.

@@ -223,9 +223,11 @@ impl Writer {
     /// Writes down what was handed over, which a crash leaves in doubt.
     fn sign_off(&self, batch: &mut Batch) {
         let core = self.shared.core();
-        for (client, mailbox) in core.mailboxes() {
-            if batch.staged(client).is_none() {
-                batch.change(client.clone(), Some(mailbox.clone()), true);
+        for (client, handed_over) in core.handed_over() {
+            let staged = batch.staged(client).cloned();
+            if let Some(mut mailbox) = staged.unwrap_or_else(|| core.mailbox(client).cloned()) {
+                mailbox.handed_over = mailbox.handed_over.max(handed_over);
+                batch.change(client.clone(), Some(mailbox), true);
             }
         }
         batch.sign_off();

@@ -1,4 +1,4 @@
-//! What happens while a Lease opens.
+//! What happens while a Lease opens, and while it is open.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use super::{
     super::{EmbeddedBroker, EmbeddedOptions, Retention},
-    world::event,
+    folder::Folder,
+    world::{EVERYTHING, event, options, start as start_again},
 };
 use crate::broker::{Broker, Content, Lease, LeaseRequest};
 
@@ -55,4 +56,20 @@ async fn what_waits_is_counted_however_far_apart_it_stands() {
     }
     broker.publish(&event("a".parse().unwrap(), 1)).await.unwrap();
     assert_eq!(broker.open(request()).await.unwrap().counted(), 2);
+}
+
+#[tokio::test]
+async fn what_an_open_lease_handed_over_is_flagged_after_an_orderly_end() {
+    let folder = Folder::new();
+    let options = options(&folder, EVERYTHING);
+    let broker = EmbeddedBroker::start(&options).unwrap();
+    let mut lease = broker.open(request()).await.unwrap();
+    broker.publish(&event("a".parse().unwrap(), 0)).await.unwrap();
+    broker.publish(&event("a".parse().unwrap(), 1)).await.unwrap();
+    lease.next().await.unwrap();
+    broker.close().await;
+    drop((lease, broker));
+    let mut lease = start_again(&options).await.open(request()).await.unwrap();
+    let flags = [lease.next().await.unwrap().redelivered, lease.next().await.unwrap().redelivered];
+    assert_eq!(flags, [true, false]);
 }
