@@ -73,7 +73,7 @@ pub enum BrokerError {
     /// There is no connection, or it went; the same call can succeed later.
     #[error("the broker cannot be reached: {0}")]
     Unavailable(String),
-    /// It keeps its own store, and cannot write to it; nothing was stored. The same call can succeed later.
+    /// It keeps its own store, and cannot write to it; the same call can succeed later.
     #[error("the store cannot be written: {0}")]
     Unwritable(String),
     /// The broker said no, and will say so again until an operator changes something.
@@ -148,7 +148,7 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Stores an event in every mailbox bound to its topic; none is no error.
     ///
-    /// On [`BrokerError::Unconfirmed`] and [`BrokerError::Unavailable`] it may be stored all the same.
+    /// On any error but [`BrokerError::Refused`] it may be stored all the same.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Tells whether the broker can be used now.

@@ -75,7 +75,7 @@ pub struct Config {
     /// Without RabbitMQ: how much is kept, all events together, the oldest going first. An event counts as its payload
     /// and 128 bytes
     #[arg(long, env = "POSTERN_RETENTION_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024 * 1024,
-          help_heading = "Broker")]
+          value_parser = clap::value_parser!(u64).range(1..), help_heading = "Broker")]
     retention_bytes: u64,
 
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client

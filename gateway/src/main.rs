@@ -49,7 +49,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
-            let broker = AmqpBroker::start(options, Arc::clone(&metrics)).context("cannot use the broker")?;
+            let broker = AmqpBroker::start(options).context("cannot use the broker")?;
             info!(address = %listener.local_addr()?, broker = %options.url, "listening");
             serve_from(broker, listener, settings.mailboxes, settings.http, metrics, signals).await
         }

@@ -4,8 +4,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-/// Descriptors besides client connections: logs, the broker's connections, the listener, the runtime's own.
-const OWN_DESCRIPTORS: u64 = 64;
+/// Descriptors besides client connections: logs, the broker's connections or files, the listener, the runtime's own.
+const OWN_DESCRIPTORS: u64 = 256;
 
 /// The signals that stop a process.
 #[derive(Debug)]

@@ -33,7 +33,6 @@ use self::{
     links::Links,
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
-use crate::metrics::Metrics;
 
 /// How long a Lease is waited for while somebody else holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
@@ -63,8 +62,8 @@ pub struct AmqpBroker {
 
 impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
-    pub fn start(options: &AmqpOptions, metrics: Arc<Metrics>) -> Result<Self, BrokerError> {
-        let links = Links::start(options, metrics)?;
+    pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
+        let links = Links::start(options)?;
         Ok(Self { links, expiry: Arc::new(Expiry::new(options.mailbox_expiry)) })
     }
 

@@ -8,7 +8,7 @@ use hyper::{
 };
 
 use super::{App, HttpResponse, problem::Problem};
-use crate::broker::{Broker, BrokerError};
+use crate::broker::Broker;
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {
@@ -21,7 +21,7 @@ pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
         return Err(Problem::ShuttingDown);
     }
     if !app.broker.is_ready() {
-        return Err(Problem::Broker(BrokerError::Unavailable("not connected".to_owned())));
+        return Err(Problem::NotReady);
     }
     Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))
 }

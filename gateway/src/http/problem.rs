@@ -38,6 +38,7 @@ pub(super) enum Problem {
     TooManyMailboxes,
     TooManyConnections,
     ShuttingDown,
+    NotReady,
     Broker(BrokerError),
     /// No confirm came for a published event; with its id.
     NotConfirmed(String, BrokerError),
@@ -58,6 +59,7 @@ impl Problem {
             | Self::TooManyMailboxes
             | Self::TooManyConnections
             | Self::ShuttingDown
+            | Self::NotReady
             | Self::Broker(_)
             | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -89,6 +91,10 @@ impl Problem {
                 "this gateway holds as many connections as it may (--max-connections); try again".to_owned()
             }
             Self::ShuttingDown => "this gateway is shutting down; try again".to_owned(),
+            Self::NotReady => {
+                "the broker cannot be used now; this gateway connects again, or waits for room on its disk, by itself"
+                    .to_owned()
+            }
             Self::Broker(BrokerError::Refused { attempted, .. }) => {
                 format!("the broker refused to {attempted}; the gateway's log has its reason")
             }
@@ -105,8 +111,8 @@ impl Problem {
                 )
             }
             Self::NotConfirmed(id, BrokerError::Unwritable(reason)) => format!(
-                "the event was not stored: the gateway's store cannot be written now ({reason}); make room on its disk, or \
-                 retry later with the same Event-Id: {id}"
+                "the gateway's store cannot be written now ({reason}); make room on its disk, or retry later; the event may \
+                 have been stored, so retry with the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, _) => format!(
                 "the broker did not confirm the event; it may have been stored; retry with the same Event-Id: {id}"

@@ -1,14 +1,11 @@
 //! Brokers on RabbitMQ.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use events::ClientId;
-use gateway::{
-    broker::{
-        Broker,
-        amqp::{AmqpBroker, AmqpOptions},
-    },
-    metrics::Metrics,
+use gateway::broker::{
+    Broker,
+    amqp::{AmqpBroker, AmqpOptions},
 };
 use postern_tests::{RabbitNode, eventually, shared_node};
 
@@ -27,7 +24,7 @@ pub(super) struct Alone {
 async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
     let options =
         AmqpOptions { url: url.parse().unwrap(), name: "contract".to_owned(), mailbox_expiry, max_leases: 100 };
-    let broker = AmqpBroker::start(&options, Arc::new(Metrics::default())).unwrap();
+    let broker = AmqpBroker::start(&options).unwrap();
     wait_ready(&broker).await;
     broker
 }

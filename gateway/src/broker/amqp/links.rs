@@ -28,7 +28,7 @@ pub(super) use self::{
     publish_link::PublishLink,
 };
 use super::{AmqpOptions, CALL_TIMEOUT, repair::repairing};
-use crate::{broker::BrokerError, metrics::Metrics};
+use crate::broker::BrokerError;
 
 /// How often the supervisor looks whether all connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
@@ -55,7 +55,6 @@ pub(super) struct Links {
     tried: CancellationToken,
     closing: CancellationToken,
     tasks: TaskTracker,
-    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Links {
@@ -67,7 +66,7 @@ impl std::fmt::Debug for Links {
 
 impl Links {
     /// Starts connecting and keeping connected, until [`Self::close`].
-    pub(super) fn start(options: &AmqpOptions, metrics: Arc<Metrics>) -> Result<Arc<Self>, BrokerError> {
+    pub(super) fn start(options: &AmqpOptions) -> Result<Arc<Self>, BrokerError> {
         let most_leasing = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
         let links = Arc::new(Self {
             publish_pool: pool(&options.url, &format!("{} publish", options.name), 2)?,
@@ -82,7 +81,6 @@ impl Links {
             tried: CancellationToken::new(),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            metrics,
         });
         links.tasks.spawn(Arc::clone(&links).supervise());
         Ok(links)
@@ -174,7 +172,6 @@ impl Links {
 
     /// Returns what it was before.
     fn set_ready(&self, ready: bool) -> bool {
-        self.metrics.broker_ready.set(i64::from(ready));
         self.ready.swap(ready, Ordering::Relaxed)
     }
 

@@ -7,6 +7,7 @@ use events::{ClientId, Event};
 use super::{
     log::Stored,
     mailbox::{Change, Mailbox},
+    place::Place,
 };
 
 /// A batch in the making: what it does, in order, and what that comes to.
@@ -26,8 +27,9 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Effect {
     Append(Arc<Stored>),
-    /// A change of a mailbox, and whether somebody was promised that it is on disk.
-    Change(Change, bool),
+    Change(Change),
+    /// The client has seen everything up to and including this place, whether that could be written or not.
+    Confirm(ClientId, Place),
     /// Everything before this offset goes.
     Trim(u64),
 }
@@ -62,8 +64,14 @@ impl Batch {
     /// Changes a mailbox; `needs_sync` if the answer promises that it is on disk.
     pub(super) fn change(&mut self, client: ClientId, mailbox: Option<Mailbox>, needs_sync: bool) {
         self.staged.insert(client.clone(), mailbox.clone());
-        self.effects.push(Effect::Change((client, mailbox), needs_sync));
+        self.effects.push(Effect::Change((client, mailbox)));
         self.needs_sync |= needs_sync;
+    }
+
+    /// Confirms in a mailbox, which is then as given.
+    pub(super) fn confirm(&mut self, client: ClientId, mailbox: Mailbox, place: Place) {
+        self.staged.insert(client.clone(), Some(mailbox));
+        self.effects.push(Effect::Confirm(client, place));
     }
 
     pub(super) fn trim(&mut self, end: u64) {
@@ -104,7 +112,7 @@ impl Batch {
     pub(super) fn events(&self) -> impl Iterator<Item = &Arc<Stored>> {
         self.effects.iter().filter_map(|effect| match effect {
             Effect::Append(stored) => Some(stored),
-            Effect::Change(..) | Effect::Trim(_) => None,
+            Effect::Change(_) | Effect::Confirm(..) | Effect::Trim(_) => None,
         })
     }
 

@@ -4,12 +4,12 @@
 //! behind one lock, which nobody holds while waiting for anything.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
 
-use events::{ClientId, EventId, PatternMap};
+use events::{ClientId, EventId, PatternMap, TopicPattern};
 use tokio::time::Instant;
 
 use super::{
@@ -21,13 +21,22 @@ use super::{
 use crate::broker::LeaseEnded;
 
 /// How many heads are looked at under one hold of the lock.
-const SCAN: u64 = 1 << 16;
+const SCAN: u64 = 1 << 13;
+
+/// How far a mailbox in which nothing arrives may be ahead of what is written of it, in events of the log: so many have to be
+/// looked through again after a crash.
+const LAG: u64 = 1 << 16;
+
+/// How many mailboxes are written at once for that reason.
+const MOST_LAGGING: usize = 1000;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) log: Log,
     mailboxes: HashMap<ClientId, Kept>,
+    /// Every mailbox by what it is bound to, or was while it held something that it still holds.
+    bound: PatternMap<ClientId>,
     /// The inboxes of open Leases by what their mailboxes are bound to.
     live: PatternMap<Arc<Inbox>>,
 }
@@ -37,8 +46,17 @@ pub(super) struct Core {
 struct Kept {
     mailbox: Mailbox,
     lease: Option<Arc<Inbox>>,
-    /// When it was made, or its last Lease ended.
+    /// When it was made, or its last Lease ended, or it was bound.
     left: Instant,
+    /// Where its first unconfirmed place is, by what is written of it.
+    written: u64,
+}
+
+impl Kept {
+    fn new(mailbox: Mailbox) -> Self {
+        let written = mailbox.unconfirmed.offset();
+        Self { mailbox, lease: None, left: Instant::now(), written }
+    }
 }
 
 /// A message that was found in a mailbox.
@@ -82,9 +100,12 @@ pub(super) struct Readable<'a>(&'a Mailbox, &'a Log);
 
 impl Core {
     pub(super) fn new(log: Log, mailboxes: impl IntoIterator<Item = (ClientId, Mailbox)>) -> Self {
-        let left = Instant::now();
-        let kept = |(client, mailbox)| (client, Kept { mailbox, lease: None, left });
-        Self { log, mailboxes: mailboxes.into_iter().map(kept).collect(), live: PatternMap::default() }
+        let mut core =
+            Self { log, mailboxes: HashMap::new(), bound: PatternMap::default(), live: PatternMap::default() };
+        for (client, mailbox) in mailboxes {
+            core.change((client, Some(mailbox)));
+        }
+        core
     }
 
     pub(super) fn mailbox(&self, client: &ClientId) -> Option<&Mailbox> {
@@ -121,6 +142,16 @@ impl Core {
             stop_feeding(&mut self.live, &kept.mailbox, inbox);
             kept.mailbox.handed_over = kept.mailbox.handed_over.max(handed_over);
             kept.left = Instant::now();
+            if inbox.is_idle() {
+                kept.mailbox.start_at(Place::before(self.log.next()));
+            }
+        }
+    }
+
+    /// Starts the clock of a mailbox's expiry anew.
+    pub(super) fn touch(&mut self, client: &ClientId) {
+        if let Some(kept) = self.mailboxes.get_mut(client) {
+            kept.left = Instant::now();
         }
     }
 
@@ -128,24 +159,33 @@ impl Core {
     pub(super) fn expire(&mut self, expiry: impl Fn(&ClientId) -> Duration) -> Vec<ClientId> {
         let is_expired =
             |client: &ClientId, kept: &mut Kept| kept.lease.is_none() && kept.left.elapsed() >= expiry(client);
-        self.mailboxes.extract_if(is_expired).map(|(client, _)| client).collect()
+        let expired = self.mailboxes.extract_if(is_expired).map(|(client, kept)| {
+            rebind(&mut self.bound, &client, Some(&kept.mailbox), None);
+            client
+        });
+        expired.collect()
     }
 
     /// Takes over what was stored.
     pub(super) fn change(&mut self, (client, change): Change) {
-        let Some(mailbox) = change else {
-            if let Some(Kept { mailbox, lease: Some(inbox), .. }) = self.mailboxes.remove(&client) {
-                stop_feeding(&mut self.live, &mailbox, &inbox);
+        let Some(mut mailbox) = change else {
+            let Some(kept) = self.mailboxes.remove(&client) else { return };
+            rebind(&mut self.bound, &client, Some(&kept.mailbox), None);
+            if let Some(inbox) = kept.lease {
+                stop_feeding(&mut self.live, &kept.mailbox, &inbox);
                 inbox.end(LeaseEnded::MailboxGone);
             }
             return;
         };
         match self.mailboxes.entry(client) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Kept { mailbox, lease: None, left: Instant::now() });
+                rebind(&mut self.bound, vacant.key(), None, Some(&mailbox));
+                vacant.insert(Kept::new(mailbox));
             }
-            Entry::Occupied(mut kept) => {
-                let kept = kept.get_mut();
+            Entry::Occupied(mut occupied) => {
+                let (client, kept) = (occupied.key().clone(), occupied.get_mut());
+                mailbox.keep_up_with(&kept.mailbox);
+                rebind(&mut self.bound, &client, Some(&kept.mailbox), Some(&mailbox));
                 if let Some(inbox) = &kept.lease
                     && !kept.mailbox.open_patterns().eq(mailbox.open_patterns())
                 {
@@ -154,10 +194,34 @@ impl Core {
                         self.live.insert(pattern, Arc::clone(inbox));
                     }
                 }
-                let handed_over = kept.mailbox.handed_over.max(mailbox.handed_over);
-                kept.mailbox = Mailbox { handed_over, ..mailbox };
+                kept.written = mailbox.unconfirmed.offset();
+                kept.mailbox = mailbox;
             }
         }
+    }
+
+    /// Confirms everything up to and including a place, whether that could be written or not.
+    pub(super) fn confirm(&mut self, client: &ClientId, place: Place) {
+        if let Some(kept) = self.mailboxes.get_mut(client) {
+            kept.mailbox.confirm(place);
+            kept.written = kept.mailbox.unconfirmed.offset();
+        }
+    }
+
+    /// Moves mailboxes whose readers have confirmed everything to the end of the log, and returns some of those that have
+    /// come far since they were written.
+    pub(super) fn settle(&mut self) -> Vec<ClientId> {
+        let end = Place::before(self.log.next());
+        let mut lagging = Vec::new();
+        for (client, kept) in &mut self.mailboxes {
+            if kept.lease.as_ref().is_some_and(|inbox| inbox.is_idle()) {
+                kept.mailbox.start_at(end);
+            }
+            if kept.mailbox.unconfirmed.offset() > kept.written + LAG && lagging.len() < MOST_LAGGING {
+                lagging.push(client.clone());
+            }
+        }
+        lagging
     }
 
     /// Takes over an event that was stored at the next offset, and gives it to everybody who waits for it.
@@ -172,8 +236,38 @@ impl Core {
     }
 
     /// Returns the mailboxes that would lose something unconfirmed if everything before `end` went.
-    pub(super) fn losers(&self, end: u64) -> impl Iterator<Item = &ClientId> {
-        self.mailboxes.iter().filter_map(move |(client, kept)| self.would_lose(&kept.mailbox, end).then_some(client))
+    pub(super) fn losers(&mut self, end: u64) -> Vec<ClientId> {
+        self.settle();
+        let (mut last, mut are_some_missing) = (HashMap::new(), false);
+        for (offset, topic) in self.log.topics(self.log.oldest()..end) {
+            match topic {
+                Some(id) => _ = last.insert(id, offset),
+                None => are_some_missing = true,
+            }
+        }
+        let mut candidates = HashSet::new();
+        for (id, offset) in last {
+            let is_behind = |client| {
+                let kept = self.mailboxes.get(client);
+                kept.is_some_and(|kept| kept.mailbox.unconfirmed <= Place::of_event(offset))
+            };
+            self.bound.matching(self.log.topic(id), |client| _ = is_behind(client).then(|| candidates.insert(client)));
+        }
+        if are_some_missing {
+            candidates.extend(self.mailboxes.keys());
+        }
+        let loses = |client: &&ClientId| self.mailbox(client).is_some_and(|mailbox| self.would_lose(mailbox, end));
+        candidates.into_iter().filter(loses).cloned().collect()
+    }
+
+    /// Drops everything before an offset; mailboxes that lose by it were changed before.
+    pub(super) fn trim(&mut self, end: u64) {
+        self.log.trim(end);
+        for kept in self.mailboxes.values_mut() {
+            if kept.mailbox.unconfirmed < Place::before(end) {
+                kept.mailbox.trim(end, false);
+            }
+        }
     }
 
     /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
@@ -244,5 +338,19 @@ impl Memory {
 fn stop_feeding(live: &mut PatternMap<Arc<Inbox>>, mailbox: &Mailbox, inbox: &Arc<Inbox>) {
     for pattern in mailbox.open_patterns() {
         live.remove(pattern, |fed| Arc::ptr_eq(fed, inbox));
+    }
+}
+
+/// Takes over into `bound` what a mailbox is bound to.
+fn rebind(bound: &mut PatternMap<ClientId>, client: &ClientId, before: Option<&Mailbox>, after: Option<&Mailbox>) {
+    fn patterns(mailbox: Option<&Mailbox>) -> HashSet<&TopicPattern> {
+        mailbox.into_iter().flat_map(|mailbox| &mailbox.bindings).map(|binding| &binding.pattern).collect()
+    }
+    let (before, after) = (patterns(before), patterns(after));
+    for pattern in before.difference(&after) {
+        bound.remove(pattern, |bound| bound == client);
+    }
+    for pattern in after.difference(&before) {
+        bound.insert(pattern, client.clone());
     }
 }

@@ -34,10 +34,19 @@ pub(super) struct Inbox {
 
 #[derive(Debug)]
 enum State {
-    Behind,
-    /// What waits to be taken, and the offset of what was pushed last, which may be taken already.
-    Live(VecDeque<Arc<Stored>>, Option<u64>),
+    /// There is nothing for it before this offset but what it has.
+    Behind(u64),
+    Live(Live),
     Ended(LeaseEnded),
+}
+
+#[derive(Debug)]
+struct Live {
+    waiting: VecDeque<Arc<Stored>>,
+    /// The offset of what was pushed last, which may be taken already.
+    last: Option<u64>,
+    /// How many messages the Lease has that are not confirmed.
+    held: usize,
 }
 
 /// What a Lease finds in its inbox.
@@ -45,8 +54,8 @@ enum State {
 pub(super) enum Taken {
     /// The next event.
     Event(Arc<Stored>),
-    /// It is to be read from the log.
-    Behind,
+    /// It is to be read from the log, from this offset on, or from where the Lease has come to.
+    Behind(u64),
     /// There is nothing new.
     Nothing,
     /// The Lease has ended.
@@ -56,31 +65,46 @@ pub(super) enum Taken {
 impl Inbox {
     pub(super) const fn new(handed_over: Place) -> Self {
         let handed_over = AtomicU64::new(handed_over.number());
-        Self { state: Mutex::new(State::Behind), changed: Notify::const_new(), handed_over }
+        Self { state: Mutex::new(State::Behind(0)), changed: Notify::const_new(), handed_over }
     }
 
     /// Adds an event behind all others; one that was added already, because two patterns select it, is not added again.
     pub(super) fn push(&self, stored: &Arc<Stored>) {
         let mut state = self.state();
-        let State::Live(waiting, last) = &mut *state else { return };
-        if last.replace(stored.offset) == Some(stored.offset) {
+        let State::Live(live) = &mut *state else { return };
+        if live.last.replace(stored.offset) == Some(stored.offset) {
             return;
         }
+        let waiting = &mut live.waiting;
         let bytes = || waiting.iter().map(|stored| stored.event.payload.len()).sum::<usize>();
-        if waiting.len() >= MOST_EVENTS || (!waiting.is_empty() && bytes() + stored.event.payload.len() > MOST_BYTES) {
-            *state = State::Behind;
-        } else {
-            waiting.push_back(Arc::clone(stored));
+        match waiting.front() {
+            Some(first) if waiting.len() >= MOST_EVENTS || bytes() + stored.event.payload.len() > MOST_BYTES => {
+                *state = State::Behind(first.offset);
+            }
+            _ => waiting.push_back(Arc::clone(stored)),
         }
         self.changed.notify_one();
     }
 
-    /// From now on everything is pushed. To be called under the lock of the core, at the end of the log.
-    pub(super) fn go_live(&self) {
+    /// From now on everything is pushed to the Lease, which has so many unconfirmed messages. To be called under the lock of
+    /// the core, at the end of the log.
+    pub(super) fn go_live(&self, held: usize) {
         let mut state = self.state();
-        if matches!(*state, State::Behind) {
-            *state = State::Live(VecDeque::new(), None);
+        if matches!(*state, State::Behind(_)) {
+            *state = State::Live(Live { waiting: VecDeque::new(), last: None, held });
         }
+    }
+
+    /// Takes note that the Lease has so many unconfirmed messages less.
+    pub(super) fn confirmed(&self, count: usize) {
+        if let State::Live(live) = &mut *self.state() {
+            live.held = live.held.saturating_sub(count);
+        }
+    }
+
+    /// Tells whether everything in the mailbox is confirmed. To be called under the lock of the core.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(&*self.state(), State::Live(live) if live.waiting.is_empty() && live.held == 0)
     }
 
     /// Ends the Lease.
@@ -91,15 +115,24 @@ impl Inbox {
 
     pub(super) fn take(&self) -> Taken {
         match &mut *self.state() {
-            State::Behind => Taken::Behind,
-            State::Live(waiting, _) => waiting.pop_front().map_or(Taken::Nothing, Taken::Event),
+            State::Behind(from) => Taken::Behind(*from),
+            State::Live(live) => match live.waiting.pop_front() {
+                Some(stored) => {
+                    live.held += 1;
+                    Taken::Event(stored)
+                }
+                None => Taken::Nothing,
+            },
             State::Ended(why) => Taken::Ended(*why),
         }
     }
 
-    /// Tells whether the Lease has to read the log, without taking anything.
-    pub(super) fn is_behind(&self) -> bool {
-        matches!(*self.state(), State::Behind)
+    /// Returns from where the Lease has to read the log, if it has to, without taking anything.
+    pub(super) fn behind(&self) -> Option<u64> {
+        match *self.state() {
+            State::Behind(from) => Some(from),
+            _ => None,
+        }
     }
 
     /// Tells whether, and why, the Lease has ended.

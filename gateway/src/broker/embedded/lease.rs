@@ -6,8 +6,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use events::{ClientId, EventId};
+use tokio::time::timeout;
 
 use super::{
+    WRITE_TIMEOUT,
     core::{Found, What},
     inbox::{Inbox, Taken},
     place::Place,
@@ -55,8 +57,10 @@ impl EmbeddedLease {
             tags: 0,
             unconfirmed: VecDeque::new(),
         };
-        while lease.room() > 0 && lease.inbox.is_behind() {
-            lease.catch_up().await?;
+        while lease.room() > 0
+            && let Some(from) = lease.inbox.behind()
+        {
+            lease.catch_up(from).await?;
         }
         lease.counted = u32::try_from(lease.read.len()).unwrap_or(u32::MAX);
         Ok(lease)
@@ -74,17 +78,17 @@ impl EmbeddedLease {
         Delivery { tag: self.tags, redelivered: place < self.repeats, content }
     }
 
-    /// Reads on in the log, as far as there is room; live, where it ends. Cancel-safe: what was not read to the end is
+    /// Reads on in the log, not before an offset, as far as there is room; live, where it ends. Cancel-safe: what was not read to the end is
     /// read again.
-    async fn catch_up(&mut self) -> Result<(), StoreError> {
+    async fn catch_up(&mut self, from: u64) -> Result<(), StoreError> {
         let scan = {
             let core = self.broker.core();
-            let Some(scan) = core.scan(&self.client, self.next, self.room()) else {
+            let Some(scan) = core.scan(&self.client, self.next.max(Place::before(from)), self.room()) else {
                 return Ok(());
             };
             let in_memory = scan.found.iter().all(|found| !matches!(found.what, What::Stored));
             if scan.complete && in_memory {
-                self.inbox.go_live();
+                self.inbox.go_live(self.unconfirmed.len() + self.read.len() + scan.found.len());
             }
             scan
         };
@@ -144,7 +148,7 @@ impl Lease for EmbeddedLease {
                     self.next = place.next();
                     return Ok(self.hand_over((place, Content::Event(stored.event.clone()))));
                 }
-                Taken::Behind => self.catch_up().await.map_err(|_| LeaseEnded::BrokerLost)?,
+                Taken::Behind(from) => self.catch_up(from).await.map_err(|_| LeaseEnded::BrokerLost)?,
                 Taken::Nothing => self.inbox.changed().await,
                 Taken::Ended(why) => return Err(why),
             }
@@ -152,16 +156,16 @@ impl Lease for EmbeddedLease {
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
-        let mut last = None;
+        let (mut last, mut count) = (None, 0);
         while let Some((_, place)) = self.unconfirmed.pop_front_if(|(unconfirmed, _)| *unconfirmed <= tag) {
-            last = Some(place);
+            (last, count) = (Some(place), count + 1);
         }
-        if let Some(place) = last {
-            let confirmed = self.broker.submit(Task::Confirm(self.client.clone(), place)).await;
-            // That it is not on disk yet is the writer's care: at worst the events come again, flagged, after a crash.
-            confirmed.or_else(|error| if error.is_closed() { Err(LeaseEnded::BrokerLost) } else { Ok(()) })?;
-        }
-        Ok(())
+        let Some(place) = last else { return Ok(()) };
+        let confirming = self.broker.submit(Task::Confirm(self.client.clone(), place));
+        // That it is not on disk yet is the writer's care: at worst the events come again, flagged, after a crash.
+        let result = timeout(WRITE_TIMEOUT, confirming).await.unwrap_or(Ok(()));
+        self.inbox.confirmed(count);
+        if result.is_err_and(|error| error.is_closed()) { Err(LeaseEnded::BrokerLost) } else { Ok(()) }
     }
 
     async fn release(self) {}

@@ -138,11 +138,16 @@ impl Log {
         self.next += 1;
     }
 
-    /// Returns the offsets that are kept too long, oldest first; at most one block.
+    /// Returns the offsets that are kept too long, in whole blocks.
     pub(super) fn expired(&self, now: SystemTime) -> Option<Range<u64>> {
-        let block = self.blocks.front()?;
-        let too_old = now.duration_since(block.newest).is_ok_and(|age| age > self.retention.age);
-        (too_old || self.bytes > self.retention.bytes).then(|| block.first..block.end())
+        let mut bytes = self.bytes;
+        let is_expired = |block: &&Block| {
+            let too_many = bytes > self.retention.bytes;
+            bytes -= block.bytes;
+            too_many || now.duration_since(block.newest).is_ok_and(|age| age > self.retention.age)
+        };
+        let end = self.blocks.iter().take_while(is_expired).last()?.end();
+        Some(self.oldest()..end)
     }
 
     /// Drops the oldest events, up to an offset that [`Self::expired`] gave.

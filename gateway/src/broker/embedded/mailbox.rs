@@ -105,6 +105,12 @@ impl Mailbox {
         self.start_at(place.next());
     }
 
+    /// Takes over how far another state of the same mailbox had come.
+    pub(super) fn keep_up_with(&mut self, other: &Self) {
+        self.start_at(other.unconfirmed);
+        self.handed_over = self.handed_over.max(other.handed_over);
+    }
+
     /// Takes note that there is nothing before the event at `offset` any more; `lost`: and something unconfirmed was.
     pub(super) fn trim(&mut self, offset: u64, lost: bool) {
         // A marker that was not confirmed moves on: what it tells is still to be told.
@@ -116,7 +122,8 @@ impl Mailbox {
         }
     }
 
-    fn start_at(&mut self, place: Place) {
+    /// Takes note that there is nothing unconfirmed before a place.
+    pub(super) fn start_at(&mut self, place: Place) {
         self.unconfirmed = self.unconfirmed.max(place);
         self.handed_over = self.handed_over.max(self.unconfirmed);
         self.marker.take_if(|marker| marker.place() < self.unconfirmed);

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use events::Event;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
     core::Core,
@@ -44,9 +44,17 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Handle {
     shared: Arc<Shared>,
-    /// Not bounded by itself: every sender waits for its answer.
+    /// Few and small, but for events: those have to find `room`.
     commands: mpsc::Sender<Command>,
+    /// For the bytes of events that wait to be stored, also of those whose publisher has given up waiting.
+    room: Arc<Semaphore>,
 }
+
+/// How many bytes of events may wait to be stored.
+const ROOM: u32 = 64 * 1024 * 1024;
+
+/// What an event takes besides its payload, in bytes, about.
+const AROUND_PAYLOAD: usize = 512;
 
 impl std::ops::Deref for Handle {
     type Target = Shared;
@@ -57,14 +65,20 @@ impl std::ops::Deref for Handle {
 }
 
 impl Handle {
-    pub(super) const fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>) -> Self {
-        Self { shared, commands }
+    pub(super) fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>) -> Self {
+        Self { shared, commands, room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
-    /// Has the writer do something; returns when it is stored, or is not. A dropped call is carried out all the same.
+    /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the same.
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
+        let bytes = match &task {
+            Task::Publish(event) => event.payload.len() + AROUND_PAYLOAD,
+            _ => 0,
+        };
+        let bytes = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| StoreError::Closed)?;
         let (done, answer) = oneshot::channel();
-        self.commands.send(Command { task, done }).map_err(|_| StoreError::Closed)?;
+        self.commands.send(Command { task, done, room }).map_err(|_| StoreError::Closed)?;
         let result = answer.await.unwrap_or(Err(StoreError::Closed));
         if result == Err(StoreError::Closed) {
             self.is_writable.store(false, Ordering::Relaxed);

@@ -96,6 +96,13 @@ impl Store {
         }
     }
 
+    /// Gives back the space of everything before an offset, which nobody looks for any more.
+    pub(super) fn sweep(&self, end: u64) {
+        if let Self::Disk(disk) = self {
+            disk.sweep(end);
+        }
+    }
+
     /// Reads events by offset; `None` for one that is not there or is damaged. Blocks.
     pub(super) fn read(&self, offsets: &[u64]) -> Result<Vec<Option<Event>>, StoreError> {
         match self {

@@ -6,6 +6,7 @@
 //! again, flagged.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::Ordering,
@@ -15,7 +16,10 @@ use std::{
 };
 
 use events::{ClientId, Event, TopicPattern};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::Instant,
+};
 use tracing::{debug, error, info};
 
 use super::{
@@ -56,6 +60,8 @@ pub(super) enum Task {
 pub(super) struct Command {
     pub(super) task: Task,
     pub(super) done: oneshot::Sender<Result<(), StoreError>>,
+    /// Kept until it is stored.
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// See the module.
@@ -67,7 +73,7 @@ pub(super) struct Writer {
     chores: Duration,
     last_chores: Instant,
     /// What could not be written when it should have been.
-    owed: Vec<ClientId>,
+    owed: HashSet<ClientId>,
     /// How many events are likely to come together, by those that did.
     company: u64,
 }
@@ -86,7 +92,7 @@ impl Writer {
             expiry: Box::new(expiry),
             chores,
             last_chores: Instant::now(),
-            owed: Vec::new(),
+            owed: HashSet::new(),
             company: 0,
         }
     }
@@ -118,10 +124,10 @@ impl Writer {
                 Err(_) if company_comes => self.commands.recv_timeout(give_up - Instant::now()).ok(),
                 received => received.ok(),
             });
-            let Some(Command { task, done }) = next.take() else { break };
+            let Some(Command { task, done, room }) = next.take() else { break };
             closing |= matches!(task, Task::Close);
             self.stage(&mut batch, task);
-            waiting.push(done);
+            waiting.push((done, room));
             if closing || batch.bytes() >= BATCH_BYTES {
                 break;
             }
@@ -133,7 +139,7 @@ impl Writer {
             self.sign_off(&mut batch);
         }
         let result = self.store(batch);
-        for done in waiting {
+        for (done, _room) in waiting {
             // Whoever asked may have given up waiting.
             let _ = done.send(result.clone());
         }
@@ -144,6 +150,7 @@ impl Writer {
         match task {
             Task::Publish(event) => batch.append(event),
             Task::Bind(client, topics, with_marker) => {
+                self.shared.core().touch(&client);
                 let offset = batch.next();
                 let mut mailbox = self.mailbox(batch, &client).unwrap_or_else(|| {
                     debug!(%client, "mailbox created");
@@ -169,7 +176,7 @@ impl Writer {
             Task::Confirm(client, place) => {
                 if let Some(mut mailbox) = self.mailbox(batch, &client) {
                     mailbox.confirm(place);
-                    batch.change(client, Some(mailbox), false);
+                    batch.confirm(client, mailbox, place);
                 }
             }
             Task::Close => {}
@@ -184,14 +191,17 @@ impl Writer {
         }
     }
 
-    /// Drops mailboxes that nobody reads, and writes what could not be written when it should have been.
+    /// Drops mailboxes that nobody reads, and writes what is only in memory.
     fn do_chores(&mut self, batch: &mut Batch) {
         if self.last_chores.elapsed() < self.chores {
             return;
         }
         self.last_chores = Instant::now();
-        let expired = self.shared.core().expire(&self.expiry);
-        for client in expired.into_iter().chain(std::mem::take(&mut self.owed)) {
+        let (expired, lagging) = {
+            let mut core = self.shared.core();
+            (core.expire(&self.expiry), core.settle())
+        };
+        for client in expired.into_iter().chain(lagging).chain(std::mem::take(&mut self.owed)) {
             if batch.staged(&client).is_none() {
                 let mailbox = self.mailbox(batch, &client);
                 batch.change(client, mailbox, false);
@@ -201,9 +211,9 @@ impl Writer {
 
     /// Drops the oldest events that are kept long enough.
     fn retain(&self, batch: &mut Batch) {
-        let core = self.shared.core();
+        let mut core = self.shared.core();
         if let Some(range) = core.log.expired(SystemTime::now()) {
-            let losers: Vec<ClientId> = core.losers(range.end).cloned().collect();
+            let losers = core.losers(range.end);
             drop(core);
             debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
             for client in losers {
@@ -247,23 +257,25 @@ impl Writer {
             _ => {}
         }
         let (is_sync, payload_bytes) = (batch.needs_sync() && self.shared.store.is_durable(), batch.bytes() as u64);
+        let trimmed = batch.trimmed().filter(|_| result.is_ok());
         let mut core = self.shared.core();
+        if result.is_err() {
+            // It may be on disk all the same, or come there: what is true has to be written over it.
+            self.owed.extend(batch.mailboxes().map(|(client, _)| client.clone()));
+        }
         for effect in batch.into_effects() {
             match effect {
-                Effect::Append(stored) if result.is_ok() => core.append(stored),
-                Effect::Trim(end) if result.is_ok() => core.log.trim(end),
-                // What a client has seen, or is told, is true even if it could not be written: it is owed to the store.
-                Effect::Change(change, needs_sync) if result.is_ok() || !needs_sync => {
-                    if result.is_err() {
-                        self.owed.push(change.0.clone());
-                    }
+                Effect::Confirm(client, place) => core.confirm(&client, place),
+                _ if result.is_err() => {}
+                Effect::Append(stored) => core.append(stored),
+                Effect::Trim(end) => core.trim(end),
+                Effect::Change(change) => {
                     let is_dropped = change.1.is_none();
                     core.change(change);
                     if is_dropped {
                         self.shared.released.notify_waiters();
                     }
                 }
-                Effect::Append(_) | Effect::Trim(_) | Effect::Change(..) => {}
             }
         }
         let metrics = &self.shared.metrics;
@@ -273,6 +285,11 @@ impl Writer {
         }
         metrics.store_events.set(i64::try_from(core.log.next() - core.log.oldest()).unwrap_or(i64::MAX));
         metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
+        drop(core);
+        // Only now does nobody look for it any more.
+        if let Some(end) = trimmed {
+            self.shared.store.sweep(end);
+        }
         result
     }
 }

@@ -7,12 +7,13 @@
 
 use std::{
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use events::Event;
@@ -37,6 +38,12 @@ const RECORDS_IN_MEMORY: u64 = 2 << 20;
 
 /// The least that the engine takes: journals go once their records are in tables.
 const JOURNALS: u64 = 64 << 20;
+
+/// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which the engine waits by itself.
+const MOST_SEALED: usize = 1;
+
+/// Tables that wait to be merged, in runs: below the 20 at which the engine slows down by itself.
+const MOST_RUNS: usize = 18;
 
 /// What must fit on the file system before the engine is opened anew.
 const ROOM: usize = 8 << 20;
@@ -110,9 +117,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Calls `each` with the key and the head of every event from an offset on, in order.
-    pub(super) fn heads(&self, from: u64, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), fjall::Error> {
-        for pair in self.heads.range(from.to_be_bytes()..) {
+    /// Calls `each` with the key and the head of every event in a range of offsets, in order.
+    pub(super) fn heads(&self, range: Range<u64>, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), fjall::Error> {
+        for pair in self.heads.range(range.start.to_be_bytes()..range.end.to_be_bytes()) {
             let (key, record) = pair.into_inner()?;
             each(&key, &record);
         }
@@ -137,7 +144,24 @@ impl Engine {
             }
         }
         records.insert(&self.meta, META, record::plain(META, meta));
+        self.await_worker()?;
         records.commit()
+    }
+
+    /// Waits while there is much to flush, and fails if that will never be done.
+    ///
+    /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has given
+    /// up over a full disk.
+    fn await_worker(&self) -> Result<(), fjall::Error> {
+        let is_behind = |keyspace: &Keyspace| {
+            keyspace.tree.sealed_memtable_count() > MOST_SEALED || keyspace.tree.l0_run_count() > MOST_RUNS
+        };
+        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
+            self.database.persist(PersistMode::Buffer)?;
+            #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Gives back the space of everything before an offset, as far as whole tables go.
@@ -177,14 +201,12 @@ impl Disk {
         if batch.needs_sync() {
             self.witness.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
         }
-        if let Some(end) = batch.trimmed() {
-            self.sweep(engine, end);
-        }
         Ok(())
     }
 
     /// Gives space back, aside: it may have to wait for tables that are being merged. What one sweep leaves, the next takes.
-    fn sweep(&self, engine: Engine, end: u64) {
+    pub(super) fn sweep(&self, end: u64) {
+        let Some(engine) = self.engine() else { return };
         if self.sweeping.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -204,14 +226,16 @@ impl Disk {
             let key = offset.to_be_bytes();
             let event = match engine.events.get(key) {
                 Ok(Some(record)) => record::read_event(&key, &record).map_err(|error| error.to_string()),
-                Ok(None) => return None,
+                Ok(None) => return Ok(None),
+                // No file descriptors, no memory: the event is there, and can be read later.
+                Err(error) if is_passing(&error) => return Err(StoreError::Failed(error.to_string())),
                 Err(error) => Err(error.to_string()),
             };
-            event
-                .inspect_err(|error| error!(offset, error, "an event is damaged; its readers are told that it is gone"))
-                .ok()
+            let tell =
+                |error: &String| error!(offset, error, "an event is damaged; its readers are told that it is gone");
+            Ok(event.inspect_err(tell).ok())
         };
-        Ok(offsets.iter().map(read).collect())
+        offsets.iter().map(read).collect()
     }
 
     fn engine(&self) -> Option<Engine> {
@@ -246,10 +270,24 @@ impl Disk {
     }
 }
 
+/// Tells whether an error is about the machine's means and not about what was read.
+fn is_passing(error: &fjall::Error) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            // An error without a number is the engine's own, over what it read; with EIO the disk itself gives up.
+            return error.raw_os_error().is_some_and(|number| number != rustix::io::Errno::IO.raw_os_error());
+        }
+        source = error.source();
+    }
+    false
+}
+
 /// Finds out whether the file system has room, by taking it.
 fn find_room(folder: &Path) -> io::Result<()> {
     let probe = folder.join("room");
     let found = fs::write(&probe, vec![1; ROOM]).and_then(|()| fs::File::open(&probe)?.sync_all());
-    fs::remove_file(&probe)?;
+    // If it is not there, that is what `found` says.
+    let _ = fs::remove_file(&probe);
     found
 }

@@ -3,7 +3,7 @@
 //! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets a
 //! marker, so that its client is told, too.
 
-use std::{fs, io, path::Path};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use events::ClientId;
 
@@ -55,7 +55,8 @@ pub enum OpenStoreError {
 pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recovered), OpenStoreError> {
     let shown = || folder.display().to_string();
     let io = |error| OpenStoreError::Io(shown(), error);
-    fs::create_dir_all(folder).map_err(io)?;
+    // Payloads are in it, and client ids, which are all that is needed to read a mailbox.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     let failed = |error: fjall::Error| match error {
         fjall::Error::Locked => OpenStoreError::InUse(shown()),
         fjall::Error::Io(error) => io(error),
@@ -74,7 +75,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut reading = Reading::default();
     engine.mailboxes(|key, record| reading.mailbox(key, record)).map_err(failed)?;
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
-    engine.heads(meta.oldest, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
+    // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
+    engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
     let recovered = reading.finish(log, &meta, witnessed);
     Ok((Disk::new(folder, engine, meta, witness), recovered))
 }

@@ -62,7 +62,7 @@ async fn what_waits_is_counted_however_far_apart_it_stands() {
 async fn what_an_open_lease_handed_over_is_flagged_after_an_orderly_end() {
     let folder = Folder::new();
     let options = options(&folder, EVERYTHING);
-    let broker = EmbeddedBroker::start(&options).unwrap();
+    let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let mut lease = broker.open(request()).await.unwrap();
     broker.publish(&event("a".parse().unwrap(), 0)).await.unwrap();
     broker.publish(&event("a".parse().unwrap(), 1)).await.unwrap();
