@@ -160,7 +160,8 @@ pub trait Broker: Send + Sync + 'static {
 
 /// The exclusive right to read one mailbox. Dropping it gives everything back, but without waiting for that.
 pub trait Lease: Send + 'static {
-    /// Returns how many messages waited when the Lease was opened; not exact under concurrent publishes.
+    /// Returns how many messages waited when the Lease was opened; not exact under concurrent publishes, nor beyond the
+    /// window.
     fn counted(&self) -> u32;
 
     /// Returns how many messages may be unconfirmed at once; never more than was asked for.

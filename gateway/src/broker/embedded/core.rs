@@ -354,3 +354,65 @@ fn rebind(bound: &mut PatternMap<ClientId>, client: &ClientId, before: Option<&M
         bound.insert(pattern, client.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use events::Event;
+
+    use super::{super::log::Retention, *};
+
+    fn core_with_mailboxes(count: usize) -> Core {
+        let log = Log::new(Retention { age: Duration::from_hours(1), bytes: 1 << 30 }, 0, 0);
+        let mailboxes = (0..count).map(|n| {
+            let mut mailbox = Mailbox::new(0);
+            mailbox.bind(&format!("users.{n}").parse().unwrap(), 0);
+            (client(n), mailbox)
+        });
+        Core::new(log, mailboxes)
+    }
+
+    fn client(n: usize) -> ClientId {
+        format!("client-{n}").parse().unwrap()
+    }
+
+    fn append(core: &mut Core, topic: &str) {
+        let event = Event::new(topic.parse().unwrap(), None, "1");
+        core.append(Arc::new(Stored { offset: core.log.next(), event }));
+    }
+
+    #[test]
+    fn a_mailbox_in_which_nothing_arrives_keeps_up_with_the_log() {
+        let mut core = core_with_mailboxes(1);
+        let inbox = Arc::new(Inbox::new(Place::before(0)));
+        core.open(&client(0), &inbox).unwrap();
+        inbox.go_live(0);
+        (0..=LAG).for_each(|_| append(&mut core, "other"));
+        assert_eq!(core.settle(), [client(0)], "it has come far since it was written");
+        assert_eq!(core.mailbox(&client(0)).unwrap().unconfirmed, Place::before(LAG + 1));
+        append(&mut core, "users.0");
+        core.settle();
+        core.release(&client(0), &inbox, Place::before(0));
+        assert_eq!(
+            core.mailbox(&client(0)).unwrap().unconfirmed,
+            Place::before(LAG + 1),
+            "nobody has seen the last one"
+        );
+    }
+
+    #[test]
+    fn only_who_loses_something_is_told() {
+        let mut core = core_with_mailboxes(3);
+        for topic in ["users.1", "users.2", "other"] {
+            append(&mut core, topic);
+        }
+        core.confirm(&client(2), Place::of_event(1));
+        append(&mut core, "users.2");
+        assert_eq!(core.losers(3), [client(1)]);
+        core.trim(3);
+        let next = |n| core.mailbox(&client(n)).unwrap().unconfirmed;
+        assert_eq!([next(0), next(2)], [Place::before(3); 2], "whoever loses nothing moves along");
+        assert_eq!(core.log.expired(SystemTime::now()), None);
+    }
+}

@@ -101,12 +101,12 @@ impl EmbeddedLease {
             let content = match what {
                 What::Event(stored) => Content::Event(stored.event.clone()),
                 What::Marker(id) => Content::Marker(id),
-                What::Missing => Content::Marker(EventId::new()),
+                What::Missing => missing(place),
                 What::Stored => match stored.next().flatten() {
                     Some(event) => Content::Event(event),
                     // Retention took it since the scan, and left a marker where that matters: look again.
                     None if place.offset() < oldest => return Ok(()),
-                    None => Content::Marker(EventId::new()),
+                    None => missing(place),
                 },
             };
             read.push_back((place, content));
@@ -119,6 +119,11 @@ impl EmbeddedLease {
         }
         Ok(())
     }
+}
+
+/// Stands for an event that cannot be read: as a marker, with the same id at every reading.
+fn missing(place: Place) -> Content {
+    Content::Marker(EventId::from_message_id(&format!("missing-{}", place.offset())).unwrap_or_default())
 }
 
 impl Lease for EmbeddedLease {

@@ -191,10 +191,13 @@ mod tests {
         log.append(Arc::new(Stored { offset: log.next(), event }), SystemTime::UNIX_EPOCH + Duration::from_secs(at));
     }
 
+    /// One look finds all that is kept too long.
     fn trim(log: &mut Log, at: u64) {
-        while let Some(range) = log.expired(SystemTime::UNIX_EPOCH + Duration::from_secs(at)) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+        if let Some(range) = log.expired(now) {
             log.trim(range.end);
         }
+        assert_eq!(log.expired(now), None);
     }
 
     #[test]

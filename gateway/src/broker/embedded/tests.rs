@@ -2,6 +2,7 @@
 //! right; after each of them both say the same of every mailbox. Ends in order and crashes come between.
 
 mod folder;
+mod full;
 mod lease;
 mod model;
 mod retention;

@@ -111,6 +111,12 @@ impl Writer {
         }
     }
 
+    /// Stores what waits, without waiting for more.
+    #[cfg(test)]
+    pub(super) fn step(&mut self) {
+        assert!(self.round(None).is_continue());
+    }
+
     /// Stores what waits, with what is due besides.
     fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
         let mut batch = Batch::new(self.shared.core().log.next());

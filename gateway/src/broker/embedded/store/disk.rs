@@ -260,6 +260,12 @@ impl Disk {
         Ok(engine.insert(opened).clone())
     }
 
+    /// As after a failed write.
+    #[cfg(test)]
+    pub(in super::super) fn take_no_more(&self) {
+        self.gave_up.store(true, Ordering::Relaxed);
+    }
+
     fn give_up(&self, error: &fjall::Error) -> StoreError {
         self.gave_up.store(true, Ordering::Relaxed);
         StoreError::Failed(match error {

@@ -1,0 +1,96 @@
+//! Batches that could not be written.
+
+use std::{
+    fs,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use events::ClientId;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    super::{
+        core::Core,
+        place::Place,
+        shared::Shared,
+        store::{Store, StoreError},
+        writer::{Command, Task, Writer},
+    },
+    folder::Folder,
+    world::{event, options},
+};
+
+/// A writer that works when it is told to, on a disk that can be full.
+struct Bench {
+    folder: Folder,
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    writer: Writer,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = Folder::new();
+        let options = options(&folder, 1000);
+        let (store, recovered) = Store::open(folder.path(), options.retention).unwrap();
+        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, Arc::default()));
+        let (commands, receiver) = mpsc::channel();
+        let forever = Duration::from_hours(24);
+        let writer = Writer::new(Arc::clone(&shared), receiver, forever, move |_| forever);
+        Self { folder, shared, commands, writer }
+    }
+
+    fn send(&self, task: Task) -> oneshot::Receiver<Result<(), StoreError>> {
+        let (done, answer) = oneshot::channel();
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        self.commands.send(Command { task, done, room }).unwrap();
+        answer
+    }
+
+    /// From now on there is no room; or there is again.
+    fn set_full(&self, full: bool) {
+        // A folder stands where the probe for room would be written.
+        let probe = self.folder.path().join("room");
+        if full {
+            let Store::Disk(disk) = &self.shared.store else { panic!("this store is on disk") };
+            disk.take_no_more();
+            fs::create_dir(probe).unwrap();
+        } else {
+            fs::remove_dir(probe).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
+    let mut bench = Bench::new();
+    let client: ClientId = "alice".parse().unwrap();
+    let bind = |topic: &str| Task::Bind(client.clone(), vec![topic.parse().unwrap()], false);
+    let publish = |topic: &str| Task::Publish(event(topic.parse().unwrap(), 0));
+    bench.send(bind("a"));
+    bench.send(publish("a"));
+    bench.writer.step();
+
+    bench.set_full(true);
+    let mut refused: Vec<_> = (0..3).map(|_| bench.send(publish("x"))).collect();
+    refused.push(bench.send(bind("b")));
+    let mut confirmed = bench.send(Task::Confirm(client.clone(), Place::of_event(0)));
+    bench.writer.step();
+    assert!(refused.iter_mut().all(|answer| answer.try_recv().unwrap().is_err()));
+    assert!(confirmed.try_recv().unwrap().is_err());
+    {
+        let core = bench.shared.core();
+        let mailbox = core.mailbox(&client).unwrap();
+        assert!(!mailbox.is_bound(&"b".parse().unwrap()), "a refused binding would hold from an offset of the future");
+        assert_eq!(mailbox.unconfirmed, Place::of_event(0).next(), "what the client has seen, it has seen");
+    }
+
+    bench.set_full(false);
+    bench.send(bind("b"));
+    let mut stored = bench.send(publish("b"));
+    bench.writer.step();
+    assert_eq!(stored.try_recv().unwrap(), Ok(()));
+    let scan = bench.shared.core().scan(&client, Place::before(0), 64).unwrap();
+    assert_eq!(scan.found.iter().map(|found| found.place).collect::<Vec<_>>(), [Place::of_event(1)]);
+}
