@@ -3,30 +3,37 @@
 use std::{collections::HashMap, time::Duration};
 
 use postern_tests::{
-    Batch, EventView, Gateway, Publisher, Reply, StubGateway, eventually, eventually_eq, shared_broker, unique,
+    Batch, Broker, EventView, Publisher, Reply, StubGateway, eventually, eventually_eq, on_both_brokers, unique,
 };
 
-use super::{SOON, World, ended, world};
+use super::{SOON, World, ended};
 
-/// A client, and a gateway that takes events of at most 1000 bytes.
-async fn small_world() -> World {
-    let url = shared_broker().await.url();
-    let gateway = Gateway::builder().amqp_url(url).flag("--max-body", "1000").start().await;
+/// A client, and a gateway that takes events of at most so many bytes.
+async fn world_with(broker: Broker, max_body: &str) -> World {
+    let gateway = broker.gateway().await.flag("--max-body", max_body).start().await;
     gateway.wait_ready().await;
-    let world = World { gateway, url: url.to_owned(), client: unique("alice"), topic: unique("builds") };
+    let world = World { gateway, url: String::new(), client: unique("alice"), topic: unique("builds") };
     world.poll().wait(0).send(&world.gateway).await.expect_status(204);
     world
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn emit_prints_the_id_under_which_the_event_arrives() {
+async fn world(broker: Broker) -> World {
+    world_with(broker, "1000000").await
+}
+
+async fn small_world(broker: Broker) -> World {
+    world_with(broker, "1000").await
+}
+
+on_both_brokers!(emit_prints_the_id_under_which_the_event_arrives);
+async fn emit_prints_the_id_under_which_the_event_arrives(broker: Broker) {
     for (arguments, content_type, data) in [
         (&["{ \"n\": 1.00 }"][..], None, Some("{ \"n\": 1.00 }")),
         (&["hello"], Some("text/plain; charset=utf-8"), None),
         (&["<p>", "--content-type", "text/html"], Some("text/html"), None),
         (&[], Some("text/plain; charset=utf-8"), None),
     ] {
-        let world = world().await;
+        let world = world(broker).await;
         let topic = format!("{}.one", world.topic);
         let finished = world.http_publisher(&[&["emit", topic.as_str()], arguments].concat()).run().await;
         ended(&finished, 0, "published 1 event in ");
@@ -38,15 +45,15 @@ async fn emit_prints_the_id_under_which_the_event_arrives() {
         assert_eq!(event.topic, topic);
     }
     let id = "01890a5d-ac96-774b-bcce-b302099a8057";
-    let world = world().await;
+    let world = world(broker).await;
     let repeat = world.http_publisher(&["emit", &world.topic, "1", "--repeat-of", id, "--quiet"]).run().await;
     assert_eq!((repeat.stdout.trim_end(), repeat.stderr.as_str()), (id, ""));
     assert_eq!(world.reads(1).await[0].id, id);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_lines_of_many_topics_arrive_in_order_byte_for_byte() {
-    let world = world().await;
+on_both_brokers!(a_thousand_lines_of_many_topics_arrive_in_order_byte_for_byte);
+async fn a_thousand_lines_of_many_topics_arrive_in_order_byte_for_byte(broker: Broker) {
+    let world = world(broker).await;
     let line = |n| format!("{{ \"n\":{n}.00,\t\"t\" : \"{}.{}\", \"e\":\"\\u00e4 ä \\\"\" }}", world.topic, n % 7);
     let lines: Vec<_> = (0..1000).map(line).collect();
     let finished = world.http_publisher(&["pipe", "--topic-from", "t"]).stdin(lines.join("\n")).run().await;
@@ -56,9 +63,9 @@ async fn a_thousand_lines_of_many_topics_arrive_in_order_byte_for_byte() {
     world.reads_json(&lines).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn with_order_topic_each_topic_is_in_order() {
-    let world = world().await;
+on_both_brokers!(with_order_topic_each_topic_is_in_order);
+async fn with_order_topic_each_topic_is_in_order(broker: Broker) {
+    let world = world(broker).await;
     let line = |n| format!("{{\"n\":{n},\"t\":\"{}.{}\"}}", world.topic, n % 5);
     let lines: Vec<_> = (0..500).map(line).collect();
     let pipe = ["pipe", "--topic-from", "t", "--order", "topic"];
@@ -78,9 +85,9 @@ async fn with_order_topic_each_topic_is_in_order() {
     assert!(by_topic.values().all(|numbers| numbers.is_sorted()), "{by_topic:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_is_how_a_simulation_ends_and_the_summary_is_true() {
-    let world = world().await;
+on_both_brokers!(an_interrupt_is_how_a_simulation_ends_and_the_summary_is_true);
+async fn an_interrupt_is_how_a_simulation_ends_and_the_summary_is_true(broker: Broker) {
+    let world = world(broker).await;
     let mut simulate = world.http_publisher(&["simulate", "--rate", "200", "--prefix", &world.topic]).start();
     let EventView { topic, .. } = world.poll().send(&world.gateway).await.batch().events.remove(0);
     assert_eq!(topic, format!("{}.1.status", world.topic));
@@ -102,10 +109,10 @@ async fn an_interrupt_is_how_a_simulation_ends_and_the_summary_is_true() {
     assert_eq!(came, published, "{summary}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing() {
+on_both_brokers!(a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing);
+async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing(broker: Broker) {
     const LINES: usize = 1500;
-    let mut world = world().await;
+    let mut world = world(broker).await;
     let mut pipe = world.http_publisher(&["pipe", &world.topic, "--timeout", "60s"]).start();
     let feed = tokio::task::spawn_blocking(move || {
         for n in 0..LINES {
@@ -144,9 +151,9 @@ async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing() 
     assert!(order.is_sorted(), "{order:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on() {
-    let world = small_world().await;
+on_both_brokers!(what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on);
+async fn what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on(broker: Broker) {
+    let world = small_world(broker).await;
     let input = format!("1\n\"{}\"\n3\n\"{}\"\n5", "x".repeat(1000), "y".repeat(4 << 20));
     let finished = world.http_publisher(&["pipe", &world.topic]).stdin(input).run().await;
     ended(&finished, 1, "published 3 events");
