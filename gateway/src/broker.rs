@@ -18,6 +18,7 @@
 pub mod amqp;
 pub mod embedded;
 mod expiry;
+pub mod log;
 
 use std::time::Duration;
 

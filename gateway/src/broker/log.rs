@@ -1,0 +1,72 @@
+//! The log of every event: what a Feed is read from.
+//!
+//! Reading it consumes nothing, so any number of readers follow it. The contract, for every broker:
+//!
+//! * **Offsets** grow strictly with the order in which events were stored. They may have gaps, and are never given twice.
+//! * **Durability.** An event is in the log before its publisher is answered.
+//! * **Retention** drops the oldest events, confirmed or not.
+
+use std::sync::Arc;
+
+use events::{Event, Topic, TopicPattern};
+
+use super::BrokerError;
+
+/// An event and its place in the log.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// Its place.
+    pub offset: u64,
+    /// The event, shared by all who read it.
+    pub event: Arc<Event>,
+}
+
+/// The end of the log, as it was when it was looked at.
+#[derive(Debug)]
+pub struct LogEnd<T> {
+    /// No event before it has this offset or a higher one.
+    pub next: u64,
+    /// The newest event of each topic, by offset.
+    pub newest: Vec<(Topic, u64)>,
+    /// Follows the log from here on.
+    pub tail: T,
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub struct Searched {
+    /// What was found, in order.
+    pub found: Vec<Logged>,
+    /// Everything before this offset was looked at.
+    pub reached: u64,
+    /// The oldest offset that is kept; events before it are gone.
+    pub oldest: u64,
+}
+
+/// Keeps the log. Every method may be called at any time, also without a connection.
+pub trait EventLog: Send + Sync + 'static {
+    /// Follows the log.
+    type Tail: LogTail;
+
+    /// Finds the end of the log. May take long: a broker that cannot tell the newest events of all topics reads all of it.
+    fn end(&self) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
+
+    /// Looks through the log in `from..to` for events of matching topics, until there are `limit` of them, or 1 MiB of
+    /// payload, or a bounded number of events was looked at.
+    ///
+    /// `to` must be within the known end.
+    fn search(
+        &self,
+        pattern: &TopicPattern,
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Searched, BrokerError>> + Send;
+}
+
+/// Follows the log from where its end was.
+pub trait LogTail: Send + 'static {
+    /// Waits for the next events, at least one, in order and without a gap. Cancel-safe. After an error the end has to be
+    /// found anew.
+    fn next(&mut self) -> impl Future<Output = Result<Vec<Logged>, BrokerError>> + Send;
+}
