@@ -3,7 +3,7 @@
 //! A tree of words, walked like a state machine: what a lookup costs grows with the words of the topic and with the patterns
 //! that match or nearly match, not with the number of patterns, and no pattern makes it try anything twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{Topic, TopicPattern};
 
@@ -68,6 +68,25 @@ impl<V> PatternMap<V> {
         active.into_iter().flat_map(|node| &node.values).for_each(found);
     }
 
+    /// Removes and returns every value whose pattern matches the topic.
+    pub fn take_matching(&mut self, topic: &Topic) -> Vec<V> {
+        let words: Vec<&str> = topic.as_str().split('.').collect();
+        let (mut taken, mut seen) = (Vec::new(), HashSet::new());
+        self.root.take_matching(&words, &mut taken, &mut seen);
+        taken
+    }
+
+    /// Returns all values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &V> {
+        let mut nodes = vec![&self.root];
+        std::iter::from_fn(move || {
+            let node = nodes.pop()?;
+            nodes.extend(node.next.values());
+            Some(node.values.iter())
+        })
+        .flatten()
+    }
+
     /// Tells whether there is no value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -89,6 +108,32 @@ impl<V> Node<V> {
             next.remove(rest, is_it);
             if next.is_empty() {
                 self.next.remove(*word);
+            }
+        }
+    }
+
+    fn take_matching(&mut self, words: &[&str], taken: &mut Vec<V>, seen: &mut HashSet<(*const Self, usize)>) {
+        // With several `#` a node can be reached in many ways, and one is enough.
+        if !seen.insert((self, words.len())) {
+            return;
+        }
+        if let Some(any) = self.next.get_mut("#") {
+            (0..=words.len()).for_each(|skipped| any.take_matching(&words[skipped..], taken, seen));
+        }
+        match words {
+            [] => taken.append(&mut self.values),
+            [word, rest @ ..] => {
+                for word in [*word, "*"] {
+                    if let Some(next) = self.next.get_mut(word) {
+                        next.take_matching(rest, taken, seen);
+                    }
+                }
+            }
+        }
+        let first = words.first().copied().unwrap_or_default();
+        for word in ["#", "*", first] {
+            if self.next.get(word).is_some_and(Self::is_empty) {
+                self.next.remove(word);
             }
         }
     }
@@ -151,7 +196,13 @@ mod tests {
                 let expected = patterns.iter().enumerate().filter(|(_, pattern)| {
                     pattern.as_ref().is_some_and(|pattern| pattern.matches(&topic))
                 });
-                prop_assert_eq!(found(&map, &topic), expected.map(|(value, _)| value).collect());
+                let expected: BTreeSet<usize> = expected.map(|(value, _)| value).collect();
+                prop_assert_eq!(&found(&map, &topic), &expected);
+                let mut rest = map.clone();
+                let taken = rest.take_matching(&topic);
+                prop_assert_eq!(taken.len(), expected.len());
+                prop_assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), expected);
+                prop_assert_eq!(found(&rest, &topic), BTreeSet::new());
             }
             for (at, pattern) in patterns.iter().enumerate() {
                 if let Some(pattern) = pattern {

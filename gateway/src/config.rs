@@ -12,6 +12,7 @@ use crate::{
         amqp::AmqpOptions,
         embedded::{EmbeddedOptions, Retention},
     },
+    feed::FeedOptions,
     http::{AllowedOrigins, HttpOptions, Origin},
     mailbox::MailboxOptions,
     telemetry::LogFormat,
@@ -146,6 +147,11 @@ pub struct Config {
           help_heading = "Mailboxes")]
     max_memory: usize,
 
+    /// Payload bytes of the newest events that are kept in memory for feeds; clients that are further behind read the log
+    #[arg(long, env = "POSTERN_FEED_WINDOW", value_name = "BYTES", default_value_t = 64 * 1024 * 1024,
+          help_heading = "Feeds")]
+    feed_window: usize,
+
     /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug
     #[arg(long, env = "POSTERN_LOG", value_name = "FILTER", default_value = "info,lapin=off", help_heading = "Logs")]
     pub log: String,
@@ -186,6 +192,8 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// For mailboxes.
     pub mailboxes: MailboxOptions,
+    /// For feeds.
+    pub feeds: FeedOptions,
     /// For HTTP.
     pub http: HttpOptions,
 }
@@ -240,6 +248,7 @@ impl Config {
                 max_mailboxes: self.max_mailboxes,
                 memory: self.max_memory,
             },
+            feeds: FeedOptions { window_bytes: self.feed_window },
             http: HttpOptions {
                 max_connections: self.max_connections,
                 max_body: self.max_body,

@@ -11,6 +11,7 @@ mod accept;
 mod batch;
 pub mod check;
 mod cors;
+mod feed;
 mod mailboxes;
 mod ops;
 mod page;
@@ -29,7 +30,12 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::net::TcpListener;
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
-use crate::{broker::Broker, mailbox::Registry, metrics::Metrics};
+use crate::{
+    broker::{Broker, log::EventLog},
+    feed::Feed,
+    mailbox::Registry,
+    metrics::Metrics,
+};
 
 /// What an operator can set about HTTP.
 #[derive(Debug, Clone)]
@@ -51,6 +57,7 @@ pub struct HttpOptions {
 struct App<B: Broker> {
     broker: Arc<B>,
     registry: Registry<B>,
+    feed: Arc<Feed<B>>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
     shutting_down: tokio_util::sync::CancellationToken,
@@ -62,15 +69,16 @@ type HttpResponse = Response<Full<Bytes>>;
 /// Serves until `shutdown` completes, then ends in order: accepts no more, ends the Sessions, which answers the polls
 /// that they hold, waits for open answers up to the grace period, and returns. The caller owns the listener and the
 /// signal.
-pub async fn serve<B: Broker>(
+pub async fn serve<B: Broker + EventLog>(
     listener: TcpListener,
     broker: Arc<B>,
     registry: Registry<B>,
+    feed: Arc<Feed<B>>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
     shutdown: impl Future<Output = ()>,
 ) {
     let shutting_down = tokio_util::sync::CancellationToken::new();
-    let app = Arc::new(App { broker, registry, metrics, options, shutting_down });
+    let app = Arc::new(App { broker, registry, feed, metrics, options, shutting_down });
     accept::run(listener, app, shutdown).await;
 }

@@ -21,6 +21,7 @@
 
 pub mod broker;
 pub mod config;
+pub mod feed;
 pub mod http;
 pub mod mailbox;
 pub mod metrics;

@@ -51,13 +51,13 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
             info!(address = %listener.local_addr()?, broker = %options.url, "listening");
-            serve_from(broker, listener, settings.mailboxes, settings.http, metrics, signals).await
+            serve_from(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
             let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
                 .context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");
-            serve_from(broker, listener, settings.mailboxes, settings.http, metrics, signals).await
+            serve_from(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpListener, sync::oneshot};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tracing::info;
 
 use crate::{
-    broker::Broker,
+    broker::{Broker, log::EventLog},
+    feed::{Feed, FeedOptions},
     http::{self, HttpOptions},
     mailbox::{MailboxOptions, Registry},
     metrics::Metrics,
@@ -14,20 +15,26 @@ use crate::{
 };
 
 /// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error.
-pub async fn serve_from<B: Broker>(
+pub async fn serve_from<B: Broker + EventLog>(
     broker: B,
     listener: TcpListener,
     mailboxes: MailboxOptions,
+    feeds: FeedOptions,
     http: HttpOptions,
     metrics: Arc<Metrics>,
     mut signals: StopSignals,
 ) -> anyhow::Result<()> {
     let broker = Arc::new(broker);
     let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
+    let feed = Feed::new(Arc::clone(&broker), feeds);
+    let mut following = JoinSet::new();
+    let followed = Arc::clone(&feed);
+    following.spawn(async move { followed.follow().await });
     let (stop, stopped) = oneshot::channel();
     let serving = async {
         let stopped = async { drop(stopped.await) };
-        http::serve(listener, Arc::clone(&broker), registry, metrics, http, stopped).await;
+        http::serve(listener, Arc::clone(&broker), registry, feed, metrics, http, stopped).await;
+        following.shutdown().await;
         broker.close().await;
     };
     let stopping = async {

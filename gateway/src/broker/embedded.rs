@@ -20,6 +20,7 @@ mod mailbox;
 mod place;
 mod shared;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -43,7 +44,7 @@ use self::{
     store::{Store, StoreError},
     writer::{Task, Writer},
 };
-pub use self::{log::Retention, store::OpenStoreError};
+pub use self::{log::Retention, store::OpenStoreError, tail::EmbeddedTail};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
 use crate::metrics::Metrics;
 

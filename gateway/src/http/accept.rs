@@ -19,7 +19,10 @@ use super::{
     routes,
     socket::{Fate, ObservedSocket},
 };
-use crate::{broker::Broker, mailbox::Registry};
+use crate::{
+    broker::{Broker, log::EventLog},
+    mailbox::Registry,
+};
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
 /// 431.
@@ -32,7 +35,11 @@ const MOST_REFUSED_AT_ONCE: usize = 256;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves connections until `shutdown`, then drains them.
-pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shutdown: impl Future<Output = ()>) {
+pub(super) async fn run<B: Broker + EventLog>(
+    listener: TcpListener,
+    app: Arc<App<B>>,
+    shutdown: impl Future<Output = ()>,
+) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let refusals = Arc::new(Semaphore::new(MOST_REFUSED_AT_ONCE));
@@ -67,10 +74,11 @@ pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shut
     drain(&app, &connections).await;
 }
 
-async fn drain<B: Broker>(app: &App<B>, connections: &TaskTracker) {
+async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
     let grace = app.options.shutdown_grace;
     info!(connections = connections.len(), grace = ?grace, "shutting down");
     app.shutting_down.cancel();
+    app.feed.close();
     let drained = async {
         // Four fifths of the time for the polls, the rest for their answers.
         app.registry.shut_down(grace.mul_f64(0.8)).await;
@@ -99,7 +107,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_client<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
+async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
     let span = debug_span!("connection", peer = %peer(&stream));
     let fate = Arc::new(Fate::default());
     let service = service_fn(|request: HttpRequest| {

@@ -2,33 +2,48 @@
 //!
 //! Written by hand around the payloads, because a JSON payload is passed on byte for byte, not parsed and printed again.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use events::{ContentType, Event, Form};
 
-use crate::mailbox::Batch;
+use crate::{feed::FeedBatch, mailbox::Batch};
 
 /// What an event takes besides its payload, roughly: id, topic, time and names.
 const AROUND_PAYLOAD: usize = 160;
 
 /// Returns `{"events":[…],"reset":true,"last_seen":"…"}`; `reset` only when true.
 pub(super) fn encode(batch: &Batch) -> String {
-    let bytes: usize = batch.events.iter().map(|each| each.event.payload.len() + AROUND_PAYLOAD).sum();
+    let events = batch.events.iter().map(|each| (&each.event, each.redelivered));
+    encode_events(events, batch.reset, &batch.last_seen)
+}
+
+/// Returns the same for a Feed, where a repeat is only what its publisher marked as one.
+pub(super) fn encode_feed(batch: &FeedBatch) -> String {
+    let events = batch.events.iter().map(|logged| (&*logged.event, logged.event.resent));
+    encode_events(events, batch.reset, &batch.last_seen)
+}
+
+fn encode_events<'a>(
+    events: impl Iterator<Item = (&'a Event, bool)> + Clone,
+    reset: bool,
+    last_seen: &dyn Display,
+) -> String {
+    let bytes: usize = events.clone().map(|(event, _)| event.payload.len() + AROUND_PAYLOAD).sum();
     let mut json = String::with_capacity(bytes + AROUND_PAYLOAD);
     json.push_str(r#"{"events":["#);
-    for (n, each) in batch.events.iter().enumerate() {
+    for (n, (event, redelivered)) in events.enumerate() {
         if n > 0 {
             json.push(',');
         }
-        push_event(&mut json, &each.event, each.redelivered);
+        push_event(&mut json, event, redelivered);
     }
     json.push(']');
-    if batch.reset {
+    if reset {
         json.push_str(r#","reset":true"#);
     }
     // A token has no character that JSON escapes.
-    let _ = write!(json, r#","last_seen":"{}"}}"#, batch.last_seen);
+    let _ = write!(json, r#","last_seen":"{last_seen}"}}"#);
     json
 }
 

@@ -8,7 +8,7 @@ use hyper::{
 };
 
 use super::{App, HttpResponse, problem::Problem};
-use crate::broker::Broker;
+use crate::broker::{Broker, log::EventLog};
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {
@@ -16,11 +16,11 @@ pub(super) fn live() -> HttpResponse {
 }
 
 /// `GET /ready`: the broker can be used and the gateway is not leaving.
-pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
+pub(super) fn ready<B: Broker + EventLog>(app: &App<B>) -> Result<HttpResponse, Problem> {
     if app.shutting_down.is_cancelled() {
         return Err(Problem::ShuttingDown);
     }
-    if !app.broker.is_ready() {
+    if !app.broker.is_ready() || !app.feed.is_ready() {
         return Err(Problem::NotReady);
     }
     Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))

@@ -3,11 +3,17 @@
 use std::{str::FromStr, time::Duration};
 
 use events::TopicPattern;
-use hyper::{HeaderMap, header::HeaderName};
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, IF_NONE_MATCH},
+};
 use tokio::time::Instant;
 
 use super::problem::Problem;
-use crate::mailbox::{LastSeen, PollOrder, PollRequest};
+use crate::{
+    feed::{FeedRequest, Start},
+    mailbox::{LastSeen, PollOrder, PollRequest},
+};
 
 /// Seconds that a poll is held when it does not say.
 const DEFAULT_WAIT_S: u64 = 25;
@@ -36,6 +42,49 @@ pub(super) fn poll(query: Option<&str>, headers: &HeaderMap) -> Result<PollReque
     })
 }
 
+/// Reads a poll of a Feed; and whether it is conditional (RFC 9110, section 13): then nothing new is a 304.
+pub(super) fn feed(
+    pattern: TopicPattern,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(FeedRequest, bool), Problem> {
+    let query = Query::read(query)?;
+    let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
+    let limit = query.number("limit", &1, &MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
+    let latest_only = match query.get("fold") {
+        None => false,
+        Some("latest") => true,
+        Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
+    };
+    let token = match token(&query, headers)? {
+        Some((name, text)) => Some((name, text.to_owned(), false)),
+        None => entity_tag(headers)?.map(|tag| ("If-None-Match", tag, true)),
+    };
+    let is_conditional = token.as_ref().is_some_and(|(.., is_conditional)| *is_conditional);
+    let start = match token {
+        Some((name, text, _)) => {
+            LastSeen::from_str(&text).map_err(|error| bad(name, &error))?;
+            text.parse().unwrap_or(Start::Elsewhere)
+        }
+        None => Start::Newest,
+    };
+    let deadline = Instant::now() + spread(Duration::from_secs(wait));
+    Ok((FeedRequest { pattern, start, limit, latest_only, deadline }, is_conditional))
+}
+
+/// Returns the first tag of `If-None-Match`, compared weakly (RFC 9110, section 8.8.3.2); `*` says nothing about a place.
+fn entity_tag(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IF_NONE_MATCH) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| bad("If-None-Match", &"it is not ASCII"))?;
+    let first = text.split(',').next().unwrap_or_default().trim();
+    let tag = first.strip_prefix("W/").unwrap_or(first);
+    if tag == "*" {
+        return Ok(None);
+    }
+    let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    tag.map(|tag| Some(tag.to_owned())).ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))
+}
+
 /// Shortens a wait by up to 10 %, so that clients that were answered together do not come back together.
 fn spread(wait: Duration) -> Duration {
     wait.mul_f64(1.0 - 0.1 * rand::random::<f64>())
@@ -54,17 +103,21 @@ fn topics(query: &Query) -> Result<Vec<TopicPattern>, Problem> {
 }
 
 fn last_seen(query: &Query, headers: &HeaderMap) -> Result<Option<LastSeen>, Problem> {
+    let token = token(query, headers)?;
+    token.map(|(name, text)| LastSeen::from_str(text).map_err(|error| bad(name, &error))).transpose()
+}
+
+/// Returns the token of a poll and where it stands. An empty one is how a client says that it has none yet.
+fn token<'a>(query: &'a Query, headers: &'a HeaderMap) -> Result<Option<(&'static str, &'a str)>, Problem> {
     let header = match headers.get(LAST_EVENT_ID) {
         Some(value) => Some(value.to_str().map_err(|_| bad("Last-Event-ID", &"it is not ASCII"))?),
         None => None,
     };
-    // An empty one is how a client says that it has none yet.
-    let (name, text) = match (header.filter(|text| !text.is_empty()), query.get("last_seen")) {
-        (Some(text), _) => ("Last-Event-ID", text),
-        (None, Some(text)) if !text.is_empty() => ("last_seen", text),
-        (None, _) => return Ok(None),
-    };
-    LastSeen::from_str(text).map(Some).map_err(|error| bad(name, &error))
+    Ok(match (header.filter(|text| !text.is_empty()), query.get("last_seen")) {
+        (Some(text), _) => Some(("Last-Event-ID", text)),
+        (None, Some(text)) if !text.is_empty() => Some(("last_seen", text)),
+        (None, _) => None,
+    })
 }
 
 fn order(text: &str) -> Result<PollOrder, Problem> {
@@ -83,7 +136,7 @@ fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
 struct Query(Vec<(String, String)>);
 
 impl Query {
-    const KNOWN: [&str; 5] = ["topics", "last_seen", "wait", "limit", "poll"];
+    const KNOWN: [&str; 6] = ["topics", "last_seen", "wait", "limit", "poll", "fold"];
 
     fn read(query: Option<&str>) -> Result<Self, Problem> {
         let mut known: Vec<(String, String)> = Vec::new();

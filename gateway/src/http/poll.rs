@@ -79,16 +79,17 @@ fn farewell() -> HttpResponse {
     response
 }
 
-fn wants_event_stream(headers: &HeaderMap) -> bool {
+/// Tells whether a client asks for Server-Sent Events.
+pub(super) fn wants_event_stream(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.any(|value| value.split(',').any(|media| media.trim().starts_with("text/event-stream")))
 }
 
 /// Counts a poll as held until it is dropped, however that happens.
-struct Held<'a>(&'a Gauge);
+pub(super) struct Held<'a>(&'a Gauge);
 
 impl<'a> Held<'a> {
-    fn new(gauge: &'a Gauge) -> Self {
+    pub(super) fn new(gauge: &'a Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

@@ -12,8 +12,10 @@ use hyper::{
 use percent_encoding::percent_decode_str;
 use tracing::{Instrument, debug, debug_span};
 
-use super::{App, HttpRequest, HttpResponse, mailboxes, ops, page, poll, problem::Problem, publish, socket::Fate};
-use crate::broker::Broker;
+use super::{
+    App, HttpRequest, HttpResponse, feed, mailboxes, ops, page, poll, problem::Problem, publish, socket::Fate,
+};
+use crate::broker::{Broker, log::EventLog};
 
 /// What a path leads to, with its parameters as text.
 enum Route<'a> {
@@ -53,7 +55,7 @@ impl<'a> Route<'a> {
             Self::Events(_) => "GET",
             Self::Mailbox(_) => "GET, DELETE",
             Self::Binding(..) => "PUT, DELETE",
-            Self::Topic(_) => "POST",
+            Self::Topic(_) => "GET, POST",
             Self::Page | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
     }
@@ -68,7 +70,7 @@ pub(super) fn polled_client(request: &HttpRequest) -> Option<ClientId> {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer<B: Broker>(app: &App<B>, fate: &Fate, request: HttpRequest) -> HttpResponse {
+pub(super) async fn answer<B: Broker + EventLog>(app: &App<B>, fate: &Fate, request: HttpRequest) -> HttpResponse {
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let span = debug_span!("request", %method, path = request.uri().path());
     let mut response = async {
@@ -82,7 +84,11 @@ pub(super) async fn answer<B: Broker>(app: &App<B>, fate: &Fate, request: HttpRe
     response
 }
 
-async fn dispatch<B: Broker>(app: &App<B>, fate: &Fate, request: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn dispatch<B: Broker + EventLog>(
+    app: &App<B>,
+    fate: &Fate,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
     let (parts, body) = request.into_parts();
     let route = Route::of(parts.uri.path())?;
     // A body that is left unread would hide it when the client hangs up.
@@ -100,6 +106,9 @@ async fn dispatch<B: Broker>(app: &App<B>, fate: &Fate, request: HttpRequest) ->
         }
         (&Method::DELETE, Route::Binding(client, pattern)) => {
             mailboxes::unbind(app, &valid("client", client)?, &valid("topic pattern", pattern)?).await
+        }
+        (&Method::GET, Route::Topic(pattern)) => {
+            feed::hold(app, valid("topic pattern", pattern)?, parts.uri.query(), &parts.headers).await
         }
         (&Method::POST, Route::Topic(topic)) => {
             publish::publish(app, valid("topic", topic)?, &parts.headers, body).await

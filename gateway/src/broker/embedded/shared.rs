@@ -24,14 +24,16 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
+    /// The log has become longer.
+    pub(super) appended: Notify,
     /// The last write succeeded.
     pub(super) is_writable: AtomicBool,
 }
 
 impl Shared {
     pub(super) const fn new(core: Core, store: Store, metrics: Arc<Metrics>) -> Self {
-        let (released, is_writable) = (Notify::const_new(), AtomicBool::new(true));
-        Self { core: Mutex::new(core), store, metrics, released, is_writable }
+        let (released, appended, is_writable) = (Notify::const_new(), Notify::const_new(), AtomicBool::new(true));
+        Self { core: Mutex::new(core), store, metrics, released, appended, is_writable }
     }
 
     /// Locks the core; never held across an await.

@@ -292,6 +292,7 @@ impl Writer {
         metrics.store_events.set(i64::try_from(core.log.next() - core.log.oldest()).unwrap_or(i64::MAX));
         metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
         drop(core);
+        self.shared.appended.notify_waiters();
         // Only now does nobody look for it any more.
         if let Some(end) = trimmed {
             self.shared.store.sweep(end);

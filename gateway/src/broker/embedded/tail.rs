@@ -1,0 +1,137 @@
+//! The log as a Feed reads it.
+
+use std::sync::Arc;
+
+use events::{Topic, TopicPattern};
+
+use super::{EmbeddedBroker, shared::Handle};
+use crate::broker::{
+    BrokerError,
+    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+};
+
+/// How many heads are looked at under one hold of the core's lock.
+const SCAN: u64 = 1 << 13;
+
+/// How many heads one search looks at.
+const SEARCH: u64 = 1 << 20;
+
+/// How many events the tail hands over at once.
+const AT_ONCE: u64 = 256;
+
+/// The payload bytes of what one search finds, but for its first event.
+const SEARCH_BYTES: usize = 1024 * 1024;
+
+/// Follows the log of an [`EmbeddedBroker`].
+#[derive(Debug)]
+pub struct EmbeddedTail {
+    broker: Arc<Handle>,
+    next: u64,
+}
+
+impl EventLog for EmbeddedBroker {
+    type Tail = EmbeddedTail;
+
+    async fn end(&self) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
+        let (next, newest) = {
+            let core = self.handle.core();
+            (core.log.next(), core.log.newest())
+        };
+        Ok(LogEnd { next, newest, tail: EmbeddedTail { broker: Arc::clone(&self.handle), next } })
+    }
+
+    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        let oldest = self.handle.core().log.oldest();
+        let mut reached = from.max(oldest);
+        let stop = to.min(reached + SEARCH);
+        let mut offsets = Vec::new();
+        while reached < stop && offsets.len() < limit {
+            reached = self.handle.select(pattern, reached, stop.min(reached + SCAN), limit, &mut offsets);
+            tokio::task::yield_now().await;
+        }
+        let mut found = self.handle.load(&offsets).await?;
+        let mut bytes = 0;
+        let mut fits = |logged: &Logged| {
+            bytes += logged.event.payload.len();
+            bytes <= SEARCH_BYTES
+        };
+        if let Some(most) = found.iter().skip(1).position(|logged| !fits(logged)).map(|at| at + 1) {
+            found.truncate(most);
+            reached = found.last().map_or(reached, |last| last.offset + 1);
+        }
+        Ok(Searched { found, reached, oldest: self.handle.core().log.oldest() })
+    }
+}
+
+impl LogTail for EmbeddedTail {
+    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        loop {
+            let appended = self.broker.appended.notified();
+            let end = self.broker.core().log.next().min(self.next + AT_ONCE);
+            if self.next < end {
+                let offsets: Vec<u64> = (self.next..end).collect();
+                let events = self.broker.load(&offsets).await?;
+                self.next = end;
+                if !events.is_empty() {
+                    return Ok(events);
+                }
+            } else {
+                appended.await;
+            }
+        }
+    }
+}
+
+impl Handle {
+    /// Adds the offsets of matching events to `offsets`, up to `limit` in all; returns up to where it looked.
+    fn select(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize, offsets: &mut Vec<u64>) -> u64 {
+        let core = self.core();
+        for (offset, topic) in core.log.topics(from..to) {
+            if topic.is_some_and(|id| pattern.matches(core.log.topic(id))) {
+                offsets.push(offset);
+                if offsets.len() == limit {
+                    return offset + 1;
+                }
+            }
+        }
+        to
+    }
+
+    /// Returns the events at these offsets, but for those that are gone or damaged.
+    async fn load(&self, offsets: &[u64]) -> Result<Vec<Logged>, BrokerError> {
+        let (mut here, mut elsewhere) = (Vec::with_capacity(offsets.len()), Vec::new());
+        {
+            let core = self.core();
+            for offset in offsets {
+                match core.log.recent(*offset) {
+                    Some(stored) => here.push(Logged { offset: *offset, event: Arc::new(stored.event.clone()) }),
+                    None => elsewhere.push(*offset),
+                }
+            }
+        }
+        if elsewhere.is_empty() {
+            return Ok(here);
+        }
+        let read = self.read(elsewhere.clone()).await?;
+        let logged = elsewhere.into_iter().zip(read).filter_map(|(offset, event)| {
+            let event = Arc::new(event?);
+            Some(Logged { offset, event })
+        });
+        here.extend(logged);
+        here.sort_unstable_by_key(|logged| logged.offset);
+        Ok(here)
+    }
+}
+
+impl super::log::Log {
+    /// Returns the newest event of each topic, by offset.
+    fn newest(&self) -> Vec<(Topic, u64)> {
+        let mut newest = std::collections::HashMap::new();
+        for (offset, topic) in self.topics(self.oldest()..self.next()) {
+            if let Some(id) = topic {
+                newest.insert(id, offset);
+            }
+        }
+        newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect()
+    }
+}

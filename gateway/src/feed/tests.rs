@@ -1,0 +1,218 @@
+//! Feeds on the embedded broker's log in memory.
+
+use std::{sync::Arc, time::Duration};
+
+use events::Event;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::broker::{
+    Broker,
+    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
+};
+
+/// A Feed whose log keeps so many bytes, and whose window holds so many.
+struct World {
+    broker: Arc<EmbeddedBroker>,
+    feed: Arc<Feed<EmbeddedBroker>>,
+    following: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    async fn new(retention: u64, window_bytes: usize) -> Self {
+        let forever = Duration::from_hours(24);
+        let retention = Retention { age: forever, bytes: retention };
+        let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention };
+        let broker = Arc::new(EmbeddedBroker::start(&options, Arc::default()).unwrap());
+        let feed = Feed::new(Arc::clone(&broker), FeedOptions { window_bytes });
+        let followed = Arc::clone(&feed);
+        let following = tokio::spawn(async move { followed.follow().await });
+        while !feed.is_ready() {
+            tokio::task::yield_now().await;
+        }
+        Self { broker, feed, following }
+    }
+
+    async fn roomy() -> Self {
+        Self::new(1 << 30, 1 << 20).await
+    }
+
+    /// Publishes numbers and waits until the Feed has the last one.
+    async fn publish(&self, topic: &str, numbers: std::ops::Range<u64>) {
+        let mut last = None;
+        for number in numbers {
+            let event = Event::new(topic.parse().unwrap(), None, number.to_string());
+            self.broker.publish(&event).await.unwrap();
+            last = Some(event.id);
+        }
+        let newest = || {
+            let state = self.feed.state();
+            let newest = state.as_ref().unwrap().window.from(0).last().map(|logged| logged.event.id.clone());
+            newest
+        };
+        while last.is_some() && newest() != last {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn poll(&self, pattern: &str, start: Start, wait: Duration) -> FeedOutcome {
+        let (pattern, deadline) = (pattern.parse().unwrap(), Instant::now() + wait);
+        let request = FeedRequest { pattern, start, limit: 100, latest_only: false, deadline };
+        timeout(Duration::from_secs(30), self.feed.poll(request)).await.expect("a poll ends by its deadline")
+    }
+
+    /// Polls without waiting: the numbers, whether there was a reset, and the place.
+    async fn look(&self, pattern: &str, start: Start) -> (Vec<u64>, bool, Cursor) {
+        match self.poll(pattern, start, Duration::ZERO).await {
+            FeedOutcome::Batch(batch) => (numbers(&batch), batch.reset, batch.last_seen),
+            FeedOutcome::Nothing(end) => (Vec::new(), false, end),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+fn numbers(batch: &FeedBatch) -> Vec<u64> {
+    let number = |logged: &Logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap();
+    batch.events.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn a_poll_without_a_place_gets_the_newest_of_each_topic_and_goes_on_from_there() {
+    let world = World::roomy().await;
+    assert_eq!(world.look("a.#", Start::Newest).await.0, Vec::<u64>::new());
+    world.publish("a.x", 0..5).await;
+    world.publish("a.y", 5..8).await;
+    world.publish("b", 8..9).await;
+    let (seen, reset, place) = world.look("a.#", Start::Newest).await;
+    assert_eq!((seen, reset), (vec![4, 7], false));
+    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, Vec::<u64>::new());
+    world.publish("a.x", 9..11).await;
+    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, [9, 10]);
+    assert_eq!(world.look("#", Start::Oldest).await.0, (0..11).collect::<Vec<_>>());
+    assert_eq!(world.look("#", Start::Now).await.0, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn a_watcher_of_a_quiet_topic_moves_with_the_log() {
+    let world = World::new(1 << 30, 3000).await;
+    let (_, _, place) = world.look("quiet", Start::Now).await;
+    world.publish("busy", 0..100).await;
+    let (seen, reset, moved) = world.look("quiet", Start::Behind(place)).await;
+    assert_eq!((seen, reset), (vec![], false));
+    assert_ne!(place, moved);
+    assert_eq!(world.feed.state().as_ref().unwrap().window.knows(moved), Some(true), "it need not read the log again");
+}
+
+#[tokio::test]
+async fn whoever_is_behind_the_window_reads_the_log_without_a_gap_or_a_repeat() {
+    // The window holds about ten of these.
+    let world = World::new(1 << 30, 2600).await;
+    let (_, _, mut place) = world.look("a", Start::Now).await;
+    for number in 0..500 {
+        world.publish("a", number..number + 1).await;
+        world.publish("other", 0..1).await;
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 500 {
+        let (more, reset, next) = world.look("a", Start::Behind(place)).await;
+        assert!(!reset && !more.is_empty(), "{} events are missing", 500 - seen.len());
+        seen.extend(more);
+        place = next;
+    }
+    assert_eq!(seen, (0..500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_place_that_retention_passed_or_of_another_log_says_so() {
+    let world = World::new(64 * (128 + 3), 1000).await;
+    world.publish("a", 100..110).await;
+    let (_, _, place) = world.look("a", Start::Newest).await;
+    world.publish("a", 110..400).await;
+    // Retention is a chore of the writer.
+    let (seen, reset, _) = world.look("a", Start::Behind(place)).await;
+    assert!(reset && seen.first().is_some_and(|first| *first > 110), "{reset} {seen:?}");
+    for elsewhere in [Start::Elsewhere, Start::Behind(Cursor { next: 1_000_000, check: 1 })] {
+        let (seen, reset, place) = world.look("a", elsewhere).await;
+        assert_eq!((seen, reset), (vec![399], true));
+        assert_eq!(world.look("a", Start::Behind(place)).await.0, Vec::<u64>::new());
+    }
+    let (_, _, end) = world.look("a", Start::Now).await;
+    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { check: end.check ^ 1, ..end })).await;
+    assert_eq!((seen, reset), (vec![399], true), "an equal offset of another log is another place");
+}
+
+#[tokio::test]
+async fn folded_a_batch_holds_the_newest_of_each_topic() {
+    let world = World::roomy().await;
+    let (_, _, place) = world.look("#", Start::Now).await;
+    world.publish("a", 0..50).await;
+    world.publish("b", 50..60).await;
+    world.publish("a", 60..61).await;
+    let (pattern, deadline) = ("#".parse().unwrap(), Instant::now());
+    let request = FeedRequest { pattern, start: Start::Behind(place), limit: 100, latest_only: true, deadline };
+    let FeedOutcome::Batch(batch) = world.feed.poll(request).await else { panic!("there are events") };
+    assert_eq!(numbers(&batch), [59, 60]);
+    assert_eq!(world.look("#", Start::Behind(batch.last_seen)).await.0, Vec::<u64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_at_the_very_instant_of_a_poll_reaches_it() {
+    let world = Arc::new(World::roomy().await);
+    let publisher = Arc::clone(&world);
+    let publishing = tokio::spawn(async move {
+        for number in 0..10_000_u64 {
+            publisher.broker.publish(&Event::new("a".parse().unwrap(), None, number.to_string())).await.unwrap();
+            if number % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let (mut seen, mut start) = (Vec::new(), Start::Oldest);
+    while seen.len() < 10_000 {
+        match world.poll("a", start, Duration::from_secs(20)).await {
+            FeedOutcome::Batch(batch) => {
+                seen.extend(numbers(&batch));
+                start = Start::Behind(batch.last_seen);
+            }
+            other => panic!("{} events came, then {other:?}", seen.len()),
+        }
+    }
+    assert_eq!(seen, (0..10_000).collect::<Vec<_>>());
+    publishing.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() {
+    let world = Arc::new(World::roomy().await);
+    let waiting: Vec<_> = (0..100)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move { world.poll("a.*", Start::Now, Duration::from_secs(20)).await })
+        })
+        .collect();
+    let gone = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.poll("b", Start::Now, Duration::from_secs(20)).await }
+    });
+    while world.feed.state().as_ref().unwrap().watchers.count() < 101 {
+        tokio::task::yield_now().await;
+    }
+    gone.abort();
+    assert!(gone.await.is_err());
+    world.publish("a.x", 0..1).await;
+    let mut batches = Vec::new();
+    for answered in waiting {
+        match answered.await.unwrap() {
+            FeedOutcome::Batch(batch) => batches.push(batch),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(batches.iter().all(|batch| Arc::ptr_eq(batch, &batches[0])));
+    assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
+}
