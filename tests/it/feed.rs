@@ -1,0 +1,196 @@
+//! Feeds over HTTP: everybody who watches a topic sees it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use postern_tests::{Answer, Broker, Gateway, HttpConnection, Request, on_both_brokers, shared_node};
+use tokio::{task::JoinSet, time::sleep};
+
+/// A gateway whose log nobody else writes to.
+async fn gateway(broker: Broker) -> Gateway {
+    let builder = match broker {
+        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("feed").await),
+        Broker::Embedded => Gateway::builder().embedded(),
+    };
+    let gateway = builder.start().await;
+    gateway.wait_ready().await;
+    gateway
+}
+
+async fn publish(gateway: &Gateway, topic: &str, numbers: std::ops::Range<u64>) {
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    for number in numbers {
+        let publish = Request::publish(topic, "application/json", format!("{{\"n\":{number}}}"));
+        connection.request(&publish).await.expect_status(202);
+    }
+}
+
+fn poll(topic: &str, query: &str) -> Request {
+    Request::get(&format!("/topics/{topic}/events?{query}"))
+}
+
+fn place(answer: &Answer) -> String {
+    answer.header("last-seen").expect("every answer of a feed tells the place").to_owned()
+}
+
+on_both_brokers!(everybody_gets_the_newest_and_then_what_comes);
+async fn everybody_gets_the_newest_and_then_what_comes(broker: Broker) {
+    let gateway = gateway(broker).await;
+    publish(&gateway, "cart.1", 0..3).await;
+    publish(&gateway, "cart.2", 3..5).await;
+    for _ in 0..2 {
+        let answer = poll("cart.1", "wait=5").send(gateway.address()).await;
+        let batch = answer.batch();
+        assert_eq!(batch.numbers("n"), [2], "a feed consumes nothing");
+        assert_eq!(
+            (place(&answer), answer.header("etag")),
+            (batch.last_seen.clone(), Some(&*format!("\"{}\"", batch.last_seen)))
+        );
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+    }
+    let newest = poll("cart.*", "wait=5").send(gateway.address()).await.batch();
+    assert_eq!(newest.numbers("n"), [2, 4]);
+    let all = poll("%23", "last_seen=oldest&wait=5").send(gateway.address()).await.batch();
+    assert_eq!(all.numbers("n"), [0, 1, 2, 3, 4]);
+
+    let mut watching = HttpConnection::open(gateway.address()).await;
+    watching.send(&poll("cart.*", &format!("last_seen={}&wait=30", newest.last_seen)).bytes()).await;
+    assert!(watching.is_silent(Duration::from_millis(300)).await);
+    publish(&gateway, "cart.2", 5..6).await;
+    assert_eq!(watching.answer().await.batch().numbers("n"), [5]);
+}
+
+on_both_brokers!(an_empty_answer_moves_the_place_and_a_known_version_is_not_sent_again);
+async fn an_empty_answer_moves_the_place_and_a_known_version_is_not_sent_again(broker: Broker) {
+    let gateway = gateway(broker).await;
+    let start = place(&poll("quiet", "wait=0&last_seen=now").send(gateway.address()).await.expect_status(204));
+    publish(&gateway, "busy", 0..10).await;
+    let nothing = poll("quiet", &format!("wait=1&last_seen={start}")).send(gateway.address()).await.expect_status(204);
+    assert_ne!(place(&nothing), start, "whoever watches a quiet topic does not fall behind");
+
+    let newest = poll("busy", "wait=0").send(gateway.address()).await;
+    let etag = newest.header("etag").unwrap();
+    for tag in [etag.to_owned(), format!("W/{etag}, \"other\"")] {
+        let known =
+            poll("busy", "wait=0").header("If-None-Match", &tag).send(gateway.address()).await.expect_status(304);
+        assert_eq!((place(&known), known.text().as_str()), (place(&newest), ""));
+    }
+    let any = poll("busy", "wait=0").header("If-None-Match", "*").send(gateway.address()).await.batch();
+    assert_eq!(any.numbers("n"), [9]);
+}
+
+on_both_brokers!(a_place_of_another_log_is_answered_with_the_newest_and_a_reset);
+async fn a_place_of_another_log_is_answered_with_the_newest_and_a_reset(broker: Broker) {
+    let gateway = gateway(broker).await;
+    publish(&gateway, "a", 0..3).await;
+    for token in ["999999999~00000000", "1~00000000", "somebody-elses-token"] {
+        let batch = poll("a", &format!("wait=5&last_seen={token}")).send(gateway.address()).await.batch();
+        assert_eq!((batch.numbers("n"), batch.reset), (vec![2], true), "{token}");
+    }
+    let none = poll("b", "wait=5&last_seen=elsewhere").send(gateway.address()).await.batch();
+    assert!(none.events.is_empty() && none.reset, "{none:?}");
+}
+
+on_both_brokers!(a_place_holds_over_a_kill_of_the_gateway);
+async fn a_place_holds_over_a_kill_of_the_gateway(broker: Broker) {
+    let mut gateway = gateway(broker).await;
+    publish(&gateway, "a", 0..10).await;
+    let first = poll("a", "last_seen=oldest&limit=4").send(gateway.address()).await.batch();
+    assert_eq!(first.numbers("n"), [0, 1, 2, 3]);
+    gateway.kill9();
+    gateway.start_again().await;
+    gateway.wait_ready().await;
+    publish(&gateway, "a", 10..12).await;
+    let (mut seen, mut token) = (Vec::new(), first.last_seen);
+    while seen.last() != Some(&11) {
+        let batch = poll("a", &format!("last_seen={token}")).send(gateway.address()).await.batch();
+        assert!(!batch.reset, "{batch:?}");
+        seen.extend(batch.numbers("n"));
+        token = batch.last_seen;
+    }
+    assert_eq!(seen, (4..12).collect::<Vec<_>>());
+}
+
+on_both_brokers!(what_is_wrong_with_a_poll_is_said);
+async fn what_is_wrong_with_a_poll_is_said(broker: Broker) {
+    let gateway = gateway(broker).await;
+    for (request, detail) in [
+        (poll("a..b", ""), "topic pattern:"),
+        (poll("a", "fold=newest"), "fold:"),
+        (poll("a", "wait=56"), "wait:"),
+        (poll("a", "limit=0"), "limit:"),
+        (poll("a", "last_seen=a%20b"), "last_seen:"),
+        (poll("a", "").header("If-None-Match", "no quotes"), "If-None-Match:"),
+    ] {
+        let problem = request.send(gateway.address()).await.problem(400);
+        assert!(problem.starts_with(detail), "{problem}");
+    }
+    let head = Request::new("HEAD", "/topics/a/events").send(gateway.address()).await;
+    assert_eq!((head.status, head.header("allow")), (405, Some("GET, POST")));
+    let stream = poll("a", "").header("Accept", "text/event-stream").send(gateway.address()).await;
+    assert_eq!(stream.status, 406);
+}
+
+/// How a publisher publishes while its watchers answer and come back.
+#[derive(Debug, Clone, Copy)]
+enum Load {
+    /// With a random pause of at most 50 ms between events.
+    Gaps,
+    /// The same, and every client is away for 40 ms after each answer.
+    SlowNetwork,
+    /// Five events at once, then a pause.
+    Bursts,
+}
+
+/// Follows a topic from now on and returns what it saw.
+async fn follow(gateway: SocketAddr, load: Load, until: u64) -> Vec<u64> {
+    let mut connection = HttpConnection::open(gateway).await;
+    let (mut seen, mut token) = (Vec::new(), "oldest".to_owned());
+    while seen.last() != Some(&until) {
+        let answer = connection.request(&poll("stock", &format!("wait=30&last_seen={token}"))).await;
+        token = place(&answer);
+        if answer.status == 200 {
+            let batch = answer.batch();
+            assert!(!batch.reset);
+            seen.extend(batch.numbers("n"));
+        }
+        if matches!(load, Load::SlowNetwork) {
+            sleep(Duration::from_millis(40)).await;
+        }
+    }
+    seen
+}
+
+async fn nobody_misses_anything(broker: Broker, load: Load) {
+    const CLIENTS: usize = 200;
+    const EVENTS: u64 = 60;
+    let gateway = gateway(broker).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(follow(gateway.address(), load, EVENTS - 1));
+    }
+    let mut number = 0;
+    while number < EVENTS {
+        let together = if matches!(load, Load::Bursts) { 5 } else { 1 };
+        publish(&gateway, "stock", number..number + together).await;
+        number += together;
+        sleep(Duration::from_millis(rand::random_range(0..50))).await;
+    }
+    for seen in clients.join_all().await {
+        assert_eq!(seen, (0..EVENTS).collect::<Vec<_>>(), "{load:?}");
+    }
+}
+
+on_both_brokers!(nobody_misses_what_falls_between_an_answer_and_the_next_poll);
+async fn nobody_misses_what_falls_between_an_answer_and_the_next_poll(broker: Broker) {
+    nobody_misses_anything(broker, Load::Gaps).await;
+}
+
+on_both_brokers!(nobody_misses_what_comes_while_the_network_is_slow);
+async fn nobody_misses_what_comes_while_the_network_is_slow(broker: Broker) {
+    nobody_misses_anything(broker, Load::SlowNetwork).await;
+}
+
+on_both_brokers!(nobody_misses_a_burst);
+async fn nobody_misses_a_burst(broker: Broker) {
+    nobody_misses_anything(broker, Load::Bursts).await;
+}
