@@ -12,6 +12,7 @@ mod disconnect;
 mod durability;
 mod embedded;
 mod expiry;
+mod feed_amqp;
 mod foreign;
 mod harness;
 mod limits;
