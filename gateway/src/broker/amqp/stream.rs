@@ -91,11 +91,11 @@ impl AmqpBroker {
         let other = self
             .administer("declare the feed", async |channel: &Channel| {
                 match queue::declare(channel, self.feed.retention).await {
-                    Err(error) if is_mismatch(&error) => Ok(Some(error.to_string())),
-                    other => other.map(|()| None),
+                    Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
+                    other => queue::unless_away(other.map(|()| None)),
                 }
             })
-            .await?;
+            .await??;
         if let Some(reason) = other.filter(|_| !self.feed.warned.swap(true, Ordering::Relaxed)) {
             warn!(
                 reason,
@@ -150,8 +150,10 @@ impl EventLog for AmqpBroker {
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
         let mut reader = self.read_from(Start::Oldest, "tail").await?;
-        self.administer("bind the feed", async |channel: &Channel| queue::bind(channel, &self.feed.topics).await)
-            .await?;
+        self.administer("bind the feed", async |channel: &Channel| {
+            queue::unless_away(queue::bind(channel, &self.feed.topics).await)
+        })
+        .await??;
         let end = self.mark_end().await?;
         let mut newest = HashMap::<Topic, u64>::new();
         loop {

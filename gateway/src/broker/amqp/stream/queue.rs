@@ -4,10 +4,12 @@ use events::{EventId, TopicPattern, amqp::names};
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::AMQPSoftError,
     types::{AMQPValue, FieldTable},
 };
 
-use super::FeedRetention;
+use super::{super::error::soft_error, FeedRetention};
+use crate::broker::BrokerError;
 
 /// The value of the control header of the message that marks the end.
 const END: &str = "end";
@@ -26,6 +28,17 @@ fn arguments(retention: FeedRetention) -> FieldTable {
     arguments.insert("x-max-age".into(), AMQPValue::LongString(age.into()));
     arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes));
     arguments
+}
+
+/// Tells a stream that is away for a moment from a broker that says no: after a restart it takes connections before its
+/// streams are there, and says that they are not found.
+pub(super) fn unless_away<T>(result: Result<T, lapin::Error>) -> Result<Result<T, BrokerError>, lapin::Error> {
+    match result {
+        Err(error) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => {
+            Ok(Err(BrokerError::Unavailable(error.to_string())))
+        }
+        other => other.map(Ok),
+    }
 }
 
 /// Binds the stream to each topic; what it is bound to already, by whatever gateway, stays.

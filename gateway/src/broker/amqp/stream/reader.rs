@@ -15,7 +15,10 @@ use lapin::{
 };
 use tracing::debug;
 
-use super::super::{in_time, links::Link};
+use super::{
+    super::{in_time, links::Link},
+    queue::unless_away,
+};
 use crate::broker::BrokerError;
 
 /// How many messages may be on their way; fewer make a replay several times slower.
@@ -71,9 +74,9 @@ impl Reader {
             if consumer.is_err() {
                 link.note_if_closed(&channel);
             }
-            Ok((consumer?, channel))
+            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel)))
         };
-        let (consumer, channel) = in_time("read the feed", opening).await?;
+        let (consumer, channel) = in_time("read the feed", opening).await??;
         let next = match start {
             Start::Oldest => 0,
             Start::At(offset) => offset,
