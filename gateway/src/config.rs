@@ -5,11 +5,11 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, builder::FalseyValueParser};
-use events::amqp::AmqpUrlError;
+use events::{TopicPattern, amqp::AmqpUrlError};
 
 use crate::{
     broker::{
-        amqp::AmqpOptions,
+        amqp::{AmqpOptions, FeedRetention},
         embedded::{EmbeddedOptions, Retention},
     },
     feed::FeedOptions,
@@ -68,16 +68,28 @@ pub struct Config {
     #[arg(long, env = "POSTERN_MEMORY", value_parser = FalseyValueParser::new(), help_heading = "Broker")]
     memory: bool,
 
-    /// Without RabbitMQ: how long events are kept, confirmed or not. A client that comes too late is told with "reset"
+    /// How long events are kept, confirmed or not; on RabbitMQ only those of feeds. A client that comes too late is told
+    /// with "reset"
     #[arg(long, env = "POSTERN_RETENTION_AGE", value_name = "DURATION", default_value = "7days",
           value_parser = positive_duration, help_heading = "Broker")]
     retention_age: Duration,
 
-    /// Without RabbitMQ: how much is kept, all events together, the oldest going first. An event counts as its payload
-    /// and 128 bytes
+    /// How much is kept, all events together, the oldest going first; on RabbitMQ only of feeds. Without RabbitMQ an event
+    /// counts as its payload and 128 bytes
     #[arg(long, env = "POSTERN_RETENTION_BYTES", value_name = "BYTES", default_value_t = 1024 * 1024 * 1024,
           value_parser = clap::value_parser!(u64).range(1..), help_heading = "Broker")]
     retention_bytes: u64,
+
+    /// With RabbitMQ: a topic or pattern whose events are kept for feeds. Repeatable
+    #[arg(
+        long,
+        env = "POSTERN_FEED_TOPICS",
+        value_name = "TOPIC",
+        value_delimiter = ',',
+        default_value = "#",
+        help_heading = "Broker"
+    )]
+    feed_topics: Vec<TopicPattern>,
 
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
     #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
@@ -228,6 +240,8 @@ impl Config {
                 name: format!("postern gateway {}", self.listen),
                 mailbox_expiry: self.mailbox_expiry,
                 max_leases: self.max_mailboxes,
+                feed_topics: self.feed_topics,
+                feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
             }),
             None => BrokerSettings::Embedded(EmbeddedOptions {
                 data_dir: (!self.memory).then_some(self.data_dir),

@@ -13,6 +13,7 @@ mod durability;
 mod embedded;
 mod expiry;
 mod feed;
+mod feed_amqp;
 mod foreign;
 mod harness;
 mod limits;

@@ -10,6 +10,13 @@ pub const EXCHANGE: &str = "postern.events";
 /// What stands before the client id in the name of a mailbox's queue.
 pub const MAILBOX_PREFIX: &str = "postern.mailbox.";
 
+/// The durable stream queue that Feeds are read from; one per virtual host, shared by all gateways.
+pub const FEED: &str = "postern.feed";
+
+/// The header (integer) in which RabbitMQ tells a reader of a stream the place of a message; also the argument of a consumer
+/// that says where to begin.
+pub const STREAM_OFFSET: &str = "x-stream-offset";
+
 /// The header (boolean) by which a publisher marks an event that it sends again.
 pub const RESENT: &str = "postern-resent";
 

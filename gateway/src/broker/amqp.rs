@@ -4,6 +4,7 @@
 //!   memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
 //! * `repair` mends messages of foreign publishers that the AMQP library would give up a connection over.
+//! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library, so nothing is done on a connection
@@ -15,6 +16,7 @@ mod lease;
 mod links;
 mod queue;
 mod repair;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,11 +28,13 @@ use lapin::{Channel, options::QueueDeleteOptions, protocol::AMQPSoftError, types
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
+pub use self::stream::{AmqpTail, FeedRetention};
 use self::{
     error::{Failure, soft_error},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
     links::Links,
+    stream::Feed,
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
@@ -51,6 +55,10 @@ pub struct AmqpOptions {
     pub mailbox_expiry: Duration,
     /// How many Leases may be open at once.
     pub max_leases: usize,
+    /// Which events the log keeps for Feeds.
+    pub feed_topics: Vec<TopicPattern>,
+    /// How long it keeps them.
+    pub feed_retention: FeedRetention,
 }
 
 /// See the module. Cloning shares it.
@@ -58,13 +66,15 @@ pub struct AmqpOptions {
 pub struct AmqpBroker {
     links: Arc<Links>,
     expiry: Arc<Expiry>,
+    feed: Arc<Feed>,
 }
 
 impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
     pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
         let links = Links::start(options)?;
-        Ok(Self { links, expiry: Arc::new(Expiry::new(options.mailbox_expiry)) })
+        let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Feed::new(options));
+        Ok(Self { links, expiry: Arc::new(expiry), feed: Arc::new(feed) })
     }
 
     /// Looks at a mailbox; `None` if there is none.

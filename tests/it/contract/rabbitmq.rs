@@ -5,7 +5,7 @@ use std::time::Duration;
 use events::ClientId;
 use gateway::broker::{
     Broker,
-    amqp::{AmqpBroker, AmqpOptions},
+    amqp::{AmqpBroker, AmqpOptions, FeedRetention},
 };
 use postern_tests::{RabbitNode, eventually, shared_node};
 
@@ -22,8 +22,14 @@ pub(super) struct Alone {
 }
 
 async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
-    let options =
-        AmqpOptions { url: url.parse().unwrap(), name: "contract".to_owned(), mailbox_expiry, max_leases: 100 };
+    let options = AmqpOptions {
+        url: url.parse().unwrap(),
+        name: "contract".to_owned(),
+        mailbox_expiry,
+        max_leases: 100,
+        feed_topics: vec!["#".parse().unwrap()],
+        feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+    };
     let broker = AmqpBroker::start(&options).unwrap();
     wait_ready(&broker).await;
     broker

@@ -1,7 +1,8 @@
 //! The connections to the broker, and keeping them.
 //!
 //! One connection publishes; one carries administrative tasks, whose errors can close channels; Leases are spread over at
-//! least two others, and over more as there are more Leases. A connection that is lost is replaced by the supervisor, with
+//! least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so that no replay
+//! stands in the way of a Lease; it is opened when it is first needed. Any other connection that is lost is replaced by the supervisor, with
 //! growing, jittered pauses; nothing else reconnects. Until then every call that needs one fails at once with
 //! [`BrokerError::Unavailable`]; only at the very start it waits for the outcome of the first try.
 
@@ -46,9 +47,12 @@ pub(super) struct Links {
     publish_pool: Pool,
     admin_pool: Pool,
     lease_pool: Pool,
+    feed_pool: Pool,
     publishing: Mutex<Option<Arc<PublishLink>>>,
     administering: Mutex<Option<Arc<Link>>>,
     leasing: Mutex<Vec<Arc<Link>>>,
+    /// Locked while it is opened, so that only one is.
+    feeding: tokio::sync::Mutex<Option<Arc<Link>>>,
     most_leasing: usize,
     ready: AtomicBool,
     /// Cancelled once the first try to connect is over, however it went.
@@ -72,10 +76,12 @@ impl Links {
             publish_pool: pool(&options.url, &format!("{} publish", options.name), 2)?,
             admin_pool: pool(&options.url, &format!("{} admin", options.name), 2)?,
             lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * most_leasing)?,
+            feed_pool: pool(&options.url, &format!("{} feed", options.name), 2)?,
             url: options.url.clone(),
             publishing: Mutex::default(),
             administering: Mutex::default(),
             leasing: Mutex::default(),
+            feeding: tokio::sync::Mutex::default(),
             most_leasing,
             ready: AtomicBool::new(false),
             tried: CancellationToken::new(),
@@ -120,6 +126,21 @@ impl Links {
         }
     }
 
+    /// Returns the connection that reads the Feeds' log; opens it, or another one for one that is lost.
+    pub(super) async fn feeding(&self) -> Result<Arc<Link>, BrokerError> {
+        // Without a broker it is the supervisor that keeps trying, and nobody else.
+        self.publishing().await?;
+        let mut feeding = self.feeding.lock().await;
+        if let Some(link) = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()) {
+            return Ok(Arc::clone(link));
+        }
+        // A lost one has to go back to its pool before the pool is asked for another.
+        *feeding = None;
+        let link = Arc::new(connect(&self.feed_pool, async |object| Ok(Link::new(object))).await?);
+        *feeding = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
     /// Closes every connection and stops the supervisor.
     pub(super) async fn close(&self) {
         self.closing.cancel();
@@ -128,13 +149,14 @@ impl Links {
         let publishing = locked(&self.publishing).take();
         let administering = locked(&self.administering).take();
         let leasing = std::mem::take(&mut *locked(&self.leasing));
+        let feeding = self.feeding.lock().await.take();
         // All at once: a broker that does not answer takes a second for each.
         let publishing = async {
             if let Some(link) = publishing {
                 link.close().await;
             }
         };
-        let others = leasing.iter().chain(&administering).map(|link| link.close());
+        let others = leasing.iter().chain(&administering).chain(&feeding).map(|link| link.close());
         tokio::join!(publishing, join_all(others));
     }
 

@@ -40,7 +40,7 @@ impl Link {
     }
 
     /// Tells whether the broker reads nothing from it because it is out of memory or disk.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub(in crate::broker::amqp) fn is_blocked(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.status().blocked())
     }
 

@@ -1,0 +1,278 @@
+//! The log of every event on RabbitMQ: one durable stream queue, bound to the exchange beside the mailboxes.
+//!
+//! Offsets are those of the stream. RabbitMQ tells nobody where a stream ends, and a consumer that is asked to begin beyond
+//! the end waits in silence and skips what is stored until then. So the end is found by writing a control message and reading
+//! until it returns, and nothing is ever read beyond an end that was found.
+//!
+//! * `queue` is what the stream is on the broker, and how a control message gets into it.
+//! * `reader` is a consumer of it, from some offset on.
+
+mod queue;
+mod reader;
+
+use std::{
+    collections::HashMap,
+    ops::{ControlFlow, Range},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use events::{EventId, Topic, TopicPattern};
+use futures_util::FutureExt;
+use lapin::{Channel, Confirmation};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+use tracing::warn;
+
+use self::reader::{Reader, Start, Stored};
+use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
+use crate::broker::{
+    BrokerError,
+    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+};
+
+/// How many searches may run at once; more wait for their turn.
+const MOST_SEARCHES: usize = 32;
+
+/// The most messages that one search looks at: it is to answer within a second.
+const MOST_LOOKED_AT: usize = 20_000;
+
+/// The most payload bytes that one search returns, unless a single event has more.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// The most events that the tail hands over at once.
+const MOST_AT_ONCE: usize = 256;
+
+/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, never the
+/// one that it writes.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedRetention {
+    /// By age, in whole seconds.
+    pub age: Duration,
+    /// By size, all events together, in bytes.
+    pub bytes: u64,
+}
+
+/// What is kept for the log between calls.
+#[derive(Debug)]
+pub(super) struct Feed {
+    topics: Vec<TopicPattern>,
+    retention: FeedRetention,
+    searches: Semaphore,
+    warned: AtomicBool,
+}
+
+impl Feed {
+    pub(super) fn new(options: &AmqpOptions) -> Self {
+        Self {
+            topics: options.feed_topics.clone(),
+            retention: options.feed_retention,
+            searches: Semaphore::new(MOST_SEARCHES),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, BrokerError> {
+        match timeout(CALL_TIMEOUT, self.searches.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(BrokerError::Unavailable("too many clients look through the feed".to_owned())),
+        }
+    }
+}
+
+impl AmqpBroker {
+    /// Makes sure that the stream exists.
+    async fn ensure_stream(&self) -> Result<(), BrokerError> {
+        let other = self
+            .administer("declare the feed", async |channel: &Channel| {
+                match queue::declare(channel, self.feed.retention).await {
+                    Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
+                    other => queue::unless_away(other.map(|()| None)),
+                }
+            })
+            .await??;
+        if let Some(reason) = other.filter(|_| !self.feed.warned.swap(true, Ordering::Relaxed)) {
+            warn!(
+                reason,
+                "the feed exists with another retention and keeps it; a policy can change it (max-age, max-length-bytes)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes the control message that is read as the end, and returns its id.
+    async fn mark_end(&self) -> Result<EventId, BrokerError> {
+        let publishing = self.links.publishing().await?;
+        if publishing.is_blocked() {
+            return Err(BrokerError::Unavailable("it is short of memory or disk and takes no messages".to_owned()));
+        }
+        let id = EventId::new();
+        let marking = async {
+            let channel = publishing.channel().await?;
+            let marked = queue::mark_end(&channel, &id).await;
+            publishing.note_if_closed(&channel);
+            let confirmation = marked?;
+            channel.close(200, "done".into()).await?;
+            Ok(confirmation)
+        };
+        match in_time("mark the end of the feed", marking).await? {
+            Confirmation::Ack(None) => Ok(id),
+            Confirmation::Ack(Some(_)) => Err(BrokerError::Unavailable("the feed was deleted".to_owned())),
+            Confirmation::Nack(_) | Confirmation::NotRequested => {
+                Err(BrokerError::Unavailable("the feed takes no messages".to_owned()))
+            }
+        }
+    }
+
+    async fn read_from(&self, start: Start, name: &str) -> Result<Reader, BrokerError> {
+        Reader::open(self.links.feeding().await?, start, name).await
+    }
+
+    /// Returns the offset of the oldest message that is kept.
+    async fn oldest(&self) -> Result<u64, BrokerError> {
+        let mut reader = self.read_from(Start::Oldest, "oldest").await?;
+        Ok(next_in_time(&mut reader).await?.offset)
+    }
+}
+
+impl EventLog for AmqpBroker {
+    type Tail = AmqpTail;
+
+    /// Not cancel-safe only in that a control message may stay behind; readers skip those.
+    async fn end(&self) -> Result<LogEnd<AmqpTail>, BrokerError> {
+        // The exchange exists once there is a connection that publishes.
+        self.links.publishing().await?;
+        self.ensure_stream().await?;
+        // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
+        let mut reader = self.read_from(Start::Oldest, "tail").await?;
+        self.administer("bind the feed", async |channel: &Channel| {
+            queue::unless_away(queue::bind(channel, &self.feed.topics).await)
+        })
+        .await??;
+        let end = self.mark_end().await?;
+        let mut newest = HashMap::<Topic, u64>::new();
+        loop {
+            let Stored { offset, control, event } = next_in_time(&mut reader).await?;
+            if control && event.id == end {
+                let tail = AmqpTail { reader };
+                return Ok(LogEnd { next: offset + 1, newest: newest.into_iter().collect(), tail });
+            }
+            if !control {
+                newest.insert(event.topic, offset);
+            }
+        }
+    }
+
+    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        let mut search = Search::new(pattern, from..to, limit);
+        if from >= to || limit == 0 {
+            return Ok(search.result);
+        }
+        let _turn = self.feed.turn().await?;
+        let mut reader = self.read_from(Start::At(from), pattern.as_str()).await?;
+        let mut stored = next_in_time(&mut reader).await?;
+        let first = stored.offset;
+        while search.look_at(stored).is_continue() {
+            stored = next_in_time(&mut reader).await?;
+        }
+        drop(reader);
+        if first > from {
+            // Offsets have gaps: what is missing before the first need not have been there. All from it on was seen.
+            search.result.oldest = self.oldest().await?.clamp(from, first);
+        }
+        Ok(search.result)
+    }
+}
+
+/// Waits for the next message where one has to come soon: one that is known to be stored.
+async fn next_in_time(reader: &mut Reader) -> Result<Stored, BrokerError> {
+    match timeout(CALL_TIMEOUT, reader.next()).await {
+        Ok(next) => next,
+        // For example because somebody has deleted the stream and made it anew, shorter.
+        Err(_) => Err(BrokerError::Unavailable("nothing came from the feed where something was stored".to_owned())),
+    }
+}
+
+/// What a search looks for and what it has found.
+struct Search<'a> {
+    pattern: &'a TopicPattern,
+    range: Range<u64>,
+    limit: usize,
+    looked_at: usize,
+    bytes: usize,
+    result: Searched,
+}
+
+impl<'a> Search<'a> {
+    fn new(pattern: &'a TopicPattern, range: Range<u64>, limit: usize) -> Self {
+        let result = Searched { found: Vec::new(), reached: range.start, oldest: range.start };
+        Self { pattern, range, limit, looked_at: 0, bytes: 0, result }
+    }
+
+    /// Looks at the next message and tells whether another one is needed.
+    ///
+    /// The first at or beyond the last offset ends the search. It always comes: the end of the log was found at a message.
+    fn look_at(&mut self, stored: Stored) -> ControlFlow<()> {
+        if stored.offset >= self.range.end {
+            self.result.reached = self.range.end;
+            return ControlFlow::Break(());
+        }
+        let offset = stored.offset;
+        let matches = !stored.control && stored.offset >= self.range.start && self.pattern.matches(&stored.event.topic);
+        if matches {
+            let bytes = self.bytes.saturating_add(stored.event.payload.len());
+            if bytes > MOST_BYTES && !self.result.found.is_empty() {
+                return ControlFlow::Break(());
+            }
+            self.bytes = bytes;
+            self.result.found.push(stored.into());
+        }
+        self.looked_at += 1;
+        self.result.reached = self.result.reached.max(offset + 1);
+        let is_enough = self.result.reached >= self.range.end
+            || self.result.found.len() >= self.limit
+            || self.looked_at >= MOST_LOOKED_AT;
+        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl From<Stored> for Logged {
+    fn from(stored: Stored) -> Self {
+        Self { offset: stored.offset, event: Arc::new(stored.event) }
+    }
+}
+
+/// Follows the stream, on a channel of its own.
+#[derive(Debug)]
+pub struct AmqpTail {
+    reader: Reader,
+}
+
+impl LogTail for AmqpTail {
+    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        loop {
+            // The only place that waits: nothing was taken yet that could be lost.
+            let mut events: Vec<Logged> = event(self.reader.next().await?).into_iter().collect();
+            while events.len() < MOST_AT_ONCE {
+                match self.reader.next().now_or_never() {
+                    Some(Ok(stored)) => events.extend(event(stored)),
+                    // The reader remembers the error for the next call.
+                    Some(Err(error)) if events.is_empty() => return Err(error),
+                    Some(Err(_)) | None => break,
+                }
+            }
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+fn event(stored: Stored) -> Option<Logged> {
+    (!stored.control).then(|| stored.into())
+}

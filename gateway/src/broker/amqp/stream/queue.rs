@@ -1,0 +1,81 @@
+//! The stream queue: declaring it, binding it, and marking its end.
+
+use events::{EventId, TopicPattern, amqp::names};
+use lapin::{
+    BasicProperties, Channel, Confirmation,
+    options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::AMQPSoftError,
+    types::{AMQPValue, FieldTable},
+};
+
+use super::{super::error::soft_error, FeedRetention};
+use crate::broker::BrokerError;
+
+/// The value of the control header of the message that marks the end.
+const END: &str = "end";
+
+/// Declares the stream. Closes the channel if it exists with other arguments.
+pub(super) async fn declare(channel: &Channel, retention: FeedRetention) -> Result<(), lapin::Error> {
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(names::FEED.into(), durable, arguments(retention)).await.map(drop)
+}
+
+fn arguments(retention: FeedRetention) -> FieldTable {
+    let age = format!("{}s", retention.age.as_secs().max(1));
+    let bytes = i64::try_from(retention.bytes).unwrap_or(i64::MAX);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    arguments.insert("x-max-age".into(), AMQPValue::LongString(age.into()));
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes));
+    arguments
+}
+
+/// Tells a stream that is away for a moment from a broker that says no: after a restart it takes connections before its
+/// streams are there, and says that they are not found.
+pub(super) fn unless_away<T>(result: Result<T, lapin::Error>) -> Result<Result<T, BrokerError>, lapin::Error> {
+    match result {
+        Err(error) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => {
+            Ok(Err(BrokerError::Unavailable(error.to_string())))
+        }
+        other => other.map(Ok),
+    }
+}
+
+/// Binds the stream to each topic; what it is bound to already, by whatever gateway, stays.
+pub(super) async fn bind(channel: &Channel, topics: &[TopicPattern]) -> Result<(), lapin::Error> {
+    for topic in topics {
+        let (queue, exchange, key) = (names::FEED.into(), names::EXCHANGE.into(), topic.as_str().into());
+        channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await?;
+    }
+    Ok(())
+}
+
+/// Writes a control message with this id straight into the stream and waits for the broker's word on it.
+pub(super) async fn mark_end(channel: &Channel, id: &EventId) -> Result<Confirmation, lapin::Error> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mut headers = FieldTable::default();
+    headers.insert(names::CONTROL.into(), AMQPValue::LongString(END.into()));
+    // A UUID: always short enough.
+    let marker = BasicProperties::default().with_message_id(id.as_str().into()).with_headers(headers);
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    channel.basic_publish("".into(), names::FEED.into(), mandatory, &[], marker).await?.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn retention_is_written_as_the_broker_reads_it() {
+        let written = |age, bytes| {
+            let table = arguments(FeedRetention { age, bytes });
+            (table.inner()["x-max-age"].clone(), table.inner()["x-max-length-bytes"].clone())
+        };
+        let expected =
+            |age: &str, bytes| (AMQPValue::LongString(age.as_bytes().to_vec().into()), AMQPValue::LongLongInt(bytes));
+        assert_eq!(written(Duration::from_hours(168), 1 << 30), expected("604800s", 1 << 30));
+        assert_eq!(written(Duration::from_millis(1), u64::MAX), expected("1s", i64::MAX));
+    }
+}

@@ -1,0 +1,152 @@
+//! A consumer of the stream, on a channel of its own. Dropping it closes the channel.
+
+use std::sync::Arc;
+
+use events::{
+    Event,
+    amqp::{message, names, short_string},
+};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery as Message,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tracing::debug;
+
+use super::{
+    super::{in_time, links::Link},
+    queue::unless_away,
+};
+use crate::broker::BrokerError;
+
+/// How many messages may be on their way; fewer make a replay several times slower.
+const PREFETCH: u16 = 1000;
+
+/// After so many, the broker is told to send more: well before it runs out of what it may send.
+const ACK_EVERY: usize = 500;
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    /// With the oldest message that is kept.
+    Oldest,
+    /// With the first message that has this offset or a higher one.
+    At(u64),
+}
+
+/// A message of the stream.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) offset: u64,
+    /// It is a gateway's own, and no event.
+    pub(super) control: bool,
+    pub(super) event: Event,
+}
+
+/// See the module.
+pub(super) struct Reader {
+    link: Arc<Link>,
+    channel: Channel,
+    consumer: Consumer,
+    /// No message can have a lower offset.
+    next: u64,
+    unacked: usize,
+    /// Kept here, so that a reader who is cancelled neither forgets it nor sends it twice: the broker closes a channel on
+    /// which a message is acknowledged again.
+    acking: Option<BoxFuture<'static, Result<(), lapin::Error>>>,
+    ended: Option<BrokerError>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("next", &self.next).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Opens a channel and consumes; the broker's operator sees `name` as the consumer's.
+    pub(super) async fn open(link: Arc<Link>, start: Start, name: &str) -> Result<Self, BrokerError> {
+        let opening = async {
+            let channel = link.channel().await?;
+            let consumer = consume(&channel, start, name).await;
+            if consumer.is_err() {
+                link.note_if_closed(&channel);
+            }
+            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel)))
+        };
+        let (consumer, channel) = in_time("read the feed", opening).await??;
+        let next = match start {
+            Start::Oldest => 0,
+            Start::At(offset) => offset,
+        };
+        Ok(Self { link, channel, consumer, next, unacked: 0, acking: None, ended: None })
+    }
+
+    /// Waits for the next message. Cancel-safe. An error is final.
+    pub(super) async fn next(&mut self) -> Result<Stored, BrokerError> {
+        // The library's stream is pending for ever once it has ended.
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        if let Some(acking) = &mut self.acking {
+            let acked = acking.await;
+            self.acking = None;
+            acked.map_err(|error| self.end(error.to_string()))?;
+        }
+        match self.consumer.next().await {
+            Some(Ok(message)) => {
+                self.count(message.delivery_tag);
+                Ok(self.read(message))
+            }
+            Some(Err(error)) => Err(self.end(error.to_string())),
+            None => Err(self.end("the feed was deleted, or its connection closed".to_owned())),
+        }
+    }
+
+    fn count(&mut self, tag: u64) {
+        self.unacked += 1;
+        if self.unacked == ACK_EVERY {
+            self.unacked = 0;
+            let channel = self.channel.clone();
+            let ack = async move { channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map(drop) };
+            self.acking = Some(ack.boxed());
+        }
+    }
+
+    /// Reads a message. One whose headers had to be removed has lost its offset: it gets the lowest that it can have, which
+    /// is below that of the message behind it.
+    fn read(&mut self, message: Message) -> Stored {
+        let offset = match message::header(&message.properties, names::STREAM_OFFSET) {
+            Some(AMQPValue::LongLongInt(offset)) => u64::try_from(*offset).ok(),
+            _ => None,
+        };
+        let offset = offset.unwrap_or(self.next);
+        self.next = offset.saturating_add(1);
+        let control = message::header(&message.properties, names::CONTROL).is_some();
+        let event = message::read(&message.routing_key, &message.properties, message.data);
+        Stored { offset, control, event }
+    }
+
+    fn end(&mut self, reason: String) -> BrokerError {
+        debug!(reason, "a reader of the feed was lost");
+        self.link.note_if_closed(&self.channel);
+        let error = BrokerError::Unavailable(reason);
+        self.ended = Some(error.clone());
+        error
+    }
+}
+
+async fn consume(channel: &Channel, start: Start, name: &str) -> Result<Consumer, lapin::Error> {
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let offset = match start {
+        Start::Oldest => AMQPValue::LongString("first".into()),
+        Start::At(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert(names::STREAM_OFFSET.into(), offset);
+    // A pattern may be as long as a consumer's tag: without a prefix it always fits.
+    let tag = short_string(name).unwrap_or_default();
+    channel.basic_consume(names::FEED.into(), tag, BasicConsumeOptions::default(), arguments).await
+}
