@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use crate::{Finished, Folder, Log, Process, eventually, free_port, program, request::Request};
 
+const FEED_TOPICS: &str = "POSTERN_FEED_TOPICS";
+
 /// How long a gateway may take until it listens.
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(30);
@@ -22,8 +24,16 @@ pub struct GatewayBuilder {
 
 impl GatewayBuilder {
     /// Uses this RabbitMQ.
+    ///
+    /// It keeps no feed to speak of: on a broker that tests share, every gateway would read what all of them published.
     pub fn amqp_url(self, url: &str) -> Self {
-        self.flag("--amqp-url", url)
+        self.flag("--amqp-url", url).env(FEED_TOPICS, "no.feed")
+    }
+
+    /// Keeps a feed of all topics, as it does without the harness.
+    pub fn with_feed(mut self) -> Self {
+        self.environment.retain(|(name, _)| name != FEED_TOPICS);
+        self
     }
 
     /// Uses the embedded broker, in a new folder that outlives restarts and is removed with the gateway.
