@@ -115,8 +115,12 @@ impl Mailbox {
     pub(super) fn trim(&mut self, offset: u64, lost: bool) {
         // A marker that was not confirmed moves on: what it tells is still to be told.
         let older = self.marker.take();
+        let was_told = older.as_ref().is_some_and(|marker| marker.place() < self.handed_over);
         self.start_at(Place::before(offset));
         self.marker = older.map(|marker| Marker { before: marker.before.max(offset), ..marker });
+        if let Some(moved) = self.marker.as_ref().filter(|_| was_told) {
+            self.handed_over = self.handed_over.max(moved.place().next());
+        }
         if lost {
             self.marker.get_or_insert_with(|| Marker::new(offset));
         }
@@ -192,8 +196,12 @@ mod tests {
         mailbox.trim(4, true);
         let marker = mailbox.marker.clone().unwrap();
         assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));
+        mailbox.trim(5, false);
+        assert!(mailbox.handed_over <= Place::before(5), "nobody was handed the marker yet");
+        mailbox.handed_over = Place::before(5).next();
         mailbox.trim(6, false);
         assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));
+        assert!(mailbox.handed_over > Place::before(6), "what was handed over stays so where it moves to");
         mailbox.confirm(Place::before(6));
         assert_eq!(mailbox.marker, None);
     }
