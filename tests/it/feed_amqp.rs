@@ -70,6 +70,10 @@ async fn publish(broker: &AmqpBroker, topic: &str, numbers: impl IntoIterator<It
     }
 }
 
+fn list<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    items.into_iter().collect()
+}
+
 fn numbers(events: &[Logged]) -> Vec<usize> {
     assert!(events.is_sorted_by(|a, b| a.offset < b.offset), "offsets grow strictly: {events:?}");
     events.iter().map(|logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap()).collect()
@@ -123,7 +127,7 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
     let mut end = broker.end().await.unwrap();
     let newest: HashMap<Topic, u64> = end.newest.iter().cloned().collect();
     let before = search_all(&broker, "#", 0, end.next).await;
-    assert_eq!(numbers(&before), Vec::from_iter(0..20));
+    assert_eq!(numbers(&before), list(0..20));
     let offset_of = |number: usize| before[number].offset;
     let expected = [("a.x", 9), ("a.y", 19)].map(|(topic, last)| (topic.parse().unwrap(), offset_of(last)));
     assert_eq!(newest, HashMap::from(expected));
@@ -132,15 +136,15 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
     // Another gateway's control message is nobody's event.
     let other = broker.end().await.unwrap();
     let after = follow(&mut end.tail, 1480).await;
-    assert_eq!(numbers(&after), Vec::from_iter(20..1500));
+    assert_eq!(numbers(&after), list(20..1500));
     assert!(after[0].offset >= end.next && after[1479].offset < other.next);
     let again = search_all(&broker, "#", 0, other.next).await;
-    assert_eq!(numbers(&again), Vec::from_iter(0..1500));
-    let offsets = |events: &[Logged]| Vec::from_iter(events.iter().map(|logged| logged.offset));
+    assert_eq!(numbers(&again), list(0..1500));
+    let offsets = |events: &[Logged]| list(events.iter().map(|logged| logged.offset));
     assert_eq!(offsets(&again[20..]), offsets(&after), "both say the same of an event");
     // Where the known end is an event, and where it is within the log.
     let up_to_an_event = broker.search(&pattern("#"), 0, after[0].offset + 1, 100).await.unwrap();
-    assert_eq!(numbers(&up_to_an_event.found), Vec::from_iter(0..21));
+    assert_eq!(numbers(&up_to_an_event.found), list(0..21));
     assert_eq!(up_to_an_event.reached, after[0].offset + 1);
     let limited = broker.search(&pattern("#"), before[3].offset, other.next, 4).await.unwrap();
     assert_eq!(numbers(&limited.found), [3, 4, 5, 6]);
@@ -163,7 +167,7 @@ async fn waiting_for_the_next_event_can_be_given_up() {
         events
     };
     let (events, ()) = tokio::join!(timeout(PATIENCE, following), publishing);
-    assert_eq!(numbers(&events.expect("all events should come")), Vec::from_iter(0..3000));
+    assert_eq!(numbers(&events.expect("all events should come")), list(0..3000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,7 +178,7 @@ async fn a_pattern_finds_its_events_among_thousands() {
         publish(&broker, &format!("jobs.{}.status", hundred % 5), hundred * 100..hundred * 100 + 100).await;
     }
     let end = broker.end().await.unwrap();
-    let expected = |job: usize| Vec::from_iter((0..5000).filter(|number| number / 100 % 5 == job));
+    let expected = |job: usize| list((0..5000).filter(|number| number / 100 % 5 == job));
     // More than may run at once.
     let searches = (0..40).map(|n| {
         let broker = broker.clone();
@@ -198,7 +202,7 @@ async fn a_search_returns_a_mebibyte_at_most() {
     let (mut from, mut sizes) = (0, Vec::new());
     while from < end.next {
         let searched = broker.search(&pattern("big"), from, end.next, 10).await.unwrap();
-        sizes.push(Vec::from_iter(searched.found.iter().map(|logged| logged.event.payload.len())));
+        sizes.push(list(searched.found.iter().map(|logged| logged.event.payload.len())));
         from = searched.reached;
     }
     assert_eq!(sizes, [vec![600_000, 400_000], vec![600_000], vec![1_200_000], vec![1]]);
@@ -215,7 +219,7 @@ async fn publishing_goes_on_while_the_end_is_found() {
     assert!(all.len() >= 1000 && all.len() <= 4000);
     assert_eq!(end.newest, [("a".parse().unwrap(), all.last().unwrap().offset)]);
     all.extend(follow(&mut end.tail, 4000 - all.len()).await);
-    assert_eq!(numbers(&all), Vec::from_iter(0..4000));
+    assert_eq!(numbers(&all), list(0..4000));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +289,7 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
     publish(&broker, "a", 0..100).await;
     let before = follow(&mut end.tail, 100).await;
     for kill in [false, true] {
-        let last = broker.end().await.unwrap();
+        let known = broker.end().await.unwrap();
         if kill {
             node.kill9();
         } else {
@@ -298,18 +302,18 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
         let missed = async || if broker.is_ready() { Err("it seems to be there") } else { Ok(()) };
         eventually(Duration::from_secs(30), "the broker is missed", missed).await;
         assert!(matches!(broker.end().await, Err(BrokerError::Unavailable(_))));
-        let search = broker.search(&pattern("#"), 0, last.next, 10).await;
+        let search = broker.search(&pattern("#"), 0, known.next, 10).await;
         assert!(matches!(search, Err(BrokerError::Unavailable(_))), "{search:?}");
         node.start_again().await;
         wait_ready(&broker).await;
         end = end_soon(&broker).await;
-        assert!(end.next > last.next);
+        assert!(end.next > known.next);
         assert_eq!(end.newest, [("a".parse().unwrap(), before[99].offset)]);
-        assert_eq!(numbers(&search_all(&broker, "a", 0, end.next).await), Vec::from_iter(0..100));
+        assert_eq!(numbers(&search_all(&broker, "a", 0, end.next).await), list(0..100));
     }
     publish(&broker, "a", 100..200).await;
     let after = follow(&mut end.tail, 100).await;
-    assert_eq!(numbers(&after), Vec::from_iter(100..200));
+    assert_eq!(numbers(&after), list(100..200));
     assert!(after[0].offset >= end.next);
     broker.close().await;
     assert!(matches!(end.tail.next().await, Err(BrokerError::Unavailable(_))), "an orderly end is one too");

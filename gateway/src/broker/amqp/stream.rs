@@ -6,13 +6,14 @@
 //!
 //! * `queue` is what the stream is on the broker, and how a control message gets into it.
 //! * `reader` is a consumer of it, from some offset on.
+//! * `search` decides what of it was asked for, and when that is enough.
 
 mod queue;
 mod reader;
+mod search;
 
 use std::{
     collections::HashMap,
-    ops::{ControlFlow, Range},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +30,10 @@ use tokio::{
 };
 use tracing::warn;
 
-use self::reader::{Reader, Start, Stored};
+use self::{
+    reader::{Reader, Start, Stored},
+    search::Search,
+};
 use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
 use crate::broker::{
     BrokerError,
@@ -38,12 +42,6 @@ use crate::broker::{
 
 /// How many searches may run at once; more wait for their turn.
 const MOST_SEARCHES: usize = 32;
-
-/// The most messages that one search looks at: it is to answer within a second.
-const MOST_LOOKED_AT: usize = 20_000;
-
-/// The most payload bytes that one search returns, unless a single event has more.
-const MOST_BYTES: usize = 1024 * 1024;
 
 /// The most events that the tail hands over at once.
 const MOST_AT_ONCE: usize = 256;
@@ -195,49 +193,6 @@ async fn next_in_time(reader: &mut Reader) -> Result<Stored, BrokerError> {
         Ok(next) => next,
         // For example because somebody has deleted the stream and made it anew, shorter.
         Err(_) => Err(BrokerError::Unavailable("nothing came from the feed where something was stored".to_owned())),
-    }
-}
-
-/// What a search looks for and what it has found.
-struct Search<'a> {
-    pattern: &'a TopicPattern,
-    range: Range<u64>,
-    limit: usize,
-    looked_at: usize,
-    bytes: usize,
-    result: Searched,
-}
-
-impl<'a> Search<'a> {
-    fn new(pattern: &'a TopicPattern, range: Range<u64>, limit: usize) -> Self {
-        let result = Searched { found: Vec::new(), reached: range.start, oldest: range.start };
-        Self { pattern, range, limit, looked_at: 0, bytes: 0, result }
-    }
-
-    /// Looks at the next message and tells whether another one is needed.
-    ///
-    /// The first at or beyond the last offset ends the search. It always comes: the end of the log was found at a message.
-    fn look_at(&mut self, stored: Stored) -> ControlFlow<()> {
-        if stored.offset >= self.range.end {
-            self.result.reached = self.range.end;
-            return ControlFlow::Break(());
-        }
-        let offset = stored.offset;
-        let matches = !stored.control && stored.offset >= self.range.start && self.pattern.matches(&stored.event.topic);
-        if matches {
-            let bytes = self.bytes.saturating_add(stored.event.payload.len());
-            if bytes > MOST_BYTES && !self.result.found.is_empty() {
-                return ControlFlow::Break(());
-            }
-            self.bytes = bytes;
-            self.result.found.push(stored.into());
-        }
-        self.looked_at += 1;
-        self.result.reached = self.result.reached.max(offset + 1);
-        let is_enough = self.result.reached >= self.range.end
-            || self.result.found.len() >= self.limit
-            || self.looked_at >= MOST_LOOKED_AT;
-        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
