@@ -167,7 +167,9 @@ impl<L: EventLog> Feed<L> {
         if let Some(last) = last {
             // Its place is that of everybody who has seen all.
             let found = self.log.search(&everything(), last, last + 1, 1).await?.found;
-            found.into_iter().for_each(|logged| window.push(logged));
+            for logged in found {
+                window.push(logged);
+            }
         }
         let mut tail = end.tail;
         *self.state() = Some(State { window, newest, watchers: Watchers::default() });
@@ -223,17 +225,16 @@ impl<L: EventLog> Feed<L> {
         let mut found = Vec::new();
         for offset in offsets {
             let here = self.state().as_ref().and_then(|state| state.window.get(*offset).cloned());
-            match here {
-                Some(logged) => found.push(logged),
-                None => {
-                    let searched = self.log.search(&everything(), *offset, offset + 1, 1).await?;
-                    if searched.found.is_empty() {
-                        // Retention took it: it is the newest no more.
-                        self.forget(searched.oldest.max(offset + 1));
-                    }
-                    found.extend(searched.found);
-                }
+            if let Some(logged) = here {
+                found.push(logged);
+                continue;
             }
+            let searched = self.log.search(&everything(), *offset, offset + 1, 1).await?;
+            if searched.found.is_empty() {
+                // Retention took it: it is the newest no more.
+                self.forget(searched.oldest.max(offset + 1));
+            }
+            found.extend(searched.found);
         }
         if found.is_empty() {
             return Ok(Back::Reached(end));
@@ -384,11 +385,9 @@ impl State {
                 Some(true) => {
                     let matching = |logged: &&Logged| request.pattern.matches(&logged.event.topic);
                     let matching = self.window.from(cursor.next).filter(matching).cloned();
-                    let found: Vec<Logged> = match request.latest_only {
-                        true => matching.collect(),
-                        // One more than fits tells that there is more.
-                        false => matching.take(request.limit + 1).collect(),
-                    };
+                    // One more than fits tells that there is more.
+                    let most = if request.latest_only { usize::MAX } else { request.limit + 1 };
+                    let found: Vec<Logged> = matching.take(most).collect();
                     if !found.is_empty() {
                         let end = self.window.end();
                         return Look::Found(FeedBatch::of(found, request.limit, request.latest_only, end));

@@ -56,7 +56,7 @@ impl Newest {
 }
 
 impl Node {
-    fn matching<'a>(&'a self, words: &[&str], found: &mut Vec<u64>, seen: &mut HashSet<(*const Self, usize)>) {
+    fn matching(&self, words: &[&str], found: &mut Vec<u64>, seen: &mut HashSet<(*const Self, usize)>) {
         // With several `#` a place can be reached in many ways, and one is enough.
         if !seen.insert((self, words.len())) {
             return;

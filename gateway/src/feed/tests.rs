@@ -47,8 +47,7 @@ impl World {
         }
         let newest = || {
             let state = self.feed.state();
-            let newest = state.as_ref().unwrap().window.from(0).last().map(|logged| logged.event.id.clone());
-            newest
+            state.as_ref().unwrap().window.from(0).last().map(|logged| logged.event.id.clone())
         };
         while last.is_some() && newest() != last {
             tokio::task::yield_now().await;

@@ -75,17 +75,12 @@ impl Watchers {
         let mut batches: HashMap<(Vec<usize>, usize, bool), Arc<FeedBatch>> = HashMap::new();
         for (watcher, hits) in concerned.into_values() {
             let key = (hits, watcher.limit, watcher.latest_only);
-            let batch = match batches.get(&key) {
-                Some(batch) => Arc::clone(batch),
-                None => {
-                    let found = key.0.iter().map(|index| events[*index].clone()).collect();
-                    let batch = Arc::new(FeedBatch::of(found, watcher.limit, watcher.latest_only, end));
-                    batches.insert(key, Arc::clone(&batch));
-                    batch
-                }
-            };
+            let batch = batches.entry(key).or_insert_with_key(|(hits, limit, latest_only)| {
+                let found = hits.iter().map(|index| events[*index].clone()).collect();
+                Arc::new(FeedBatch::of(found, *limit, *latest_only, end))
+            });
             // Whoever has hung up leaves by itself.
-            let _ = watcher.reply.send(batch);
+            let _ = watcher.reply.send(Arc::clone(batch));
         }
     }
 }
