@@ -1,12 +1,13 @@
 //! Postern's gateway: web clients hold HTTP long-polls, a message broker keeps their events.
 //!
 //! ```text
-//! main, config → http → mailbox → broker (traits) → events
-//!                                   broker/amqp, broker/embedded
+//! main, config → http → mailbox, feed → broker (traits) → events
+//!                                         broker/amqp, broker/embedded
 //! ```
 //!
 //! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
 //! * [`mailbox`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
+//! * [`feed`] shows everybody the same log: a window in memory, who waits for what, places in the log.
 //! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ; `broker::embedded` is a durable
 //!   log of the gateway's own, for one machine.
 //! * [`metrics`] is everything that is counted.
