@@ -12,7 +12,10 @@ mod window;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -119,6 +122,7 @@ pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
     state: Mutex<Option<State>>,
+    was_ready: AtomicBool,
     closing: CancellationToken,
 }
 
@@ -132,12 +136,18 @@ struct State {
 impl<L: EventLog> Feed<L> {
     /// Makes a Feed; [`Self::follow`] brings it to life.
     pub fn new(log: Arc<L>, options: FeedOptions) -> Arc<Self> {
-        Arc::new(Self { log, options, state: Mutex::new(None), closing: CancellationToken::new() })
+        Arc::new(Self {
+            log,
+            options,
+            state: Mutex::new(None),
+            was_ready: AtomicBool::new(false),
+            closing: CancellationToken::new(),
+        })
     }
 
-    /// Tells whether polls can be answered.
+    /// Tells whether the end of the log was ever found. If it is lost later, polls are turned away, but mailboxes are read.
     pub fn is_ready(&self) -> bool {
-        self.state().is_some()
+        self.was_ready.load(Ordering::Relaxed)
     }
 
     /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
@@ -173,6 +183,7 @@ impl<L: EventLog> Feed<L> {
         }
         let mut tail = end.tail;
         *self.state() = Some(State { window, newest, watchers: Watchers::default() });
+        self.was_ready.store(true, Ordering::Relaxed);
         info!(end = end.next, "feeds are ready");
         *pause = Duration::from_millis(100);
         loop {
