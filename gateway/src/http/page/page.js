@@ -33,6 +33,7 @@ const clock = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3,
 });
 let entries = []; // what the list shows, oldest first
+let shown = false; // until then no event tells that the page is left, so the list is kept all the time
 let seen = 0;
 let perSecond = 0;
 const known = new Set();
@@ -102,7 +103,7 @@ function whole({ data, data_base64, content_type }, indent) {
   return content_type === undefined ? JSON.stringify(data, null, indent) : data;
 }
 
-/** Keeps the list over a reload. It is taken out when it is read, so that a crash brings back nothing old. */
+/** Keeps the list over a reload. */
 function keepList() {
   try {
     kept.list = JSON.stringify({ entries, seen });
@@ -113,7 +114,6 @@ function keepList() {
 
 function restoreList() {
   const list = JSON.parse(kept.list ?? "null");
-  delete kept.list;
   if (!list) return;
   seen = list.seen;
   for (const { id } of list.entries) remember(id);
@@ -173,6 +173,7 @@ async function take(batch, signal) {
   await frame();
   if (signal.aborted) return;
   put(batch);
+  if (!shown) keepList();
   kept.lastSeen = batch.last_seen;
 }
 
@@ -334,6 +335,10 @@ $("data").addEventListener("keydown", (event) => {
 });
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", copy);
 addEventListener("pagehide", keepList);
+addEventListener("pageshow", () => {
+  shown = true;
+  delete kept.list; // so that a crash brings back nothing old
+});
 setInterval(measure, 1000);
 restoreList();
 counted.seen = seen;
