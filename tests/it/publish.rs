@@ -222,3 +222,17 @@ async fn the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in(br
     }
     panic!("50 levels are refused");
 }
+
+on_both_brokers!(what_its_publisher_marks_as_resent_is_shown_as_a_repeat);
+async fn what_its_publisher_marks_as_resent_is_shown_as_a_repeat(broker: Broker) {
+    let world = postern_tests::World::new(broker).await;
+    let post = |mark: &str| Request::publish(&world.topic, "application/json", "1").header("Postern-Resent", mark);
+    for mark in ["false", "true"] {
+        post(mark).send(world.gateway.address()).await.expect_status(202);
+        let batch = world.poll().send(&world.gateway).await.batch();
+        assert_eq!(batch.events.last().map(|event| event.redelivered), Some(mark == "true"), "{mark}: {batch:?}");
+        world.poll().last_seen(&batch.last_seen).wait(0).send(&world.gateway).await.expect_status(204);
+    }
+    let detail = post("yes").send(world.gateway.address()).await.problem(400);
+    assert!(detail.starts_with("Postern-Resent: "), "{detail}");
+}

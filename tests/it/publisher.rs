@@ -1,6 +1,6 @@
 //! The `publisher` program: what it reads arrives once, in order, byte for byte, and its exit code tells the truth.
 //!
-//! It speaks AMQP, so it is tested on RabbitMQ.
+//! Over AMQP it is tested on RabbitMQ; over HTTP on both brokers.
 
 mod http;
 mod pipe;
@@ -69,6 +69,25 @@ impl World {
         let rest = token.iter().fold(self.poll().wait(0), |poll, token| poll.last_seen(token));
         rest.send(&self.gateway).await.expect_status(204);
         seen
+    }
+
+    /// Reads, confirming, until so many different numbers have come, in order; whatever comes again says so.
+    async fn reads_through_repeats(&self, count: usize) {
+        let (mut first_ids, mut order, mut token) = (HashMap::new(), Vec::new(), None::<String>);
+        while order.len() < count {
+            let poll = token.iter().fold(self.poll(), |poll, token| poll.last_seen(token));
+            let Batch { events, last_seen, .. } = poll.send(&self.gateway).await.batch();
+            for event in events {
+                let n = event.number("n");
+                match first_ids.get(&n) {
+                    None => order.push(n),
+                    Some(id) => assert!(event.redelivered && *id == event.id, "{n} came again: {event:?}"),
+                }
+                first_ids.entry(n).or_insert(event.id);
+            }
+            token = Some(last_seen);
+        }
+        assert!(order.is_sorted(), "{order:?}");
     }
 
     /// Waits until so many events, not more than a window, come at once; confirms none.

@@ -33,7 +33,7 @@ use std::{
 
 use events::{ClientId, Event, TopicPattern};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::{
     core::Core,
@@ -87,10 +87,13 @@ pub struct EmbeddedBroker {
 impl EmbeddedBroker {
     /// Opens the store and starts the writer; blocks while the store is read.
     pub fn start(options: &EmbeddedOptions, metrics: Arc<Metrics>) -> Result<Self, OpenStoreError> {
+        let began = Instant::now();
         let (store, recovered) = match &options.data_dir {
             Some(folder) => Store::open(folder, options.retention)?,
             None => Store::memory(options.retention),
         };
+        let (events, mailboxes) = (recovered.log.next() - recovered.log.oldest(), recovered.mailboxes.len());
+        info!(events, mailboxes, took = ?began.elapsed(), "the store is open");
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }

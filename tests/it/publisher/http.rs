@@ -134,21 +134,7 @@ async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing(br
     assert!(said.contains("published 1500 events") && said.ends_with(" 0 not confirmed"), "{said}");
     assert!(said.contains("1 not confirmed yet, trying again in "), "it was in the middle: {said}");
 
-    let (mut first_ids, mut order, mut token) = (HashMap::new(), Vec::new(), None::<String>);
-    while order.len() < LINES {
-        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
-        let Batch { events, last_seen, .. } = poll.send(&world.gateway).await.batch();
-        for event in events {
-            let n = event.number("n");
-            match first_ids.get(&n) {
-                None => order.push(n),
-                Some(id) => assert_eq!(*id, event.id, "{n} came again"),
-            }
-            first_ids.entry(n).or_insert(event.id);
-        }
-        token = Some(last_seen);
-    }
-    assert!(order.is_sorted(), "{order:?}");
+    world.reads_through_repeats(LINES).await;
 }
 
 on_both_brokers!(what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on);

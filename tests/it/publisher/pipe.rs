@@ -1,12 +1,11 @@
 //! `publisher pipe`: a line is an event, whatever happens to the line, the broker or the terminal.
 
 use std::{
-    collections::HashMap,
     process::{Command, Stdio},
     time::Duration,
 };
 
-use postern_tests::{Batch, EventView, Folder, RabbitNode, eventually, shared_broker, unique};
+use postern_tests::{EventView, Folder, RabbitNode, eventually, shared_broker, unique};
 
 use super::{SOON, ended, world, world_on};
 
@@ -132,19 +131,5 @@ async fn a_killed_broker_in_the_middle_of_a_pipe_loses_nothing() {
     assert!(says("lost amqp://") && !summary.contains(" 0 resent"), "it was in the middle: {summary}");
 
     world.gateway.wait_ready().await;
-    let (mut first_ids, mut order, mut token) = (HashMap::new(), Vec::new(), None::<String>);
-    while order.len() < LINES {
-        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
-        let Batch { events, last_seen, .. } = poll.send(&world.gateway).await.batch();
-        for event in events {
-            let n = event.number("n");
-            match first_ids.get(&n) {
-                None => order.push(n),
-                Some(id) => assert!(event.redelivered && *id == event.id, "{n} came again: {event:?}"),
-            }
-            first_ids.entry(n).or_insert(event.id);
-        }
-        token = Some(last_seen);
-    }
-    assert!(order.is_sorted(), "{order:?}");
+    world.reads_through_repeats(LINES).await;
 }

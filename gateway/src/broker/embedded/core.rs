@@ -3,25 +3,26 @@
 //! The writer alone changes mailboxes and log, after the change is stored; Leases come and go in between. Everything is
 //! behind one lock, which nobody holds while waiting for anything.
 
+mod scan;
+
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
 
-use events::{ClientId, EventId, PatternMap, TopicPattern};
+use events::{ClientId, PatternMap, TopicPattern};
 use tokio::time::Instant;
 
+use self::scan::Readable;
+pub(super) use self::scan::{Found, Scan, What};
 use super::{
     inbox::Inbox,
-    log::{Log, Stored, TopicId},
-    mailbox::{Change, Mailbox, Marker},
+    log::{Log, Stored},
+    mailbox::{Change, Mailbox},
     place::Place,
 };
 use crate::broker::LeaseEnded;
-
-/// How many heads are looked at under one hold of the lock.
-const SCAN: u64 = 1 << 13;
 
 /// How far a mailbox in which nothing arrives may be ahead of what is written of it, in events of the log: so many have to be
 /// looked through again after a crash.
@@ -58,45 +59,6 @@ impl Kept {
         Self { mailbox, lease: None, left: Instant::now(), written }
     }
 }
-
-/// A message that was found in a mailbox.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) place: Place,
-    pub(super) what: What,
-}
-
-/// What was found.
-#[derive(Debug)]
-pub(super) enum What {
-    /// An event that is in memory.
-    Event(Arc<Stored>),
-    /// An event that has to be read from the store.
-    Stored,
-    /// A marker.
-    Marker(EventId),
-    /// Something that should be there and is not; as bad as a marker.
-    Missing,
-}
-
-impl Found {
-    fn marker(marker: &Marker) -> Self {
-        Self { place: marker.place(), what: What::Marker(marker.id.clone()) }
-    }
-}
-
-/// What a scan of a mailbox came to.
-#[derive(Debug)]
-pub(super) struct Scan {
-    pub(super) found: Vec<Found>,
-    /// Where to go on.
-    pub(super) reached: Place,
-    /// There was nothing beyond.
-    pub(super) complete: bool,
-}
-
-/// A mailbox that can be read.
-pub(super) struct Readable<'a>(&'a Mailbox, &'a Log);
 
 impl Core {
     pub(super) fn new(log: Log, mailboxes: impl IntoIterator<Item = (ClientId, Mailbox)>) -> Self {
@@ -273,65 +235,6 @@ impl Core {
     /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
     pub(super) fn would_lose(&self, mailbox: &Mailbox, end: u64) -> bool {
         Readable(mailbox, &self.log).holds_before(end)
-    }
-}
-
-impl Readable<'_> {
-    fn scan(&self, from: Place, limit: usize) -> Scan {
-        let Self(mailbox, log) = self;
-        let from = from.max(mailbox.unconfirmed);
-        let start = from.offset().max(log.oldest());
-        let end = log.next().min(start + SCAN);
-        let mut found = Vec::new();
-        let mut marker = mailbox.marker.as_ref().filter(|marker| marker.place() >= from);
-        let mut memory = Memory::default();
-        let mut reached = Place::before(end);
-        for (offset, topic) in log.topics(start..end) {
-            found.extend(marker.take_if(|marker| marker.before <= offset).map(Found::marker));
-            if found.len() >= limit {
-                reached = Place::before(offset);
-                break;
-            }
-            let place = Place::of_event(offset);
-            let what = match topic {
-                _ if place < from => continue,
-                None if mailbox.is_bound_at(offset) => What::Missing,
-                Some(id) if memory.selects(mailbox, log, offset, id) => {
-                    log.recent(offset).map_or(What::Stored, |stored| What::Event(Arc::clone(stored)))
-                }
-                _ => continue,
-            };
-            found.push(Found { place, what });
-        }
-        let complete = reached >= Place::before(log.next());
-        found.extend(marker.take_if(|_| complete).map(Found::marker));
-        let reached = found.last().map_or(reached, |last| reached.max(last.place.next()));
-        Scan { found, reached, complete }
-    }
-
-    /// Tells whether anything unconfirmed stands before an offset.
-    fn holds_before(&self, end: u64) -> bool {
-        let Self(mailbox, log) = self;
-        let first = mailbox.unconfirmed.offset();
-        let mut memory = Memory::default();
-        log.topics(first..end).any(|(offset, topic)| match topic {
-            _ if Place::of_event(offset) < mailbox.unconfirmed => false,
-            None => mailbox.is_bound_at(offset),
-            Some(id) => memory.selects(mailbox, log, offset, id),
-        })
-    }
-}
-
-/// Remembers which topics a mailbox has no binding for: most of a busy log is somebody else's.
-#[derive(Debug, Default)]
-struct Memory {
-    may_select: HashMap<TopicId, bool>,
-}
-
-impl Memory {
-    fn selects(&mut self, mailbox: &Mailbox, log: &Log, offset: u64, id: TopicId) -> bool {
-        let topic = || log.topic(id);
-        *self.may_select.entry(id).or_insert_with(|| mailbox.may_select(topic())) && mailbox.selects(offset, topic())
     }
 }
 

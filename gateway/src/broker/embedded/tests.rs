@@ -6,6 +6,7 @@ mod full;
 mod lease;
 mod model;
 mod retention;
+mod torn;
 mod world;
 
 use proptest::prelude::*;

@@ -117,6 +117,12 @@ impl Writer {
         assert!(self.round(None).is_continue());
     }
 
+    /// Returns what waits, and forgets it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> Vec<Task> {
+        self.commands.try_iter().map(|command| command.task).collect()
+    }
+
     /// Stores what waits, with what is due besides.
     fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
         let mut batch = Batch::new(self.shared.core().log.next());

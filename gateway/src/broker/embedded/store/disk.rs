@@ -10,7 +10,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -58,7 +58,8 @@ pub(super) const META: &[u8] = b"meta";
 pub(in super::super) struct Disk {
     folder: PathBuf,
     engine: RwLock<Option<Engine>>,
-    meta: RwLock<Meta>,
+    /// What was written last; only the writer looks at it.
+    meta: Mutex<Meta>,
     witness: Witness,
     /// The engine takes no more writes.
     gave_up: AtomicBool,
@@ -179,7 +180,7 @@ impl Disk {
         Self {
             folder: folder.to_owned(),
             engine: RwLock::new(Some(engine)),
-            meta: RwLock::new(meta),
+            meta: Mutex::new(meta),
             witness,
             gave_up: AtomicBool::new(false),
             sweeping: Arc::default(),
@@ -187,7 +188,7 @@ impl Disk {
     }
 
     pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        let before = *self.meta.read().unwrap_or_else(PoisonError::into_inner);
+        let before = *self.meta.lock().unwrap_or_else(PoisonError::into_inner);
         let meta = Meta {
             oldest: batch.trimmed().unwrap_or(before.oldest),
             next: batch.next(),
@@ -197,7 +198,7 @@ impl Disk {
         };
         let engine = self.writable()?;
         engine.write(batch, &meta).map_err(|error| self.give_up(&error))?;
-        *self.meta.write().unwrap_or_else(PoisonError::into_inner) = meta;
+        *self.meta.lock().unwrap_or_else(PoisonError::into_inner) = meta;
         if batch.needs_sync() {
             self.witness.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
         }
@@ -296,4 +297,18 @@ fn find_room(folder: &Path) -> io::Result<()> {
     // If it is not there, that is what `found` says.
     let _ = fs::remove_file(&probe);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_passes_and_what_was_read_does_not() {
+        let of_system = |errno: rustix::io::Errno| fjall::Error::Io(errno.into());
+        assert!(is_passing(&of_system(rustix::io::Errno::MFILE)) && is_passing(&of_system(rustix::io::Errno::NOMEM)));
+        assert!(!is_passing(&of_system(rustix::io::Errno::IO)), "the disk itself gives up");
+        assert!(!is_passing(&fjall::Error::Io(io::ErrorKind::UnexpectedEof.into())), "a table is too short");
+        assert!(!is_passing(&fjall::Error::InvalidTrailer));
+    }
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use events::ClientId;
+use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     super::{
         core::Core,
         place::Place,
-        shared::Shared,
+        shared::{Handle, Shared},
         store::{Store, StoreError},
         writer::{Command, Task, Writer},
     },
@@ -93,4 +94,21 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     assert_eq!(stored.try_recv().unwrap(), Ok(()));
     let scan = bench.shared.core().scan(&client, Place::before(0), 64).unwrap();
     assert_eq!(scan.found.iter().map(|found| found.place).collect::<Vec<_>>(), [Place::of_event(1)]);
+}
+
+#[tokio::test]
+async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_it() {
+    let bench = Bench::new();
+    let handle = Handle::new(Arc::clone(&bench.shared), bench.commands.clone());
+    let mut event = event("a".parse().unwrap(), 0);
+    event.payload = vec![0; 1 << 20].into();
+    for _ in 0..100 {
+        // Whoever publishes asks once and goes; the writer does nothing.
+        assert!(handle.submit(Task::Publish(event.clone())).now_or_never().is_none());
+    }
+    assert!(handle.submit(Task::Delete("alice".parse().unwrap())).now_or_never().is_none());
+    let waiting = bench.writer.waiting();
+    let published = waiting.iter().filter(|task| matches!(task, Task::Publish(_))).count();
+    assert!((60..64).contains(&published), "{published} MiB wait");
+    assert!(matches!(waiting.last(), Some(Task::Delete(_))), "what takes no room is not held up");
 }

@@ -1,0 +1,113 @@
+//! A mailbox's rule applied to the log: what stands in it, and where.
+
+use std::{collections::HashMap, sync::Arc};
+
+use events::EventId;
+
+use super::super::{
+    log::{Log, Stored, TopicId},
+    mailbox::{Mailbox, Marker},
+    place::Place,
+};
+
+/// How many heads are looked at under one hold of the lock.
+const SCAN: u64 = 1 << 13;
+
+/// A message that was found in a mailbox.
+#[derive(Debug)]
+pub(in super::super) struct Found {
+    pub(in super::super) place: Place,
+    pub(in super::super) what: What,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(in super::super) enum What {
+    /// An event that is in memory.
+    Event(Arc<Stored>),
+    /// An event that has to be read from the store.
+    Stored,
+    /// A marker.
+    Marker(EventId),
+    /// Something that should be there and is not; as bad as a marker.
+    Missing,
+}
+
+impl Found {
+    fn marker(marker: &Marker) -> Self {
+        Self { place: marker.place(), what: What::Marker(marker.id.clone()) }
+    }
+}
+
+/// What a scan of a mailbox came to.
+#[derive(Debug)]
+pub(in super::super) struct Scan {
+    pub(in super::super) found: Vec<Found>,
+    /// Where to go on.
+    pub(in super::super) reached: Place,
+    /// There was nothing beyond.
+    pub(in super::super) complete: bool,
+}
+
+/// A mailbox that can be read.
+pub(super) struct Readable<'a>(pub(super) &'a Mailbox, pub(super) &'a Log);
+
+impl Readable<'_> {
+    /// Returns what stands from a place on, up to `limit` messages, as far as one hold of the lock should go.
+    pub(super) fn scan(&self, from: Place, limit: usize) -> Scan {
+        let Self(mailbox, log) = self;
+        let from = from.max(mailbox.unconfirmed);
+        let start = from.offset().max(log.oldest());
+        let end = log.next().min(start + SCAN);
+        let mut found = Vec::new();
+        let mut marker = mailbox.marker.as_ref().filter(|marker| marker.place() >= from);
+        let mut memory = Memory::default();
+        let mut reached = Place::before(end);
+        for (offset, topic) in log.topics(start..end) {
+            found.extend(marker.take_if(|marker| marker.before <= offset).map(Found::marker));
+            if found.len() >= limit {
+                reached = Place::before(offset);
+                break;
+            }
+            let place = Place::of_event(offset);
+            let what = match topic {
+                _ if place < from => continue,
+                None if mailbox.is_bound_at(offset) => What::Missing,
+                Some(id) if memory.selects(mailbox, log, offset, id) => {
+                    log.recent(offset).map_or(What::Stored, |stored| What::Event(Arc::clone(stored)))
+                }
+                _ => continue,
+            };
+            found.push(Found { place, what });
+        }
+        let complete = reached >= Place::before(log.next());
+        found.extend(marker.take_if(|_| complete).map(Found::marker));
+        let reached = found.last().map_or(reached, |last| reached.max(last.place.next()));
+        Scan { found, reached, complete }
+    }
+
+    /// Tells whether anything unconfirmed stands before an offset.
+    pub(super) fn holds_before(&self, end: u64) -> bool {
+        let Self(mailbox, log) = self;
+        let first = mailbox.unconfirmed.offset();
+        let mut memory = Memory::default();
+        log.topics(first..end).any(|(offset, topic)| match topic {
+            _ if Place::of_event(offset) < mailbox.unconfirmed => false,
+            None => mailbox.is_bound_at(offset),
+            Some(id) => memory.selects(mailbox, log, offset, id),
+        })
+    }
+}
+
+/// Remembers which topics a mailbox has no binding for: most of a busy log is somebody else's.
+#[derive(Debug, Default)]
+struct Memory {
+    may_select: HashMap<TopicId, bool>,
+}
+
+impl Memory {
+    fn selects(&mut self, mailbox: &Mailbox, log: &Log, offset: u64, id: TopicId) -> bool {
+        let topic = || log.topic(id);
+        *self.may_select.entry(id).or_insert_with(|| mailbox.may_select(topic())) && mailbox.selects(offset, topic())
+    }
+}
