@@ -92,6 +92,8 @@ pub struct FeedBatch {
     pub last_seen: Cursor,
     /// The answer as it is sent, once somebody has encoded it.
     pub body: OnceLock<Bytes>,
+    /// The same as a piece of a stream.
+    pub stream: OnceLock<Bytes>,
 }
 
 impl FeedBatch {
@@ -115,7 +117,7 @@ impl FeedBatch {
             None => end,
         };
         found.truncate(taken);
-        Self { events: found, reset: false, last_seen, body: OnceLock::new() }
+        Self { events: found, reset: false, last_seen, body: OnceLock::new(), stream: OnceLock::new() }
     }
 }
 

@@ -26,3 +26,4 @@ mod publisher;
 mod refusal;
 mod scale;
 mod shutdown;
+mod sse;

@@ -27,6 +27,7 @@
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
 //!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
@@ -47,6 +48,7 @@ mod broker;
 mod browser;
 mod direct_publisher;
 mod disk;
+mod event_stream;
 mod eventually;
 mod folder;
 mod gateway;
@@ -70,6 +72,7 @@ pub use broker::Broker;
 pub use browser::{Browser, Tab};
 pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};
+pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
