@@ -5,6 +5,7 @@
 
 const KNOWN = 10_000; // ids
 const CUTS = 3; // until the next transport is tried
+const CUT_MS = [1000, 60_000]; // what lasts less, or longer, was not cut for its length
 const FALLEN_MS = 3_600_000; // until the first is tried again
 const TRANSPORTS = ["sse", "long-poll", "short-poll"];
 const DEFAULTS = { wait: 25, silence: 20, interval: 5, patience: 5, pause: [0.5, 15] };
@@ -140,7 +141,9 @@ class Reader extends EventTarget {
     const promises = [];
     const waitUntil = (promise) => promises.push(promise);
     this.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), { waitUntil }));
-    return Promise.all(promises);
+    return Promise.all(promises).catch((error) => {
+      throw failure(`a handler failed: ${error}`, { ours: true });
+    });
   }
 
   /** The storage may be absent, forbidden or full. */
@@ -163,17 +166,18 @@ class Reader extends EventTarget {
   async #read(turn) {
     for (let failures = 0; !this.#ended; ) {
       const since = Date.now();
-      const isLong = () => Date.now() - since > 1000;
+      const held = () => Date.now() - since;
       try {
         if (await turn()) return;
         failures = 0;
-        if (isLong()) this.#cuts = 0;
+        if (held() > CUT_MS[0]) this.#cuts = 0;
       } catch (error) {
         const { message = error, status, end, retryAfter = 0, ours } = error;
         const { reason } = this.#request.signal;
         if (this.#ended || reason === "again") continue;
         if (end) return this.#stop({ state: end, status, message });
-        if (!ours && !retryAfter && isLong()) this.#cuts++;
+        if (held() > CUT_MS[1]) failures = 0;
+        else if (!ours && !retryAfter && held() > CUT_MS[0]) this.#cuts++;
         // A stream of which nothing comes is held back by a proxy.
         if (this.#cuts >= CUTS || (!this.#transport && reason === "no answer")) this.#fall();
         const [first, longest] = this.#options.pause;
@@ -236,7 +240,7 @@ class Reader extends EventTarget {
     const parts = this.#ask("application/json", wait);
     const answer = (await parts.next()).value;
     const text = await whole(parts);
-    if (answer.status !== 200 && answer.status !== 204) throw problem(answer, text);
+    if (!answer.ok) throw problem(answer, text);
     const batch = text ? JSON.parse(text) : { events: [], last_seen: answer.headers.get("Last-Seen") ?? this.#place };
     this.#say({ state: "live" });
     await this.#take(batch);
@@ -262,8 +266,8 @@ class Reader extends EventTarget {
         const [, field, value] = /^([^:]*):? ?(.*)/.exec(line);
         if (line) {
           if (field === "event" && value === "replaced") throw failure("another reader came", { end: value });
-          if (field === "retry") retry = value / 1000;
-          else this.#say({ state: "live" });
+          // Only what it ends with is meant for now.
+          retry = field === "retry" ? value / 1000 : this.#say({ state: "live" });
           fields[field] = field === "data" && fields.data ? `${fields.data}\n${value}` : value;
           continue;
         }
@@ -293,9 +297,7 @@ class Reader extends EventTarget {
     for (const event of events) {
       // In a mailbox an id alone tells no repeat: different events of a foreign publisher may have the same.
       if (this.#known.has(event.id) && (this.#isFeed || event.redelivered)) continue;
-      await this.#tell("event", event).catch((error) => {
-        throw failure(`a handler failed: ${error}`, { ours: true });
-      });
+      await this.#tell("event", event);
       if (this.#ended) throw failure("closed");
       this.#known.add(event.id);
       if (this.#known.size > KNOWN) this.#known.delete(this.#known.values().next().value);

@@ -9,23 +9,48 @@ import { recorded, Shelf } from "./readers.js";
 
 const soon = { pause: [0.05, 0.2] };
 
-test("a loop gets every event once and in order", async (t) => {
-  const server = await gateway(t);
-  const reader = mailbox(server.url, { client: "alice", topics: ["jobs.#", "builds.*"] });
-  t.after(() => reader.close());
-  reader.addEventListener("state", async ({ detail }) => {
-    if (detail.state !== "live") return;
-    await server.publish("jobs.1.status", 1, 2, 3);
-    await server.publish("builds.7", 4);
+for (const transport of ["long-poll", "sse", "short-poll"]) {
+  const options = { transport, interval: 0.1, ...soon };
+
+  test(`a loop gets every event once and in order: ${transport}`, async (t) => {
+    const server = await gateway(t);
+    const reader = mailbox(server.url, { client: "alice", topics: ["jobs.#", "builds.*"], ...options });
+    t.after(() => reader.close());
+    let publishing;
+    reader.addEventListener("state", ({ detail }) => {
+      if (detail.state !== "live") return;
+      publishing ??= server.publish("jobs.1.status", 1, 2, 3).then(() => server.publish("builds.7", 4));
+    });
+    const values = [];
+    for await (const event of reader) {
+      values.push([event.topic, event.data]);
+      if (values.length === 4) break;
+    }
+    await publishing;
+    assert.deepEqual(values, [["jobs.1.status", 1], ["jobs.1.status", 2], ["jobs.1.status", 3], ["builds.7", 4]]);
+    assert.equal(reader.state, "closed");
   });
-  const values = [];
-  for await (const event of reader) {
-    values.push([event.topic, event.data]);
-    if (values.length === 4) break;
-  }
-  assert.deepEqual(values, [["jobs.1.status", 1], ["jobs.1.status", 2], ["jobs.1.status", 3], ["builds.7", 4]]);
-  assert.equal(reader.state, "closed");
-});
+
+  test(`a gateway that is killed and started again loses and repeats nothing: ${transport}`, async (t) => {
+    const server = await gateway(t);
+    const { values, states } = recorded(t, mailbox(server.url, { client: "alice", topics: ["jobs"], ...options }));
+    await until(() => states.at(-1)?.state === "live");
+    const expected = [];
+    for (let round = 0; round < 3; round++) {
+      for (let n = 0; n < 20; n++) {
+        expected.push(expected.length);
+        await server.publish("jobs", expected.at(-1));
+      }
+      await server.kill();
+      await until(() => states.at(-1).state === "waiting");
+      assert.ok(states.at(-1).pause > 0);
+      await server.start();
+      await until(() => states.at(-1).state === "live");
+    }
+    await until(() => values.length >= expected.length);
+    assert.deepEqual(values, expected);
+  });
+}
 
 test("an event is confirmed when its handler is done, not before", async (t) => {
   const server = await gateway(t);
@@ -71,26 +96,6 @@ test("a handler that fails gets its event again, and the others of its batch are
   assert.deepEqual(values, [1, 2, 2, 2, 3]);
   assert.match(states.find(({ state }) => state === "waiting").message, /disk full/);
   await until(async () => (await server.look("alice")).unconfirmed === 0);
-});
-
-test("a gateway that is killed and started again loses and repeats nothing", async (t) => {
-  const server = await gateway(t);
-  const { values, states } = recorded(t, mailbox(server.url, { client: "alice", topics: ["jobs"], ...soon }));
-  await until(() => states.at(-1)?.state === "live");
-  const expected = [];
-  for (let round = 0; round < 3; round++) {
-    for (let n = 0; n < 20; n++) {
-      expected.push(expected.length);
-      await server.publish("jobs", expected.at(-1));
-    }
-    await server.kill();
-    await until(() => states.at(-1).state === "waiting");
-    assert.ok(states.at(-1).pause > 0);
-    await server.start();
-    await until(() => states.at(-1).state === "live");
-  }
-  await until(() => values.length >= expected.length);
-  assert.deepEqual(values, expected);
 });
 
 test("a second reader of the mailbox replaces the first, which stops", async (t) => {
