@@ -1,7 +1,8 @@
 //! The HTTP contract on hyper, HTTP/1.1.
 //!
 //! * `accept` owns sockets, limits and the orderly end; `socket` tells how a connection ended.
-//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`.
+//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
+//!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
 //! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
 //!   the JSON of an answer; `cors` lets pages of other origins in.
@@ -11,6 +12,7 @@
 mod accept;
 mod batch;
 mod body;
+mod browser_client;
 pub mod check;
 mod cors;
 mod feed;

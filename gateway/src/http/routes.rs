@@ -13,8 +13,8 @@ use percent_encoding::percent_decode_str;
 use tracing::{Instrument, debug, debug_span};
 
 use super::{
-    App, HttpRequest, HttpResponse, body, feed, mailboxes, ops, page, poll, problem::Problem, publish, socket::Fate,
-    sse,
+    App, HttpRequest, HttpResponse, body, browser_client, feed, mailboxes, ops, page, poll, problem::Problem, publish,
+    socket::Fate, sse,
 };
 use crate::broker::{Broker, log::EventLog};
 
@@ -25,6 +25,7 @@ enum Route<'a> {
     Binding(Cow<'a, str>, Cow<'a, str>),
     Topic(Cow<'a, str>),
     Page,
+    BrowserClient,
     Live,
     Ready,
     Metrics,
@@ -43,6 +44,7 @@ impl<'a> Route<'a> {
             ["clients", client, "topics", pattern] => Self::Binding(decoded(client)?, decoded(pattern)?),
             ["topics", topic, "events"] => Self::Topic(decoded(topic)?),
             [""] => Self::Page,
+            ["client.js"] => Self::BrowserClient,
             ["live"] => Self::Live,
             ["ready"] => Self::Ready,
             ["metrics"] => Self::Metrics,
@@ -57,7 +59,7 @@ impl<'a> Route<'a> {
             Self::Mailbox(_) => "GET, DELETE",
             Self::Binding(..) => "PUT, DELETE",
             Self::Topic(_) => "GET, POST",
-            Self::Page | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
+            Self::Page | Self::BrowserClient | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
     }
 }
@@ -125,6 +127,7 @@ async fn dispatch<B: Broker + EventLog>(
             publish::publish(app, valid("topic", topic)?, &parts.headers, body).await
         }
         (&Method::GET | &Method::HEAD, Route::Page) => Ok(page::page()),
+        (&Method::GET | &Method::HEAD, Route::BrowserClient) => Ok(browser_client::module(&parts.headers)),
         (&Method::GET | &Method::HEAD, Route::Live) => Ok(ops::live()),
         (&Method::GET | &Method::HEAD, Route::Ready) => ops::ready(app),
         (&Method::GET | &Method::HEAD, Route::Metrics) => Ok(ops::metrics(app)),
