@@ -224,6 +224,8 @@ impl<L: EventLog> Feed<L> {
             match back {
                 Ok(Back::Found(batch)) => return told(batch, reset),
                 Ok(Back::Reached(reached)) => start = Start::Behind(reached),
+                Ok(Back::Late(reached)) if reset => return told(FeedBatch::of(Vec::new(), 0, false, reached), reset),
+                Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
                 Err(error) => return FeedOutcome::Broker(error),
@@ -256,37 +258,49 @@ impl<L: EventLog> Feed<L> {
         Ok(Back::Found(batch))
     }
 
-    /// Looks through what is older than the window, from a place up to the window.
+    /// Looks through what is older than the window, from a place up to the window, or until the deadline.
     async fn look_back(&self, request: &FeedRequest, cursor: Option<Cursor>, to: Cursor) -> Result<Back, BrokerError> {
-        let mut from = 0;
-        if let Some(cursor) = cursor {
-            if let Some(before) = cursor.next.checked_sub(1) {
-                let searched = self.log.search(&everything(), before, cursor.next, 1).await?;
-                match searched.found.first() {
-                    Some(logged) if cursor.is_behind(logged) => {}
-                    None if searched.oldest > before => return Ok(Back::Gone),
+        let FeedRequest { pattern, limit, .. } = request;
+        let mut place = cursor;
+        let mut searched = match cursor.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
+            Some((cursor, seen)) => {
+                // Where nothing can be found, the place is still to be checked.
+                let newest = self.state().as_ref().and_then(|state| state.newest.last(pattern));
+                let nothing_new = newest.is_none_or(|newest| newest < cursor.next);
+                let limit = if nothing_new { 0 } else { *limit };
+                let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
+                match &searched.before {
+                    Some(before) if cursor.is_behind(before) => {}
+                    None if searched.oldest > seen => return Ok(Back::Gone),
                     _ => return Ok(Back::Elsewhere),
                 }
+                if nothing_new {
+                    return Ok(Back::Reached(to));
+                }
+                searched
             }
-            from = cursor.next;
-            let newest = self.state().as_ref().and_then(|state| state.newest.last(&request.pattern));
-            if newest.is_none_or(|newest| newest < from) {
-                return Ok(Back::Reached(to));
-            }
-        }
-        while from < to.next {
-            let searched = self.log.search(&request.pattern, from, to.next, request.limit).await?;
+            None => self.log.search(pattern, 0, to.next, *limit).await?,
+        };
+        let mut from = cursor.map_or(0, |cursor| cursor.next);
+        loop {
             // Of an empty place before everything nothing can be gone but what was there.
             if cursor.is_some() && searched.oldest > from {
                 return Ok(Back::Gone);
             }
+            place = searched.last.as_ref().map(Cursor::behind).or(place);
             if let Some(last) = searched.found.last() {
-                let end = Cursor::behind(last);
-                return Ok(Back::Found(FeedBatch::of(searched.found, request.limit, request.latest_only, end)));
+                let end = place.unwrap_or(Cursor::behind(last));
+                return Ok(Back::Found(FeedBatch::of(searched.found, *limit, request.latest_only, end)));
             }
-            from = searched.reached.max(from + 1);
+            from = searched.reached;
+            if from >= to.next {
+                return Ok(Back::Reached(to));
+            }
+            if let Some(place) = place.filter(|_| Instant::now() >= request.deadline) {
+                return Ok(Back::Late(place));
+            }
+            searched = self.log.search(pattern, from, to.next, *limit).await?;
         }
-        Ok(Back::Reached(to))
     }
 
     /// Waits for the answer of the task that follows the log.
@@ -363,6 +377,8 @@ enum Back {
     Found(FeedBatch),
     /// There is nothing before this place.
     Reached(Cursor),
+    /// There is nothing before this place, and no time to look further.
+    Late(Cursor),
     /// The place is none of this log.
     Elsewhere,
     /// Events behind the place are gone.
