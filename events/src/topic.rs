@@ -36,6 +36,12 @@ impl TopicPattern {
         &self.0
     }
 
+    /// Tells whether the pattern has no wildcard and so selects one topic.
+    #[must_use]
+    pub fn is_topic(&self) -> bool {
+        !self.0.split('.').any(|word| matches!(word, "*" | "#"))
+    }
+
     /// Tells whether the pattern selects a topic, by the rules of an AMQP topic exchange (AMQP 0-9-1, section 3.1.3.3).
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {

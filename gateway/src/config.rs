@@ -80,17 +80,6 @@ pub struct Config {
           value_parser = clap::value_parser!(u64).range(1..), help_heading = "Broker")]
     retention_bytes: u64,
 
-    /// With RabbitMQ: a topic or pattern whose events are kept for feeds. Repeatable
-    #[arg(
-        long,
-        env = "POSTERN_FEED_TOPICS",
-        value_name = "TOPIC",
-        value_delimiter = ',',
-        default_value = "#",
-        help_heading = "Broker"
-    )]
-    feed_topics: Vec<TopicPattern>,
-
     /// How long the broker keeps a mailbox that nobody reads, ±10 %. Far above the longest absence of a client
     #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
           value_parser = positive_duration, help_heading = "Broker")]
@@ -158,6 +147,23 @@ pub struct Config {
     #[arg(long, env = "POSTERN_MAX_MEMORY", value_name = "BYTES", default_value_t = 1024 * 1024 * 1024,
           help_heading = "Mailboxes")]
     max_memory: usize,
+
+    /// A topic or pattern whose events can be followed as feeds. Repeatable. RabbitMQ keeps only those in its stream
+    #[arg(
+        long,
+        env = "POSTERN_FEED_TOPICS",
+        value_name = "TOPIC",
+        value_delimiter = ',',
+        default_value = "#",
+        help_heading = "Feeds"
+    )]
+    feed_topics: Vec<TopicPattern>,
+
+    /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up in the
+    /// log. A topic takes about 500 bytes of memory
+    #[arg(long, env = "POSTERN_FEED_INDEX", value_name = "N", default_value_t = 100_000, value_parser = at_least_one,
+          help_heading = "Feeds")]
+    feed_index: usize,
 
     /// Payload bytes of the newest events that are kept in memory for feeds; clients that are further behind read the log
     #[arg(long, env = "POSTERN_FEED_WINDOW", value_name = "BYTES", default_value_t = 64 * 1024 * 1024,
@@ -248,6 +254,7 @@ impl Config {
                 data_dir: (!self.memory).then_some(self.data_dir),
                 mailbox_expiry: self.mailbox_expiry,
                 retention: Retention { age: self.retention_age, bytes: self.retention_bytes },
+                feed_topics: self.feed_topics,
             }),
         };
         if !self.listen.ip().is_loopback() && !self.allow_anonymous {
@@ -263,7 +270,7 @@ impl Config {
                 max_mailboxes: self.max_mailboxes,
                 memory: self.max_memory,
             },
-            feeds: FeedOptions { window_bytes: self.feed_window },
+            feeds: FeedOptions { window_bytes: self.feed_window, topics: self.feed_index },
             http: HttpOptions {
                 max_connections: self.max_connections,
                 max_body: self.max_body,

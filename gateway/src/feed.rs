@@ -11,7 +11,7 @@ mod watchers;
 mod window;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use events::TopicPattern;
+use events::{Topic, TopicPattern};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
@@ -47,6 +47,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 pub struct FeedOptions {
     /// How many payload bytes of the newest events are kept in memory.
     pub window_bytes: usize,
+    /// Of how many topics at most the newest event is known without a look at the log.
+    pub topics: usize,
 }
 
 /// A poll of a Feed.
@@ -169,10 +171,9 @@ impl<L: EventLog> Feed<L> {
     }
 
     async fn follow_once(&self, pause: &mut Duration) -> Result<std::convert::Infallible, BrokerError> {
-        let end = self.log.end().await?;
-        let mut newest = Newest::default();
-        end.newest.iter().for_each(|(topic, offset)| newest.note(topic, *offset));
-        let last = end.newest.iter().map(|(_, offset)| *offset).max();
+        let mut newest = Newest::new(self.options.topics);
+        let end = self.log.end(|topic, offset| newest.note(topic, offset)).await?;
+        let last = newest.last();
         let mut window = Window::new(self.options.window_bytes, last.unwrap_or(end.next));
         if let Some(last) = last {
             // Its place is that of everybody who has seen all.
@@ -218,7 +219,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Look::Wait(_, ticket, answer) => return self.wait(&request, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
-                Look::Newest(offsets, end) => self.newest(&request, &offsets, end).await,
+                Look::Newest(look) => self.newest(&request, look).await,
                 Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
             };
             match back {
@@ -233,16 +234,23 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Reads the newest events of topics, by offset.
-    async fn newest(&self, request: &FeedRequest, offsets: &[u64], end: Cursor) -> Result<Back, BrokerError> {
+    /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on behind the
+    /// last of them, and gets all that follows.
+    async fn newest(&self, request: &FeedRequest, look: NewestLook) -> Result<Back, BrokerError> {
         let mut found = Vec::new();
-        for offset in offsets {
-            let here = self.state().as_ref().and_then(|state| state.window.get(*offset).cloned());
+        if look.forgotten_before > 0 {
+            match self.forgotten(request, look.forgotten_before).await? {
+                Forgotten::All(events) => found = events,
+                Forgotten::Some(batch) => return Ok(Back::Found(batch)),
+            }
+        }
+        for offset in look.offsets {
+            let here = self.state().as_ref().and_then(|state| state.window.get(offset).cloned());
             if let Some(logged) = here {
                 found.push(logged);
                 continue;
             }
-            let searched = self.log.search(&everything(), *offset, offset + 1, 1).await?;
+            let searched = self.log.search(&everything(), offset, offset + 1, 1).await?;
             if searched.found.is_empty() {
                 // Retention took it: it is the newest no more.
                 self.forget(searched.oldest.max(offset + 1));
@@ -250,12 +258,37 @@ impl<L: EventLog> Feed<L> {
             found.extend(searched.found);
         }
         if found.is_empty() {
-            return Ok(Back::Reached(end));
+            return Ok(Back::Reached(look.end));
         }
-        let mut batch = FeedBatch::of(found, request.limit, false, end);
-        // More than fit were not looked at for their own sake: the client begins here.
-        batch.last_seen = end;
-        Ok(Back::Found(batch))
+        Ok(Back::Found(FeedBatch::of(found, request.limit, false, look.end)))
+    }
+
+    /// Looks up in the log, before an offset, the newest events of topics that the index has forgotten.
+    async fn forgotten(&self, request: &FeedRequest, before: u64) -> Result<Forgotten, BrokerError> {
+        let mut newest = HashMap::new();
+        let in_order = |newest: HashMap<Topic, Logged>| {
+            let mut events: Vec<Logged> = newest.into_values().collect();
+            events.sort_unstable_by_key(|logged| logged.offset);
+            events
+        };
+        let mut from = 0;
+        while from < before {
+            let searched = self.log.search(&request.pattern, from, before, usize::MAX).await?;
+            from = searched.reached.max(from + 1);
+            for logged in searched.found {
+                let topic = &logged.event.topic;
+                if self.state().as_ref().is_some_and(|state| state.newest.knows(topic)) {
+                    continue;
+                }
+                if newest.len() == request.limit && !newest.contains_key(topic) {
+                    let found = in_order(newest);
+                    let end = found.last().map(Cursor::behind).unwrap_or_default();
+                    return Ok(Forgotten::Some(FeedBatch::of(found, request.limit, false, end)));
+                }
+                newest.insert(topic.clone(), logged);
+            }
+        }
+        Ok(Forgotten::All(in_order(newest)))
     }
 
     /// Looks through what is older than the window, from a place up to the window, or until the deadline.
@@ -265,8 +298,8 @@ impl<L: EventLog> Feed<L> {
         let mut searched = match cursor.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
             Some((cursor, seen)) => {
                 // Where nothing can be found, the place is still to be checked.
-                let newest = self.state().as_ref().and_then(|state| state.newest.last(pattern));
-                let nothing_new = newest.is_none_or(|newest| newest < cursor.next);
+                let nothing_new =
+                    self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(pattern, cursor.next));
                 let limit = if nothing_new { 0 } else { *limit };
                 let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
                 match &searched.before {
@@ -359,8 +392,7 @@ impl<L: EventLog> Feed<L> {
 /// What a look at the window came to.
 enum Look {
     Found(FeedBatch),
-    /// The newest events of topics, by offset, and the place at the end.
-    Newest(Vec<u64>, Cursor),
+    Newest(NewestLook),
     /// The place is before the window; without one, the oldest event is. The window begins behind `to`.
     Older {
         cursor: Option<Cursor>,
@@ -370,6 +402,23 @@ enum Look {
     Elsewhere,
     /// There is nothing yet; the poll is among the watchers.
     Wait(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
+}
+
+/// What is known of the newest events that a poll asks for.
+struct NewestLook {
+    /// Where they are, as far as they are known.
+    offsets: Vec<u64>,
+    /// Other topics have theirs before this offset.
+    forgotten_before: u64,
+    /// The place at the end.
+    end: Cursor,
+}
+
+/// The newest events of topics that were forgotten, in order.
+enum Forgotten {
+    All(Vec<Logged>),
+    /// As many as a batch may hold.
+    Some(FeedBatch),
 }
 
 /// What a look at the log came to.
@@ -401,10 +450,12 @@ impl State {
             Start::Elsewhere => return Look::Elsewhere,
             Start::Oldest => return Look::Older { cursor: None, to },
             Start::Newest => {
-                let mut offsets = self.newest.matching(&request.pattern);
-                if !offsets.is_empty() {
-                    offsets.drain(..offsets.len().saturating_sub(request.limit));
-                    return Look::Newest(offsets, self.window.end());
+                // One more than fits tells that there are more.
+                let offsets = self.newest.matching(&request.pattern, request.limit + 1);
+                let is_all = !offsets.is_empty() && request.pattern.is_topic();
+                let forgotten_before = if is_all { 0 } else { self.newest.complete_from() };
+                if !offsets.is_empty() || forgotten_before > 0 {
+                    return Look::Newest(NewestLook { offsets, forgotten_before, end: self.window.end() });
                 }
             }
             Start::Now => {}

@@ -2,15 +2,24 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use postern_tests::{Answer, Broker, Gateway, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node};
+use postern_tests::{
+    Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node,
+};
 use tokio::{task::JoinSet, time::sleep};
 
 /// A gateway whose log nobody else writes to.
 async fn gateway(broker: Broker) -> Gateway {
-    let builder = match broker {
+    start(builder(broker).await).await
+}
+
+async fn builder(broker: Broker) -> GatewayBuilder {
+    match broker {
         Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("feed").await).with_feed(),
         Broker::Embedded => Gateway::builder().embedded(),
-    };
+    }
+}
+
+async fn start(builder: GatewayBuilder) -> Gateway {
     let gateway = builder.start().await;
     gateway.wait_ready().await;
     gateway
@@ -91,6 +100,30 @@ async fn a_place_of_another_log_is_answered_with_the_newest_and_a_reset(broker: 
     }
     let none = poll("b", "wait=5&last_seen=elsewhere").send(gateway.address()).await.batch();
     assert!(none.events.is_empty() && none.reset, "{none:?}");
+}
+
+on_both_brokers!(only_the_configured_topics_are_in_the_feed);
+async fn only_the_configured_topics_are_in_the_feed(broker: Broker) {
+    let mut gateway = start(builder(broker).await.flag("--feed-topics", "stock.*,news")).await;
+    for restarted in [false, true] {
+        if restarted {
+            gateway.kill9();
+            gateway.start_again().await;
+            gateway.wait_ready().await;
+        } else {
+            for (topic, number) in [("stock.1", 1), ("private", 2), ("news", 3), ("news.more", 4), ("stock.1", 5)] {
+                let publish = Request::publish(topic, "application/json", format!("{{\"n\":{number}}}"));
+                publish.send(gateway.address()).await.expect_status(202);
+            }
+            let last = async || poll("stock.1", "wait=0").send(gateway.address()).await.batch().numbers("n");
+            eventually_eq(Duration::from_secs(10), "the last event", vec![5], last).await;
+        }
+        let all = poll("%23", "last_seen=oldest").send(gateway.address()).await.batch();
+        assert_eq!(all.numbers("n"), [1, 3, 5]);
+        let newest = poll("%23", "").send(gateway.address()).await.batch();
+        assert_eq!(newest.numbers("n"), [3, 5]);
+        poll("private", "wait=0").send(gateway.address()).await.expect_status(204);
+    }
 }
 
 on_both_brokers!(a_place_holds_over_a_kill_of_the_gateway);

@@ -63,6 +63,8 @@ pub struct EmbeddedOptions {
     pub mailbox_expiry: Duration,
     /// How long events are kept.
     pub retention: Retention,
+    /// Which events are for Feeds.
+    pub feed_topics: Vec<TopicPattern>,
 }
 
 impl std::fmt::Display for EmbeddedOptions {
@@ -82,6 +84,7 @@ impl std::fmt::Display for EmbeddedOptions {
 #[derive(Debug, Clone)]
 pub struct EmbeddedBroker {
     handle: Arc<Handle>,
+    feed_topics: Arc<[TopicPattern]>,
 }
 
 impl EmbeddedBroker {
@@ -105,7 +108,7 @@ impl EmbeddedBroker {
             .name("writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| OpenStoreError::Io("the writer's thread".to_owned(), error))?;
-        Ok(Self { handle: Arc::new(Handle::new(shared, commands)) })
+        Ok(Self { handle: Arc::new(Handle::new(shared, commands)), feed_topics: options.feed_topics.clone().into() })
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {

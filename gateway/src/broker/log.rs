@@ -26,8 +26,6 @@ pub struct Logged {
 pub struct LogEnd<T> {
     /// No event before it has this offset or a higher one.
     pub next: u64,
-    /// The newest event of each topic, by offset.
-    pub newest: Vec<(Topic, u64)>,
     /// Follows the log from here on.
     pub tail: T,
 }
@@ -52,8 +50,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// Follows the log.
     type Tail: LogTail;
 
-    /// Finds the end of the log. May take long: a broker that cannot tell the newest events of all topics reads all of it.
-    fn end(&self) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
+    /// Finds the end of the log, and shows the topic and the offset of events before it, in order: at least of the newest
+    /// event of each topic. May take long: a broker that cannot tell which those are reads all of it.
+    fn end(
+        &self,
+        show: impl FnMut(&Topic, u64) + Send,
+    ) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
 
     /// Looks through the log in `from..to` for events of matching topics, until there are `limit` of them, or 1 MiB of
     /// payload, or a bounded number of events was looked at.

@@ -2,27 +2,42 @@
 //!
 //! A tree of words like that of [`events::PatternMap`], the other way round: topics are kept, and a pattern looks. So it also
 //! answers whether there is anything new for a pattern without a look at the log.
+//!
+//! It holds a bounded number of topics. When there are more, it forgets those that have been quiet for longest, and knows from
+//! which offset on it is complete; what is older has to be looked up in the log.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use events::{Topic, TopicPattern};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Newest {
+    most: usize,
     root: Node,
+    by_offset: BTreeMap<u64, Topic>,
+    complete_from: u64,
 }
 
+/// A word of topics: what comes behind it, and the newest event of the topic that ends here.
 #[derive(Debug, Default)]
 struct Node {
     next: HashMap<Box<str>, Node>,
     newest: Option<u64>,
+    /// The newest event here or anywhere behind.
+    newest_behind: u64,
 }
 
 impl Newest {
-    /// Takes note of an event; of those of one topic the highest offset counts.
+    /// Makes an empty index of at most so many topics.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, root: Node::default(), by_offset: BTreeMap::new(), complete_from: 0 }
+    }
+
+    /// Takes note of an event, which must be newer than all before.
     pub(super) fn note(&mut self, topic: &Topic, offset: u64) {
         let mut node = &mut self.root;
+        node.newest_behind = offset;
         for word in topic.as_str().split('.') {
             if !node.next.contains_key(word) {
                 node.next.insert(word.into(), Node::default());
@@ -31,57 +46,114 @@ impl Newest {
                 Some(next) => next,
                 None => unreachable!("it was put there a line ago"),
             };
+            node.newest_behind = offset;
         }
-        node.newest = node.newest.max(Some(offset));
+        let known = node.newest.replace(offset).and_then(|before| self.by_offset.remove(&before));
+        self.by_offset.insert(offset, known.unwrap_or_else(|| topic.clone()));
+        if self.by_offset.len() > self.most {
+            self.complete_from = self.forget_quietest().unwrap_or(offset) + 1;
+        }
     }
 
-    /// Returns the offsets of the newest events of all matching topics, in order.
-    pub(super) fn matching(&self, pattern: &TopicPattern) -> Vec<u64> {
-        let words: Vec<&str> = pattern.as_str().split('.').collect();
-        let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        self.root.matching(&words, &mut found, &mut seen);
-        found.sort_unstable();
-        found
+    /// Every topic whose newest event has this offset or a higher one is here.
+    pub(super) const fn complete_from(&self) -> u64 {
+        self.complete_from
     }
 
-    /// Returns the offset of the newest event of any matching topic.
-    pub(super) fn last(&self, pattern: &TopicPattern) -> Option<u64> {
-        self.matching(pattern).last().copied()
+    /// Returns the offset of the newest event of all.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.by_offset.last_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// Returns the offsets of the newest events of matching topics, in order; of too many the oldest `most`.
+    pub(super) fn matching(&self, pattern: &TopicPattern, most: usize) -> Vec<u64> {
+        if pattern.as_str() == "#" {
+            return self.by_offset.keys().copied().take(most).collect();
+        }
+        let mut oldest = BTreeSet::new();
+        self.walk(pattern, 0, &mut |offset| {
+            oldest.insert(offset);
+            if oldest.len() > most {
+                oldest.pop_last();
+            }
+            true
+        });
+        oldest.into_iter().collect()
+    }
+
+    /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known here.
+    pub(super) fn is_quiet_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
+        let mut quiet = offset >= self.complete_from;
+        if quiet {
+            self.walk(pattern, offset, &mut |_| {
+                quiet = false;
+                false
+            });
+        }
+        quiet
+    }
+
+    /// Tells whether this topic is here.
+    pub(super) fn knows(&self, topic: &Topic) -> bool {
+        let node = topic.as_str().split('.').try_fold(&self.root, |node, word| node.next.get(word));
+        node.is_some_and(|node| node.newest.is_some())
     }
 
     /// Forgets events before an offset, and the topics that have no other.
     pub(super) fn trim(&mut self, oldest: u64) {
-        self.root.trim(oldest);
+        while self.by_offset.first_key_value().is_some_and(|(offset, _)| *offset < oldest) {
+            self.forget_quietest();
+        }
+    }
+
+    /// Forgets the topic whose newest event is the oldest, and returns its offset.
+    fn forget_quietest(&mut self) -> Option<u64> {
+        let (offset, topic) = self.by_offset.pop_first()?;
+        let words: Vec<&str> = topic.as_str().split('.').collect();
+        self.root.forget(&words);
+        Some(offset)
+    }
+
+    /// Shows the offset of every matching topic that has one from `since` on, in no order, until `found` has enough.
+    fn walk(&self, pattern: &TopicPattern, since: u64, found: &mut dyn FnMut(u64) -> bool) {
+        let words: Vec<&str> = pattern.as_str().split('.').collect();
+        self.root.walk(&words, &mut Walk { since, found, seen: HashSet::new() });
     }
 }
 
+/// A walk through the tree.
+struct Walk<'a> {
+    since: u64,
+    found: &'a mut dyn FnMut(u64) -> bool,
+    /// With several `#` a place can be reached in many ways, and one is enough.
+    seen: HashSet<(*const Node, usize)>,
+}
+
 impl Node {
-    fn matching(&self, words: &[&str], found: &mut Vec<u64>, seen: &mut HashSet<(*const Self, usize)>) {
-        // With several `#` a place can be reached in many ways, and one is enough.
-        if !seen.insert((self, words.len())) {
-            return;
+    /// Returns whether to go on.
+    fn walk(&self, words: &[&str], walk: &mut Walk<'_>) -> bool {
+        if self.newest_behind < walk.since || !walk.seen.insert((self, words.len())) {
+            return true;
         }
         match words {
-            [] => found.extend(self.newest),
-            ["#", rest @ ..] => {
-                self.matching(rest, found, seen);
-                self.next.values().for_each(|next| next.matching(words, found, seen));
-            }
-            ["*", rest @ ..] => self.next.values().for_each(|next| next.matching(rest, found, seen)),
-            [word, rest @ ..] => {
-                if let Some(next) = self.next.get(*word) {
-                    next.matching(rest, found, seen);
-                }
-            }
+            [] => self.newest.is_none_or(|newest| newest < walk.since || (walk.found)(newest)),
+            ["#", rest @ ..] => self.walk(rest, walk) && self.next.values().all(|next| next.walk(words, walk)),
+            ["*", rest @ ..] => self.next.values().all(|next| next.walk(rest, walk)),
+            [word, rest @ ..] => self.next.get(*word).is_none_or(|next| next.walk(rest, walk)),
         }
     }
 
-    fn trim(&mut self, oldest: u64) {
-        self.newest.take_if(|newest| *newest < oldest);
-        self.next.retain(|_, next| {
-            next.trim(oldest);
-            next.newest.is_some() || !next.next.is_empty()
-        });
+    fn forget(&mut self, words: &[&str]) {
+        let Some((word, rest)) = words.split_first() else {
+            self.newest = None;
+            return;
+        };
+        if let Some(next) = self.next.get_mut(*word) {
+            next.forget(rest);
+            if next.newest.is_none() && next.next.is_empty() {
+                self.next.remove(*word);
+            }
+        }
     }
 }
 
@@ -97,20 +169,30 @@ mod tests {
             topics in prop::collection::vec("[ab](\\.[abc]){0,4}", 1..30),
             pattern in "[ab*#](\\.[abc*#]){0,4}",
             oldest in 0_u64..30,
+            most in 1_usize..40,
+            since in 0_u64..30,
         ) {
             let topics: Vec<Topic> = topics.iter().map(|topic| topic.parse().unwrap()).collect();
             let pattern: TopicPattern = pattern.parse().unwrap();
-            let mut newest = Newest::default();
+            let mut newest = Newest::new(most);
             let mut plain = HashMap::new();
             for (offset, topic) in (0..).zip(&topics) {
                 newest.note(topic, offset);
                 plain.insert(topic, offset);
             }
+            prop_assert!(plain.len() <= most || newest.complete_from() > 0);
             newest.trim(oldest);
-            let is_it = |(topic, offset): &(&&Topic, &u64)| pattern.matches(topic) && **offset >= oldest;
+            let known = oldest.max(newest.complete_from());
+            let is_it = |(topic, offset): &(&&Topic, &u64)| pattern.matches(topic) && **offset >= known;
             let mut expected: Vec<u64> = plain.iter().filter(is_it).map(|(_, offset)| *offset).collect();
             expected.sort_unstable();
-            prop_assert_eq!(newest.matching(&pattern), expected);
+            prop_assert_eq!(newest.matching(&pattern, 3), &expected[..expected.len().min(3)]);
+            let quiet = since >= newest.complete_from() && expected.iter().all(|offset| *offset < since);
+            prop_assert_eq!(newest.is_quiet_since(&pattern, since), quiet);
+            for (topic, offset) in plain {
+                prop_assert_eq!(newest.knows(topic), offset >= known);
+            }
+            prop_assert_eq!(newest.matching(&pattern, usize::MAX), expected);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::broker::{
     embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
 };
 
-/// A Feed whose log keeps so many bytes, and whose window holds so many.
+/// A Feed whose log keeps so many bytes, whose window holds so many, and whose index so many topics.
 struct World {
     broker: Arc<EmbeddedBroker>,
     feed: Arc<Feed<EmbeddedBroker>>,
@@ -19,12 +19,13 @@ struct World {
 }
 
 impl World {
-    async fn new(retention: u64, window_bytes: usize) -> Self {
+    async fn new(retention: u64, window_bytes: usize, topics: usize) -> Self {
         let forever = Duration::from_hours(24);
         let retention = Retention { age: forever, bytes: retention };
-        let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention };
+        let feed_topics = vec!["#".parse().unwrap()];
+        let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
         let broker = Arc::new(EmbeddedBroker::start(&options, Arc::default()).unwrap());
-        let feed = Feed::new(Arc::clone(&broker), FeedOptions { window_bytes });
+        let feed = Feed::new(Arc::clone(&broker), FeedOptions { window_bytes, topics });
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {
@@ -34,7 +35,7 @@ impl World {
     }
 
     async fn roomy() -> Self {
-        Self::new(1 << 30, 1 << 20).await
+        Self::new(1 << 30, 1 << 20, 1000).await
     }
 
     /// Publishes numbers and waits until the Feed has the last one.
@@ -98,8 +99,56 @@ async fn a_poll_without_a_place_gets_the_newest_of_each_topic_and_goes_on_from_t
 }
 
 #[tokio::test]
+async fn of_more_topics_than_fit_a_batch_the_rest_follows() {
+    let world = World::roomy().await;
+    for number in 0..150 {
+        world.publish(&format!("a.{number}"), number..number + 1).await;
+    }
+    let (first, _, place) = world.look("a.*", Start::Newest).await;
+    assert_eq!(first, (0..100).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (100..150).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_the_index_has_forgotten_is_looked_up_in_the_log() {
+    // Neither the window nor the index holds them all.
+    let world = World::new(1 << 30, 2600, 3).await;
+    let mut early = Cursor::default();
+    for number in 0..20 {
+        world.publish(&format!("a.{}", number % 10), number..number + 1).await;
+        if number == 13 {
+            (_, _, early) = world.look("#", Start::Now).await;
+        }
+    }
+    assert_eq!(world.look("a.0", Start::Newest).await.0, [10], "forgotten");
+    assert_eq!(world.look("a.9", Start::Newest).await.0, [19], "known");
+    assert_eq!(world.look("b", Start::Newest).await.0, [0; 0], "there is none");
+    let (seen, _, place) = world.look("a.*", Start::Newest).await;
+    assert_eq!(seen, (10..20).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, [0; 0]);
+    // A place from which on the index does not know everything is looked at in the log, too.
+    assert_eq!(world.look("a.5", Start::Behind(early)).await.0, [15]);
+}
+
+#[tokio::test]
+async fn of_more_forgotten_topics_than_fit_a_batch_the_rest_follows() {
+    let world = World::new(1 << 30, 2600, 3).await;
+    for number in 0..150 {
+        world.publish(&format!("a.{number}"), number..number + 1).await;
+    }
+    let (mut seen, mut place) = (Vec::new(), Start::Newest);
+    while seen.len() < 150 {
+        let (more, _, next) = world.look("a.*", place).await;
+        assert!(!more.is_empty(), "{} topics came", seen.len());
+        seen.extend(more);
+        place = Start::Behind(next);
+    }
+    assert_eq!(seen, (0..150).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_watcher_of_a_quiet_topic_moves_with_the_log() {
-    let world = World::new(1 << 30, 3000).await;
+    let world = World::new(1 << 30, 3000, 1000).await;
     let (_, _, place) = world.look("quiet", Start::Now).await;
     world.publish("busy", 0..100).await;
     let (seen, reset, moved) = world.look("quiet", Start::Behind(place)).await;
@@ -111,7 +160,7 @@ async fn a_watcher_of_a_quiet_topic_moves_with_the_log() {
 #[tokio::test]
 async fn whoever_is_behind_the_window_reads_the_log_without_a_gap_or_a_repeat() {
     // The window holds about ten of these.
-    let world = World::new(1 << 30, 2600).await;
+    let world = World::new(1 << 30, 2600, 1000).await;
     let (_, _, mut place) = world.look("a", Start::Now).await;
     for number in 0..500 {
         world.publish("a", number..number + 1).await;
@@ -129,7 +178,7 @@ async fn whoever_is_behind_the_window_reads_the_log_without_a_gap_or_a_repeat() 
 
 #[tokio::test]
 async fn a_place_that_retention_passed_or_of_another_log_says_so() {
-    let world = World::new(64 * (128 + 3), 1000).await;
+    let world = World::new(64 * (128 + 3), 1000, 1000).await;
     world.publish("a", 100..110).await;
     let (_, _, place) = world.look("a", Start::Newest).await;
     world.publish("a", 110..400).await;

@@ -26,6 +26,7 @@ fn options(folder: Option<&Folder>, mailbox_expiry: Duration) -> EmbeddedOptions
         data_dir: folder.map(|folder| folder.path().to_owned()),
         mailbox_expiry,
         retention: Retention { age: NEVER, bytes: 1 << 30 },
+        feed_topics: Vec::new(),
     }
 }
 

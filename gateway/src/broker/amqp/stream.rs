@@ -16,7 +16,6 @@ mod readers;
 mod search;
 
 use std::{
-    collections::HashMap,
     ops::{ControlFlow, Range},
     sync::{
         Arc,
@@ -169,7 +168,7 @@ impl EventLog for AmqpBroker {
     type Tail = AmqpTail;
 
     /// Not cancel-safe only in that a control message may stay behind; readers skip those.
-    async fn end(&self) -> Result<LogEnd<AmqpTail>, BrokerError> {
+    async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
         // The exchange exists once there is a connection that publishes.
         self.links.publishing().await?;
         self.feed.readers.close_all();
@@ -181,15 +180,13 @@ impl EventLog for AmqpBroker {
         })
         .await??;
         let end = self.mark_end().await?;
-        let mut newest = HashMap::<Topic, u64>::new();
         loop {
             let Stored { offset, control, event, .. } = next_in_time(&mut reader).await?;
             if control && event.id == end {
-                let tail = AmqpTail { reader };
-                return Ok(LogEnd { next: offset + 1, newest: newest.into_iter().collect(), tail });
+                return Ok(LogEnd { next: offset + 1, tail: AmqpTail { reader } });
             }
             if !control {
-                newest.insert(event.topic, offset);
+                show(&event.topic, offset);
             }
         }
     }

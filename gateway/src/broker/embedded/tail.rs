@@ -25,19 +25,20 @@ const SEARCH_BYTES: usize = 1024 * 1024;
 /// Follows the log of an [`EmbeddedBroker`].
 #[derive(Debug)]
 pub struct EmbeddedTail {
-    broker: Arc<Handle>,
+    broker: EmbeddedBroker,
     next: u64,
 }
 
 impl EventLog for EmbeddedBroker {
     type Tail = EmbeddedTail;
 
-    async fn end(&self) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
+    async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
         let (next, newest) = {
             let core = self.handle.core();
             (core.log.next(), core.log.newest())
         };
-        Ok(LogEnd { next, newest, tail: EmbeddedTail { broker: Arc::clone(&self.handle), next } })
+        newest.iter().filter(|(topic, _)| self.feeds(topic)).for_each(|(topic, offset)| show(topic, *offset));
+        Ok(LogEnd { next, tail: EmbeddedTail { broker: self.clone(), next } })
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
@@ -46,7 +47,7 @@ impl EventLog for EmbeddedBroker {
         let stop = to.min(reached + SEARCH);
         let mut offsets = Vec::new();
         while reached < stop && offsets.len() < limit {
-            reached = self.handle.select(pattern, reached, stop.min(reached + SCAN), limit, &mut offsets);
+            reached = self.select(pattern, reached, stop.min(reached + SCAN), limit, &mut offsets);
             tokio::task::yield_now().await;
         }
         let mut found = self.handle.load(&offsets).await?;
@@ -92,13 +93,15 @@ impl EmbeddedBroker {
 
 impl LogTail for EmbeddedTail {
     async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        let handle = &self.broker.handle;
         loop {
-            let appended = self.broker.appended.notified();
-            let end = self.broker.core().log.next().min(self.next + AT_ONCE);
+            let appended = handle.appended.notified();
+            let end = handle.core().log.next().min(self.next + AT_ONCE);
             if self.next < end {
                 let offsets: Vec<u64> = (self.next..end).collect();
-                let events = self.broker.load(&offsets).await?;
+                let mut events = handle.load(&offsets).await?;
                 self.next = end;
+                events.retain(|logged| self.broker.feeds(&logged.event.topic));
                 if !events.is_empty() {
                     return Ok(events);
                 }
@@ -109,12 +112,18 @@ impl LogTail for EmbeddedTail {
     }
 }
 
-impl Handle {
+impl EmbeddedBroker {
+    /// Tells whether events of a topic are for Feeds. All are in the log, because mailboxes are read from it, too.
+    fn feeds(&self, topic: &Topic) -> bool {
+        self.feed_topics.iter().any(|pattern| pattern.matches(topic))
+    }
+
     /// Adds the offsets of matching events to `offsets`, up to `limit` in all; returns up to where it looked.
     fn select(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize, offsets: &mut Vec<u64>) -> u64 {
-        let core = self.core();
+        let core = self.handle.core();
         for (offset, topic) in core.log.topics(from..to) {
-            if topic.is_some_and(|id| pattern.matches(core.log.topic(id))) {
+            let topic = topic.map(|id| core.log.topic(id));
+            if topic.is_some_and(|topic| pattern.matches(topic) && self.feeds(topic)) {
                 offsets.push(offset);
                 if offsets.len() == limit {
                     return offset + 1;
@@ -123,7 +132,9 @@ impl Handle {
         }
         to
     }
+}
 
+impl Handle {
     /// Returns the events at these offsets, but for those that are gone or damaged.
     async fn load(&self, offsets: &[u64]) -> Result<Vec<Logged>, BrokerError> {
         let (mut here, mut elsewhere) = (Vec::with_capacity(offsets.len()), Vec::new());
@@ -151,7 +162,7 @@ impl Handle {
 }
 
 impl super::log::Log {
-    /// Returns the newest event of each topic, by offset.
+    /// Returns the newest event of each topic, in order.
     fn newest(&self) -> Vec<(Topic, u64)> {
         let mut newest = std::collections::HashMap::new();
         for (offset, topic) in self.topics(self.oldest()..self.next()) {
@@ -159,6 +170,8 @@ impl super::log::Log {
                 newest.insert(id, offset);
             }
         }
-        newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect()
+        let mut newest: Vec<_> = newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect();
+        newest.sort_unstable_by_key(|(_, offset)| *offset);
+        newest
     }
 }

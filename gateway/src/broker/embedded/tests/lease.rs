@@ -17,8 +17,8 @@ use crate::broker::{Broker, Content, Lease, LeaseRequest};
 fn start() -> EmbeddedBroker {
     let forever = Duration::from_hours(24);
     let retention = Retention { age: forever, bytes: 1 << 30 };
-    EmbeddedBroker::start(&EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention }, Arc::default())
-        .unwrap()
+    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics: Vec::new() };
+    EmbeddedBroker::start(&options, Arc::default()).unwrap()
 }
 
 fn request() -> LeaseRequest {

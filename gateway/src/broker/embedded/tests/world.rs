@@ -53,6 +53,7 @@ pub(super) fn options(folder: &Folder, kept: usize) -> EmbeddedOptions {
         data_dir: Some(folder.path().to_owned()),
         mailbox_expiry: Duration::from_hours(24),
         retention: Retention { age: Duration::from_hours(24), bytes: kept as u64 * COST },
+        feed_topics: Vec::new(),
     }
 }
 
