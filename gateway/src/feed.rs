@@ -302,15 +302,17 @@ impl<L: EventLog> Feed<L> {
                     self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(pattern, cursor.next));
                 let limit = if nothing_new { 0 } else { *limit };
                 let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
-                match &searched.before {
-                    Some(before) if cursor.is_behind(before) => {}
+                let is_compared = match &searched.before {
+                    Some(before) if cursor.is_behind(before) => true,
+                    // The last that the client has seen was the last that went: it has missed nothing.
+                    None if searched.oldest == cursor.next => false,
                     None if searched.oldest > seen => return Ok(Back::Gone),
                     _ => return Ok(Back::Elsewhere),
-                }
+                };
                 if nothing_new {
                     return Ok(Back::Reached(to));
                 }
-                searched
+                if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
             }
             None => self.log.search(pattern, 0, to.next, *limit).await?,
         };
@@ -321,11 +323,15 @@ impl<L: EventLog> Feed<L> {
                 return Ok(Back::Gone);
             }
             place = searched.last.as_ref().map(Cursor::behind).or(place);
-            if let Some(last) = searched.found.last() {
-                let end = place.unwrap_or(Cursor::behind(last));
-                return Ok(Back::Found(FeedBatch::of(searched.found, *limit, request.latest_only, end)));
-            }
             from = searched.reached;
+            if let Some(last) = searched.found.last() {
+                let mut end = place.unwrap_or(Cursor::behind(last));
+                let mut found = searched.found;
+                if from >= to.next {
+                    end = self.join(request, &mut found, to).unwrap_or(end);
+                }
+                return Ok(Back::Found(FeedBatch::of(found, *limit, request.latest_only, end)));
+            }
             if from >= to.next {
                 return Ok(Back::Reached(to));
             }
@@ -334,6 +340,17 @@ impl<L: EventLog> Feed<L> {
             }
             searched = self.log.search(pattern, from, to.next, *limit).await?;
         }
+    }
+
+    /// Adds what has come since a place, if all of it is in the window, and returns the place at the end.
+    fn join(&self, request: &FeedRequest, found: &mut Vec<Logged>, place: Cursor) -> Option<Cursor> {
+        let state = self.state();
+        let window = state.as_ref().map(|state| &state.window).filter(|window| window.knows(place) == Some(true))?;
+        let matching = window.from(place.next).filter(|logged| request.pattern.matches(&logged.event.topic));
+        // One more than fits tells that there is more.
+        let most = if request.latest_only { usize::MAX } else { (request.limit + 1).saturating_sub(found.len()) };
+        found.extend(matching.take(most).cloned());
+        Some(window.end())
     }
 
     /// Waits for the answer of the task that follows the log.

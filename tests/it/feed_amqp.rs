@@ -23,18 +23,18 @@ use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 
 async fn connect(url: &str) -> AmqpBroker {
-    connect_with(url, Duration::from_secs(15)).await
+    connect_with(url, Duration::from_secs(15), 1 << 30).await
 }
 
-/// Connects; readers are kept for so long.
-async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
+/// Connects; readers are kept for so long, and so many bytes of events.
+async fn connect_with(url: &str, linger: Duration, bytes: u64) -> AmqpBroker {
     let broker = AmqpBroker::start(&AmqpOptions {
         url: url.parse().unwrap(),
         name: "feed".to_owned(),
         mailbox_expiry: Duration::from_hours(1),
         max_leases: 10,
         feed_topics: vec![pattern("#")],
-        feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_retention: FeedRetention { age: Duration::from_hours(1), bytes },
         feed_linger: linger,
     });
     let broker = broker.unwrap();
@@ -413,7 +413,7 @@ async fn clients_that_catch_up_beside_each_other_get_exactly_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_are_bounded_and_go_when_nobody_comes_back() {
     let url = shared_node().await.vhost("feed").await;
-    let broker = connect_with(&url, Duration::from_secs(4)).await;
+    let broker = connect_with(&url, Duration::from_secs(4), 1 << 30).await;
     broker.end(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..100).await;
     let end = broker.end(|_, _| ()).await.unwrap();
@@ -451,4 +451,26 @@ async fn a_reader_of_a_deleted_feed_is_not_taken_for_one_of_the_next() {
         "of another log"
     );
     assert!(numbers(&searched.found).iter().all(|number| *number >= 5000), "{searched:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_retention_overtakes_says_so() {
+    let url = shared_node().await.vhost("feed").await;
+    let broker = connect_with(&url, Duration::from_secs(15), 100_000).await;
+    let mut end = broker.end(|_, _| ()).await.unwrap();
+    // More than may be on its way to the tail, which does not read yet, and far more than is kept.
+    publish(&broker, "a", 0..10_000).await;
+    let (mut seen, mut lost) = (Vec::new(), None);
+    while lost.is_none() {
+        match timeout(PATIENCE, end.tail.next()).await.expect("it does not fall silent") {
+            Ok(events) => seen.extend(numbers(&events)),
+            Err(error) => lost = Some(error),
+        }
+    }
+    assert_eq!(seen, list(0..seen.len()), "nothing is left out before it is told");
+    assert!(seen.len() < 10_000, "{lost:?}");
+    assert!(matches!(lost, Some(BrokerError::Unavailable(_))), "{lost:?}");
+    let mut end = broker.end(|_, _| ()).await.unwrap();
+    publish(&broker, "a", 0..10).await;
+    assert_eq!(numbers(&follow(&mut end.tail, 10).await), list(0..10));
 }

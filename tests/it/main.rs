@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod catch_up;
 mod config;
 mod contention;
 mod contract;
@@ -14,6 +15,7 @@ mod embedded;
 mod expiry;
 mod feed;
 mod feed_amqp;
+mod feed_loss;
 mod foreign;
 mod harness;
 mod limits;

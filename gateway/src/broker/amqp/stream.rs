@@ -6,6 +6,7 @@
 //!
 //! * `queue` is what the stream is on the broker, and how a control message gets into it.
 //! * `reader` is a consumer of it, from some offset on; `credit` says how much may be on its way.
+//! * `tail` follows the end, and notices when it was left behind.
 //! * `search` decides what of it was asked for, and when that is enough.
 //! * `readers` bounds how many search, and keeps a reader for the search that goes on where it stopped.
 
@@ -14,6 +15,7 @@ mod queue;
 mod reader;
 mod readers;
 mod search;
+mod tail;
 
 use std::{
     ops::{ControlFlow, Range},
@@ -25,11 +27,11 @@ use std::{
 };
 
 use events::{EventId, Topic, TopicPattern};
-use futures_util::FutureExt;
 use lapin::{Channel, Confirmation};
-use tokio::time::timeout;
-use tracing::warn;
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
 
+pub use self::tail::AmqpTail;
 use self::{
     credit::MessageSize,
     reader::{Reader, Start, Stored},
@@ -39,14 +41,17 @@ use self::{
 use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
 use crate::broker::{
     BrokerError,
-    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+    log::{EventLog, LogEnd, Logged, Searched},
 };
 
-/// The most events that the tail hands over at once.
-const MOST_AT_ONCE: usize = 256;
+/// How long a reader that was kept is waited for: its next messages should be here already.
+const KEPT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, never the
-/// one that it writes.
+/// After so many messages of a long read it is told how far it has come.
+const TELL_EVERY: u64 = 250_000;
+
+/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, here a
+/// sixteenth of the size each, when it begins another one, and never the one that it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedRetention {
     /// By age, in whole seconds.
@@ -131,6 +136,12 @@ impl AmqpBroker {
         Reader::open(self.links.feeding().await?, start, name, self.feed.sizes.prefetch()).await
     }
 
+    /// Returns an offset at or shortly before that of the newest message.
+    async fn newest(&self) -> Result<u64, BrokerError> {
+        let mut reader = self.read_from(Start::Newest, "newest").await?;
+        Ok(next_in_time(&mut reader).await?.offset)
+    }
+
     /// Returns the offset of the oldest message that is kept.
     async fn oldest(&self) -> Result<u64, BrokerError> {
         let mut reader = self.read_from(Start::Oldest, "oldest").await?;
@@ -138,9 +149,15 @@ impl AmqpBroker {
     }
 
     /// Shows a search the messages of a reader until it has enough, and keeps the reader for the search that goes on there.
-    async fn run(&self, turn: &Turn<'_>, mut search: Search<'_>, mut reader: Reader) -> Result<Searched, BrokerError> {
+    async fn run(
+        &self,
+        turn: &Turn<'_>,
+        mut search: Search<'_>,
+        mut reader: Reader,
+        patience: Duration,
+    ) -> Result<Searched, BrokerError> {
         while !search.is_over() {
-            let stored = next_in_time(&mut reader).await?;
+            let stored = next_within(patience, &mut reader).await?;
             self.feed.sizes.note(stored.event.payload.len());
             if let ControlFlow::Break(put_back) = search.look_at(stored) {
                 if let Some(stored) = put_back {
@@ -180,10 +197,16 @@ impl EventLog for AmqpBroker {
         })
         .await??;
         let end = self.mark_end().await?;
+        let (began, mut read) = (Instant::now(), 0_u64);
         loop {
             let Stored { offset, control, event, .. } = next_in_time(&mut reader).await?;
+            self.feed.sizes.note(event.payload.len());
+            read += 1;
+            if read.is_multiple_of(TELL_EVERY) {
+                info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
+            }
             if control && event.id == end {
-                return Ok(LogEnd { next: offset + 1, tail: AmqpTail { reader } });
+                return Ok(LogEnd { next: offset + 1, tail: AmqpTail::new(self.clone(), reader) });
             }
             if !control {
                 show(&event.topic, offset);
@@ -223,8 +246,8 @@ impl AmqpBroker {
     ) -> Result<Searched, BrokerError> {
         let turn = self.feed.readers.turn().await?;
         if let Some((reader, stop)) = turn.take(fresh.pattern, goes_on) {
-            // If it was lost while it waited, a new one tells what is the matter.
-            if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader).await {
+            // If it was lost or left behind while it waited, a new one tells what is the matter.
+            if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
                 return Ok(searched);
             }
         }
@@ -232,13 +255,17 @@ impl AmqpBroker {
         // Whose place it is: the offset of what was seen last.
         let name = format!("{from}@{}", fresh.pattern);
         let reader = self.read_from(Start::At(from), &name).await?;
-        self.run(&turn, fresh, reader).await
+        self.run(&turn, fresh, reader, CALL_TIMEOUT).await
     }
 }
 
 /// Waits for the next message where one has to come soon: one that is known to be stored.
 async fn next_in_time(reader: &mut Reader) -> Result<Stored, BrokerError> {
-    match timeout(CALL_TIMEOUT, reader.next()).await {
+    next_within(CALL_TIMEOUT, reader).await
+}
+
+async fn next_within(patience: Duration, reader: &mut Reader) -> Result<Stored, BrokerError> {
+    match timeout(patience, reader.next()).await {
         Ok(next) => next,
         // For example because somebody has deleted the stream and made it anew, shorter.
         Err(_) => Err(BrokerError::Unavailable("nothing came from the feed where something was stored".to_owned())),
@@ -249,34 +276,4 @@ impl From<Stored> for Logged {
     fn from(stored: Stored) -> Self {
         Self { offset: stored.offset, event: Arc::new(stored.event) }
     }
-}
-
-/// Follows the stream, on a channel of its own.
-#[derive(Debug)]
-pub struct AmqpTail {
-    reader: Reader,
-}
-
-impl LogTail for AmqpTail {
-    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
-        loop {
-            // The only place that waits: nothing was taken yet that could be lost.
-            let mut events: Vec<Logged> = event(self.reader.next().await?).into_iter().collect();
-            while events.len() < MOST_AT_ONCE {
-                match self.reader.next().now_or_never() {
-                    Some(Ok(stored)) => events.extend(event(stored)),
-                    // The reader remembers the error for the next call.
-                    Some(Err(error)) if events.is_empty() => return Err(error),
-                    Some(Err(_)) | None => break,
-                }
-            }
-            if !events.is_empty() {
-                return Ok(events);
-            }
-        }
-    }
-}
-
-fn event(stored: Stored) -> Option<Logged> {
-    (!stored.control).then(|| stored.into())
 }

@@ -31,6 +31,8 @@ pub(super) enum Start {
     Oldest,
     /// With the first message that has this offset or a higher one.
     At(u64),
+    /// With the first of those that were stored last, together.
+    Newest,
 }
 
 /// A message of the stream.
@@ -42,6 +44,13 @@ pub(super) struct Stored {
     /// It is a gateway's own, and no event.
     pub(super) control: bool,
     pub(super) event: Event,
+}
+
+impl Stored {
+    /// Tells whether something may be missing before it, and from an offset on.
+    pub(super) const fn is_behind_gap(&self, from: u64) -> bool {
+        self.offset > self.expected && self.offset > from
+    }
 }
 
 /// See the module.
@@ -81,7 +90,7 @@ impl Reader {
         };
         let (consumer, channel) = in_time("read the feed", opening).await??;
         let next = match start {
-            Start::Oldest => 0,
+            Start::Oldest | Start::Newest => 0,
             Start::At(offset) => offset,
         };
         let (put_back, unacked, ack_every) = (None, 0, (prefetch / 2).max(1));
@@ -91,6 +100,11 @@ impl Reader {
     /// Tells whether it can still be read from, as far as is known without reading.
     pub(super) fn is_open(&self) -> bool {
         self.ended.is_none() && self.channel.status().connected()
+    }
+
+    /// Returns the lowest offset that the next message can have, but for one that was put back.
+    pub(super) const fn next_offset(&self) -> u64 {
+        self.next
     }
 
     /// Has the next call give this message, which was the last that it gave.
@@ -160,6 +174,7 @@ async fn consume(channel: &Channel, start: Start, name: &str, prefetch: u16) -> 
     channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let offset = match start {
         Start::Oldest => AMQPValue::LongString("first".into()),
+        Start::Newest => AMQPValue::LongString("last".into()),
         Start::At(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
     };
     let mut arguments = FieldTable::default();
