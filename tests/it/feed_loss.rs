@@ -236,7 +236,7 @@ async fn a_broker_that_restarts_costs_those_who_follow_nothing() {
             let poll = Request::get("/topics/log.0/events?last_seen=oldest&wait=0").send(gateway).await;
             if poll.status == 200 { Ok(()) } else { Err(poll) }
         };
-        eventually(Duration::from_secs(60), "polls are served", served).await;
+        eventually(Duration::from_mins(1), "polls are served", served).await;
         let publisher = DirectPublisher::connect(&node.url()).await;
         publisher.publish_numbered("log.new", end..end + 100).await;
         end += 100;
