@@ -248,6 +248,7 @@ impl Config {
                 max_leases: self.max_mailboxes,
                 feed_topics: self.feed_topics,
                 feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
+                feed_linger: self.linger,
             }),
             None => BrokerSettings::Embedded(EmbeddedOptions {
                 data_dir: (!self.memory).then_some(self.data_dir),

@@ -227,6 +227,8 @@ impl<L: EventLog> Feed<L> {
             match back {
                 Ok(Back::Found(batch)) => return told(batch, reset),
                 Ok(Back::Reached(reached)) => start = Start::Behind(reached),
+                Ok(Back::Late(reached)) if reset => return told(FeedBatch::of(Vec::new(), 0, false, reached), reset),
+                Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
                 Err(error) => return FeedOutcome::Broker(error),
@@ -242,6 +244,7 @@ impl<L: EventLog> Feed<L> {
             match self.forgotten(request, look.forgotten_before).await? {
                 Forgotten::All(events) => found = events,
                 Forgotten::Some(batch) => return Ok(Back::Found(batch)),
+                Forgotten::Late(reached) => return Ok(Back::Late(reached)),
             }
         }
         for offset in look.offsets {
@@ -271,10 +274,11 @@ impl<L: EventLog> Feed<L> {
             events.sort_unstable_by_key(|logged| logged.offset);
             events
         };
-        let mut from = 0;
+        let (mut from, mut place) = (0, None);
         while from < before {
             let searched = self.log.search(&request.pattern, from, before, usize::MAX).await?;
-            from = searched.reached.max(from + 1);
+            from = searched.reached;
+            place = searched.last.as_ref().map(Cursor::behind).or(place);
             for logged in searched.found {
                 let topic = &logged.event.topic;
                 if self.state().as_ref().is_some_and(|state| state.newest.knows(topic)) {
@@ -287,40 +291,76 @@ impl<L: EventLog> Feed<L> {
                 }
                 newest.insert(topic.clone(), logged);
             }
+            if let Some(place) = place.filter(|_| from < before && Instant::now() >= request.deadline) {
+                return Ok(match in_order(newest) {
+                    none if none.is_empty() => Forgotten::Late(place),
+                    found => Forgotten::Some(FeedBatch::of(found, request.limit, false, place)),
+                });
+            }
         }
         Ok(Forgotten::All(in_order(newest)))
     }
 
-    /// Looks through what is older than the window, from a place up to the window.
+    /// Looks through what is older than the window, from a place up to the window, or until the deadline.
     async fn look_back(&self, request: &FeedRequest, cursor: Option<Cursor>, to: Cursor) -> Result<Back, BrokerError> {
-        let mut from = 0;
-        if let Some(cursor) = cursor {
-            if let Some(before) = cursor.next.checked_sub(1) {
-                let searched = self.log.search(&everything(), before, cursor.next, 1).await?;
-                match searched.found.first() {
-                    Some(logged) if cursor.is_behind(logged) => {}
-                    None if searched.oldest > before => return Ok(Back::Gone),
+        let FeedRequest { pattern, limit, .. } = request;
+        let mut place = cursor;
+        let mut searched = match cursor.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
+            Some((cursor, seen)) => {
+                // Where nothing can be found, the place is still to be checked.
+                let nothing_new =
+                    self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(pattern, cursor.next));
+                let limit = if nothing_new { 0 } else { *limit };
+                let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
+                let is_compared = match &searched.before {
+                    Some(before) if cursor.is_behind(before) => true,
+                    // The last that the client has seen was the last that went: it has missed nothing.
+                    None if searched.oldest == cursor.next => false,
+                    None if searched.oldest > seen => return Ok(Back::Gone),
                     _ => return Ok(Back::Elsewhere),
+                };
+                if nothing_new {
+                    return Ok(Back::Reached(to));
                 }
+                if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
             }
-            from = cursor.next;
-            if self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(&request.pattern, from)) {
-                return Ok(Back::Reached(to));
-            }
-        }
-        while from < to.next {
-            let searched = self.log.search(&request.pattern, from, to.next, request.limit).await?;
+            None => self.log.search(pattern, 0, to.next, *limit).await?,
+        };
+        let mut from = cursor.map_or(0, |cursor| cursor.next);
+        loop {
             // Of an empty place before everything nothing can be gone but what was there.
             if cursor.is_some() && searched.oldest > from {
                 return Ok(Back::Gone);
             }
+            place = searched.last.as_ref().map(Cursor::behind).or(place);
+            from = searched.reached;
             if let Some(last) = searched.found.last() {
-                let end = Cursor::behind(last);
-                return Ok(Back::Found(FeedBatch::of(searched.found, request.limit, request.latest_only, end)));
+                let mut end = place.unwrap_or(Cursor::behind(last));
+                let mut found = searched.found;
+                if from >= to.next {
+                    end = self.join(request, &mut found, to).unwrap_or(end);
+                }
+                return Ok(Back::Found(FeedBatch::of(found, *limit, request.latest_only, end)));
             }
-            from = searched.reached.max(from + 1);
+            if from >= to.next {
+                return Ok(Back::Reached(to));
+            }
+            if let Some(place) = place.filter(|_| Instant::now() >= request.deadline) {
+                return Ok(Back::Late(place));
+            }
+            searched = self.log.search(pattern, from, to.next, *limit).await?;
         }
-        Ok(Back::Reached(to))
+    }
+
+    /// Adds what has come since a place, if all of it is in the window, and returns the place at the end.
+    fn join(&self, request: &FeedRequest, found: &mut Vec<Logged>, place: Cursor) -> Option<Cursor> {
+        let state = self.state();
+        let window = state.as_ref().map(|state| &state.window).filter(|window| window.knows(place) == Some(true))?;
+        let matching = window.from(place.next).filter(|logged| request.pattern.matches(&logged.event.topic));
+        // One more than fits tells that there is more.
+        let most = if request.latest_only { usize::MAX } else { (request.limit + 1).saturating_sub(found.len()) };
+        found.extend(matching.take(most).cloned());
+        Some(window.end())
     }
 
     /// Waits for the answer of the task that follows the log.
@@ -404,8 +444,10 @@ struct NewestLook {
 /// The newest events of topics that were forgotten, in order.
 enum Forgotten {
     All(Vec<Logged>),
-    /// As many as a batch may hold.
+    /// Those of a part of the log, behind which the client goes on.
     Some(FeedBatch),
+    /// None was found up to this place before the deadline.
+    Late(Cursor),
 }
 
 /// What a look at the log came to.
@@ -413,6 +455,8 @@ enum Back {
     Found(FeedBatch),
     /// There is nothing before this place.
     Reached(Cursor),
+    /// There is nothing before this place, and no time to look further.
+    Late(Cursor),
     /// The place is none of this log.
     Elsewhere,
     /// Events behind the place are gone.

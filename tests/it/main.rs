@@ -3,6 +3,7 @@
 
 mod browser;
 mod browser_client;
+mod catch_up;
 mod config;
 mod contention;
 mod contract;
@@ -15,6 +16,7 @@ mod embedded;
 mod expiry;
 mod feed;
 mod feed_amqp;
+mod feed_loss;
 mod foreign;
 mod harness;
 mod limits;

@@ -28,6 +28,7 @@
 //!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`EventStream`] is what a browser's `EventSource` does.
+//! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
@@ -53,7 +54,9 @@ mod eventually;
 mod folder;
 mod gateway;
 mod http;
+mod lean_http;
 mod log;
+mod long_log;
 mod names;
 mod poll;
 mod process;
@@ -77,7 +80,9 @@ pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
+pub use lean_http::{LeanAnswer, LeanHttp};
 pub use log::Log;
+pub use long_log::{Follower, Latencies, Live, LongLog, MOST_AT_ONCE};
 pub use names::{free_port, unique};
 pub use poll::Poll;
 pub use process::Process;

@@ -59,6 +59,8 @@ pub struct AmqpOptions {
     pub feed_topics: Vec<TopicPattern>,
     /// How long it keeps them.
     pub feed_retention: FeedRetention,
+    /// How long a reader of old events is kept open for the next search.
+    pub feed_linger: Duration,
 }
 
 /// See the module. Cloning shares it.
@@ -73,8 +75,10 @@ impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
     pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
         let links = Links::start(options)?;
-        let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Feed::new(options));
-        Ok(Self { links, expiry: Arc::new(expiry), feed: Arc::new(feed) })
+        let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Arc::new(Feed::new(options)));
+        let tidied = Arc::clone(&feed);
+        links.run_beside(async move { tidied.tidy().await });
+        Ok(Self { links, expiry: Arc::new(expiry), feed })
     }
 
     /// Looks at a mailbox; `None` if there is none.

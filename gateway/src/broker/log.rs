@@ -33,9 +33,13 @@ pub struct LogEnd<T> {
 /// What a search came to.
 #[derive(Debug, Default)]
 pub struct Searched {
+    /// The event behind which the search went on, if it is still there.
+    pub before: Option<Logged>,
     /// What was found, in order.
     pub found: Vec<Logged>,
-    /// Everything before this offset was looked at.
+    /// The last event that was looked at, if that is known: the next search can go on behind it.
+    pub last: Option<Logged>,
+    /// Everything before this offset was looked at; always beyond where the search began, if that was before its end.
     pub reached: u64,
     /// The oldest offset that is kept; events before it are gone.
     pub oldest: u64,
@@ -61,6 +65,19 @@ pub trait EventLog: Send + Sync + 'static {
         &self,
         pattern: &TopicPattern,
         from: u64,
+        to: u64,
+        limit: usize,
+    ) -> impl Future<Output = Result<Searched, BrokerError>> + Send;
+
+    /// As [`Self::search`], from right behind the event that somebody saw last, by its offset; gives that event, too, so that
+    /// it can be compared. If it is not there, nothing else is looked for.
+    ///
+    /// Whoever goes on where a search of the same pattern has stopped, by what it reached or by the last event that it looked
+    /// at, costs the least.
+    fn search_behind(
+        &self,
+        pattern: &TopicPattern,
+        seen: u64,
         to: u64,
         limit: usize,
     ) -> impl Future<Output = Result<Searched, BrokerError>> + Send;

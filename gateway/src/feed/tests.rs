@@ -196,6 +196,27 @@ async fn a_place_that_retention_passed_or_of_another_log_says_so() {
 }
 
 #[tokio::test]
+async fn whoever_has_seen_all_that_went_is_told_nothing() {
+    // Each event is a block of its own, so the log keeps exactly 64.
+    let world = World::new(64 * (128 + 3), 1000, 1000).await;
+    world.publish("a", 100..101).await;
+    let mut places = Vec::new();
+    for number in 101..300 {
+        let (_, _, place) = world.look("a", Start::Newest).await;
+        places.push((number, place));
+        world.publish("a", number..number + 1).await;
+    }
+    let oldest = world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
+    assert!(oldest > 0);
+    for (number, place) in places {
+        // Offsets begin at 0, numbers at 100.
+        let (seen, reset, _) = world.look("a", Start::Behind(place)).await;
+        assert_eq!(reset, number - 100 < oldest, "{number}, {oldest}: {seen:?}");
+        assert_eq!(seen.first(), Some(&number.max(100 + oldest)), "{oldest}");
+    }
+}
+
+#[tokio::test]
 async fn folded_a_batch_holds_the_newest_of_each_topic() {
     let world = World::roomy().await;
     let (_, _, place) = world.look("#", Start::Now).await;

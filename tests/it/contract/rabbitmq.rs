@@ -29,6 +29,7 @@ async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
         max_leases: 100,
         feed_topics: vec!["#".parse().unwrap()],
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_linger: Duration::from_secs(15),
     };
     let broker = AmqpBroker::start(&options).unwrap();
     wait_ready(&broker).await;

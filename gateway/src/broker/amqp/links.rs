@@ -141,6 +141,14 @@ impl Links {
         Ok(link)
     }
 
+    /// Runs a task beside the supervisor, for as long.
+    pub(super) fn run_beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            closing.run_until_cancelled(task).await;
+        });
+    }
+
     /// Closes every connection and stops the supervisor.
     pub(super) async fn close(&self) {
         self.closing.cancel();

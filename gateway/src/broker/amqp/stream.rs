@@ -5,14 +5,20 @@
 //! until it returns, and nothing is ever read beyond an end that was found.
 //!
 //! * `queue` is what the stream is on the broker, and how a control message gets into it.
-//! * `reader` is a consumer of it, from some offset on.
+//! * `reader` is a consumer of it, from some offset on; `credit` says how much may be on its way.
+//! * `tail` follows the end, and notices when it was left behind.
 //! * `search` decides what of it was asked for, and when that is enough.
+//! * `readers` bounds how many search, and keeps a reader for the search that goes on where it stopped.
 
+mod credit;
 mod queue;
 mod reader;
+mod readers;
 mod search;
+mod tail;
 
 use std::{
+    ops::{ControlFlow, Range},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,32 +27,31 @@ use std::{
 };
 
 use events::{EventId, Topic, TopicPattern};
-use futures_util::FutureExt;
 use lapin::{Channel, Confirmation};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time::timeout,
-};
-use tracing::warn;
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
 
+pub use self::tail::AmqpTail;
 use self::{
+    credit::MessageSize,
     reader::{Reader, Start, Stored},
+    readers::{Readers, Stop, Turn},
     search::Search,
 };
 use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
 use crate::broker::{
     BrokerError,
-    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+    log::{EventLog, LogEnd, Logged, Searched},
 };
 
-/// How many searches may run at once; more wait for their turn.
-const MOST_SEARCHES: usize = 32;
+/// How long a reader that was kept is waited for: its next messages should be here already.
+const KEPT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The most events that the tail hands over at once.
-const MOST_AT_ONCE: usize = 256;
+/// After so many messages of a long read it is told how far it has come.
+const TELL_EVERY: u64 = 250_000;
 
-/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, never the
-/// one that it writes.
+/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, here a
+/// sixteenth of the size each, when it begins another one, and never the one that it writes.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedRetention {
     /// By age, in whole seconds.
@@ -60,7 +65,8 @@ pub struct FeedRetention {
 pub(super) struct Feed {
     topics: Vec<TopicPattern>,
     retention: FeedRetention,
-    searches: Semaphore,
+    readers: Readers,
+    sizes: MessageSize,
     warned: AtomicBool,
 }
 
@@ -69,16 +75,15 @@ impl Feed {
         Self {
             topics: options.feed_topics.clone(),
             retention: options.feed_retention,
-            searches: Semaphore::new(MOST_SEARCHES),
+            readers: Readers::new(options.feed_linger),
+            sizes: MessageSize::default(),
             warned: AtomicBool::new(false),
         }
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, BrokerError> {
-        match timeout(CALL_TIMEOUT, self.searches.acquire()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(BrokerError::Unavailable("too many clients look through the feed".to_owned())),
-        }
+    /// Closes readers that nobody came back for, for as long as this is polled.
+    pub(super) async fn tidy(&self) {
+        self.readers.close_unused().await;
     }
 }
 
@@ -126,14 +131,53 @@ impl AmqpBroker {
         }
     }
 
+    /// Opens a reader that searches.
     async fn read_from(&self, start: Start, name: &str) -> Result<Reader, BrokerError> {
-        Reader::open(self.links.feeding().await?, start, name).await
+        Reader::open(self.links.feeding().await?, start, name, self.feed.sizes.prefetch()).await
+    }
+
+    /// Returns an offset at or shortly before that of the newest message.
+    async fn newest(&self) -> Result<u64, BrokerError> {
+        let mut reader = self.read_from(Start::Newest, "newest").await?;
+        Ok(next_in_time(&mut reader).await?.offset)
     }
 
     /// Returns the offset of the oldest message that is kept.
     async fn oldest(&self) -> Result<u64, BrokerError> {
         let mut reader = self.read_from(Start::Oldest, "oldest").await?;
         Ok(next_in_time(&mut reader).await?.offset)
+    }
+
+    /// Shows a search the messages of a reader until it has enough, and keeps the reader for the search that goes on there.
+    async fn run(
+        &self,
+        turn: &Turn<'_>,
+        mut search: Search<'_>,
+        mut reader: Reader,
+        patience: Duration,
+    ) -> Result<Searched, BrokerError> {
+        while !search.is_over() {
+            let stored = next_within(patience, &mut reader).await?;
+            self.feed.sizes.note(stored.event.payload.len());
+            if let ControlFlow::Break(put_back) = search.look_at(stored) {
+                if let Some(stored) = put_back {
+                    reader.put_back(stored);
+                }
+                break;
+            }
+        }
+        let (pattern, to, gap, mut searched) = (search.pattern, search.range.end, search.gap, search.result);
+        if let Some(Range { start, end }) = gap {
+            // Offsets have gaps: what is missing before the first need not have been there. All from it on was seen.
+            let oldest = self.oldest().await?;
+            if oldest > start {
+                searched.oldest = oldest.min(end);
+            }
+        }
+        if let Some(last) = searched.last.clone().filter(|_| searched.reached < to) {
+            turn.keep(pattern, Stop { last, reached: searched.reached }, reader);
+        }
+        Ok(searched)
     }
 }
 
@@ -144,18 +188,25 @@ impl EventLog for AmqpBroker {
     async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
         // The exchange exists once there is a connection that publishes.
         self.links.publishing().await?;
+        self.feed.readers.close_all();
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
-        let mut reader = self.read_from(Start::Oldest, "tail").await?;
+        let mut reader = Reader::open(self.links.feeding().await?, Start::Oldest, "tail", credit::TAIL).await?;
         self.administer("bind the feed", async |channel: &Channel| {
             queue::unless_away(queue::bind(channel, &self.feed.topics).await)
         })
         .await??;
         let end = self.mark_end().await?;
+        let (began, mut read) = (Instant::now(), 0_u64);
         loop {
-            let Stored { offset, control, event } = next_in_time(&mut reader).await?;
+            let Stored { offset, control, event, .. } = next_in_time(&mut reader).await?;
+            self.feed.sizes.note(event.payload.len());
+            read += 1;
+            if read.is_multiple_of(TELL_EVERY) {
+                info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
+            }
             if control && event.id == end {
-                return Ok(LogEnd { next: offset + 1, tail: AmqpTail { reader } });
+                return Ok(LogEnd { next: offset + 1, tail: AmqpTail::new(self.clone(), reader) });
             }
             if !control {
                 show(&event.topic, offset);
@@ -164,29 +215,57 @@ impl EventLog for AmqpBroker {
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        let mut search = Search::new(pattern, from..to, limit);
-        if from >= to || limit == 0 {
-            return Ok(search.result);
+        let fresh = Search::new(pattern, from..to, limit);
+        if fresh.is_over() {
+            return Ok(fresh.result);
         }
-        let _turn = self.feed.turn().await?;
-        let mut reader = self.read_from(Start::At(from), pattern.as_str()).await?;
-        let mut stored = next_in_time(&mut reader).await?;
-        let first = stored.offset;
-        while search.look_at(stored).is_continue() {
-            stored = next_in_time(&mut reader).await?;
+        let goes_on = |stop: &Stop| stop.reached == from;
+        self.search_from(from, fresh, goes_on).await
+    }
+
+    async fn search_behind(
+        &self,
+        pattern: &TopicPattern,
+        seen: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Searched, BrokerError> {
+        let fresh = Search::behind(pattern, seen, to, limit);
+        let goes_on = |stop: &Stop| stop.last.offset == seen;
+        self.search_from(seen, fresh, goes_on).await
+    }
+}
+
+impl AmqpBroker {
+    /// Runs a search: with a reader that has stopped where it goes on, else with a new one.
+    async fn search_from(
+        &self,
+        from: u64,
+        fresh: Search<'_>,
+        goes_on: impl Fn(&Stop) -> bool,
+    ) -> Result<Searched, BrokerError> {
+        let turn = self.feed.readers.turn().await?;
+        if let Some((reader, stop)) = turn.take(fresh.pattern, goes_on) {
+            // If it was lost or left behind while it waited, a new one tells what is the matter.
+            if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
+                return Ok(searched);
+            }
         }
-        drop(reader);
-        if first > from {
-            // Offsets have gaps: what is missing before the first need not have been there. All from it on was seen.
-            search.result.oldest = self.oldest().await?.clamp(from, first);
-        }
-        Ok(search.result)
+        turn.make_room();
+        // Whose place it is: the offset of what was seen last.
+        let name = format!("{from}@{}", fresh.pattern);
+        let reader = self.read_from(Start::At(from), &name).await?;
+        self.run(&turn, fresh, reader, CALL_TIMEOUT).await
     }
 }
 
 /// Waits for the next message where one has to come soon: one that is known to be stored.
 async fn next_in_time(reader: &mut Reader) -> Result<Stored, BrokerError> {
-    match timeout(CALL_TIMEOUT, reader.next()).await {
+    next_within(CALL_TIMEOUT, reader).await
+}
+
+async fn next_within(patience: Duration, reader: &mut Reader) -> Result<Stored, BrokerError> {
+    match timeout(patience, reader.next()).await {
         Ok(next) => next,
         // For example because somebody has deleted the stream and made it anew, shorter.
         Err(_) => Err(BrokerError::Unavailable("nothing came from the feed where something was stored".to_owned())),
@@ -197,34 +276,4 @@ impl From<Stored> for Logged {
     fn from(stored: Stored) -> Self {
         Self { offset: stored.offset, event: Arc::new(stored.event) }
     }
-}
-
-/// Follows the stream, on a channel of its own.
-#[derive(Debug)]
-pub struct AmqpTail {
-    reader: Reader,
-}
-
-impl LogTail for AmqpTail {
-    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
-        loop {
-            // The only place that waits: nothing was taken yet that could be lost.
-            let mut events: Vec<Logged> = event(self.reader.next().await?).into_iter().collect();
-            while events.len() < MOST_AT_ONCE {
-                match self.reader.next().now_or_never() {
-                    Some(Ok(stored)) => events.extend(event(stored)),
-                    // The reader remembers the error for the next call.
-                    Some(Err(error)) if events.is_empty() => return Err(error),
-                    Some(Err(_)) | None => break,
-                }
-            }
-            if !events.is_empty() {
-                return Ok(events);
-            }
-        }
-    }
-}
-
-fn event(stored: Stored) -> Option<Logged> {
-    (!stored.control).then(|| stored.into())
 }

@@ -60,7 +60,34 @@ impl EventLog for EmbeddedBroker {
             found.truncate(most);
             reached = found.last().map_or(reached, |last| last.offset + 1);
         }
-        Ok(Searched { found, reached, oldest: self.handle.core().log.oldest() })
+        let last = match found.last().filter(|last| last.offset + 1 == reached) {
+            Some(last) => Some(last.clone()),
+            None if reached > from => self.event(reached - 1).await?,
+            None => None,
+        };
+        Ok(Searched { before: None, found, last, reached, oldest: self.handle.core().log.oldest() })
+    }
+
+    /// Nothing is kept open: what was looked at is found again by its offset.
+    async fn search_behind(
+        &self,
+        pattern: &TopicPattern,
+        seen: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Searched, BrokerError> {
+        let Some(before) = self.event(seen).await? else {
+            return Ok(Searched { reached: seen + 1, oldest: self.handle.core().log.oldest(), ..Searched::default() });
+        };
+        let searched = self.search(pattern, seen + 1, to, limit).await?;
+        Ok(Searched { before: Some(before), ..searched })
+    }
+}
+
+impl EmbeddedBroker {
+    /// Returns the event at an offset, if it is there.
+    async fn event(&self, offset: u64) -> Result<Option<Logged>, BrokerError> {
+        Ok(self.handle.load(&[offset]).await?.pop())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
+use postern_tests::LeanHttp;
 use serde::Deserialize;
 
-use super::{lean_http::LeanHttp, reader::Reader, stage::Client, stamp::Stamp};
+use super::{reader::Reader, stage::Client, stamp::Stamp};
 
 /// Seconds that a poll may be held: the gateway's longest, so that a quiet client costs the least.
 const WAIT: u32 = 55;

@@ -1,5 +1,7 @@
 //! The stream queue: declaring it, binding it, and marking its end.
 
+use std::ops::RangeInclusive;
+
 use events::{EventId, TopicPattern, amqp::names};
 use lapin::{
     BasicProperties, Channel, Confirmation,
@@ -14,6 +16,13 @@ use crate::broker::BrokerError;
 /// The value of the control header of the message that marks the end.
 const END: &str = "end";
 
+/// Into how many segments a stream of the largest size is cut. RabbitMQ drops whole segments, never the one that it writes,
+/// and its own size for one is 500 MB: of a retention below that nothing would ever go, and one above it would be that coarse.
+const SEGMENTS: u64 = 16;
+
+/// The least and the most bytes of a segment: room for some events, and what RabbitMQ takes by itself.
+const SEGMENT_BYTES: RangeInclusive<u64> = 4096..=500_000_000;
+
 /// Declares the stream. Closes the channel if it exists with other arguments.
 pub(super) async fn declare(channel: &Channel, retention: FeedRetention) -> Result<(), lapin::Error> {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
@@ -22,11 +31,13 @@ pub(super) async fn declare(channel: &Channel, retention: FeedRetention) -> Resu
 
 fn arguments(retention: FeedRetention) -> FieldTable {
     let age = format!("{}s", retention.age.as_secs().max(1));
-    let bytes = i64::try_from(retention.bytes).unwrap_or(i64::MAX);
+    let signed = |bytes| AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX));
+    let segment = (retention.bytes / SEGMENTS).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
     arguments.insert("x-max-age".into(), AMQPValue::LongString(age.into()));
-    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(bytes));
+    arguments.insert("x-max-length-bytes".into(), signed(retention.bytes));
+    arguments.insert("x-stream-max-segment-size-bytes".into(), signed(segment));
     arguments
 }
 
@@ -71,11 +82,15 @@ mod tests {
     fn retention_is_written_as_the_broker_reads_it() {
         let written = |age, bytes| {
             let table = arguments(FeedRetention { age, bytes });
-            (table.inner()["x-max-age"].clone(), table.inner()["x-max-length-bytes"].clone())
+            let of = |name: &str| table.inner()[name].clone();
+            (of("x-max-age"), of("x-max-length-bytes"), of("x-stream-max-segment-size-bytes"))
         };
-        let expected =
-            |age: &str, bytes| (AMQPValue::LongString(age.as_bytes().to_vec().into()), AMQPValue::LongLongInt(bytes));
-        assert_eq!(written(Duration::from_hours(168), 1 << 30), expected("604800s", 1 << 30));
-        assert_eq!(written(Duration::from_millis(1), u64::MAX), expected("1s", i64::MAX));
+        let expected = |age: &str, bytes, segment| {
+            let age = AMQPValue::LongString(age.as_bytes().to_vec().into());
+            (age, AMQPValue::LongLongInt(bytes), AMQPValue::LongLongInt(segment))
+        };
+        assert_eq!(written(Duration::from_hours(168), 1 << 30), expected("604800s", 1 << 30, 1 << 26));
+        assert_eq!(written(Duration::from_millis(1), u64::MAX), expected("1s", i64::MAX, 500_000_000));
+        assert_eq!(written(Duration::from_secs(1), 1000), expected("1s", 1000, 4096));
     }
 }

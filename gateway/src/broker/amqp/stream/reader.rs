@@ -21,11 +21,8 @@ use super::{
 };
 use crate::broker::BrokerError;
 
-/// How many messages may be on their way; fewer make a replay several times slower.
-const PREFETCH: u16 = 1000;
-
-/// After so many, the broker is told to send more: well before it runs out of what it may send.
-const ACK_EVERY: usize = 500;
+/// The most bytes of a consumer's tag: an AMQP short string.
+const MOST_TAG: usize = 255;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy)]
@@ -34,15 +31,26 @@ pub(super) enum Start {
     Oldest,
     /// With the first message that has this offset or a higher one.
     At(u64),
+    /// With the first of those that were stored last, together.
+    Newest,
 }
 
 /// A message of the stream.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) offset: u64,
+    /// The lowest offset that it could have. What is between the two was never there, or is gone.
+    pub(super) expected: u64,
     /// It is a gateway's own, and no event.
     pub(super) control: bool,
     pub(super) event: Event,
+}
+
+impl Stored {
+    /// Tells whether something may be missing before it, and from an offset on.
+    pub(super) const fn is_behind_gap(&self, from: u64) -> bool {
+        self.offset > self.expected && self.offset > from
+    }
 }
 
 /// See the module.
@@ -52,7 +60,10 @@ pub(super) struct Reader {
     consumer: Consumer,
     /// No message can have a lower offset.
     next: u64,
-    unacked: usize,
+    put_back: Option<Stored>,
+    unacked: u16,
+    /// After so many, the broker is told to send more: well before it runs out of what it may send.
+    ack_every: u16,
     /// Kept here, so that a reader who is cancelled neither forgets it nor sends it twice: the broker closes a channel on
     /// which a message is acknowledged again.
     acking: Option<BoxFuture<'static, Result<(), lapin::Error>>>,
@@ -66,11 +77,12 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Opens a channel and consumes; the broker's operator sees `name` as the consumer's.
-    pub(super) async fn open(link: Arc<Link>, start: Start, name: &str) -> Result<Self, BrokerError> {
+    /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as the
+    /// consumer's.
+    pub(super) async fn open(link: Arc<Link>, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
             let channel = link.channel().await?;
-            let consumer = consume(&channel, start, name).await;
+            let consumer = consume(&channel, start, name, prefetch).await;
             if consumer.is_err() {
                 link.note_if_closed(&channel);
             }
@@ -78,14 +90,33 @@ impl Reader {
         };
         let (consumer, channel) = in_time("read the feed", opening).await??;
         let next = match start {
-            Start::Oldest => 0,
+            Start::Oldest | Start::Newest => 0,
             Start::At(offset) => offset,
         };
-        Ok(Self { link, channel, consumer, next, unacked: 0, acking: None, ended: None })
+        let (put_back, unacked, ack_every) = (None, 0, (prefetch / 2).max(1));
+        Ok(Self { link, channel, consumer, next, put_back, unacked, ack_every, acking: None, ended: None })
+    }
+
+    /// Tells whether it can still be read from, as far as is known without reading.
+    pub(super) fn is_open(&self) -> bool {
+        self.ended.is_none() && self.channel.status().connected()
+    }
+
+    /// Returns the lowest offset that the next message can have, but for one that was put back.
+    pub(super) const fn next_offset(&self) -> u64 {
+        self.next
+    }
+
+    /// Has the next call give this message, which was the last that it gave.
+    pub(super) fn put_back(&mut self, stored: Stored) {
+        self.put_back = Some(stored);
     }
 
     /// Waits for the next message. Cancel-safe. An error is final.
     pub(super) async fn next(&mut self) -> Result<Stored, BrokerError> {
+        if let Some(stored) = self.put_back.take() {
+            return Ok(stored);
+        }
         // The library's stream is pending for ever once it has ended.
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
@@ -107,7 +138,7 @@ impl Reader {
 
     fn count(&mut self, tag: u64) {
         self.unacked += 1;
-        if self.unacked == ACK_EVERY {
+        if self.unacked == self.ack_every {
             self.unacked = 0;
             let channel = self.channel.clone();
             let ack = async move { channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map(drop) };
@@ -122,11 +153,12 @@ impl Reader {
             Some(AMQPValue::LongLongInt(offset)) => u64::try_from(*offset).ok(),
             _ => None,
         };
-        let offset = offset.unwrap_or(self.next);
+        let expected = self.next;
+        let offset = offset.unwrap_or(expected);
         self.next = offset.saturating_add(1);
         let control = message::header(&message.properties, names::CONTROL).is_some();
         let event = message::read(&message.routing_key, &message.properties, message.data);
-        Stored { offset, control, event }
+        Stored { offset, expected, control, event }
     }
 
     fn end(&mut self, reason: String) -> BrokerError {
@@ -138,15 +170,18 @@ impl Reader {
     }
 }
 
-async fn consume(channel: &Channel, start: Start, name: &str) -> Result<Consumer, lapin::Error> {
-    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+async fn consume(channel: &Channel, start: Start, name: &str, prefetch: u16) -> Result<Consumer, lapin::Error> {
+    channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
     let offset = match start {
         Start::Oldest => AMQPValue::LongString("first".into()),
+        Start::Newest => AMQPValue::LongString("last".into()),
         Start::At(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
     };
     let mut arguments = FieldTable::default();
     arguments.insert(names::STREAM_OFFSET.into(), offset);
-    // A pattern may be as long as a consumer's tag: without a prefix it always fits.
-    let tag = short_string(name).unwrap_or_default();
-    channel.basic_consume(names::FEED.into(), tag, BasicConsumeOptions::default(), arguments).await
+    // Of ASCII, and cut where a tag ends. A stream lets any number of consumers read it, exclusive ones, too; an operator sees
+    // by the flag that nobody shares this one.
+    let tag = short_string(name.get(..MOST_TAG).unwrap_or(name)).unwrap_or_default();
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    channel.basic_consume(names::FEED.into(), tag, exclusive, arguments).await
 }

@@ -1,0 +1,52 @@
+//! Catching up with a long log: everybody gets exactly the events behind their place, each once and in order, while new ones
+//! are published and others wait for them at the end.
+
+use std::time::Duration;
+
+use postern_tests::{Broker, Live, LongLog, on_both_brokers};
+use tokio::task::JoinSet;
+
+/// How long the log is. `POSTERN_TEST_LOG=1000000 tests/run catch_up` gives RabbitMQ's as many events as the embedded
+/// broker's; it takes 4 minutes in a debug build on two cores.
+fn events(broker: Broker) -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a size of a test, which only a person changes")]
+    let given = std::env::var("POSTERN_TEST_LOG").ok();
+    match (given, broker) {
+        (Some(given), _) => given.parse().expect("a number of events"),
+        (None, Broker::Embedded) => 1_000_000,
+        (None, Broker::RabbitMq) => 100_000,
+    }
+}
+
+/// How many clients catch up beside each other.
+const CLIENTS: u64 = 100;
+
+on_both_brokers!(everybody_gets_exactly_what_is_behind_their_place_in_a_long_log);
+async fn everybody_gets_exactly_what_is_behind_their_place_in_a_long_log(broker: Broker) {
+    let events = events(broker);
+    let each = events / CLIENTS;
+    let log = LongLog::new(broker, events, |gateway| gateway).await.unwrap();
+    let live = Live::start(&log, 10, Duration::from_millis(50), events).await.unwrap();
+
+    let mut places = vec![("oldest".to_owned(), 0)];
+    let mut all = log.follower("oldest", 0);
+    while all.next() < events {
+        all.poll(20).await.unwrap();
+        let wanted = places.len() as u64 * each;
+        if all.next() >= wanted && all.next() + each <= events {
+            places.push((all.place().to_owned(), all.next()));
+        }
+    }
+
+    let mut clients = JoinSet::new();
+    for (place, next) in places {
+        let mut client = log.follower(&place, next);
+        clients.spawn(async move { client.read_to(next + each).await });
+    }
+    assert!(clients.len() as u64 >= CLIENTS - 1, "{} clients", clients.len());
+    clients.join_all().await;
+
+    // Those at the end got everything, too.
+    let (_, end) = live.finish().await.unwrap();
+    all.read_to(end).await;
+}
