@@ -27,6 +27,7 @@
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
 //!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
@@ -51,6 +52,7 @@ mod eventually;
 mod folder;
 mod gateway;
 mod http;
+mod load;
 mod log;
 mod names;
 mod poll;
@@ -74,6 +76,7 @@ pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
+pub use load::{Load, LoadBuilder, LoadReport};
 pub use log::Log;
 pub use names::{free_port, unique};
 pub use poll::Poll;
