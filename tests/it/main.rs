@@ -14,6 +14,7 @@ mod embedded;
 mod expiry;
 mod feed;
 mod feed_amqp;
+mod feed_scale;
 mod foreign;
 mod harness;
 mod limits;
