@@ -16,22 +16,25 @@ use super::{
 };
 use crate::{
     broker::Broker,
-    mailbox::{Answered, Batch, Outcome},
+    mailbox::{Answered, Batch, Outcome, PollRequest},
     metrics::{Answer, Metrics},
 };
+
+/// Reads a poll.
+pub(super) fn read(query: Option<&str>, headers: &HeaderMap) -> Result<PollRequest, Problem> {
+    if wants_event_stream(headers) {
+        return Err(Problem::NotAcceptable);
+    }
+    parameters::poll(query, headers)
+}
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(super) async fn hold<B: Broker>(
     app: &App<B>,
     fate: &Fate,
     client: &ClientId,
-    query: Option<&str>,
-    headers: &HeaderMap,
+    request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    if wants_event_stream(headers) {
-        return Err(Problem::NotAcceptable);
-    }
-    let request = parameters::poll(query, headers)?;
     let held = Held::new(&app.metrics.polls_held);
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     drop(held);
