@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             }
             rounds.push(started.elapsed());
         }
+        report::say(&format!("reached {}", crowd.reached()));
     } else {
         let started = Instant::now();
         while crowd.reached() < options.events {
