@@ -170,6 +170,11 @@ pub struct Config {
           help_heading = "Feeds")]
     feed_window: usize,
 
+    /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front, needs the
+    /// other; on one thread nothing has to be handed from core to core
+    #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = at_least_one, help_heading = "Process")]
+    pub threads: Option<usize>,
+
     /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug
     #[arg(long, env = "POSTERN_LOG", value_name = "FILTER", default_value = "info,lapin=off", help_heading = "Logs")]
     pub log: String,

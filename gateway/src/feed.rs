@@ -91,9 +91,18 @@ pub struct FeedBatch {
     /// What the client echoes.
     pub last_seen: Cursor,
     /// The answer as it is sent, once somebody has encoded it.
-    pub body: OnceLock<Bytes>,
+    pub encoded: OnceLock<EncodedBatch>,
     /// The same as a piece of a stream.
     pub stream: OnceLock<Bytes>,
+}
+
+/// A batch as all who get it are sent it.
+#[derive(Debug)]
+pub struct EncodedBatch {
+    /// The body.
+    pub body: Bytes,
+    /// The place, in quotes.
+    pub tag: Bytes,
 }
 
 impl FeedBatch {
@@ -117,7 +126,7 @@ impl FeedBatch {
             None => end,
         };
         found.truncate(taken);
-        Self { events: found, reset: false, last_seen, body: OnceLock::new(), stream: OnceLock::new() }
+        Self { events: found, reset: false, last_seen, encoded: OnceLock::new(), stream: OnceLock::new() }
     }
 }
 
@@ -200,6 +209,10 @@ impl<L: EventLog> Feed<L> {
     /// Ends every poll, and the following.
     pub fn close(&self) {
         self.closing.cancel();
+        // Whoever waits hears of it, and who comes now does not begin to.
+        if let Some(state) = &mut *self.state() {
+            state.watchers = Watchers::default();
+        }
     }
 
     /// Answers a poll. Dropping it means that the client hung up.
@@ -210,13 +223,14 @@ impl<L: EventLog> Feed<L> {
         loop {
             let look = match &mut *self.state() {
                 None => return FeedOutcome::NotReady,
+                Some(state) if self.closing.is_cancelled() => return FeedOutcome::ShuttingDown(state.window.end()),
                 Some(state) => state.look(&request, start),
             };
             let back = match look {
                 Look::Found(batch) => return told(batch, reset),
                 // There is something to tell at once.
                 Look::Wait(end, ticket, _) if reset => {
-                    self.leave(&ticket);
+                    self.leave(&request.pattern, ticket);
                     return told(FeedBatch::of(Vec::new(), 0, false, end), reset);
                 }
                 Look::Wait(_, ticket, answer) => return self.wait(&request, ticket, answer).await,
@@ -370,17 +384,18 @@ impl<L: EventLog> Feed<L> {
         ticket: Ticket,
         mut answer: oneshot::Receiver<Arc<FeedBatch>>,
     ) -> FeedOutcome {
-        let leaving = Leaving { feed: self, ticket: &ticket };
-        let answered = tokio::select! {
-            answered = timeout_at(request.deadline, &mut answer) => answered,
-            () = self.closing.cancelled() => {
-                return self.end().map_or(FeedOutcome::NotReady, FeedOutcome::ShuttingDown);
+        let mut leaving = Leaving { feed: self, pattern: &request.pattern, ticket: Some(ticket) };
+        match timeout_at(request.deadline, &mut answer).await {
+            Ok(Ok(batch)) => {
+                // Whoever was answered waits no more.
+                leaving.ticket = None;
+                FeedOutcome::Batch(batch)
             }
-        };
-        match answered {
-            Ok(Ok(batch)) => FeedOutcome::Batch(batch),
-            // The log was lost.
-            Ok(Err(_)) => FeedOutcome::NotReady,
+            Ok(Err(_)) => match self.end() {
+                Some(end) if self.closing.is_cancelled() => FeedOutcome::ShuttingDown(end),
+                // The log was lost.
+                _ => FeedOutcome::NotReady,
+            },
             Err(_) => {
                 // From here on nobody answers, so what was not answered is not before the end.
                 let end = self.end();
@@ -405,9 +420,9 @@ impl<L: EventLog> Feed<L> {
         self.state().as_ref().map(|state| state.window.end())
     }
 
-    fn leave(&self, ticket: &Ticket) {
+    fn leave(&self, pattern: &TopicPattern, ticket: Ticket) {
         if let Some(state) = &mut *self.state() {
-            state.watchers.leave(ticket);
+            state.watchers.leave(pattern, ticket);
         }
     }
 
@@ -513,15 +528,18 @@ fn told(batch: FeedBatch, reset: bool) -> FeedOutcome {
     FeedOutcome::Batch(Arc::new(FeedBatch { reset, ..batch }))
 }
 
-/// Takes a poll from among the watchers when it ends, however that happens.
+/// Takes a poll from among the watchers when it ends unanswered, however that happens.
 struct Leaving<'a, L: EventLog> {
     feed: &'a Feed<L>,
-    ticket: &'a Ticket,
+    pattern: &'a TopicPattern,
+    ticket: Option<Ticket>,
 }
 
 impl<L: EventLog> Drop for Leaving<'_, L> {
     fn drop(&mut self) {
-        self.feed.leave(self.ticket);
+        if let Some(ticket) = self.ticket {
+            self.feed.leave(self.pattern, ticket);
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use gateway::{
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
+/// Holding and answering polls is mostly small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let config = match Config::read() {
         Ok(config) => config,
@@ -23,14 +27,14 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::start(&config.log, config.log_format) {
         return usage(&error);
     }
+    let runtime = process::runtime(config.threads).context("cannot start the runtime");
     let run = async {
         match &config.check {
             Some(url) => http::check::check(url).await.map_err(Into::into),
             None => serve(config.settings()?).await,
         }
     };
-    let result =
-        tokio::runtime::Runtime::new().context("cannot start the runtime").and_then(|tokio| tokio.block_on(run));
+    let result = runtime.and_then(|runtime| runtime.block_on(run));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<gateway::config::ConfigError>() => usage(&error),

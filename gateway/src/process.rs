@@ -1,7 +1,12 @@
 //! What the operating system has to do with it: signals and file descriptors.
 
+use std::{io, num::NonZeroUsize, thread::available_parallelism};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tracing::{error, info, warn};
 
 /// Descriptors besides client connections: logs, the broker's connections or files, the listener, the runtime's own.
@@ -16,7 +21,7 @@ pub struct StopSignals {
 
 impl StopSignals {
     /// Starts listening for SIGINT and SIGTERM; needs a tokio runtime.
-    pub fn listen() -> std::io::Result<Self> {
+    pub fn listen() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
@@ -26,6 +31,18 @@ impl StopSignals {
             _ = self.interrupt.recv() => info!("SIGINT"),
             _ = self.terminate.recv() => info!("SIGTERM"),
         }
+    }
+}
+
+/// Makes the runtime that serves clients, with so many threads, or one for every two cores.
+///
+/// A single thread runs everything itself. Several hand tasks to each other, and on two cores that they share with others that
+/// costs more than the second thread gives.
+pub fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
+    let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
+    match threads.unwrap_or_else(|| cores() / 2) {
+        0 | 1 => Builder::new_current_thread().enable_all().build(),
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
     }
 }
 

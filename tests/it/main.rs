@@ -17,6 +17,7 @@ mod expiry;
 mod feed;
 mod feed_amqp;
 mod feed_loss;
+mod feed_scale;
 mod foreign;
 mod harness;
 mod limits;

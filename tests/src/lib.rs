@@ -29,6 +29,7 @@
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
+//! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
 //!
@@ -55,17 +56,22 @@ mod folder;
 mod gateway;
 mod http;
 mod lean_http;
+mod load;
 mod log;
 mod long_log;
+mod median;
 mod names;
 mod poll;
 mod process;
 mod program;
+mod progress;
 mod publisher;
 mod rabbit;
 mod request;
 mod shared;
 mod stub_gateway;
+mod table;
+mod usage;
 mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
@@ -81,15 +87,20 @@ pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
 pub use lean_http::{LeanAnswer, LeanHttp};
+pub use load::{Load, LoadBuilder, LoadReport};
 pub use log::Log;
 pub use long_log::{Follower, Latencies, Live, LongLog, MOST_AT_ONCE};
+pub use median::median;
 pub use names::{free_port, unique};
 pub use poll::Poll;
 pub use process::Process;
 pub use program::Finished;
+pub use progress::note;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
+pub use table::Table;
+pub use usage::{cpu_seconds, resident_bytes};
 pub use world::World;

@@ -1,9 +1,16 @@
 //! The polls that wait for something new.
 //!
-//! Found by topic, so an event costs what its watchers cost and nothing for all others. Each waits for one answer, and those
-//! who wait for the same events share it.
+//! Those who wait for the same pattern are a group. Groups are found by topic, so an event costs what its watchers cost and
+//! nothing for all others; and a poll that gives up is found in its group at once, however many others are in it. Each poll
+//! waits for one answer, and those who wait for the same events share it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use events::{PatternMap, TopicPattern};
 use tokio::sync::oneshot;
@@ -14,24 +21,34 @@ use crate::broker::log::Logged;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
-    waiting: PatternMap<Watcher>,
-    last_id: u64,
+    groups: HashMap<TopicPattern, Group>,
+    /// The pattern of each group, once.
+    patterns: PatternMap<TopicPattern>,
 }
+
+/// In the order in which they came.
+type Group = BTreeMap<Ticket, Watcher>;
+
+/// The batches of one turn: by which events are in it, how many at most, and whether it is folded.
+type Batches = HashMap<(Arc<[usize]>, usize, bool), Arc<FeedBatch>>;
 
 #[derive(Debug)]
 struct Watcher {
-    id: u64,
     limit: usize,
     latest_only: bool,
-    pattern: TopicPattern,
     reply: oneshot::Sender<Arc<FeedBatch>>,
 }
 
-/// A place among the watchers, to be given back when it is not needed any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ticket {
-    id: u64,
-    pattern: TopicPattern,
+/// A place among the watchers of a pattern, to be given back by whoever gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+impl Ticket {
+    /// Makes one that never was before: whoever gives one back after the log was lost and found must not take another's place.
+    fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
 }
 
 impl Watchers {
@@ -43,44 +60,56 @@ impl Watchers {
         latest_only: bool,
     ) -> (Ticket, oneshot::Receiver<Arc<FeedBatch>>) {
         let (reply, answer) = oneshot::channel();
-        self.last_id += 1;
-        let id = self.last_id;
-        self.waiting.insert(pattern, Watcher { id, limit, latest_only, pattern: pattern.clone(), reply });
-        (Ticket { id, pattern: pattern.clone() }, answer)
+        let ticket = Ticket::new();
+        let watcher = Watcher { limit, latest_only, reply };
+        if let Some(group) = self.groups.get_mut(pattern) {
+            group.insert(ticket, watcher);
+        } else {
+            self.groups.insert(pattern.clone(), Group::from([(ticket, watcher)]));
+            self.patterns.insert(pattern, pattern.clone());
+        }
+        (ticket, answer)
     }
 
-    /// Gives up waiting.
-    pub(super) fn leave(&mut self, ticket: &Ticket) {
-        self.waiting.remove(&ticket.pattern, |watcher| watcher.id == ticket.id);
+    /// Gives up waiting. Whoever was answered has left already.
+    pub(super) fn leave(&mut self, pattern: &TopicPattern, ticket: Ticket) {
+        let Some(group) = self.groups.get_mut(pattern) else { return };
+        group.remove(&ticket);
+        if group.is_empty() {
+            self.groups.remove(pattern);
+            self.patterns.remove(pattern, |_| true);
+        }
     }
 
     /// Returns how many wait.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.waiting.iter().count()
+        self.groups.values().map(Group::len).sum()
     }
 
     /// Answers everybody who waits for any of these events, which are the newest; `end` is the place behind them.
     pub(super) fn tell(&mut self, events: &[Logged], end: Cursor) {
-        let mut concerned: HashMap<u64, (Watcher, Vec<usize>)> = HashMap::new();
+        // Each pattern and which of the events match it.
+        let mut concerned: Vec<(TopicPattern, Vec<usize>)> = Vec::new();
         for (index, logged) in events.iter().enumerate() {
-            for (_, hits) in concerned.values_mut().filter(|(watcher, _)| watcher.pattern.matches(&logged.event.topic))
-            {
+            for (_, hits) in concerned.iter_mut().filter(|(pattern, _)| pattern.matches(&logged.event.topic)) {
                 hits.push(index);
             }
-            for watcher in self.waiting.take_matching(&logged.event.topic) {
-                concerned.insert(watcher.id, (watcher, vec![index]));
-            }
+            let patterns = self.patterns.take_matching(&logged.event.topic);
+            concerned.extend(patterns.into_iter().map(|pattern| (pattern, vec![index])));
         }
-        let mut batches: HashMap<(Vec<usize>, usize, bool), Arc<FeedBatch>> = HashMap::new();
-        for (watcher, hits) in concerned.into_values() {
-            let key = (hits, watcher.limit, watcher.latest_only);
-            let batch = batches.entry(key).or_insert_with_key(|(hits, limit, latest_only)| {
-                let found = hits.iter().map(|index| events[*index].clone()).collect();
-                Arc::new(FeedBatch::of(found, *limit, *latest_only, end))
-            });
-            // Whoever has hung up leaves by itself.
-            let _ = watcher.reply.send(Arc::clone(batch));
+        let mut batches = Batches::new();
+        for (pattern, hits) in concerned {
+            let hits: Arc<[usize]> = hits.into();
+            for watcher in self.groups.remove(&pattern).into_iter().flat_map(Group::into_values) {
+                let key = (Arc::clone(&hits), watcher.limit, watcher.latest_only);
+                let batch = batches.entry(key).or_insert_with_key(|(hits, limit, latest_only)| {
+                    let found = hits.iter().map(|index| events[*index].clone()).collect();
+                    Arc::new(FeedBatch::of(found, *limit, *latest_only, end))
+                });
+                // Whoever has hung up leaves by itself.
+                let _ = watcher.reply.send(Arc::clone(batch));
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 use super::{
     AllowedOrigins, App, HttpRequest,
     problem::Problem,
-    routes,
+    routes::{self, Call},
     socket::{Fate, ObservedSocket},
     sse,
 };
@@ -113,12 +113,17 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
     let fate = Arc::new(Fate::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
-        let unasked = Unasked { client: routes::polled_client(&request), registry: app.registry.clone() };
-        async move {
+        let span = debug_span!("request", method = %request.method(), path = request.uri().path());
+        let asked = app.options.allowed_origins.asked_by(&request);
+        let call = Call::of(request);
+        let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
+        let unasked = Unasked { client, registry: app.registry.clone() };
+        let answering = async move {
             unasked.begin();
             fate.request_came();
-            Ok::<_, Infallible>(routes::answer(&app, &fate, request).await)
-        }
+            Ok::<_, Infallible>(routes::answer(&app, &fate, call, asked).await)
+        };
+        answering.instrument(span)
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::clone(&fate)));
     let serving = async {
@@ -167,7 +172,7 @@ async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
         let is_stream = sse::is_wanted(request.headers());
         let mut response = if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
         response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
-        allowed_origins.decorate(request.method(), request.headers(), response.headers_mut());
+        allowed_origins.decorate(allowed_origins.asked_by(&request), response.headers_mut());
         Ok::<_, Infallible>(response)
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use hyper::{
-    HeaderMap, Method,
+    HeaderMap, Method, Request,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
         ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN,
@@ -38,6 +38,14 @@ impl FromStr for Origin {
 #[derive(Debug, Clone, Default)]
 pub struct AllowedOrigins(Vec<Origin>);
 
+/// What a request has to do with other origins; kept while it is answered.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The origin of its page, if that is allowed.
+    origin: Option<HeaderValue>,
+    is_preflight: bool,
+}
+
 impl AllowedOrigins {
     /// Takes the list.
     #[must_use]
@@ -45,16 +53,24 @@ impl AllowedOrigins {
         Self(origins)
     }
 
+    /// Returns what a request asks for.
+    pub(super) fn asked_by<B>(&self, request: &Request<B>) -> Asked {
+        let headers = request.headers();
+        let origin = headers.get(ORIGIN).filter(|origin| self.allows(origin)).cloned();
+        let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        Asked { origin, is_preflight }
+    }
+
     /// Adds to an answer what lets the page at the request's origin read it.
-    pub(super) fn decorate(&self, method: &Method, request: &HeaderMap, response: &mut HeaderMap) {
+    pub(super) fn decorate(&self, asked: Asked, response: &mut HeaderMap) {
         if self.0.is_empty() {
             return;
         }
         response.append(VARY, HeaderValue::from_static("origin"));
-        let Some(origin) = request.get(ORIGIN).filter(|origin| self.allows(origin)) else { return };
-        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        let Some(origin) = asked.origin else { return };
+        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("last-seen, etag, retry-after"));
-        if method == Method::OPTIONS && request.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        if asked.is_preflight {
             let preflight = [
                 (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
                 (
@@ -80,11 +96,10 @@ mod tests {
 
     fn decorated(allowed: &[&str], origin: &'static str, method: &Method) -> HeaderMap {
         let allowed = AllowedOrigins::new(allowed.iter().map(|text| text.parse().unwrap()).collect());
-        let mut request = HeaderMap::new();
-        request.insert(ORIGIN, HeaderValue::from_static(origin));
-        request.insert(ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("PUT"));
+        let request = Request::builder().method(method).header(ORIGIN, origin);
+        let request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "PUT").body(()).unwrap();
         let mut response = HeaderMap::new();
-        allowed.decorate(method, &request, &mut response);
+        allowed.decorate(allowed.asked_by(&request), &mut response);
         response
     }
 

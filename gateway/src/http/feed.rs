@@ -14,18 +14,35 @@ use super::{
 };
 use crate::{
     broker::{Broker, log::EventLog},
-    feed::{Cursor, FeedBatch, FeedOutcome},
+    feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
     metrics::Answer,
 };
+
+/// What an answer without events is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Emptiness {
+    /// 204.
+    NoContent,
+    /// 304, to a conditional request (RFC 9110, section 13).
+    NotModified,
+}
+
+/// Reads a poll.
+pub(super) fn read(
+    pattern: TopicPattern,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(FeedRequest, Emptiness), Problem> {
+    let (request, is_conditional) = parameters::feed(pattern, query, headers)?;
+    Ok((request, if is_conditional { Emptiness::NotModified } else { Emptiness::NoContent }))
+}
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(super) async fn hold<B: Broker + EventLog>(
     app: &App<B>,
-    pattern: TopicPattern,
-    query: Option<&str>,
-    headers: &HeaderMap,
+    request: FeedRequest,
+    emptiness: Emptiness,
 ) -> Result<HttpResponse, Problem> {
-    let (request, is_conditional) = parameters::feed(pattern, query, headers)?;
     let held = Held::new(&app.metrics.polls_held);
     let outcome = app.feed.poll(request).await;
     drop(held);
@@ -34,9 +51,9 @@ pub(super) async fn hold<B: Broker + EventLog>(
             app.metrics.events.inc_by(batch.events.len() as u64);
             (Ok(with_events(&batch)), Answer::Batch)
         }
-        FeedOutcome::Nothing(end) => (Ok(without_events(end, is_conditional)), Answer::Nothing),
+        FeedOutcome::Nothing(end) => (Ok(without_events(end, emptiness)), Answer::Nothing),
         FeedOutcome::ShuttingDown(end) => {
-            let mut farewell = without_events(end, is_conditional);
+            let mut farewell = without_events(end, emptiness);
             farewell.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             (Ok(farewell), Answer::Nothing)
         }
@@ -48,25 +65,37 @@ pub(super) async fn hold<B: Broker + EventLog>(
 }
 
 fn with_events(batch: &FeedBatch) -> HttpResponse {
-    let body = batch.body.get_or_init(|| Bytes::from(batch::encode_feed(batch)));
-    let mut response = body::whole(body.clone());
+    let encoded = batch
+        .encoded
+        .get_or_init(|| EncodedBatch { body: batch::encode_feed(batch).into(), tag: entity_tag(batch.last_seen) });
+    let mut response = body::whole(encoded.body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    tell_place(&mut response, batch.last_seen);
+    tell_place(&mut response, &encoded.tag);
     response
 }
 
-fn without_events(end: Cursor, is_conditional: bool) -> HttpResponse {
+fn without_events(end: Cursor, emptiness: Emptiness) -> HttpResponse {
     let mut response = body::whole(Bytes::new());
-    *response.status_mut() = if is_conditional { StatusCode::NOT_MODIFIED } else { StatusCode::NO_CONTENT };
-    tell_place(&mut response, end);
+    *response.status_mut() = match emptiness {
+        Emptiness::NoContent => StatusCode::NO_CONTENT,
+        Emptiness::NotModified => StatusCode::NOT_MODIFIED,
+    };
+    tell_place(&mut response, &entity_tag(end));
     response
 }
 
-fn tell_place(response: &mut HttpResponse, place: Cursor) {
+/// Returns a place as an entity tag: in quotes.
+fn entity_tag(place: Cursor) -> Bytes {
+    format!("\"{place}\"").into()
+}
+
+/// Adds the place to an answer, as a tag and without its quotes.
+fn tell_place(response: &mut HttpResponse, tag: &Bytes) {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let token = tag.slice(1..tag.len() - 1);
     // A token is ASCII without control characters and quotes, so both always are header values.
-    if let (Ok(token), Ok(tag)) = (place.to_string().parse(), format!("\"{place}\"").parse()) {
+    if let (Ok(token), Ok(tag)) = (HeaderValue::from_maybe_shared(token), HeaderValue::from_maybe_shared(tag.clone())) {
         headers.insert(LAST_SEEN, token);
         headers.insert(ETAG, tag);
     }

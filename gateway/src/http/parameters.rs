@@ -1,6 +1,6 @@
 //! Queries and headers of a poll. Whatever is wrong is said in words that name the parameter.
 
-use std::{str::FromStr, time::Duration};
+use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use events::TopicPattern;
 use hyper::{
@@ -57,14 +57,17 @@ pub(super) fn feed(
         Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
     };
     let token = match token(&query, headers)? {
-        Some((name, text)) => Some((name, text.to_owned(), false)),
+        Some((name, text)) => Some((name, text, false)),
         None => entity_tag(headers)?.map(|tag| ("If-None-Match", tag, true)),
     };
     let is_conditional = token.as_ref().is_some_and(|(.., is_conditional)| *is_conditional);
     let start = match token {
         Some((name, text, _)) => {
-            LastSeen::from_str(&text).map_err(|error| bad(name, &error))?;
-            text.parse().unwrap_or(Start::Elsewhere)
+            let start = text.parse().unwrap_or(Start::Elsewhere);
+            if start == Start::Elsewhere {
+                LastSeen::from_str(text).map_err(|error| bad(name, &error))?;
+            }
+            start
         }
         None => Start::Newest,
     };
@@ -73,7 +76,7 @@ pub(super) fn feed(
 }
 
 /// Returns the first tag of `If-None-Match`, compared weakly (RFC 9110, section 8.8.3.2); `*` says nothing about a place.
-fn entity_tag(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+fn entity_tag(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(value) = headers.get(IF_NONE_MATCH) else { return Ok(None) };
     let text = value.to_str().map_err(|_| bad("If-None-Match", &"it is not ASCII"))?;
     let first = text.split(',').next().unwrap_or_default().trim();
@@ -82,7 +85,7 @@ fn entity_tag(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     }
     let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    tag.map(|tag| Some(tag.to_owned())).ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))
+    tag.map(Some).ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))
 }
 
 /// Shortens a wait by up to 10 %, so that clients that were answered together do not come back together.
@@ -133,13 +136,13 @@ fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
 }
 
 /// The parameters that Postern knows; others are somebody else's and are left alone.
-struct Query(Vec<(String, String)>);
+struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl Query {
-    const KNOWN: [&str; 6] = ["topics", "last_seen", "wait", "limit", "poll", "fold"];
+impl<'a> Query<'a> {
+    const KNOWN: [&'static str; 6] = ["topics", "last_seen", "wait", "limit", "poll", "fold"];
 
-    fn read(query: Option<&str>) -> Result<Self, Problem> {
-        let mut known: Vec<(String, String)> = Vec::new();
+    fn read(query: Option<&'a str>) -> Result<Self, Problem> {
+        let mut known: Vec<(Cow<str>, Cow<str>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             if !Self::KNOWN.contains(&&*name) {
                 continue;
@@ -147,13 +150,13 @@ impl Query {
             if known.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(bad(&name, &"it is given twice"));
             }
-            known.push((name.into_owned(), value.into_owned()));
+            known.push((name, value));
         }
         Ok(Self(known))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
     fn number<N: FromStr + PartialOrd + std::fmt::Display>(

@@ -3,19 +3,19 @@
 use bytes::Bytes;
 use events::ClientId;
 use hyper::{
-    HeaderMap, StatusCode,
+    StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
 };
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::{
-    App, HttpResponse, batch, body, parameters,
+    App, HttpResponse, batch, body,
     problem::{LAST_SEEN, Problem},
     socket::Fate,
 };
 use crate::{
     broker::Broker,
-    mailbox::{Answered, Batch, Outcome},
+    mailbox::{Answered, Batch, Outcome, PollRequest},
     metrics::{Answer, Metrics},
 };
 
@@ -24,10 +24,8 @@ pub(super) async fn hold<B: Broker>(
     app: &App<B>,
     fate: &Fate,
     client: &ClientId,
-    query: Option<&str>,
-    headers: &HeaderMap,
+    request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    let request = parameters::poll(query, headers)?;
     let held = Held::new(&app.metrics.polls_held);
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     drop(held);

@@ -3,20 +3,33 @@
 use std::{borrow::Cow, fmt::Display, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use events::ClientId;
+use events::{ClientId, Topic, TopicPattern};
 use hyper::{
-    Method, StatusCode,
-    body::Body,
+    HeaderMap, Method, StatusCode,
+    body::{Body, Incoming},
     header::{ALLOW, HeaderValue},
 };
 use percent_encoding::percent_decode_str;
-use tracing::{Instrument, debug, debug_span};
+use tracing::debug;
 
 use super::{
-    App, HttpRequest, HttpResponse, body, browser_client, feed, mailboxes, ops, page, poll, problem::Problem, publish,
-    socket::Fate, sse,
+    App, HttpRequest, HttpResponse, body, browser_client,
+    cors::Asked,
+    feed::{self, Emptiness},
+    mailboxes, ops, page, parameters, poll,
+    problem::Problem,
+    publish,
+    socket::Fate,
+    sse,
 };
-use crate::broker::{Broker, log::EventLog};
+use crate::{
+    broker::{Broker, log::EventLog},
+    feed::FeedRequest,
+    mailbox::PollRequest,
+};
+
+/// One more than any path of ours has.
+const MOST_SEGMENTS: usize = 5;
 
 /// What a path leads to, with its parameters as text.
 enum Route<'a> {
@@ -37,8 +50,10 @@ impl<'a> Route<'a> {
             let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
             percent_decode_str(segment).decode_utf8().map_err(wrong)
         };
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        Ok(match segments.as_slice() {
+        let mut segments = [""; MOST_SEGMENTS];
+        let found = path.trim_start_matches('/').split('/').zip(&mut segments);
+        let count = found.map(|(segment, place)| *place = segment).count();
+        Ok(match &segments[..count] {
             ["clients", client, "events"] => Self::Events(decoded(client)?),
             ["clients", client] => Self::Mailbox(decoded(client)?),
             ["clients", client, "topics", pattern] => Self::Binding(decoded(client)?, decoded(pattern)?),
@@ -64,11 +79,95 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Returns whose mailbox a request polls, if that is what it does.
-pub(super) fn polled_client(request: &HttpRequest) -> Option<ClientId> {
-    match Route::of(request.uri().path()) {
-        Ok(Route::Events(client)) if request.method() == Method::GET => client.parse().ok(),
-        _ => None,
+/// What a request asks for, in values of its own.
+///
+/// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer, which
+/// could not be used again as long as a poll is held.
+pub(super) enum Call {
+    Poll(ClientId, PollRequest),
+    Stream(ClientId, PollRequest),
+    Follow(FeedRequest, Emptiness),
+    FollowStream(FeedRequest),
+    Publish(Topic, HeaderMap, Incoming),
+    Look(ClientId),
+    Delete(ClientId),
+    Bind(ClientId, TopicPattern),
+    Unbind(ClientId, TopicPattern),
+    Page,
+    /// With the tags of what the client has.
+    BrowserClient(HeaderMap),
+    Live,
+    Ready,
+    Metrics,
+    /// With the methods that the path has.
+    Options(&'static str),
+}
+
+impl Call {
+    /// Reads a request.
+    pub(super) fn of(request: HttpRequest) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let route = Route::of(parts.uri.path())?;
+        // A body that is left unread would hide it when the client hangs up.
+        if !body.is_end_stream() && parts.method != Method::POST {
+            return Err(Problem::UnwantedBody);
+        }
+        let (query, headers) = (parts.uri.query(), &parts.headers);
+        Ok(match (&parts.method, &route) {
+            (&Method::GET, Route::Events(client)) => {
+                let (client, request) = (valid("client", client)?, parameters::poll(query, headers)?);
+                if sse::is_wanted(headers) { Self::Stream(client, request) } else { Self::Poll(client, request) }
+            }
+            (&Method::GET, Route::Mailbox(client)) => Self::Look(valid("client", client)?),
+            (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(valid("client", client)?),
+            (&Method::PUT, Route::Binding(client, pattern)) => {
+                Self::Bind(valid("client", client)?, valid("topic pattern", pattern)?)
+            }
+            (&Method::DELETE, Route::Binding(client, pattern)) => {
+                Self::Unbind(valid("client", client)?, valid("topic pattern", pattern)?)
+            }
+            (&Method::GET, Route::Topic(pattern)) => {
+                let (request, emptiness) = feed::read(valid("topic pattern", pattern)?, query, headers)?;
+                if sse::is_wanted(headers) { Self::FollowStream(request) } else { Self::Follow(request, emptiness) }
+            }
+            (&Method::POST, Route::Topic(topic)) => Self::Publish(valid("topic", topic)?, parts.headers, body),
+            (&Method::GET | &Method::HEAD, Route::Page) => Self::Page,
+            (&Method::GET | &Method::HEAD, Route::BrowserClient) => Self::BrowserClient(parts.headers),
+            (&Method::GET | &Method::HEAD, Route::Live) => Self::Live,
+            (&Method::GET | &Method::HEAD, Route::Ready) => Self::Ready,
+            (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics,
+            (&Method::OPTIONS, route) => Self::Options(route.methods()),
+            (_, route) => return Err(Problem::MethodNotAllowed(route.methods())),
+        })
+    }
+
+    /// Returns whose mailbox it polls, if that is what it does.
+    pub(super) const fn polled_client(&self) -> Option<&ClientId> {
+        match self {
+            Self::Poll(client, _) | Self::Stream(client, _) => Some(client),
+            _ => None,
+        }
+    }
+
+    async fn answer<B: Broker + EventLog>(self, app: &Arc<App<B>>, fate: &Arc<Fate>) -> Result<HttpResponse, Problem> {
+        match self {
+            Self::Poll(client, request) => poll::hold(app, fate, &client, request).await,
+            Self::Follow(request, emptiness) => feed::hold(app, request, emptiness).await,
+            Self::FollowStream(request) => Ok(sse::follow(app, request)),
+            // Rare beside polls, of which thousands are held: their size should not be that of these.
+            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, topic, &headers, body)).await,
+            Self::Stream(client, request) => Box::pin(sse::hold(app, fate, client, request)).await,
+            Self::Look(client) => Box::pin(mailboxes::look(app, &client)).await,
+            Self::Delete(client) => Box::pin(mailboxes::delete(app, &client)).await,
+            Self::Bind(client, pattern) => Box::pin(mailboxes::bind(app, &client, pattern)).await,
+            Self::Unbind(client, pattern) => Box::pin(mailboxes::unbind(app, &client, &pattern)).await,
+            Self::Page => Ok(page::page()),
+            Self::BrowserClient(headers) => Ok(browser_client::module(&headers)),
+            Self::Live => Ok(ops::live()),
+            Self::Ready => ops::ready(app),
+            Self::Metrics => Ok(ops::metrics(app)),
+            Self::Options(methods) => Ok(options(methods)),
+        }
     }
 }
 
@@ -76,64 +175,17 @@ pub(super) fn polled_client(request: &HttpRequest) -> Option<ClientId> {
 pub(super) async fn answer<B: Broker + EventLog>(
     app: &Arc<App<B>>,
     fate: &Arc<Fate>,
-    request: HttpRequest,
+    call: Result<Call, Problem>,
+    asked: Asked,
 ) -> HttpResponse {
-    let (method, headers) = (request.method().clone(), request.headers().clone());
-    let span = debug_span!("request", %method, path = request.uri().path());
-    let mut response = async {
-        let response = dispatch(app, fate, request).await.unwrap_or_else(HttpResponse::from);
-        debug!(status = response.status().as_u16(), "answered");
-        response
-    }
-    .instrument(span)
-    .await;
-    app.options.allowed_origins.decorate(&method, &headers, response.headers_mut());
+    let answered = match call {
+        Ok(call) => call.answer(app, fate).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = answered.unwrap_or_else(HttpResponse::from);
+    debug!(status = response.status().as_u16(), "answered");
+    app.options.allowed_origins.decorate(asked, response.headers_mut());
     response
-}
-
-async fn dispatch<B: Broker + EventLog>(
-    app: &Arc<App<B>>,
-    fate: &Arc<Fate>,
-    request: HttpRequest,
-) -> Result<HttpResponse, Problem> {
-    let (parts, body) = request.into_parts();
-    let route = Route::of(parts.uri.path())?;
-    // A body that is left unread would hide it when the client hangs up.
-    if !body.is_end_stream() && parts.method != Method::POST {
-        return Err(Problem::UnwantedBody);
-    }
-    match (&parts.method, &route) {
-        (&Method::GET, Route::Events(client)) if sse::is_wanted(&parts.headers) => {
-            sse::hold(app, fate, valid("client", client)?, parts.uri.query(), &parts.headers).await
-        }
-        (&Method::GET, Route::Events(client)) => {
-            poll::hold(app, fate, &valid("client", client)?, parts.uri.query(), &parts.headers).await
-        }
-        (&Method::GET, Route::Mailbox(client)) => mailboxes::look(app, &valid("client", client)?).await,
-        (&Method::DELETE, Route::Mailbox(client)) => mailboxes::delete(app, &valid("client", client)?).await,
-        (&Method::PUT, Route::Binding(client, pattern)) => {
-            mailboxes::bind(app, &valid("client", client)?, valid("topic pattern", pattern)?).await
-        }
-        (&Method::DELETE, Route::Binding(client, pattern)) => {
-            mailboxes::unbind(app, &valid("client", client)?, &valid("topic pattern", pattern)?).await
-        }
-        (&Method::GET, Route::Topic(pattern)) if sse::is_wanted(&parts.headers) => {
-            sse::follow(app, valid("topic pattern", pattern)?, parts.uri.query(), &parts.headers)
-        }
-        (&Method::GET, Route::Topic(pattern)) => {
-            feed::hold(app, valid("topic pattern", pattern)?, parts.uri.query(), &parts.headers).await
-        }
-        (&Method::POST, Route::Topic(topic)) => {
-            publish::publish(app, valid("topic", topic)?, &parts.headers, body).await
-        }
-        (&Method::GET | &Method::HEAD, Route::Page) => Ok(page::page()),
-        (&Method::GET | &Method::HEAD, Route::BrowserClient) => Ok(browser_client::module(&parts.headers)),
-        (&Method::GET | &Method::HEAD, Route::Live) => Ok(ops::live()),
-        (&Method::GET | &Method::HEAD, Route::Ready) => ops::ready(app),
-        (&Method::GET | &Method::HEAD, Route::Metrics) => Ok(ops::metrics(app)),
-        (&Method::OPTIONS, route) => Ok(options(route.methods())),
-        (_, route) => Err(Problem::MethodNotAllowed(route.methods())),
-    }
 }
 
 fn options(methods: &'static str) -> HttpResponse {

@@ -32,6 +32,9 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 /// How long a client is given to close after us: until then a reset tells that it did not read the answer.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+/// Up to how many bytes it is cheaper to copy an answer than to write it from where it is.
+const SMALL: usize = 2048;
+
 /// What became of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
@@ -73,6 +76,16 @@ impl Fate {
         }
         result
     }
+}
+
+/// Returns a small answer, which comes as head and body, in one piece: the kernel writes that quicker than two.
+fn flattened<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+    let mut filled = 0;
+    for buf in bufs {
+        room.get_mut(filled..filled + buf.len())?.copy_from_slice(buf);
+        filled += buf.len();
+    }
+    Some(&room[..filled])
 }
 
 /// A client's socket that writes down its [`Fate`].
@@ -120,7 +133,10 @@ impl AsyncWrite for ObservedSocket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let result = match flattened(bufs, &mut [0; SMALL]) {
+            Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.written(cx, result)
     }
 

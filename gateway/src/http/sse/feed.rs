@@ -2,29 +2,21 @@
 
 use std::sync::Arc;
 
-use events::TopicPattern;
-use hyper::HeaderMap;
 use tokio::time::Instant;
 
 use super::{COMMENT_EVERY, Next, Source, Text, streamed};
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{App, HttpResponse, batch, parameters, poll::Held, problem::Problem},
+    http::{App, HttpResponse, batch, poll::Held},
     metrics::Answer,
 };
 
 /// Follows a Feed from where the client left off.
-pub(in crate::http) fn follow<B: Broker + EventLog>(
-    app: &Arc<App<B>>,
-    pattern: TopicPattern,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<HttpResponse, Problem> {
-    let (request, _) = parameters::feed(pattern, query, headers)?;
+pub(in crate::http) fn follow<B: Broker + EventLog>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
     let held = Held::new(&app.metrics.polls_held);
-    Ok(streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held }))
+    streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held })
 }
 
 struct FeedStream<B: Broker> {

@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use events::ClientId;
-use hyper::HeaderMap;
 use tokio::time::Instant;
 
 use super::{COMMENT_EVERY, Next, Source, Text, streamed};
 use crate::{
     broker::Broker,
     http::{
-        App, HttpResponse, batch, parameters,
+        App, HttpResponse, batch,
         poll::{Held, count_events},
         problem::Problem,
         socket::Fate,
@@ -27,10 +26,8 @@ pub(in crate::http) async fn hold<B: Broker>(
     app: &Arc<App<B>>,
     fate: &Arc<Fate>,
     client: ClientId,
-    query: Option<&str>,
-    headers: &HeaderMap,
+    request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    let request = parameters::poll(query, headers)?;
     if request.topics.is_empty() && app.registry.unconfirmed(&client).is_none() {
         // What else goes wrong here passes, and is told by the stream.
         if let Ok(None) = app.broker.mailbox(&client).await {

@@ -5,8 +5,7 @@
 //! * `stage` sets up what both share: a broker, a gateway, mailboxes; `load` publishes, in the same way for both.
 //! * `reader` checks and times what arrives; `poller` is a client of the gateway, `consumer` the bare
 //!   AMQP consumer. Both live in this process, the gateway and the broker in theirs.
-//! * `round` runs one side once and gives what is `measured`; `memory` compares what a waiting reader costs; `usage` asks
-//!   the kernel.
+//! * `round` runs one side once and gives what is `measured`; `memory` compares what a waiting reader costs.
 //! * `report` prints a table, or JSON.
 //!
 //! An event that is lost, repeated or out of order ends the run with an error.
@@ -17,22 +16,20 @@ mod measured;
 mod memory;
 mod options;
 mod poller;
-mod progress;
 mod reader;
 mod report;
 mod round;
 mod stage;
 mod stamp;
-mod usage;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use postern_tests::note;
 
 use self::{
     measured::{Regime, Side},
     memory::Memory,
     options::Options,
-    progress::note,
     report::Report,
     round::Bench,
 };

@@ -2,6 +2,7 @@
 //!
 //! Each side gets a broker of its own, in which the mailboxes exist already: what is measured is the reading of them.
 
+use postern_tests::{note, resident_bytes};
 use serde::Serialize;
 
 use super::{
@@ -9,9 +10,7 @@ use super::{
     measured::Side,
     options::Options,
     poller::Poller,
-    progress::note,
     stage::{Stage, for_each},
-    usage::resident_bytes,
 };
 
 /// Frees what the broker can free, then returns the bytes that it has in use.

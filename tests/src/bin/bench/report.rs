@@ -1,10 +1,8 @@
 //! The results, for people and for machines.
 
-mod table;
-
+use postern_tests::{Table, median};
 use serde::Serialize;
 
-use self::table::Table;
 use super::{
     measured::{Regime, Round, Side},
     memory::{Held, Memory},
@@ -134,16 +132,6 @@ impl Pairs {
 
     fn ratio(&self, value: impl Fn(&Round) -> f64) -> f64 {
         median(self.ratios(value))
-    }
-}
-
-/// Returns the middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match (values.len(), values.len() / 2) {
-        (0, _) => f64::NAN,
-        (length, middle) if length % 2 == 0 => f64::midpoint(values[middle - 1], values[middle]),
-        (_, middle) => values[middle],
     }
 }
 

@@ -1,6 +1,7 @@
 //! Running one side with one load.
 
 use events::amqp::AmqpUrl;
+use postern_tests::cpu_seconds;
 use tokio::task::JoinSet;
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
     reader::{Reader, read},
     stage::{Stage, for_each},
     stamp::Clock,
-    usage::cpu_seconds,
 };
 
 /// Everything that rounds need.

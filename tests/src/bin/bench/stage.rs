@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Context;
 use events::{ClientId, Topic, amqp::names};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use postern_tests::{Amqp, Gateway, RabbitNode, Request, eventually, unique};
+use postern_tests::{Amqp, Gateway, RabbitNode, Request, eventually, note, unique};
 
-use super::{options::Options, poller::Poller, progress::note};
+use super::{options::Options, poller::Poller};
 
 /// How many clients are set up at once.
 const AT_ONCE: usize = 16;

@@ -6,7 +6,7 @@ use std::fs;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Returns the CPU seconds that a process has used, in user and kernel mode, over all its threads.
-pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
+pub fn cpu_seconds(process: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name in parentheses may hold anything; after it come field 3 and so on, of which 14 and 15 are the times.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(14 - 3);
@@ -15,7 +15,7 @@ pub(crate) fn cpu_seconds(process: u32) -> Option<f64> {
 }
 
 /// Returns the resident memory of a process in bytes.
-pub(crate) fn resident_bytes(process: u32) -> Option<f64> {
+pub fn resident_bytes(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

@@ -2,6 +2,6 @@
 
 /// Says what was done or is being done.
 #[expect(clippy::print_stderr, reason = "progress of a program for people")]
-pub(crate) fn note(text: &str) {
+pub fn note(text: &str) {
     eprintln!("bench: {text}");
 }

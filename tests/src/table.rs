@@ -4,19 +4,19 @@ use std::fmt;
 
 /// A title and rows: a name to the left, values to the right.
 #[derive(Debug)]
-pub(super) struct Table {
+pub struct Table {
     title: String,
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Table {
     /// Makes a table without rows.
-    pub(super) const fn new(title: String) -> Self {
+    pub const fn new(title: String) -> Self {
         Self { title, rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub(super) fn row(&mut self, name: &str, values: impl Iterator<Item = String>) {
+    pub fn row(&mut self, name: &str, values: impl Iterator<Item = String>) {
         self.rows.push((name.to_owned(), values.collect()));
     }
 }

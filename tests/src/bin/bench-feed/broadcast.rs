@@ -1,0 +1,94 @@
+//! One event after the other for all clients.
+
+use std::time::Duration;
+
+use postern_tests::{Table, cpu_seconds, median, note};
+
+use super::{
+    options::Options,
+    print,
+    server::{Kind, Server},
+};
+
+/// How long one run may take, on a machine that does other things.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What one server did in one round.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    deliveries_per_second: f64,
+    /// Of the server, for each delivery.
+    cpu_micros: f64,
+    /// Of the load client.
+    client_cpu_micros: f64,
+    /// For each client that waits.
+    kibibytes: f64,
+}
+
+type Column = fn(&Measured) -> f64;
+
+/// Lets the servers take turns and prints what came of it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let kinds = if options.without_nchan { &[Kind::Gateway][..] } else { &[Kind::Nchan, Kind::Gateway] };
+    let mut measured = vec![Vec::new(); kinds.len()];
+    for round in 1..=options.rounds {
+        for (kind, rounds) in kinds.iter().zip(&mut measured) {
+            let one = measure(*kind, options).await?;
+            note(&format!(
+                "broadcast {round}/{}, {}: {:.0} deliveries/s, {:.1} µs CPU each, {:.1} KiB a client",
+                options.rounds,
+                kind.name(),
+                one.deliveries_per_second,
+                one.cpu_micros,
+                one.kibibytes
+            ));
+            rounds.push(one);
+        }
+    }
+    let title = format!("Broadcast to {} clients, {} events: medians", options.clients, options.events);
+    let mut table = Table::new(title);
+    table.row("", kinds.iter().map(|kind| kind.name().to_owned()));
+    let rows: [(&str, Column, usize); 4] = [
+        ("deliveries per second", |one| one.deliveries_per_second, 0),
+        ("server, CPU µs a delivery", |one| one.cpu_micros, 2),
+        ("load client, CPU µs a delivery", |one| one.client_cpu_micros, 2),
+        ("server, KiB a waiting client", |one| one.kibibytes, 1),
+    ];
+    for (name, column, digits) in rows {
+        let medians = measured.iter().map(|rounds| median(rounds.iter().map(column).collect()));
+        table.row(name, medians.map(|value| format!("{value:.digits$}")));
+    }
+    print(&table);
+    if let [nchan, gateway] = measured.as_slice() {
+        let pairs = gateway.iter().zip(nchan);
+        let ratios = pairs.map(|(gateway, nchan)| gateway.deliveries_per_second / nchan.deliveries_per_second);
+        print(&format_args!(
+            "gateway ÷ nchan, deliveries per second, median of rounds: {:.2}\n",
+            median(ratios.collect())
+        ));
+    }
+    Ok(())
+}
+
+async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
+    let server = Server::start(kind, options).await?;
+    let alone = server.resident_bytes();
+    let load = server.broadcast().await.flag("--clients", &options.clients.to_string());
+    let mut load = load.flag("--events", &options.events.to_string()).start();
+    load.wait_said("waiting", PATIENCE).await;
+    let kibibytes = (server.resident_bytes() - alone) / 1024.0 / f64::from(options.clients);
+    let client = load.process().id();
+    let (cpu, client_cpu) = (server.cpu_seconds(), cpu_seconds(client).unwrap_or_default());
+    load.go();
+    // It reaches the last event before it ends, so that its CPU time can still be seen.
+    load.wait_said(&format!("reached {}", options.events), PATIENCE).await;
+    let (cpu, client_cpu) = (server.cpu_seconds() - cpu, cpu_seconds(client).unwrap_or_default() - client_cpu);
+    let report = load.finish(PATIENCE).await;
+    let deliveries = f64::from(options.clients) * f64::from(options.events);
+    Ok(Measured {
+        deliveries_per_second: deliveries / report.seconds,
+        cpu_micros: cpu * 1e6 / deliveries,
+        client_cpu_micros: client_cpu * 1e6 / deliveries,
+        kibibytes,
+    })
+}

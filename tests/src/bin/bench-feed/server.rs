@@ -1,0 +1,93 @@
+//! A server under load: the gateway, or nginx with nchan.
+
+use std::net::SocketAddr;
+
+use postern_tests::{Gateway, Load, LoadBuilder, Request, cpu_seconds, resident_bytes};
+
+use super::{nchan::Nchan, options::Options};
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// With its broker in memory, because nchan's is.
+    Gateway,
+    /// nginx with nchan.
+    Nchan,
+}
+
+/// A running server, ended when it is dropped.
+#[derive(Debug)]
+pub(crate) enum Server {
+    /// The gateway.
+    Gateway(Box<Gateway>),
+    /// nginx with nchan.
+    Nchan(Nchan),
+}
+
+impl Kind {
+    /// Returns a name for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Nchan => "nchan",
+        }
+    }
+}
+
+impl Server {
+    /// Starts one.
+    pub(crate) async fn start(kind: Kind, options: &Options) -> anyhow::Result<Self> {
+        Ok(match kind {
+            Kind::Gateway => {
+                let mut builder = Gateway::builder().switch("--memory").flag("--max-connections", "15000");
+                if let Some(threads) = options.threads {
+                    builder = builder.flag("--threads", threads.to_string());
+                }
+                let gateway = builder.start().await;
+                gateway.wait_ready().await;
+                Self::Gateway(Box::new(gateway))
+            }
+            Kind::Nchan => Self::Nchan(Nchan::start(options.nginx_workers).await?),
+        })
+    }
+
+    /// Describes a load client that publishes to one topic, which all its clients watch.
+    pub(crate) async fn broadcast(&self) -> LoadBuilder {
+        match self {
+            Self::Gateway(_) => {
+                Load::of(self.address(), "/topics/stock/events").flag("--publish", "/topics/stock/events")
+            }
+            Self::Nchan(_) => {
+                // Its clients learn their first place from an event that is there already.
+                let before = Request::new("POST", "/publish").body("{\"n\":0}");
+                before.send(self.address()).await.expect_status(202);
+                Load::of(self.address(), "/watch").flag("--publish", "/publish").flag("--style", "nchan")
+            }
+        }
+    }
+
+    /// Returns where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Gateway(gateway) => gateway.address(),
+            Self::Nchan(nchan) => nchan.address(),
+        }
+    }
+
+    /// Returns the CPU seconds that it has used.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        self.processes().into_iter().filter_map(cpu_seconds).sum()
+    }
+
+    /// Returns its resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> f64 {
+        self.processes().into_iter().filter_map(resident_bytes).sum()
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        match self {
+            Self::Gateway(gateway) => vec![gateway.process().id()],
+            Self::Nchan(nchan) => nchan.workers(),
+        }
+    }
+}

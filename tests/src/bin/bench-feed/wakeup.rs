@@ -1,0 +1,82 @@
+//! One event for one watcher, while others wait for something else.
+
+use std::time::Duration;
+
+use postern_tests::{Load, Table, note};
+
+use super::{
+    options::Options,
+    print,
+    server::{Kind, Server},
+};
+
+/// How many topics have one watcher each.
+const TOPICS: [u32; 3] = [100, 1_000, 10_000];
+
+/// How many other patterns are watched besides, in the second half. They begin as the topics do, so that a lookup passes them.
+const PATTERNS: u32 = 1_000;
+
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What it took, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// From the publishing until the watcher has polled again, as most often.
+    median: f64,
+    /// Of the gateway's CPU, for each event.
+    cpu: f64,
+}
+
+type Column = fn(&Measured) -> f64;
+
+/// Wakes one watcher after the other and prints how what it takes grows.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    if options.wakeups == 0 {
+        return Ok(());
+    }
+    for patterns in [0, PATTERNS] {
+        let mut measured = Vec::new();
+        for topics in TOPICS {
+            let one = measure(topics, patterns, options).await?;
+            note(&format!(
+                "wake-up of 1 of {topics} beside {patterns} patterns: {:.0} µs, {:.1} µs CPU",
+                one.median, one.cpu
+            ));
+            measured.push(one);
+        }
+        let others = if patterns == 0 { String::new() } else { format!(", and {patterns} patterns besides") };
+        let mut table = Table::new(format!("Waking one watcher: topics with a watcher each{others}"));
+        table.row("", TOPICS.iter().map(ToString::to_string).chain(["growth".to_owned()]));
+        let rows: [(&str, Column); 2] =
+            [("publish to next poll, median µs", |one| one.median), ("gateway, CPU µs", |one| one.cpu)];
+        for (name, column) in rows {
+            let values: Vec<f64> = measured.iter().map(column).collect();
+            let growth = values.last().zip(values.first()).map_or(f64::NAN, |(most, least)| most / least);
+            let growth = format!("{growth:.2}");
+            table.row(name, values.iter().map(|value| format!("{value:.0}")).chain([growth]));
+        }
+        print(&table);
+    }
+    Ok(())
+}
+
+async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Result<Measured> {
+    let server = Server::start(Kind::Gateway, options).await?;
+    let mut beside = None;
+    if patterns > 0 {
+        let load = Load::of(server.address(), "/topics/own.*.other{}/events").flag("--clients", &patterns.to_string());
+        let mut load = load.flag("--events", "0").start();
+        load.wait_said("waiting", PATIENCE).await;
+        beside = Some(load);
+    }
+    let path = "/topics/own.{}.state/events";
+    let load = Load::of(server.address(), path).flag("--publish", path).flag("--clients", &topics.to_string());
+    let mut load = load.flag("--events", &options.wakeups.to_string()).start();
+    load.wait_said("waiting", PATIENCE).await;
+    let cpu = server.cpu_seconds();
+    load.go();
+    let report = load.finish(PATIENCE).await;
+    let cpu = (server.cpu_seconds() - cpu) * 1e6 / f64::from(options.wakeups);
+    drop(beside);
+    Ok(Measured { median: report.round_p50_us, cpu })
+}
