@@ -92,6 +92,8 @@ pub struct FeedBatch {
     pub last_seen: Cursor,
     /// The answer as it is sent, once somebody has encoded it.
     pub body: OnceLock<Bytes>,
+    /// The same as a piece of a stream.
+    pub stream: OnceLock<Bytes>,
 }
 
 impl FeedBatch {
@@ -115,7 +117,7 @@ impl FeedBatch {
             None => end,
         };
         found.truncate(taken);
-        Self { events: found, reset: false, last_seen, body: OnceLock::new() }
+        Self { events: found, reset: false, last_seen, body: OnceLock::new(), stream: OnceLock::new() }
     }
 }
 
@@ -242,6 +244,7 @@ impl<L: EventLog> Feed<L> {
             match self.forgotten(request, look.forgotten_before).await? {
                 Forgotten::All(events) => found = events,
                 Forgotten::Some(batch) => return Ok(Back::Found(batch)),
+                Forgotten::Late(reached) => return Ok(Back::Late(reached)),
             }
         }
         for offset in look.offsets {
@@ -271,10 +274,11 @@ impl<L: EventLog> Feed<L> {
             events.sort_unstable_by_key(|logged| logged.offset);
             events
         };
-        let mut from = 0;
+        let (mut from, mut place) = (0, None);
         while from < before {
             let searched = self.log.search(&request.pattern, from, before, usize::MAX).await?;
-            from = searched.reached.max(from + 1);
+            from = searched.reached;
+            place = searched.last.as_ref().map(Cursor::behind).or(place);
             for logged in searched.found {
                 let topic = &logged.event.topic;
                 if self.state().as_ref().is_some_and(|state| state.newest.knows(topic)) {
@@ -286,6 +290,12 @@ impl<L: EventLog> Feed<L> {
                     return Ok(Forgotten::Some(FeedBatch::of(found, request.limit, false, end)));
                 }
                 newest.insert(topic.clone(), logged);
+            }
+            if let Some(place) = place.filter(|_| from < before && Instant::now() >= request.deadline) {
+                return Ok(match in_order(newest) {
+                    none if none.is_empty() => Forgotten::Late(place),
+                    found => Forgotten::Some(FeedBatch::of(found, request.limit, false, place)),
+                });
             }
         }
         Ok(Forgotten::All(in_order(newest)))
@@ -434,8 +444,10 @@ struct NewestLook {
 /// The newest events of topics that were forgotten, in order.
 enum Forgotten {
     All(Vec<Logged>),
-    /// As many as a batch may hold.
+    /// Those of a part of the log, behind which the client goes on.
     Some(FeedBatch),
+    /// None was found up to this place before the deadline.
+    Late(Cursor),
 }
 
 /// What a look at the log came to.

@@ -1,7 +1,9 @@
 //! The HTTP contract on hyper, HTTP/1.1.
 //!
 //! * `accept` owns sockets, limits and the orderly end; `socket` tells how a connection ended.
-//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`.
+//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
+//!   `browser_client`.
+//! * `sse` streams what a poll would get, as Server-Sent Events.
 //! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
 //!   the JSON of an answer; `cors` lets pages of other origins in.
 //!
@@ -9,6 +11,8 @@
 
 mod accept;
 mod batch;
+mod body;
+mod browser_client;
 pub mod check;
 mod cors;
 mod feed;
@@ -21,11 +25,10 @@ mod problem;
 mod publish;
 mod routes;
 mod socket;
+mod sse;
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Request, Response, body::Incoming};
 use tokio::net::TcpListener;
 
@@ -64,7 +67,7 @@ struct App<B: Broker> {
 }
 
 type HttpRequest = Request<Incoming>;
-type HttpResponse = Response<Full<Bytes>>;
+type HttpResponse = Response<body::Body>;
 
 /// Serves until `shutdown` completes, then ends in order: accepts no more, ends the Sessions, which answers the polls
 /// that they hold, waits for open answers up to the grace period, and returns. The caller owns the listener and the

@@ -19,7 +19,7 @@ mod window;
 
 pub use batch::{Batch, BatchEvent};
 pub use last_seen::{LastSeen, LastSeenError};
-pub use poll::{Outcome, PollOrder, PollRequest};
+pub use poll::{Continuation, Outcome, PollOrder, PollRequest};
 pub use registry::{Answered, MailboxOptions, Receipt, Registry};
 
 #[cfg(test)]

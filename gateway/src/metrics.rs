@@ -15,6 +15,8 @@ pub enum Answer {
     Batch,
     /// With nothing, at its deadline.
     Nothing,
+    /// With a stream of events.
+    Stream,
     /// A newer poll took its place.
     Replaced,
     /// With an error or a request to come back.

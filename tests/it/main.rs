@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod browser_client;
 mod catch_up;
 mod config;
 mod contention;
@@ -28,3 +29,4 @@ mod publisher;
 mod refusal;
 mod scale;
 mod shutdown;
+mod sse;

@@ -174,14 +174,6 @@ async fn wrong_methods_are_told_the_right_ones(broker: Broker) {
     .await;
 }
 
-on_both_brokers!(an_event_stream_is_not_acceptable_yet);
-/// Until Server-Sent Events are there: asking for them is no reason to hang.
-async fn an_event_stream_is_not_acceptable_yet(broker: Broker) {
-    let gateway = gateway(broker).await;
-    let answer = Poll::of("alice").topics("a").header("Accept", "text/event-stream").send(&gateway).await;
-    is_problem("an event stream", &answer, 406, "application/json");
-}
-
 on_both_brokers!(what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on);
 async fn what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on(broker: Broker) {
     undisturbed(broker, async |gateway| {

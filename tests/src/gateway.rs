@@ -24,16 +24,13 @@ pub struct GatewayBuilder {
 
 impl GatewayBuilder {
     /// Uses this RabbitMQ.
-    ///
-    /// It keeps no feed to speak of: on a broker that tests share, every gateway would read what all of them published.
     pub fn amqp_url(self, url: &str) -> Self {
-        self.flag("--amqp-url", url).env(FEED_TOPICS, "no.feed")
+        self.flag("--amqp-url", url)
     }
 
-    /// Keeps a feed of all topics, as it does without the harness.
-    pub fn with_feed(mut self) -> Self {
-        self.environment.retain(|(name, _)| name != FEED_TOPICS);
-        self
+    /// Keeps a feed of all topics, as it does without the harness. See [`Self::start`].
+    pub fn with_feed(self) -> Self {
+        self.env(FEED_TOPICS, "#")
     }
 
     /// Uses the embedded broker, in a new folder that outlives restarts and is removed with the gateway.
@@ -69,6 +66,9 @@ impl GatewayBuilder {
     }
 
     /// Starts the gateway and waits until it listens; panics with its log if it does not.
+    ///
+    /// Unless told otherwise it keeps no feed to speak of on RabbitMQ: on a broker that tests share, every gateway would read
+    /// what all of them published.
     pub async fn start(mut self) -> Gateway {
         if !self.flags.iter().any(|flag| flag == "--listen") {
             self = self.flag("--listen", format!("127.0.0.1:{}", free_port()));
@@ -110,6 +110,11 @@ impl GatewayBuilder {
 
     fn command(&self) -> std::process::Command {
         let mut command = program::program("gateway");
+        let names_broker = self.flags.iter().any(|flag| flag == "--amqp-url")
+            || self.environment.iter().any(|(name, value)| name == "AMQP_URL" && !value.is_empty());
+        if names_broker {
+            command.env(FEED_TOPICS, "no.feed");
+        }
         command.args(&self.flags).envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(folder) = &self.current {
             command.current_dir(folder);

@@ -52,14 +52,24 @@ pub struct HttpConnection {
 impl HttpConnection {
     /// Connects.
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"));
-        stream.set_nodelay(true).expect("a socket has options");
-        Self { stream, buffer: Vec::new() }
+        Self::try_open(address).await.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Connects, unless nobody listens.
+    pub async fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new() })
     }
 
     /// Writes bytes as they are.
     pub async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.expect("the gateway should read");
+        self.send_unless_left(bytes).await.expect("the gateway should read");
+    }
+
+    /// Writes bytes as they are, unless the gateway leaves.
+    pub async fn send_unless_left(&mut self, bytes: &[u8]) -> Result<(), Left> {
+        self.stream.write_all(bytes).await.map_err(|_| Left::Reset)
     }
 
     /// Sends a request and reads the whole answer; the connection can be used again.
@@ -77,7 +87,13 @@ impl HttpConnection {
 
     /// Reads the status line and the headers.
     pub async fn head(&mut self) -> Head {
-        let text = self.until(b"\r\n\r\n").await;
+        let head = self.head_unless_left().await;
+        head.unwrap_or_else(|left| self.torn(left))
+    }
+
+    /// Reads the status line and the headers, unless the gateway leaves before they are whole.
+    pub async fn head_unless_left(&mut self) -> Result<Head, Left> {
+        let text = self.until_unless_left(b"\r\n\r\n").await?;
         let text = String::from_utf8(text).expect("a head is text");
         let mut lines = text.trim_end().split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
@@ -86,7 +102,7 @@ impl HttpConnection {
             let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));
             (name.to_ascii_lowercase(), value.trim().to_owned())
         });
-        Head { status, headers: headers.collect() }
+        Ok(Head { status, headers: headers.collect() })
     }
 
     /// Reads the body that a head announces: by length, in chunks, or to the end of the connection.
@@ -111,12 +127,18 @@ impl HttpConnection {
 
     /// Reads the next chunk of a chunked body; `None` at its end.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
-        let line = self.until(b"\r\n").await;
+        let chunk = self.chunk_unless_left().await;
+        chunk.unwrap_or_else(|left| panic!("the gateway left in the middle of a body ({left:?})"))
+    }
+
+    /// Reads the next chunk of a chunked body, unless the gateway leaves before it is whole.
+    pub async fn chunk_unless_left(&mut self) -> Result<Option<Vec<u8>>, Left> {
+        let line = self.until_unless_left(b"\r\n").await?;
         let size = str::from_utf8(&line).ok().and_then(|line| usize::from_str_radix(line.trim_end(), 16).ok());
         let size = size.unwrap_or_else(|| panic!("no chunk size: {:?}", String::from_utf8_lossy(&line)));
-        let mut chunk = self.exactly(size + 2).await;
+        let mut chunk = self.exactly_unless_left(size + 2).await?;
         chunk.truncate(size);
-        (size > 0).then_some(chunk)
+        Ok((size > 0).then_some(chunk))
     }
 
     /// Tells whether nothing comes within `time`; a test that holds a poll checks with it that it is held.
@@ -153,26 +175,37 @@ impl HttpConnection {
     }
 
     async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        let read = self.exactly_unless_left(length).await;
+        read.unwrap_or_else(|left| self.torn(left))
+    }
+
+    async fn exactly_unless_left(&mut self, length: usize) -> Result<Vec<u8>, Left> {
         while self.buffer.len() < length {
-            self.must_more().await;
+            self.more_unless_left().await?;
         }
-        self.buffer.drain(..length).collect()
+        Ok(self.buffer.drain(..length).collect())
     }
 
     /// Reads up to and including `end`.
-    async fn until(&mut self, end: &[u8]) -> Vec<u8> {
+    async fn until_unless_left(&mut self, end: &[u8]) -> Result<Vec<u8>, Left> {
         loop {
             if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
-                return self.buffer.drain(..at + end.len()).collect();
+                return Ok(self.buffer.drain(..at + end.len()).collect());
             }
-            self.must_more().await;
+            self.more_unless_left().await?;
         }
     }
 
-    async fn must_more(&mut self) {
-        let more = in_time(self.more()).await;
-        let so_far = || String::from_utf8_lossy(&self.buffer).into_owned();
-        assert!(more == Ok(true), "the gateway left in the middle of an answer ({more:?}): {:?}", so_far());
+    async fn more_unless_left(&mut self) -> Result<(), Left> {
+        match in_time(self.more()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Left::Closed),
+            Err(_) => Err(Left::Reset),
+        }
+    }
+
+    fn torn(&self, left: Left) -> ! {
+        panic!("the gateway left in the middle of an answer ({left:?}): {:?}", String::from_utf8_lossy(&self.buffer))
     }
 
     /// Reads what has come: true, or false at the end of the connection. Cancel-safe.

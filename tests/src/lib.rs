@@ -27,6 +27,7 @@
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
 //!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`eventually`] is the only way to wait for something.
@@ -48,6 +49,7 @@ mod broker;
 mod browser;
 mod direct_publisher;
 mod disk;
+mod event_stream;
 mod eventually;
 mod folder;
 mod gateway;
@@ -73,6 +75,7 @@ pub use broker::Broker;
 pub use browser::{Browser, Tab};
 pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};
+pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};

@@ -15,7 +15,8 @@ pub struct Cursor {
 
 impl Cursor {
     /// Returns the place right behind an event.
-    pub(super) fn behind(logged: &Logged) -> Self {
+    #[must_use]
+    pub fn behind(logged: &Logged) -> Self {
         Self { next: logged.offset + 1, check: logged.event.check(0) }
     }
 

@@ -14,10 +14,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
-    AllowedOrigins, App, HttpRequest, HttpResponse,
+    AllowedOrigins, App, HttpRequest,
     problem::Problem,
     routes,
     socket::{Fate, ObservedSocket},
+    sse,
 };
 use crate::{
     broker::{Broker, log::EventLog},
@@ -163,7 +164,8 @@ impl<B: Broker> Drop for Unasked<B> {
 /// Tells one client that there are too many.
 async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
     let service = service_fn(|request: HttpRequest| async move {
-        let mut response: HttpResponse = Problem::TooManyConnections.into();
+        let is_stream = sse::is_wanted(request.headers());
+        let mut response = if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
         response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
         allowed_origins.decorate(request.method(), request.headers(), response.headers_mut());
         Ok::<_, Infallible>(response)

@@ -47,6 +47,13 @@ fn encode_events<'a>(
     json
 }
 
+/// Returns one element of `events`.
+pub(super) fn encode_event(event: &Event, redelivered: bool) -> String {
+    let mut json = String::with_capacity(event.payload.len() + AROUND_PAYLOAD);
+    push_event(&mut json, event, redelivered);
+    json
+}
+
 fn push_event(json: &mut String, event: &Event, redelivered: bool) {
     // Writing to a string cannot fail; an id and a time have no character that JSON escapes.
     let _ = write!(json, r#"{{"id":"{}","topic":{},"time":"{}""#, event.id, quoted(event.topic.as_str()), event.time);

@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use events::TopicPattern;
-use http_body_util::Full;
 use hyper::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HeaderValue},
 };
 
 use super::{
-    App, HttpResponse, batch, parameters,
-    poll::{Held, wants_event_stream},
+    App, HttpResponse, batch, body, parameters,
+    poll::Held,
     problem::{LAST_SEEN, Problem},
 };
 use crate::{
@@ -26,9 +25,6 @@ pub(super) async fn hold<B: Broker + EventLog>(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<HttpResponse, Problem> {
-    if wants_event_stream(headers) {
-        return Err(Problem::NotAcceptable);
-    }
     let (request, is_conditional) = parameters::feed(pattern, query, headers)?;
     let held = Held::new(&app.metrics.polls_held);
     let outcome = app.feed.poll(request).await;
@@ -53,14 +49,14 @@ pub(super) async fn hold<B: Broker + EventLog>(
 
 fn with_events(batch: &FeedBatch) -> HttpResponse {
     let body = batch.body.get_or_init(|| Bytes::from(batch::encode_feed(batch)));
-    let mut response = Response::new(Full::new(body.clone()));
+    let mut response = body::whole(body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     tell_place(&mut response, batch.last_seen);
     response
 }
 
 fn without_events(end: Cursor, is_conditional: bool) -> HttpResponse {
-    let mut response = Response::new(Full::default());
+    let mut response = body::whole(Bytes::new());
     *response.status_mut() = if is_conditional { StatusCode::NOT_MODIFIED } else { StatusCode::NO_CONTENT };
     tell_place(&mut response, end);
     response

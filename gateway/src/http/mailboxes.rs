@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use events::{ClientId, TopicPattern};
-use http_body_util::Full;
 use hyper::{
-    Response, StatusCode,
+    StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
 use serde_json::json;
 
-use super::{App, HttpResponse, problem::Problem};
+use super::{App, HttpResponse, body, problem::Problem};
 use crate::broker::Broker;
 
 /// `GET /clients/{client}`.
@@ -60,7 +59,7 @@ pub(super) async fn delete<B: Broker>(app: &App<B>, client: &ClientId) -> Result
 
 /// Returns a JSON answer that nobody may keep.
 pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut response = body::whole(Bytes::from(body.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -68,7 +67,7 @@ pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> Htt
 }
 
 fn no_content() -> HttpResponse {
-    let mut response = Response::new(Full::default());
+    let mut response = body::whole(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }

@@ -1,13 +1,9 @@
 //! What machines ask: liveness, readiness, metrics.
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 
-use super::{App, HttpResponse, problem::Problem};
+use super::{App, HttpResponse, body, problem::Problem};
 use crate::broker::{Broker, log::EventLog};
 
 /// `GET /live`: the process answers.
@@ -33,7 +29,7 @@ pub(super) fn metrics<B: Broker>(app: &App<B>) -> HttpResponse {
 }
 
 fn text(content_type: &'static str, body: String) -> HttpResponse {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = body::whole(Bytes::from(body));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

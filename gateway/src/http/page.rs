@@ -7,14 +7,10 @@ use std::sync::LazyLock;
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    Response,
-    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS},
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use sha2::{Digest, Sha256};
 
-use super::HttpResponse;
+use super::{HttpResponse, body};
 
 const DOCUMENT: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/page.css");
@@ -53,7 +49,7 @@ fn source(inline: &str) -> String {
 
 /// Returns the page.
 pub(super) fn page() -> HttpResponse {
-    let mut response = Response::new(Full::new(PAGE.document.clone()));
+    let mut response = body::whole(PAGE.document.clone());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

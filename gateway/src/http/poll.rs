@@ -2,15 +2,14 @@
 
 use bytes::Bytes;
 use events::ClientId;
-use http_body_util::Full;
 use hyper::{
-    HeaderMap, Response, StatusCode,
-    header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
+    HeaderMap, StatusCode,
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
 };
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::{
-    App, HttpResponse, batch, parameters,
+    App, HttpResponse, batch, body, parameters,
     problem::{LAST_SEEN, Problem},
     socket::Fate,
 };
@@ -28,16 +27,14 @@ pub(super) async fn hold<B: Broker>(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<HttpResponse, Problem> {
-    if wants_event_stream(headers) {
-        return Err(Problem::NotAcceptable);
-    }
     let request = parameters::poll(query, headers)?;
     let held = Held::new(&app.metrics.polls_held);
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     drop(held);
     let (response, counted) = match outcome {
         Outcome::Batch(batch) => (Ok(with_events(&batch, &app.metrics)), Answer::Batch),
-        Outcome::Nothing => (Ok(without_events()), Answer::Nothing),
+        // A poll that does not go on cannot be told that it has to confirm.
+        Outcome::Nothing | Outcome::WindowFull => (Ok(without_events()), Answer::Nothing),
         Outcome::ShuttingDown => (Ok(farewell()), Answer::Nothing),
         Outcome::Replaced => (Err(Problem::Replaced), Answer::Replaced),
         Outcome::MailboxGone => (Err(Problem::MailboxGone), Answer::Refused),
@@ -52,9 +49,8 @@ pub(super) async fn hold<B: Broker>(
 }
 
 fn with_events(batch: &Batch, metrics: &Metrics) -> HttpResponse {
-    metrics.events.inc_by(batch.events.len() as u64);
-    metrics.events_redelivered.inc_by(batch.events.iter().filter(|each| each.redelivered).count() as u64);
-    let mut response = Response::new(Full::new(Bytes::from(batch::encode(batch))));
+    count_events(batch, metrics);
+    let mut response = body::whole(Bytes::from(batch::encode(batch)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -65,8 +61,14 @@ fn with_events(batch: &Batch, metrics: &Metrics) -> HttpResponse {
     response
 }
 
+/// Counts what is handed out.
+pub(super) fn count_events(batch: &Batch, metrics: &Metrics) {
+    metrics.events.inc_by(batch.events.len() as u64);
+    metrics.events_redelivered.inc_by(batch.events.iter().filter(|each| each.redelivered).count() as u64);
+}
+
 fn without_events() -> HttpResponse {
-    let mut response = Response::new(Full::default());
+    let mut response = body::whole(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
@@ -79,23 +81,17 @@ fn farewell() -> HttpResponse {
     response
 }
 
-/// Tells whether a client asks for Server-Sent Events.
-pub(super) fn wants_event_stream(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.split(',').any(|media| media.trim().starts_with("text/event-stream")))
-}
-
 /// Counts a poll as held until it is dropped, however that happens.
-pub(super) struct Held<'a>(&'a Gauge);
+pub(super) struct Held(Gauge);
 
-impl<'a> Held<'a> {
-    pub(super) fn new(gauge: &'a Gauge) -> Self {
+impl Held {
+    pub(super) fn new(gauge: &Gauge) -> Self {
         gauge.inc();
-        Self(gauge)
+        Self(gauge.clone())
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
-    Response, StatusCode,
+    StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::json;
 
-use super::HttpResponse;
+use super::{HttpResponse, body};
 use crate::broker::BrokerError;
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
@@ -27,7 +26,6 @@ pub(super) enum Problem {
     NoMailbox,
     /// With the methods that the path has.
     MethodNotAllowed(&'static str),
-    NotAcceptable,
     Replaced,
     MailboxGone,
     /// With the largest body, in bytes.
@@ -50,7 +48,6 @@ impl Problem {
             Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
             Self::NoSuchPath | Self::NoMailbox => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -74,7 +71,6 @@ impl Problem {
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
             Self::MethodNotAllowed(allowed) => format!("this path answers to {allowed}"),
-            Self::NotAcceptable => "events are served as application/json here; drop the Accept header".to_owned(),
             Self::Replaced => {
                 "a newer poll of the same client took this one's place; a client holds one poll at a time".to_owned()
             }
@@ -139,7 +135,7 @@ impl From<Problem> for HttpResponse {
             "status": status.as_u16(),
             "detail": problem.detail(),
         });
-        let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+        let mut response = body::whole(Bytes::from(body.to_string()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -1,11 +1,11 @@
 //! From a request to its handler.
 
-use std::{borrow::Cow, fmt::Display, str::FromStr};
+use std::{borrow::Cow, fmt::Display, str::FromStr, sync::Arc};
 
+use bytes::Bytes;
 use events::ClientId;
-use http_body_util::Full;
 use hyper::{
-    Method, Response, StatusCode,
+    Method, StatusCode,
     body::Body,
     header::{ALLOW, HeaderValue},
 };
@@ -13,7 +13,8 @@ use percent_encoding::percent_decode_str;
 use tracing::{Instrument, debug, debug_span};
 
 use super::{
-    App, HttpRequest, HttpResponse, feed, mailboxes, ops, page, poll, problem::Problem, publish, socket::Fate,
+    App, HttpRequest, HttpResponse, body, browser_client, feed, mailboxes, ops, page, poll, problem::Problem, publish,
+    socket::Fate, sse,
 };
 use crate::broker::{Broker, log::EventLog};
 
@@ -24,6 +25,7 @@ enum Route<'a> {
     Binding(Cow<'a, str>, Cow<'a, str>),
     Topic(Cow<'a, str>),
     Page,
+    BrowserClient,
     Live,
     Ready,
     Metrics,
@@ -42,6 +44,7 @@ impl<'a> Route<'a> {
             ["clients", client, "topics", pattern] => Self::Binding(decoded(client)?, decoded(pattern)?),
             ["topics", topic, "events"] => Self::Topic(decoded(topic)?),
             [""] => Self::Page,
+            ["client.js"] => Self::BrowserClient,
             ["live"] => Self::Live,
             ["ready"] => Self::Ready,
             ["metrics"] => Self::Metrics,
@@ -56,7 +59,7 @@ impl<'a> Route<'a> {
             Self::Mailbox(_) => "GET, DELETE",
             Self::Binding(..) => "PUT, DELETE",
             Self::Topic(_) => "GET, POST",
-            Self::Page | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
+            Self::Page | Self::BrowserClient | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
     }
 }
@@ -70,7 +73,11 @@ pub(super) fn polled_client(request: &HttpRequest) -> Option<ClientId> {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer<B: Broker + EventLog>(app: &App<B>, fate: &Fate, request: HttpRequest) -> HttpResponse {
+pub(super) async fn answer<B: Broker + EventLog>(
+    app: &Arc<App<B>>,
+    fate: &Arc<Fate>,
+    request: HttpRequest,
+) -> HttpResponse {
     let (method, headers) = (request.method().clone(), request.headers().clone());
     let span = debug_span!("request", %method, path = request.uri().path());
     let mut response = async {
@@ -85,8 +92,8 @@ pub(super) async fn answer<B: Broker + EventLog>(app: &App<B>, fate: &Fate, requ
 }
 
 async fn dispatch<B: Broker + EventLog>(
-    app: &App<B>,
-    fate: &Fate,
+    app: &Arc<App<B>>,
+    fate: &Arc<Fate>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let (parts, body) = request.into_parts();
@@ -96,6 +103,9 @@ async fn dispatch<B: Broker + EventLog>(
         return Err(Problem::UnwantedBody);
     }
     match (&parts.method, &route) {
+        (&Method::GET, Route::Events(client)) if sse::is_wanted(&parts.headers) => {
+            sse::hold(app, fate, valid("client", client)?, parts.uri.query(), &parts.headers).await
+        }
         (&Method::GET, Route::Events(client)) => {
             poll::hold(app, fate, &valid("client", client)?, parts.uri.query(), &parts.headers).await
         }
@@ -107,6 +117,9 @@ async fn dispatch<B: Broker + EventLog>(
         (&Method::DELETE, Route::Binding(client, pattern)) => {
             mailboxes::unbind(app, &valid("client", client)?, &valid("topic pattern", pattern)?).await
         }
+        (&Method::GET, Route::Topic(pattern)) if sse::is_wanted(&parts.headers) => {
+            sse::follow(app, valid("topic pattern", pattern)?, parts.uri.query(), &parts.headers)
+        }
         (&Method::GET, Route::Topic(pattern)) => {
             feed::hold(app, valid("topic pattern", pattern)?, parts.uri.query(), &parts.headers).await
         }
@@ -114,6 +127,7 @@ async fn dispatch<B: Broker + EventLog>(
             publish::publish(app, valid("topic", topic)?, &parts.headers, body).await
         }
         (&Method::GET | &Method::HEAD, Route::Page) => Ok(page::page()),
+        (&Method::GET | &Method::HEAD, Route::BrowserClient) => Ok(browser_client::module(&parts.headers)),
         (&Method::GET | &Method::HEAD, Route::Live) => Ok(ops::live()),
         (&Method::GET | &Method::HEAD, Route::Ready) => ops::ready(app),
         (&Method::GET | &Method::HEAD, Route::Metrics) => Ok(ops::metrics(app)),
@@ -123,7 +137,7 @@ async fn dispatch<B: Broker + EventLog>(
 }
 
 fn options(methods: &'static str) -> HttpResponse {
-    let mut response = Response::new(Full::default());
+    let mut response = body::whole(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response

@@ -2,7 +2,7 @@
 
 use events::Event;
 
-use super::last_seen::LastSeen;
+use super::last_seen::{LastSeen, Place};
 
 /// Events in order, and the token that confirms them.
 #[derive(Debug, Clone)]
@@ -22,4 +22,15 @@ pub struct BatchEvent {
     pub event: Event,
     /// It may be a repeat: handed out before, flagged by the broker, or marked as resent by its publisher.
     pub redelivered: bool,
+    pub(super) place: Place,
+    /// Of the run that ends with it.
+    pub(super) check: u32,
+}
+
+impl BatchEvent {
+    /// Makes the token that confirms everything up to this event.
+    #[must_use]
+    pub fn last_seen(&self) -> LastSeen {
+        LastSeen::new(self.event.id.clone(), self.place, self.check)
+    }
 }

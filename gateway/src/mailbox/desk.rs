@@ -124,6 +124,17 @@ impl Desk {
         self.serve(now);
     }
 
+    /// A poll that was answered goes on behind what it got, unless another one came since.
+    pub(super) fn resume(&mut self, poll: Poll, now: Instant) {
+        if self.last != Some(poll.id) {
+            self.effects.push_back(Effect::Answer(poll.id, Outcome::Replaced));
+            return;
+        }
+        self.attended = now;
+        self.poll = Some(Seated { poll, since: now, confirmed: true });
+        self.serve(now);
+    }
+
     /// A message came.
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.last_arrival = now;
@@ -169,7 +180,7 @@ impl Desk {
         let due = match (&self.poll, &self.window) {
             (None, _) => self.attended + self.patience.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
-            (Some(seated), Some(window)) if !window.is_empty() => seated.since + HOLD_BACK,
+            (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
             (Some(seated), _) => seated.poll.deadline,
         };
         unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
@@ -224,16 +235,19 @@ impl Desk {
         {
             self.effects.push_back(Effect::Confirm(tag));
         }
-        if seated.poll.last_seen.is_none() {
+        let goes_on = seated.poll.goes_on;
+        if seated.poll.last_seen.is_none() && !goes_on {
             while let Some(tag) = window.skip_marker() {
                 self.effects.push_back(Effect::Confirm(tag));
             }
         }
-        let held_back = window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
+        let held_back = !goes_on && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
         let outcome = if held_back {
             return;
-        } else if let Some(batch) = window.hand_out(seated.poll.limit) {
+        } else if let Some(batch) = window.hand_out(seated.poll.limit, seated.poll.behind) {
             Outcome::Batch(batch)
+        } else if goes_on && window.is_full() {
+            Outcome::WindowFull
         } else if now >= seated.poll.deadline {
             Outcome::Nothing
         } else {

@@ -49,6 +49,21 @@ pub(super) struct Poll {
     pub(super) limit: usize,
     pub(super) deadline: Instant,
     pub(super) order: Option<PollOrder>,
+    /// It was answered before and goes on.
+    pub(super) goes_on: bool,
+    /// It has got everything up to this tag, and not confirmed it.
+    pub(super) behind: Option<u64>,
+}
+
+/// What a poll that was answered wants besides, without a word on what it got.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The token of the last event that it got, if it got any.
+    pub behind: Option<LastSeen>,
+    /// The most events of one batch, at least 1.
+    pub limit: usize,
+    /// When to answer with nothing.
+    pub deadline: Instant,
 }
 
 impl Poll {
@@ -59,7 +74,15 @@ impl Poll {
             limit: request.limit,
             deadline: request.deadline,
             order: request.order.clone(),
+            goes_on: false,
+            behind: None,
         }
+    }
+
+    pub(super) fn going_on(id: PollId, continuation: &Continuation) -> Self {
+        let Continuation { behind, limit, deadline } = continuation;
+        let behind = behind.as_ref().and_then(|token| token.place).map(|place| place.tag);
+        Self { id, last_seen: None, limit: *limit, deadline: *deadline, order: None, goes_on: true, behind }
     }
 }
 
@@ -70,6 +93,8 @@ pub enum Outcome {
     Batch(Batch),
     /// Nothing came before the deadline.
     Nothing,
+    /// The client holds as much as it may, and nothing more comes before it confirms some of it.
+    WindowFull,
     /// A newer poll of the same client took the place.
     Replaced,
     /// The mailbox was deleted while the poll was held.

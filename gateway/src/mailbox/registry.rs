@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     desk::Patience,
     memory::Memory,
-    poll::{Outcome, PollId, PollRequest},
+    poll::{Continuation, Outcome, PollId, PollRequest},
     session::{Command, Session},
 };
 use crate::{broker::Broker, metrics::Metrics};
@@ -94,6 +94,16 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// Goes on behind what the poll got; `None`: its Session is over. Dropping the call means that the client hung up.
+    pub async fn go_on(&self, continuation: Continuation) -> Option<Outcome> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Continue(self.poll, continuation, reply)).ok()?;
+        let mut waiting = Waiting(Some(self.clone()));
+        let answer = answer.await;
+        waiting.0 = None;
+        answer.ok()
+    }
+
     /// Says that the answer did not arrive: if no later poll came, the Session gives everything back at once.
     pub fn undelivered(&self) {
         // A Session that is over has given everything back.

@@ -24,7 +24,7 @@ use tracing::debug;
 use super::{
     desk::{Desk, Effect, Ending},
     memory::Share,
-    poll::{Outcome, Poll, PollId, PollRequest},
+    poll::{Continuation, Outcome, Poll, PollId, PollRequest},
     registry::Shared,
     window::Window,
 };
@@ -38,6 +38,8 @@ use crate::{
 pub(super) enum Command {
     /// A poll came; the answer goes to the sender. A sender that is dropped says: ask again, there is a new Session.
     Attach(PollId, PollRequest, oneshot::Sender<Outcome>),
+    /// A poll that was answered goes on. A sender that is dropped says: this Session is over.
+    Continue(PollId, Continuation, oneshot::Sender<Outcome>),
     /// The client of this poll hung up while it waited, or did not get its answer.
     HungUp(PollId),
     /// A poll's client had hung up before the poll could be held.
@@ -184,6 +186,10 @@ impl<B: Broker> Session<B> {
             Some(Command::Attach(poll, request, reply)) => {
                 self.wanted.extend(request.topics.iter().filter(|topic| !self.bound.contains(topic)).cloned());
                 self.attach(poll, &request, reply);
+            }
+            Some(Command::Continue(poll, continuation, reply)) => {
+                self.waiting.push((poll, reply));
+                self.desk.resume(Poll::going_on(poll, &continuation), Instant::now());
             }
             Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
             Some(Command::CameAndWent) => self.desk.came_and_went(),

@@ -124,18 +124,24 @@ impl Window {
         Some(marker.delivery.tag)
     }
 
-    /// Hands out the run of at most `limit` events from the front, or a marker alone; `None` if there is nothing.
-    pub(super) fn hand_out(&mut self, limit: usize) -> Option<Batch> {
+    /// Hands out the run of at most `limit` events from the front, or from behind a tag, or a marker alone; `None` if there
+    /// is nothing.
+    pub(super) fn hand_out(&mut self, limit: usize, behind: Option<u64>) -> Option<Batch> {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);
         for entry in &mut self.entries {
+            if behind.is_some_and(|behind| entry.delivery.tag <= behind) {
+                check = entry.check(check);
+                continue;
+            }
             if let Some(event) = entry.event() {
                 bytes += event.payload.len();
                 if events.len() == limit || (!events.is_empty() && bytes > BATCH_BYTES) {
                     break;
                 }
                 let redelivered = entry.delivery.redelivered || entry.handed_out > 0 || event.resent;
-                events.push(BatchEvent { event: event.clone(), redelivered });
+                let place = Place { lease: self.lease, tag: entry.delivery.tag };
+                events.push(BatchEvent { event: event.clone(), redelivered, place, check: entry.check(check) });
             } else if !events.is_empty() {
                 break;
             }
@@ -165,6 +171,11 @@ impl Window {
     /// Returns how many entries are unconfirmed.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Tells whether nothing more can come before something is confirmed.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= self.capacity
     }
 
     /// Tells whether nothing is unconfirmed.

@@ -5,7 +5,7 @@ mod property;
 use super::*;
 use crate::{
     broker::Content,
-    mailbox::{batch::Batch, last_seen::LastSeen},
+    mailbox::{batch::Batch, last_seen::LastSeen, poll::Continuation},
 };
 use events::Event;
 
@@ -24,7 +24,15 @@ fn delivery(tag: u64, redelivered: bool, number: usize) -> Delivery {
 }
 
 fn poll(id: u64, last_seen: Option<&LastSeen>, deadline: Instant) -> Poll {
-    Poll { id: PollId(id), last_seen: last_seen.cloned(), limit: 100, deadline, order: None }
+    Poll {
+        id: PollId(id),
+        last_seen: last_seen.cloned(),
+        limit: 100,
+        deadline,
+        order: None,
+        goes_on: false,
+        behind: None,
+    }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -43,6 +51,49 @@ fn batch(desk: &mut Desk) -> Batch {
         Some(Effect::Answer(_, Outcome::Batch(batch))) => batch,
         other => panic!("expected a batch, got {other:?}"),
     }
+}
+
+/// The poll with this number, which goes on behind what it got.
+fn going_on(id: u64, behind: &LastSeen, deadline: Instant) -> Poll {
+    Poll::going_on(PollId(id), &Continuation { behind: Some(behind.clone()), limit: 100, deadline })
+}
+
+#[test]
+fn a_poll_goes_on_behind_what_it_got_until_the_window_is_full() {
+    let now = Instant::now();
+    let mut desk = open_desk(0, now);
+    desk.attach(poll(1, None, now + seconds(25)), now);
+    desk.deliver(delivery(1, false, 1), now);
+    desk.tick(now);
+    let first = batch(&mut desk);
+    desk.resume(going_on(1, &first.last_seen, now + seconds(15)), now);
+    assert_eq!(desk.wakeup(), now + seconds(15), "what is unconfirmed does not wake it");
+    for tag in 2..=8 {
+        desk.deliver(delivery(tag, false, 2), now);
+    }
+    desk.tick(now);
+    let second = batch(&mut desk);
+    assert_eq!((second.events.len(), second.events.iter().any(|each| each.redelivered)), (7, false));
+    desk.resume(going_on(1, &second.last_seen, now + seconds(15)), now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::WindowFull))));
+    desk.attach(poll(2, Some(&second.last_seen), now + seconds(25)), now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(8))));
+}
+
+#[test]
+fn a_poll_does_not_go_on_once_another_one_came() {
+    let now = Instant::now();
+    let mut desk = open_desk(0, now);
+    desk.deliver(delivery(1, false, 1), now);
+    desk.attach(poll(1, None, now + seconds(25)), now);
+    let first = batch(&mut desk);
+    desk.attach(poll(2, Some(&first.last_seen), now + seconds(25)), now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
+    desk.resume(going_on(1, &first.last_seen, now + seconds(15)), now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
+    desk.deliver(delivery(2, false, 2), now);
+    desk.tick(now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(2), Outcome::Batch(_)))));
 }
 
 #[test]

@@ -37,11 +37,11 @@ fn ids(batch: &Batch) -> Vec<&str> {
 #[test]
 fn a_token_of_this_lease_confirms_up_to_its_place() {
     let mut window = window(&["a", "b", "c"], false);
-    let batch = window.hand_out(2).unwrap();
+    let batch = window.hand_out(2, None).unwrap();
     assert_eq!(ids(&batch), ["a", "b"]);
     assert_eq!(window.confirm(&batch.last_seen), Some(2));
     assert_eq!(window.confirm(&batch.last_seen), None, "only once");
-    assert_eq!(ids(&window.hand_out(9).unwrap()), ["c"]);
+    assert_eq!(ids(&window.hand_out(9, None).unwrap()), ["c"]);
 }
 
 #[test]
@@ -49,16 +49,16 @@ fn what_was_not_handed_out_cannot_be_confirmed() {
     let mut window = window(&["a", "b"], false);
     let forged = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 2 }, 0);
     assert_eq!(window.confirm(&forged), None);
-    window.hand_out(1).unwrap();
+    window.hand_out(1, None).unwrap();
     assert_eq!(window.confirm(&forged), None);
-    window.hand_out(2).unwrap();
+    window.hand_out(2, None).unwrap();
     assert_eq!(window.confirm(&forged), Some(2));
 }
 
 #[test]
 fn a_token_with_the_right_place_and_the_wrong_event_confirms_nothing() {
     let mut window = window(&["a"], false);
-    window.hand_out(1).unwrap();
+    window.hand_out(1, None).unwrap();
     let wrong = LastSeen::new("b".parse().unwrap(), Place { lease: LEASE, tag: 1 }, 0);
     assert_eq!(window.confirm(&wrong), None);
 }
@@ -66,8 +66,8 @@ fn a_token_with_the_right_place_and_the_wrong_event_confirms_nothing() {
 #[test]
 fn an_unconfirmed_batch_comes_again_and_says_so() {
     let mut window = window(&["a", "b"], false);
-    assert!(window.hand_out(9).unwrap().events.iter().all(|each| !each.redelivered));
-    let again = window.hand_out(9).unwrap();
+    assert!(window.hand_out(9, None).unwrap().events.iter().all(|each| !each.redelivered));
+    let again = window.hand_out(9, None).unwrap();
     assert_eq!(ids(&again), ["a", "b"]);
     assert!(again.events.iter().all(|each| each.redelivered));
 }
@@ -77,15 +77,15 @@ fn what_its_publisher_resent_may_be_a_repeat() {
     let mut window = Window::new(LEASE, 8, 0);
     let resent = Event { resent: true, ..event("a", "a") };
     window.deliver(delivery(1, false, resent), Instant::now());
-    assert!(window.hand_out(1).unwrap().events[0].redelivered);
+    assert!(window.hand_out(1, None).unwrap().events[0].redelivered);
 }
 
 #[test]
 fn on_a_fresh_lease_the_event_itself_is_looked_for() {
-    let older = window(&["a", "b", "c"], false).hand_out(2).unwrap().last_seen;
+    let older = window(&["a", "b", "c"], false).hand_out(2, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["a", "b", "c"], true);
     assert_eq!(fresh.confirm(&older), Some(2));
-    assert_eq!(ids(&fresh.hand_out(9).unwrap()), ["c"]);
+    assert_eq!(ids(&fresh.hand_out(9, None).unwrap()), ["c"]);
 }
 
 #[test]
@@ -97,11 +97,11 @@ fn a_bare_id_names_no_place_and_confirms_nothing() {
 #[test]
 fn an_equal_event_further_back_is_not_what_was_seen() {
     // The client saw x and confirmed it. The next batch was lost; x was stored a second time, equal in everything.
-    let seen = window(&["x"], false).hand_out(1).unwrap().last_seen;
+    let seen = window(&["x"], false).hand_out(1, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["a", "b", "x"], true);
     assert_eq!(fresh.confirm(&seen), None, "the client never saw a and b");
     // The same where the run is as long, but not the same.
-    let seen = window(&["a", "x"], false).hand_out(2).unwrap().last_seen;
+    let seen = window(&["a", "x"], false).hand_out(2, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["b", "x"], true);
     assert_eq!(fresh.confirm(&seen), None, "the client never saw b");
 }
@@ -112,7 +112,7 @@ fn an_older_marker_does_not_hide_what_was_seen_behind_it() {
     older.deliver(marker(1, "m"), Instant::now());
     older.deliver(delivery(2, false, event("a", "a")), Instant::now());
     older.skip_marker();
-    let seen = older.hand_out(1).unwrap().last_seen;
+    let seen = older.hand_out(1, None).unwrap().last_seen;
     let mut fresh = Window::new(LEASE, 8, 0);
     fresh.deliver(Delivery { redelivered: true, ..marker(1, "m") }, Instant::now());
     fresh.deliver(delivery(2, true, event("a", "a")), Instant::now());
@@ -121,7 +121,7 @@ fn an_older_marker_does_not_hide_what_was_seen_behind_it() {
 
 #[test]
 fn only_redelivered_events_can_have_been_seen_under_an_older_lease() {
-    let older = window(&["a"], false).hand_out(1).unwrap().last_seen;
+    let older = window(&["a"], false).hand_out(1, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["a"], false);
     assert_eq!(fresh.confirm(&older), None);
 }
@@ -131,18 +131,18 @@ fn a_constant_id_does_not_confirm_another_event() {
     // Seen and confirmed under an older lease: the event with payload 1. Payload 2 has the same id and was lost on its way.
     let mut older = Window::new(1, 8, 0);
     older.deliver(delivery(1, false, event("tick", "1")), Instant::now());
-    let seen = older.hand_out(1).unwrap().last_seen;
+    let seen = older.hand_out(1, None).unwrap().last_seen;
     let mut fresh = Window::new(LEASE, 8, 0);
     fresh.deliver(delivery(1, true, event("tick", "2")), Instant::now());
     assert_eq!(fresh.confirm(&seen), None);
-    assert_eq!(ids(&fresh.hand_out(1).unwrap()), ["tick"]);
+    assert_eq!(ids(&fresh.hand_out(1, None).unwrap()), ["tick"]);
 }
 
 #[test]
 fn an_older_token_is_looked_for_only_before_anything_was_handed_out() {
-    let older = window(&["a"], false).hand_out(1).unwrap().last_seen;
+    let older = window(&["a"], false).hand_out(1, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["a", "b"], true);
-    fresh.hand_out(9).unwrap();
+    fresh.hand_out(9, None).unwrap();
     assert_eq!(fresh.confirm(&older), None);
 }
 
@@ -169,12 +169,12 @@ fn a_marker_stands_alone_and_is_confirmed_like_an_event() {
     let mut window = Window::new(LEASE, 8, 0);
     window.deliver(marker(1, "m"), Instant::now());
     window.deliver(delivery(2, false, event("a", "a")), Instant::now());
-    let reset = window.hand_out(9).unwrap();
+    let reset = window.hand_out(9, None).unwrap();
     assert!(reset.reset && reset.events.is_empty());
-    let again = window.hand_out(9).unwrap();
+    let again = window.hand_out(9, None).unwrap();
     assert_eq!((again.reset, &again.last_seen), (true, &reset.last_seen));
     assert_eq!(window.confirm(&again.last_seen), Some(1));
-    let batch = window.hand_out(9).unwrap();
+    let batch = window.hand_out(9, None).unwrap();
     assert_eq!((ids(&batch), batch.reset), (vec!["a"], false));
 }
 
@@ -182,7 +182,7 @@ fn a_marker_stands_alone_and_is_confirmed_like_an_event() {
 fn a_marker_behind_events_waits_for_them() {
     let mut window = window(&["a"], false);
     window.deliver(marker(2, "m"), Instant::now());
-    let batch = window.hand_out(9).unwrap();
+    let batch = window.hand_out(9, None).unwrap();
     assert_eq!((ids(&batch), batch.reset), (vec!["a"], false));
     assert_eq!(window.skip_marker(), None);
     window.confirm(&batch.last_seen);
@@ -197,11 +197,11 @@ fn a_batch_has_an_event_however_large() {
     }
     window.deliver(delivery(4, false, event("huge", &"x".repeat(2 * BATCH_BYTES))), Instant::now());
     for expected in ["big", "big", "big", "huge"] {
-        let batch = window.hand_out(9).unwrap();
+        let batch = window.hand_out(9, None).unwrap();
         assert_eq!(ids(&batch), [expected]);
         window.confirm(&batch.last_seen).unwrap();
     }
-    assert!(window.hand_out(9).is_none());
+    assert!(window.hand_out(9, None).is_none());
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn the_id_of_a_marker_is_an_id_like_any_other() {
     let id = EventId::new();
     let mut older = Window::new(1, 8, 0);
     older.deliver(marker(1, id.as_str()), Instant::now());
-    let seen = older.hand_out(1).unwrap().last_seen;
+    let seen = older.hand_out(1, None).unwrap().last_seen;
     let mut fresh = Window::new(LEASE, 8, 0);
     fresh.deliver(Delivery { redelivered: true, ..marker(1, id.as_str()) }, Instant::now());
     assert_eq!(fresh.confirm(&seen), Some(1));
@@ -221,7 +221,7 @@ fn window_of_lease(lease: u64, ids: &[&str], redelivered: bool) -> Window {
 
 #[test]
 fn a_retry_differs_by_its_time() {
-    let seen = window(&["x"], false).hand_out(1).unwrap().last_seen;
+    let seen = window(&["x"], false).hand_out(1, None).unwrap().last_seen;
     let retry = Event { time: EventTime::from_unix_millis(1).unwrap(), ..event("x", "x") };
     let mut fresh = Window::new(8, 8, 0);
     fresh.deliver(delivery(1, true, retry), Instant::now());

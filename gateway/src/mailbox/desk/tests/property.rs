@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mailbox::{batch::BatchEvent, poll::Continuation};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -19,6 +20,10 @@ enum Step {
     },
     /// Poll with a token that fits nothing.
     PollNonsense,
+    /// Go on behind what the last poll got, as a stream does.
+    GoOn {
+        limit: usize,
+    },
     /// The next answers are lost on their way.
     LoseAnswers(bool),
     HangUp,
@@ -34,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (prop_oneof![8 => Just(Some(0)), 1 => Just(Some(1)), 1 => Just(None)], 1..5_usize)
             .prop_map(|(back, limit)| Step::Poll { back, limit }),
         1 => Just(Step::PollNonsense),
+        4 => (1..5_usize).prop_map(|limit| Step::GoOn { limit }),
         2 => any::<bool>().prop_map(Step::LoseAnswers),
         1 => Just(Step::HangUp),
         2 => (0..20_000_u64).prop_map(Step::Wait),
@@ -60,6 +66,10 @@ struct World {
     next_tag: u64,
     published: usize,
     polls: u64,
+    /// What the poll that came last got last, if it arrived.
+    got: Option<LastSeen>,
+    /// The tag that the poll that waits goes on behind.
+    behind: u64,
     losing: bool,
     /// What the client saw, in the order of first sight.
     seen: Vec<usize>,
@@ -81,6 +91,8 @@ impl World {
             next_tag: 1,
             published: 0,
             polls: 0,
+            got: None,
+            behind: 0,
             losing: false,
             seen: Vec::new(),
             handed_out: Vec::new(),
@@ -97,6 +109,7 @@ impl World {
         }
         self.leases += 1;
         self.next_tag = 1;
+        (self.got, self.behind) = (None, 0);
         self.desk = Desk::new(PATIENCE, self.now);
         let counted = u32::try_from(self.ready.len()).unwrap();
         self.desk.open(Window::new(self.leases, self.prefetch, counted), self.now);
@@ -114,6 +127,14 @@ impl World {
                 self.poll(token.as_ref(), *limit);
             }
             Step::PollNonsense => self.poll(Some(&"nonsense".parse().unwrap()), 3),
+            Step::GoOn { limit } => {
+                if let Some(behind) = self.got.take().map(Some) {
+                    let continuation = Continuation { behind, limit: *limit, deadline: self.now + seconds(5) };
+                    let poll = Poll::going_on(PollId(self.polls), &continuation);
+                    self.behind = poll.behind.unwrap();
+                    self.desk.resume(poll, self.now);
+                }
+            }
             Step::LoseAnswers(losing) => self.losing = *losing,
             Step::HangUp => self.desk.hung_up(PollId(self.polls)),
             Step::Wait(millis) => {
@@ -146,6 +167,7 @@ impl World {
 
     fn poll(&mut self, token: Option<&LastSeen>, limit: usize) {
         self.polls += 1;
+        (self.got, self.behind) = (None, 0);
         self.desk.attach(Poll { limit, ..poll(self.polls, token, self.now + seconds(5)) }, self.now);
     }
 
@@ -173,8 +195,9 @@ impl World {
             .iter()
             .map(|each| std::str::from_utf8(&each.event.payload).unwrap().parse().unwrap())
             .collect();
-        let front: Vec<usize> = self.unacked.iter().take(numbers.len()).map(|(_, message)| message.number).collect();
-        prop_assert_eq!(&numbers, &front, "a batch is a run from the front");
+        let behind = self.unacked.iter().filter(|(tag, _)| *tag > self.behind);
+        let front: Vec<usize> = behind.take(numbers.len()).map(|(_, message)| message.number).collect();
+        prop_assert_eq!(&numbers, &front, "a batch is a run from the front, or from behind what the client has");
         for (number, each) in numbers.iter().zip(&batch.events) {
             prop_assert!(each.redelivered || !self.handed_out.contains(number), "{} is an unmarked repeat", number);
         }
@@ -185,7 +208,9 @@ impl World {
                     self.seen.push(number);
                 }
             }
-            self.tokens.push(batch.last_seen.clone());
+            self.tokens.extend(batch.events.iter().map(BatchEvent::last_seen));
+            prop_assert_eq!(self.tokens.last(), Some(&batch.last_seen));
+            self.got = Some(batch.last_seen.clone());
         }
         Ok(())
     }

@@ -1,0 +1,196 @@
+//! Server-Sent Events (WHATWG HTML, section 9.2): what polls would get one after the other, on one answer.
+//!
+//! An `EventSource` gives up for good on any status but 200. So what passes by itself is told by a stream that ends at once
+//! and says when to come back, and only what does not is an error.
+//!
+//! It confirms by coming back: it sends the last id that it got. So a stream of a mailbox ends by itself as soon as it has
+//! something to confirm and waits for more than a moment.
+
+mod feed;
+mod mailbox;
+
+use std::{
+    fmt::{Display, Write},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hyper::{
+    HeaderMap,
+    body::Frame,
+    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+
+pub(super) use self::{feed::follow, mailbox::hold};
+use super::{HttpResponse, body};
+
+/// How often something is written at least: proxies take a silent connection for a dead one.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+
+/// When to come back after a loss of the connection that nobody announced, in milliseconds; spread.
+const AFTER_LOSS_MS: std::ops::Range<u32> = 500..1500;
+
+/// When to come back once the trouble is over that ended a stream, in milliseconds; spread.
+const AFTER_TROUBLE_MS: std::ops::Range<u32> = 1000..5000;
+
+/// When to come back to confirm, in milliseconds.
+const TO_CONFIRM_MS: u32 = 100;
+
+/// When a stream whose place another one took may come back, in milliseconds: in a day.
+const AFTER_REPLACEMENT_MS: u32 = 86_400_000;
+
+/// Has nginx pass on every piece at once.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Tells whether a client asks for Server-Sent Events.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.any(|value| value.split(',').any(|media| media.trim().starts_with("text/event-stream")))
+}
+
+/// Answers a client that this gateway cannot serve now.
+pub(super) fn come_back_later() -> HttpResponse {
+    headed(body::whole(Text::default().come_back_later().into_bytes()))
+}
+
+/// A part of a stream's text. No event is ever torn between two.
+#[derive(Debug, Default)]
+struct Text(String);
+
+impl Text {
+    /// Begins a stream.
+    fn beginning() -> Self {
+        Self::default().comment().retry(rand::random_range(AFTER_LOSS_MS))
+    }
+
+    /// Adds one event: what the client is to echo, and JSON.
+    fn push(&mut self, id: &dyn Display, json: &str) {
+        // Writing to a string cannot fail; a token has no line break.
+        let _ = writeln!(self.0, "id: {id}");
+        self.push_data(json);
+    }
+
+    /// Adds the news that events are gone.
+    fn push_reset(&mut self, id: Option<&dyn Display>) {
+        if let Some(id) = id {
+            let _ = writeln!(self.0, "id: {id}");
+        }
+        self.0.push_str("event: reset\n");
+        self.push_data(r#"{"reset":true}"#);
+    }
+
+    /// A payload is passed on as it came, so it may have line breaks of any kind; between JSON's tokens all are one.
+    fn push_data(&mut self, json: &str) {
+        for line in json.split(['\n', '\r']) {
+            self.0.push_str("data: ");
+            self.0.push_str(line);
+            self.0.push('\n');
+        }
+        self.0.push('\n');
+    }
+
+    /// Moves the client's place without an event.
+    fn place(mut self, id: &dyn Display) -> Self {
+        let _ = write!(self.0, "id: {id}\n\n");
+        self
+    }
+
+    fn comment(mut self) -> Self {
+        self.0.push_str(":\n\n");
+        self
+    }
+
+    fn replaced(mut self) -> Self {
+        self.0.push_str("event: replaced\ndata: {\"replaced\":true}\n");
+        self.retry(AFTER_REPLACEMENT_MS)
+    }
+
+    fn come_back_to_confirm(self) -> Self {
+        self.retry(TO_CONFIRM_MS)
+    }
+
+    fn come_back_later(self) -> Self {
+        self.retry(rand::random_range(AFTER_TROUBLE_MS))
+    }
+
+    fn retry(mut self, millis: u32) -> Self {
+        let _ = write!(self.0, "retry: {millis}\n\n");
+        self
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.0.into()
+    }
+}
+
+/// What a stream does next.
+enum Next {
+    Goes(Bytes),
+    Ends(Bytes),
+}
+
+impl From<Text> for Next {
+    fn from(text: Text) -> Self {
+        Self::Goes(text.into_bytes())
+    }
+}
+
+/// What is streamed, piece by piece.
+trait Source: Send + Sized + 'static {
+    /// Waits for the next piece, at most [`COMMENT_EVERY`].
+    fn next(&mut self) -> impl Future<Output = Next> + Send;
+}
+
+/// Answers with a stream of a source.
+fn streamed(source: impl Source) -> HttpResponse {
+    let beginning = stream::once(std::future::ready(Text::beginning().into_bytes()));
+    let pieces = stream::unfold(Some(source), async |source| {
+        let mut source = source?;
+        Some(match source.next().await {
+            Next::Goes(piece) => (piece, Some(source)),
+            Next::Ends(piece) => (piece, None),
+        })
+    });
+    headed(body::streamed(beginning.chain(pieces).map(|piece| Ok(Frame::data(piece))).boxed()))
+}
+
+fn headed(mut response: HttpResponse) -> HttpResponse {
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_its_id_and_its_lines() {
+        let mut text = Text::default();
+        text.push(&"T~1", "{\r\n\"n\":1}");
+        assert_eq!(text.0, "id: T~1\ndata: {\ndata: \ndata: \"n\":1}\n\n");
+    }
+
+    #[test]
+    fn news_of_a_loss_or_a_place_are_no_events() {
+        let mut text = Text::default();
+        text.push_reset(Some(&"T"));
+        assert_eq!(text.0, "id: T\nevent: reset\ndata: {\"reset\":true}\n\n");
+        assert_eq!(Text::default().place(&"T").0, "id: T\n\n");
+        assert_eq!(Text::default().replaced().0, "event: replaced\ndata: {\"replaced\":true}\nretry: 86400000\n\n");
+    }
+
+    #[test]
+    fn who_wants_a_stream_says_so() {
+        let accepts = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_static(value));
+            is_wanted(&headers)
+        };
+        assert!(accepts("text/event-stream") && accepts("application/json, text/event-stream;q=0.5"));
+        assert!(!accepts("*/*") && !accepts("application/json"));
+    }
+}

@@ -1,0 +1,78 @@
+//! A Feed as a stream: it never has to be confirmed, and ends only with the gateway.
+
+use std::sync::Arc;
+
+use events::TopicPattern;
+use hyper::HeaderMap;
+use tokio::time::Instant;
+
+use super::{COMMENT_EVERY, Next, Source, Text, streamed};
+use crate::{
+    broker::{Broker, log::EventLog},
+    feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
+    http::{App, HttpResponse, batch, parameters, poll::Held, problem::Problem},
+    metrics::Answer,
+};
+
+/// Follows a Feed from where the client left off.
+pub(in crate::http) fn follow<B: Broker + EventLog>(
+    app: &Arc<App<B>>,
+    pattern: TopicPattern,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<HttpResponse, Problem> {
+    let (request, _) = parameters::feed(pattern, query, headers)?;
+    app.metrics.answered(Answer::Stream);
+    let held = Held::new(&app.metrics.polls_held);
+    Ok(streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held }))
+}
+
+struct FeedStream<B: Broker> {
+    app: Arc<App<B>>,
+    request: FeedRequest,
+    place: Option<Cursor>,
+    _held: Held,
+}
+
+impl<B: Broker + EventLog> Source for FeedStream<B> {
+    async fn next(&mut self) -> Next {
+        self.request.deadline = Instant::now() + COMMENT_EVERY;
+        match self.app.feed.poll(self.request.clone()).await {
+            FeedOutcome::Batch(batch) => {
+                self.app.metrics.events.inc_by(batch.events.len() as u64);
+                self.go_on_behind(batch.last_seen);
+                Next::Goes(batch.stream.get_or_init(|| encode(&batch).into_bytes()).clone())
+            }
+            FeedOutcome::Nothing(end) if self.place == Some(end) => Text::default().comment().into(),
+            FeedOutcome::Nothing(end) => {
+                self.go_on_behind(end);
+                Text::default().place(&end).into()
+            }
+            FeedOutcome::ShuttingDown(end) => Next::Ends(Text::default().place(&end).come_back_later().into_bytes()),
+            FeedOutcome::NotReady | FeedOutcome::Broker(_) => {
+                Next::Ends(Text::default().come_back_later().into_bytes())
+            }
+        }
+    }
+}
+
+impl<B: Broker> FeedStream<B> {
+    fn go_on_behind(&mut self, place: Cursor) {
+        self.place = Some(place);
+        self.request.start = Start::Behind(place);
+    }
+}
+
+fn encode(batch: &FeedBatch) -> Text {
+    let mut text = Text::default();
+    if batch.reset {
+        // With events, the client's place moves with the first of them: a loss of this piece is a loss of all of it.
+        text.push_reset(batch.events.is_empty().then_some(&batch.last_seen));
+    }
+    for (n, logged) in batch.events.iter().enumerate() {
+        let is_last = n + 1 == batch.events.len();
+        let place = if is_last { batch.last_seen } else { Cursor::behind(logged) };
+        text.push(&place, &batch::encode_event(&logged.event, logged.event.resent));
+    }
+    text
+}

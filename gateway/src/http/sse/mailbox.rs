@@ -1,0 +1,135 @@
+//! A mailbox as a stream: one poll of its Session, which goes on behind what it got until there is too much to confirm.
+
+use std::{sync::Arc, time::Duration};
+
+use events::ClientId;
+use hyper::HeaderMap;
+use tokio::time::Instant;
+
+use super::{COMMENT_EVERY, Next, Source, Text, streamed};
+use crate::{
+    broker::Broker,
+    http::{
+        App, HttpResponse, batch, parameters,
+        poll::{Held, count_events},
+        problem::Problem,
+        socket::Fate,
+    },
+    mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
+    metrics::Answer,
+};
+
+/// How long the client may have something without confirming it.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(20);
+
+/// Streams a mailbox.
+pub(in crate::http) async fn hold<B: Broker>(
+    app: &Arc<App<B>>,
+    fate: &Arc<Fate>,
+    client: ClientId,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<HttpResponse, Problem> {
+    let request = parameters::poll(query, headers)?;
+    if request.topics.is_empty() && app.registry.unconfirmed(&client).is_none() {
+        // What else goes wrong here passes, and is told by the stream.
+        if let Ok(None) = app.broker.mailbox(&client).await {
+            return Err(Problem::NoMailbox);
+        }
+    }
+    app.metrics.answered(Answer::Stream);
+    Ok(streamed(MailboxStream {
+        app: Arc::clone(app),
+        fate: Arc::clone(fate),
+        client,
+        request,
+        receipt: None,
+        got: None,
+        _held: Held::new(&app.metrics.polls_held),
+    }))
+}
+
+/// Dropped before it has ended, it says that its client hung up.
+struct MailboxStream<B: Broker> {
+    app: Arc<App<B>>,
+    fate: Arc<Fate>,
+    client: ClientId,
+    request: PollRequest,
+    /// Names the poll, once it had its first answer.
+    receipt: Option<Receipt>,
+    /// The last event that was sent, and when the first was.
+    got: Option<(LastSeen, Instant)>,
+    _held: Held,
+}
+
+impl<B: Broker> Source for MailboxStream<B> {
+    async fn next(&mut self) -> Next {
+        let Some(outcome) = self.outcome().await else {
+            return self.end(Text::default().come_back_to_confirm());
+        };
+        match outcome {
+            Outcome::Batch(batch) => {
+                let since = self.got.take().map_or_else(Instant::now, |(_, since)| since);
+                self.got = Some((batch.last_seen.clone(), since));
+                count_events(&batch, &self.app.metrics);
+                encode(&batch).into()
+            }
+            Outcome::Nothing if self.confirm_by().is_none_or(|confirm_by| Instant::now() < confirm_by) => {
+                Text::default().comment().into()
+            }
+            Outcome::Nothing | Outcome::WindowFull => self.end(Text::default().come_back_to_confirm()),
+            Outcome::Replaced => self.end(Text::default().replaced()),
+            Outcome::MailboxGone
+            | Outcome::NoMailbox
+            | Outcome::Held
+            | Outcome::TooManyMailboxes
+            | Outcome::Broker(_)
+            | Outcome::ShuttingDown => self.end(Text::default().come_back_later()),
+        }
+    }
+}
+
+impl<B: Broker> MailboxStream<B> {
+    /// Waits for what comes next; `None`: the Session is over.
+    async fn outcome(&mut self) -> Option<Outcome> {
+        let deadline = Instant::now() + COMMENT_EVERY;
+        if let Some(receipt) = &self.receipt {
+            let behind = self.got.as_ref().map(|(last_seen, _)| last_seen.clone());
+            let deadline = self.confirm_by().map_or(deadline, |confirm_by| confirm_by.min(deadline));
+            return receipt.go_on(Continuation { behind, limit: self.request.limit, deadline }).await;
+        }
+        let request = PollRequest { deadline, ..self.request.clone() };
+        let Answered { outcome, receipt } = self.app.registry.poll(&self.client, request).await;
+        self.receipt = receipt;
+        Some(outcome)
+    }
+
+    fn confirm_by(&self) -> Option<Instant> {
+        self.got.as_ref().map(|(_, since)| *since + CONFIRM_WITHIN)
+    }
+
+    /// Ends the answer in order; from here on its connection tells whether it arrived.
+    fn end(&mut self, last: Text) -> Next {
+        self.fate.answering(self.receipt.take());
+        Next::Ends(last.into_bytes())
+    }
+}
+
+impl<B: Broker> Drop for MailboxStream<B> {
+    fn drop(&mut self) {
+        if let Some(receipt) = &self.receipt {
+            receipt.undelivered();
+        }
+    }
+}
+
+fn encode(batch: &Batch) -> Text {
+    let mut text = Text::default();
+    if batch.reset {
+        text.push_reset(Some(&batch.last_seen));
+    }
+    for each in &batch.events {
+        text.push(&each.last_seen(), &batch::encode_event(&each.event, each.redelivered));
+    }
+    text
+}

@@ -1,0 +1,290 @@
+//! Server-Sent Events: what a plain `EventSource` gets from both rows of `/events`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use postern_tests::{
+    Broker, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World, eventually_eq,
+    on_both_brokers, shared_node,
+};
+use rand::random_range;
+use tokio::time::{sleep, timeout};
+
+fn numbers(events: &[StreamEvent]) -> Vec<u64> {
+    events.iter().map(|event| event.number("n")).collect()
+}
+
+/// The stream of a world's client, as its page opens it for ever.
+fn mailbox(world: &World) -> String {
+    format!("/clients/{}/events?topics={}.%23", world.client, world.topic)
+}
+
+async fn open(world: &World, last_id: &str) -> EventStream {
+    EventStream::open(world.gateway.address(), &mailbox(world), last_id).await
+}
+
+on_both_brokers!(a_stream_brings_events_as_they_come_and_confirms_by_coming_back);
+async fn a_stream_brings_events_as_they_come_and_confirms_by_coming_back(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--window", "4")).await;
+    let mut stream = open(&world, "").await;
+    for number in 0..3 {
+        world.backend.publish_numbered(&world.topic, number..number + 1).await;
+        let event = stream.next().await.unwrap();
+        assert_eq!((event.number("n"), event.kind.as_str(), event.redelivered()), (number, "message", false));
+    }
+    // The fourth fills the window: nothing more can come before something is confirmed.
+    world.backend.publish_numbered(&world.topic, 3..6).await;
+    assert_eq!(numbers(&stream.take(1).await), [3]);
+    stream.end().await;
+    assert_eq!(stream.retry, Some(Duration::from_millis(100)));
+
+    let mut again = open(&world, &stream.last_id).await;
+    let rest = again.take(2).await;
+    assert_eq!((numbers(&rest), rest.iter().any(StreamEvent::redelivered)), (vec![4, 5], false));
+    // An id in the middle confirms up to it.
+    let after_four = rest[0].id.clone();
+    again.close().await;
+    world.is_back(2).await;
+    let mut once_more = open(&world, &after_four).await;
+    let five = once_more.next().await.unwrap();
+    assert_eq!((five.number("n"), five.redelivered()), (5, true));
+}
+
+on_both_brokers!(a_stream_ends_to_be_confirmed_before_long);
+async fn a_stream_ends_to_be_confirmed_before_long(broker: Broker) {
+    let world = World::new(broker).await;
+    let mut stream = open(&world, "").await;
+    world.backend.publish_numbered(&world.topic, 0..1).await;
+    assert_eq!(numbers(&stream.take(1).await), [0]);
+    timeout(Duration::from_secs(40), stream.end()).await.expect("20 s after the event");
+    assert_eq!(stream.retry, Some(Duration::from_millis(100)));
+    let mut again = open(&world, &stream.last_id).await;
+    world.backend.publish_numbered(&world.topic, 1..2).await;
+    assert_eq!(numbers(&again.take(1).await), [1]);
+}
+
+on_both_brokers!(a_stream_that_is_hung_up_on_gives_everything_back_at_once);
+async fn a_stream_that_is_hung_up_on_gives_everything_back_at_once(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--linger", "60s")).await;
+    let mut stream = open(&world, "").await;
+    world.backend.publish_numbered(&world.topic, 0..3).await;
+    assert_eq!(numbers(&stream.take(3).await), [0, 1, 2]);
+    stream.close().await;
+    world.is_back(3).await;
+    let batch = world.poll().send(&world.gateway).await.batch();
+    assert_eq!(batch.numbers("n"), [0, 1, 2]);
+    assert!(batch.events.iter().all(|event| event.redelivered));
+}
+
+on_both_brokers!(the_newest_stream_wins_and_the_other_does_not_fight);
+async fn the_newest_stream_wins_and_the_other_does_not_fight(broker: Broker) {
+    let world = World::new(broker).await;
+    let mut first = open(&world, "").await;
+    world.backend.publish_numbered(&world.topic, 0..1).await;
+    assert_eq!(numbers(&first.take(1).await), [0]);
+    let mut second = open(&world, "").await;
+    let replaced = first.next().await.unwrap();
+    assert_eq!((replaced.kind.as_str(), first.retry), ("replaced", Some(Duration::from_hours(24))), "{replaced:?}");
+    first.end().await;
+    let again = second.next().await.unwrap();
+    assert_eq!((again.number("n"), again.redelivered()), (0, true));
+    world.backend.publish_numbered(&world.topic, 1..2).await;
+    assert_eq!(numbers(&second.take(1).await), [1]);
+    // A long-poll takes part in the same order of precedence.
+    let batch = world.poll().last_seen(&second.last_id).wait(1).send(&world.gateway).await;
+    batch.expect_status(204);
+    assert_eq!(second.next().await.unwrap().kind, "replaced");
+}
+
+on_both_brokers!(a_deleted_mailbox_is_told_with_a_reset);
+async fn a_deleted_mailbox_is_told_with_a_reset(broker: Broker) {
+    let world = World::new(broker).await;
+    let mut stream = open(&world, "").await;
+    world.backend.publish_numbered(&world.topic, 0..1).await;
+    assert_eq!(numbers(&stream.take(1).await), [0]);
+    let delete = Request::new("DELETE", &format!("/clients/{}", world.client));
+    delete.send(world.gateway.address()).await.expect_status(204);
+    stream.end().await;
+    assert!(stream.retry >= Some(Duration::from_secs(1)), "{:?}", stream.retry);
+
+    let mut again = open(&world, &stream.last_id).await;
+    let reset = again.next().await.unwrap();
+    assert_eq!((reset.kind.as_str(), &reset.data["reset"]), ("reset", &true.into()));
+    world.backend.publish_numbered(&world.topic, 1..2).await;
+    assert_eq!(numbers(&again.take(1).await), [1]);
+    again.close().await;
+    // Its id confirms the telling alone.
+    world.is_back(2).await;
+    let mut told = open(&world, &reset.id).await;
+    assert_eq!(numbers(&told.take(1).await), [1]);
+}
+
+on_both_brokers!(what_does_not_pass_by_itself_is_an_error);
+async fn what_does_not_pass_by_itself_is_an_error(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
+    gateway.wait_ready().await;
+    for (path, status) in [
+        ("/clients/nobody-polled-this-one/events", 404),
+        ("/clients/alice/events?topics=a..b", 400),
+        ("/topics/a/events?last_seen=a%20b", 400),
+    ] {
+        let answer = Request::get(path).header("accept", "text/event-stream").send(gateway.address()).await;
+        answer.problem(status);
+    }
+}
+
+/// A stream that says nothing but when to come back.
+async fn comes_back_later(gateway: &Gateway, path: &str) {
+    let mut stream = EventStream::open(gateway.address(), path, "").await;
+    stream.end().await;
+    assert!(stream.retry >= Some(Duration::from_secs(1)), "{:?}", stream.retry);
+}
+
+on_both_brokers!(too_many_connections_are_told_to_come_back);
+async fn too_many_connections_are_told_to_come_back(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--max-connections", "1")).await;
+    let held = open(&world, "").await;
+    comes_back_later(&world.gateway, &mailbox(&world)).await;
+    drop(held);
+}
+
+on_both_brokers!(a_gateway_that_ends_tells_its_streams_to_come_back);
+async fn a_gateway_that_ends_tells_its_streams_to_come_back(broker: Broker) {
+    let mut gateway = feed_gateway(broker, |builder| builder).await;
+    // A stream has begun before its mailbox is there for certain.
+    Request::get("/clients/alice/events?topics=a&wait=0").send(gateway.address()).await.expect_status(204);
+    let mut feed = EventStream::open(gateway.address(), "/topics/a/events", "").await;
+    let mut mailbox = EventStream::open(gateway.address(), "/clients/alice/events?topics=a", "").await;
+    publish(&gateway, "a", 0..1).await;
+    assert_eq!((numbers(&feed.take(1).await), numbers(&mailbox.take(1).await)), (vec![0], vec![0]));
+    gateway.terminate();
+    for stream in [&mut feed, &mut mailbox] {
+        stream.end().await;
+        assert!(stream.retry >= Some(Duration::from_secs(1)), "{:?}", stream.retry);
+    }
+    assert!(gateway.wait_exit(Duration::from_secs(20)).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_its_broker_tells_streams_to_come_back() {
+    let mut node = RabbitNode::start().await;
+    let gateway = Gateway::builder().amqp_url(&node.url()).start().await;
+    gateway.wait_ready().await;
+    let mut open = EventStream::open(gateway.address(), "/clients/alice/events?topics=a", "").await;
+    node.kill9();
+    open.end().await;
+    assert!(open.retry >= Some(Duration::from_secs(1)), "{:?}", open.retry);
+    gateway.wait_answer("/ready", 503, Duration::from_secs(30)).await;
+    comes_back_later(&gateway, "/clients/alice/events?topics=a").await;
+    comes_back_later(&gateway, "/topics/a/events").await;
+}
+
+/// A gateway whose log nobody else writes to.
+async fn feed_gateway(broker: Broker, flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
+    let builder = match broker {
+        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("sse").await).with_feed(),
+        Broker::Embedded => Gateway::builder().embedded(),
+    };
+    let gateway = flags(builder).start().await;
+    gateway.wait_ready().await;
+    gateway
+}
+
+async fn publish(gateway: &Gateway, topic: &str, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let publish = Request::publish(topic, "application/json", format!("{{\"n\":{number}}}"));
+        publish.send(gateway.address()).await.expect_status(202);
+    }
+}
+
+on_both_brokers!(a_feed_streams_its_newest_event_and_then_all_that_come);
+async fn a_feed_streams_its_newest_event_and_then_all_that_come(broker: Broker) {
+    let gateway = feed_gateway(broker, |builder| builder).await;
+    publish(&gateway, "stock.1", 0..3).await;
+    let newest = async || {
+        let mut stream = EventStream::open(gateway.address(), "/topics/stock.1/events", "").await;
+        stream.take(1).await[0].number("n")
+    };
+    eventually_eq(Duration::from_secs(10), "the newest event", 2, newest).await;
+    let mut stream = EventStream::open(gateway.address(), "/topics/stock.*/events", "").await;
+    assert_eq!(numbers(&stream.take(1).await), [2]);
+    publish(&gateway, "stock.2", 3..6).await;
+    let seen = stream.take(3).await;
+    assert_eq!(numbers(&seen), [3, 4, 5]);
+    stream.close().await;
+    // Every id is a place, also one in the middle.
+    let mut again = EventStream::open(gateway.address(), "/topics/stock.*/events", &seen[0].id).await;
+    assert_eq!(numbers(&again.take(2).await), [4, 5]);
+    let mut elsewhere = EventStream::open(gateway.address(), "/topics/stock.*/events?last_seen=elsewhere", "").await;
+    assert_eq!(elsewhere.next().await.unwrap().kind, "reset");
+    assert_eq!(numbers(&elsewhere.take(2).await), [2, 5]);
+}
+
+on_both_brokers!(a_quiet_stream_moves_with_the_log);
+async fn a_quiet_stream_moves_with_the_log(broker: Broker) {
+    let gateway = feed_gateway(broker, |builder| builder).await;
+    let mut quiet = EventStream::open(gateway.address(), "/topics/quiet/events?last_seen=now", "").await;
+    publish(&gateway, "busy", 0..10).await;
+    // No event, but the place: the next look at the clock tells it.
+    let waited = timeout(Duration::from_secs(20), quiet.next()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    assert!(!quiet.last_id.is_empty());
+    publish(&gateway, "quiet", 10..11).await;
+    assert_eq!(numbers(&quiet.take(1).await), [10]);
+}
+
+/// Comes back as an `EventSource` does, for ever: `kills` times it dies at random, then only the gateway does.
+async fn follow(gateway: SocketAddr, path: &str, until: u64, kills: usize) -> Vec<StreamEvent> {
+    let (mut seen, mut last_id, mut kills) = (Vec::new(), String::new(), kills);
+    let is_last = |event: &StreamEvent| event.number("n") == until;
+    while !seen.last().is_some_and(is_last) || kills > 0 {
+        let Ok(mut stream) = EventStream::open_unless_left(gateway, path, &last_id).await else {
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let lifetime = if kills > 0 { Duration::from_millis(random_range(0..80)) } else { PATIENCE };
+        kills = kills.saturating_sub(1);
+        let living = async {
+            while let Ok(Some(event)) = stream.next_unless_left().await {
+                seen.push(event);
+                if kills == 0 && seen.last().is_some_and(is_last) {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(lifetime, living).await;
+        last_id.clone_from(&stream.last_id);
+    }
+    seen
+}
+
+on_both_brokers!(a_plain_event_source_loses_nothing_over_two_hundred_losses_and_ten_restarts);
+async fn a_plain_event_source_loses_nothing_over_two_hundred_losses_and_ten_restarts(broker: Broker) {
+    const EVENTS: u64 = 300;
+    let mut gateway = feed_gateway(broker, |builder| builder).await;
+    let poll = Request::get("/clients/alice/events?topics=a&wait=0");
+    poll.send(gateway.address()).await.expect_status(204);
+    let mailbox = tokio::spawn(follow(gateway.address(), "/clients/alice/events?topics=a", EVENTS - 1, 200));
+    let feed = tokio::spawn(follow(gateway.address(), "/topics/a/events?last_seen=oldest", EVENTS - 1, 200));
+    for restart in 0..10 {
+        for number in 0..EVENTS / 10 {
+            let number = restart * EVENTS / 10 + number;
+            publish(&gateway, "a", number..number + 1).await;
+            sleep(Duration::from_millis(random_range(0..40))).await;
+        }
+        gateway.kill9();
+        gateway.start_again().await;
+        gateway.wait_ready().await;
+    }
+    let all: Vec<u64> = (0..EVENTS).collect();
+    assert_eq!(numbers(&feed.await.unwrap()), all, "a feed repeats nothing");
+    let mut first_seen = Vec::new();
+    for event in mailbox.await.unwrap() {
+        let number = event.number("n");
+        if first_seen.contains(&number) {
+            assert!(event.redelivered(), "a repeat says so: {event:?}");
+        } else {
+            first_seen.push(number);
+        }
+    }
+    assert_eq!(first_seen, all);
+}
