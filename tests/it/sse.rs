@@ -141,10 +141,20 @@ async fn comes_back_later(gateway: &Gateway, path: &str) {
 
 on_both_brokers!(too_many_connections_are_told_to_come_back);
 async fn too_many_connections_are_told_to_come_back(broker: Broker) {
-    let world = World::with(broker, |builder| builder.flag("--max-connections", "1")).await;
-    let held = open(&world, "").await;
-    comes_back_later(&world.gateway, &mailbox(&world)).await;
-    drop(held);
+    let gateway = feed_gateway(broker, |builder| builder.flag("--max-connections", "3")).await;
+    let mut served = Vec::new();
+    loop {
+        let mut stream = EventStream::open(gateway.address(), "/topics/a/events", "").await;
+        match timeout(Duration::from_secs(1), stream.next()).await {
+            Ok(None) => {
+                assert!(stream.retry >= Some(Duration::from_secs(1)), "{:?}", stream.retry);
+                break;
+            }
+            Ok(event) => panic!("{event:?}"),
+            Err(_) => served.push(stream),
+        }
+        assert!(served.len() <= 3, "more than three are served");
+    }
 }
 
 on_both_brokers!(a_gateway_that_ends_tells_its_streams_to_come_back);
