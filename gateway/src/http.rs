@@ -1,6 +1,6 @@
-//! The HTTP contract on hyper, HTTP/1.1.
+//! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `accept` owns sockets, limits and the orderly end; `socket` tells how a connection ended.
+//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `socket` how a connection ended.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
@@ -26,6 +26,7 @@ mod publish;
 mod routes;
 mod socket;
 mod sse;
+mod version;
 
 use std::{sync::Arc, time::Duration};
 

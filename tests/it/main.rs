@@ -20,6 +20,7 @@ mod feed_loss;
 mod feed_scale;
 mod foreign;
 mod harness;
+mod http2;
 mod limits;
 mod mailbox;
 mod malformed;

@@ -27,6 +27,7 @@
 //! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
 //!   [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
+//! * [`Http2Connection`] is what a proxy holds, with many requests at once.
 //! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
@@ -55,6 +56,7 @@ mod eventually;
 mod folder;
 mod gateway;
 mod http;
+mod http2;
 mod lean_http;
 mod load;
 mod log;
@@ -86,6 +88,7 @@ pub use eventually::{eventually, eventually_eq};
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
+pub use http2::Http2Connection;
 pub use lean_http::{LeanAnswer, LeanHttp};
 pub use load::{Load, LoadBuilder, LoadReport};
 pub use log::Log;

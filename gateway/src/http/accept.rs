@@ -3,8 +3,13 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use events::ClientId;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{
+    Version,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::{HttpService, service_fn},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -15,10 +20,11 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     AllowedOrigins, App, HttpRequest,
+    body::Body,
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
-    sse,
+    sse, version,
 };
 use crate::{
     broker::{Broker, log::EventLog},
@@ -28,6 +34,9 @@ use crate::{
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
 /// 431.
 const MAX_HEAD: usize = 32 * 1024;
+
+/// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
+const MOST_STREAMS: u32 = 1000;
 
 /// How many clients at once are told that there are too many; past that they are hung up on.
 const MOST_REFUSED_AT_ONCE: usize = 256;
@@ -110,9 +119,14 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
     let span = debug_span!("connection", peer = %peer(&stream));
+    let Ok(version) = version::spoken(&stream, app.options.header_timeout).await else { return };
     let fate = Arc::new(Fate::default());
-    let service = service_fn(|request: HttpRequest| {
-        let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
+    let owned = Arc::clone(app);
+    let kept = Arc::clone(&fate);
+    let service = service_fn(move |request: HttpRequest| {
+        let app = Arc::clone(&owned);
+        // The end of a connection that carries many clients says nothing about what one of them got.
+        let fate = if version == Version::HTTP_2 { Arc::default() } else { Arc::clone(&kept) };
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
         let asked = app.options.allowed_origins.asked_by(&request);
         let call = Call::of(request);
@@ -125,15 +139,13 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
         };
         answering.instrument(span)
     });
-    let socket = TokioIo::new(ObservedSocket::new(stream, Arc::clone(&fate)));
+    let socket = ObservedSocket::new(stream, Arc::clone(&fate));
     let serving = async {
-        let mut connection = std::pin::pin!(http(app.options.header_timeout).serve_connection(socket, service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = app.shutting_down.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let ended = if version == Version::HTTP_2 {
+            // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
+            Box::pin(serve_http2(socket, service, app)).await
+        } else {
+            serve_http1(socket, service, app).await
         };
         if let Err(error) = ended {
             debug!(%error, "connection ended");
@@ -141,6 +153,37 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
     };
     serving.instrument(span).await;
     fate.seal();
+}
+
+async fn serve_http1<B: Broker>(
+    socket: ObservedSocket,
+    service: impl HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    app: &App<B>,
+) -> hyper::Result<()> {
+    let serving = http1(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(serving);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = app.shutting_down.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, app: &App<B>) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+{
+    let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(serving);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = app.shutting_down.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
 }
 
 /// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it unasked: then
@@ -176,12 +219,24 @@ async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
         Ok::<_, Infallible>(response)
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));
-    let _ = timeout(REFUSAL_TIMEOUT, http(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
+    let _ = timeout(REFUSAL_TIMEOUT, http1(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
 }
 
-fn http(header_timeout: Duration) -> http1::Builder {
+fn http1(header_timeout: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
+    builder
+}
+
+/// A client that answers no ping is given up after the time that one of HTTP/1 has for the head of a request.
+fn http2(ping_timeout: Duration) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(ping_timeout)
+        .keep_alive_timeout(ping_timeout);
     builder
 }
 

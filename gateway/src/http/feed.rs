@@ -43,7 +43,7 @@ pub(super) async fn hold<B: Broker + EventLog>(
     request: FeedRequest,
     emptiness: Emptiness,
 ) -> Result<HttpResponse, Problem> {
-    let held = Held::new(&app.metrics.polls_held);
+    let held = Held::new(app)?;
     let outcome = app.feed.poll(request).await;
     drop(held);
     let (response, counted) = match outcome {

@@ -26,7 +26,7 @@ pub(super) async fn hold<B: Broker>(
     client: &ClientId,
     request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    let held = Held::new(&app.metrics.polls_held);
+    let held = Held::new(app)?;
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     drop(held);
     let (response, counted) = match outcome {
@@ -83,9 +83,11 @@ fn farewell() -> HttpResponse {
 pub(super) struct Held(Gauge);
 
 impl Held {
-    pub(super) fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
+    /// Counts one more, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
+    pub(super) fn new<B: Broker>(app: &App<B>) -> Result<Self, Problem> {
+        let held = Self(app.metrics.polls_held.clone());
+        let most = i64::try_from(app.options.max_connections).unwrap_or(i64::MAX);
+        if held.0.inc() >= most { Err(Problem::TooManyConnections) } else { Ok(held) }
     }
 }
 

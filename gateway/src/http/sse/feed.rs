@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{COMMENT_EVERY, Next, Source, Text, streamed};
+use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
@@ -15,7 +15,7 @@ use crate::{
 /// Follows a Feed from where the client left off.
 pub(in crate::http) fn follow<B: Broker + EventLog>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
-    let held = Held::new(&app.metrics.polls_held);
+    let Ok(held) = Held::new(app) else { return come_back_later() };
     streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held })
 }
 

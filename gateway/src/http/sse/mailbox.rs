@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use events::ClientId;
 use tokio::time::Instant;
 
-use super::{COMMENT_EVERY, Next, Source, Text, streamed};
+use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::Broker,
     http::{
@@ -34,6 +34,7 @@ pub(in crate::http) async fn hold<B: Broker>(
             return Err(Problem::NoMailbox);
         }
     }
+    let Ok(held) = Held::new(app) else { return Ok(come_back_later()) };
     app.metrics.answered(Answer::Stream);
     Ok(streamed(MailboxStream {
         app: Arc::clone(app),
@@ -42,7 +43,7 @@ pub(in crate::http) async fn hold<B: Broker>(
         request,
         receipt: None,
         got: None,
-        _held: Held::new(&app.metrics.polls_held),
+        _held: held,
     }))
 }
 

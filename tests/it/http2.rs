@@ -1,0 +1,94 @@
+//! HTTP/2 without TLS beside HTTP/1.1 on one port, as proxies use it: one connection carries many clients.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use postern_tests::{Broker, Http2Connection, World, eventually_eq, on_both_brokers, unique};
+use serde_json::Value;
+use tokio::{task::JoinSet, time::timeout};
+
+fn mailbox(world: &World, client: &str, wait: u32) -> String {
+    format!("/clients/{client}/events?topics={}.%23&wait={wait}", world.topic)
+}
+
+fn numbers(batch: &str) -> Vec<u64> {
+    let batch: Value = serde_json::from_str(batch).unwrap();
+    batch["events"].as_array().unwrap().iter().map(|event| event["data"]["n"].as_u64().unwrap()).collect()
+}
+
+on_both_brokers!(one_connection_carries_many_polls);
+async fn one_connection_carries_many_polls(broker: Broker) {
+    const CLIENTS: usize = 50;
+    let world = World::new(broker).await;
+    let connection = std::sync::Arc::new(Http2Connection::open(world.gateway.address()).await);
+    let clients: Vec<String> = (0..CLIENTS).map(|_| unique("proxied")).collect();
+    for client in &clients {
+        assert_eq!(connection.get(&mailbox(&world, client, 0)).await.0, 204);
+    }
+    let mut polls = JoinSet::new();
+    for client in &clients {
+        let (connection, path) = (connection.clone(), mailbox(&world, client, 55));
+        polls.spawn(async move { connection.get(&path).await });
+    }
+    let path = format!("/topics/{}/events", world.topic);
+    let published = connection.send("POST", &path, &[("content-type", "application/json")], r#"{"n":7}"#).await;
+    assert_eq!((published.status().as_u16(), published.version()), (202, hyper::Version::HTTP_2));
+    for (status, batch) in polls.join_all().await {
+        assert_eq!((status, numbers(&batch)), (200, vec![7]));
+    }
+}
+
+on_both_brokers!(a_request_that_is_taken_back_gives_its_mailbox_back_at_once);
+async fn a_request_that_is_taken_back_gives_its_mailbox_back_at_once(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--linger", "60s")).await;
+    let connection = Http2Connection::open(world.gateway.address()).await;
+    let path = mailbox(&world, &world.client, 55);
+    let held = timeout(Duration::from_millis(500), connection.get(&path)).await;
+    assert!(held.is_err(), "it should be held");
+    world.is_back(0).await;
+    // The others on the connection go on.
+    assert_eq!(connection.get("/live").await.0, 200);
+    let held = timeout(Duration::from_millis(500), connection.get(&path)).await;
+    assert!(held.is_err(), "it should be held");
+    drop(connection);
+    world.is_back(0).await;
+}
+
+on_both_brokers!(a_stream_goes_beside_other_requests);
+async fn a_stream_goes_beside_other_requests(broker: Broker) {
+    let world = World::new(broker).await;
+    let connection = Http2Connection::open(world.gateway.address()).await;
+    let path = mailbox(&world, &world.client, 55);
+    let stream = connection.send("GET", &path, &[("accept", "text/event-stream")], "").await;
+    assert_eq!(stream.headers()["content-type"], "text/event-stream");
+    let mut body = stream.into_body();
+    world.backend.publish_numbered(&world.topic, 0..1).await;
+    let mut text = String::new();
+    while !text.contains(r#""data":{"n":0}"#) {
+        let piece = timeout(Duration::from_secs(20), body.frame()).await.unwrap().unwrap().unwrap();
+        text.push_str(str::from_utf8(&piece.into_data().unwrap()).unwrap());
+        assert_eq!(connection.get("/live").await.0, 200);
+    }
+    // The client leaves its stream and nothing else.
+    drop(body);
+    world.is_back(1).await;
+    assert_eq!(connection.get("/live").await.0, 200);
+}
+
+on_both_brokers!(more_polls_than_connections_are_told_so);
+async fn more_polls_than_connections_are_told_so(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--max-connections", "3")).await;
+    let connection = std::sync::Arc::new(Http2Connection::open(world.gateway.address()).await);
+    let mut held = JoinSet::new();
+    for _ in 0..3 {
+        let (connection, path) = (connection.clone(), mailbox(&world, &unique("proxied"), 55));
+        held.spawn(async move { connection.get(&path).await });
+    }
+    let count = async || {
+        let metrics = connection.get("/metrics").await.1;
+        metrics.lines().any(|line| line == "postern_polls_held 3")
+    };
+    eventually_eq(Duration::from_secs(10), "three polls are held", true, count).await;
+    let (status, problem) = connection.get(&mailbox(&world, &unique("proxied"), 0)).await;
+    assert!(status == 503 && problem.contains("--max-connections"), "{status} {problem}");
+}

@@ -1,0 +1,51 @@
+//! One HTTP/2 connection without TLS, as a proxy holds it to a gateway.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, task::AbortHandle};
+
+/// An open connection that carries any number of requests at once. Dropping it closes it.
+#[derive(Debug)]
+pub struct Http2Connection {
+    requests: http2::SendRequest<Full<Bytes>>,
+    task: AbortHandle,
+}
+
+impl Http2Connection {
+    /// Connects, with prior knowledge (RFC 9113, section 3.3).
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the gateway listens");
+        let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let (requests, connection) = shaken.expect("the gateway speaks HTTP/2");
+        let task = tokio::spawn(connection).abort_handle();
+        Self { requests, task }
+    }
+
+    /// Sends a request and waits for the head of its answer. Dropping the call takes the request back (`RST_STREAM`).
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
+        let uri = format!("http://postern.test{path}");
+        let request = headers
+            .iter()
+            .fold(Request::builder().method(method).uri(uri), |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("it is a request");
+        self.requests.clone().send_request(request).await.expect("the gateway should answer")
+    }
+
+    /// Gets a whole text: its status and its body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let answer = self.send("GET", path, &[], "").await;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.expect("the body is whole").to_bytes();
+        (status, String::from_utf8(body.into()).expect("it is text"))
+    }
+}
+
+impl Drop for Http2Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
