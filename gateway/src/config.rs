@@ -12,7 +12,7 @@ use crate::{
         amqp::{AmqpOptions, FeedRetention},
         embedded::{EmbeddedOptions, Retention},
     },
-    feed::FeedOptions,
+    feed::{FeedOptions, WindowLimits},
     http::{AllowedOrigins, HttpOptions, Origin},
     mailbox::MailboxOptions,
     telemetry::LogFormat,
@@ -170,6 +170,11 @@ pub struct Config {
           help_heading = "Feeds")]
     feed_window: usize,
 
+    /// How long they are kept in memory
+    #[arg(long, env = "POSTERN_FEED_WINDOW_AGE", value_name = "DURATION", default_value = "1h",
+          value_parser = duration, help_heading = "Feeds")]
+    feed_window_age: Duration,
+
     /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front, needs the
     /// other; on one thread nothing has to be handed from core to core
     #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = at_least_one, help_heading = "Process")]
@@ -275,7 +280,10 @@ impl Config {
                 max_mailboxes: self.max_mailboxes,
                 memory: self.max_memory,
             },
-            feeds: FeedOptions { window_bytes: self.feed_window, topics: self.feed_index },
+            feeds: FeedOptions {
+                window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age },
+                topics: self.feed_index,
+            },
             http: HttpOptions {
                 max_connections: self.max_connections,
                 max_body: self.max_body,

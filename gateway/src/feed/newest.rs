@@ -65,13 +65,14 @@ impl Newest {
         self.by_offset.last_key_value().map(|(offset, _)| *offset)
     }
 
-    /// Returns the offsets of the newest events of matching topics, in order; of too many the oldest `most`.
-    pub(super) fn matching(&self, pattern: &TopicPattern, most: usize) -> Vec<u64> {
+    /// Returns the offsets of the newest events of matching topics, from an offset on and in order; of too many the oldest
+    /// `most`.
+    pub(super) fn since(&self, pattern: &TopicPattern, offset: u64, most: usize) -> Vec<u64> {
         if pattern.as_str() == "#" {
-            return self.by_offset.keys().copied().take(most).collect();
+            return self.by_offset.range(offset..).map(|(offset, _)| *offset).take(most).collect();
         }
         let mut oldest = BTreeSet::new();
-        self.walk(pattern, 0, &mut |offset| {
+        self.walk(pattern, offset, &mut |offset| {
             oldest.insert(offset);
             if oldest.len() > most {
                 oldest.pop_last();
@@ -186,13 +187,15 @@ mod tests {
             let is_it = |(topic, offset): &(&&Topic, &u64)| pattern.matches(topic) && **offset >= known;
             let mut expected: Vec<u64> = plain.iter().filter(is_it).map(|(_, offset)| *offset).collect();
             expected.sort_unstable();
-            prop_assert_eq!(newest.matching(&pattern, 3), &expected[..expected.len().min(3)]);
+            prop_assert_eq!(newest.since(&pattern, 0, 3), &expected[..expected.len().min(3)]);
+            let later: Vec<u64> = expected.iter().copied().filter(|offset| *offset >= since).collect();
+            prop_assert_eq!(newest.since(&pattern, since, usize::MAX), later);
             let quiet = since >= newest.complete_from() && expected.iter().all(|offset| *offset < since);
             prop_assert_eq!(newest.is_quiet_since(&pattern, since), quiet);
             for (topic, offset) in plain {
                 prop_assert_eq!(newest.knows(topic), offset >= known);
             }
-            prop_assert_eq!(newest.matching(&pattern, usize::MAX), expected);
+            prop_assert_eq!(newest.since(&pattern, 0, usize::MAX), expected);
         }
     }
 }

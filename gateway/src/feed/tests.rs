@@ -9,6 +9,7 @@ use super::*;
 use crate::broker::{
     Broker,
     embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
+    log::Logged,
 };
 
 /// A Feed whose log keeps so many bytes, whose window holds so many, and whose index so many topics.
@@ -25,7 +26,10 @@ impl World {
         let feed_topics = vec!["#".parse().unwrap()];
         let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
         let broker = Arc::new(EmbeddedBroker::start(&options, Arc::default()).unwrap());
-        let feed = Feed::new(Arc::clone(&broker), FeedOptions { window_bytes, topics });
+        let feed = Feed::new(
+            Arc::clone(&broker),
+            FeedOptions { window: WindowLimits { bytes: window_bytes, age: forever }, topics },
+        );
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {

@@ -1,17 +1,29 @@
 //! The newest events of the log, in memory.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::broker::log::Logged;
+use tokio::time::Instant;
 
 use super::cursor::Cursor;
+use crate::broker::log::Logged;
 
-/// A run of events up to the end of the log, within a limit of payload bytes.
+/// How much a window holds. The newest event stays in any case.
+#[derive(Debug, Clone, Copy)]
+pub struct WindowLimits {
+    /// By size, in payload bytes.
+    pub bytes: usize,
+    /// By age. What is too old goes when something new comes.
+    pub age: Duration,
+}
+
+/// A run of events up to the end of the log, within its limits.
 #[derive(Debug)]
 pub(super) struct Window {
-    limit: usize,
+    limits: WindowLimits,
     bytes: usize,
     events: VecDeque<Logged>,
+    /// When each of them came.
+    arrivals: VecDeque<Instant>,
     /// The place before the oldest of them.
     before: Cursor,
     /// No event has this offset or a higher one.
@@ -27,23 +39,29 @@ fn cost(logged: &Logged) -> usize {
 
 impl Window {
     /// Makes an empty window at the end of a log.
-    pub(super) fn new(limit: usize, next: u64) -> Self {
+    pub(super) fn new(limits: WindowLimits, next: u64) -> Self {
         let before = Cursor { next, check: 0 };
-        Self { limit, bytes: 0, events: VecDeque::new(), before, next }
+        Self { limits, bytes: 0, events: VecDeque::new(), arrivals: VecDeque::new(), before, next }
     }
 
     /// Adds the next event.
-    pub(super) fn push(&mut self, logged: Logged) {
+    pub(super) fn push(&mut self, logged: Logged, now: Instant) {
         self.next = logged.offset + 1;
         self.bytes += cost(&logged);
         self.events.push_back(logged);
+        self.arrivals.push_back(now);
         // The newest stays: its place is that of everybody who has seen all.
-        while self.bytes > self.limit && self.events.len() > 1 {
+        while self.events.len() > 1 && (self.bytes > self.limits.bytes || self.is_oldest_too_old(now)) {
+            self.arrivals.pop_front();
             if let Some(oldest) = self.events.pop_front() {
                 self.bytes -= cost(&oldest);
                 self.before = Cursor::behind(&oldest);
             }
         }
+    }
+
+    fn is_oldest_too_old(&self, now: Instant) -> bool {
+        self.arrivals.front().is_some_and(|arrival| now.duration_since(*arrival) > self.limits.age)
     }
 
     /// Returns the offset from which on everything is here.
@@ -81,5 +99,34 @@ impl Window {
     /// Returns the event at an offset.
     pub(super) fn get(&self, offset: u64) -> Option<&Logged> {
         self.from(offset).next().filter(|logged| logged.offset == offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use events::Event;
+
+    use super::*;
+
+    #[test]
+    fn it_keeps_what_is_neither_too_much_nor_too_old_and_the_newest_in_any_case() {
+        let limits = WindowLimits { bytes: 3 * (AROUND_PAYLOAD + 10), age: Duration::from_secs(60) };
+        let (start, mut window) = (Instant::now(), Window::new(limits, 0));
+        let mut push = |offset, bytes, at| {
+            let event = Arc::new(Event::new("a".parse().unwrap(), None, vec![0; bytes]));
+            window.push(Logged { offset, event }, start + Duration::from_secs(at));
+            let kept: Vec<u64> = window.from(0).map(|logged| logged.offset).collect();
+            assert_eq!(window.knows(window.before()), Some(true));
+            kept
+        };
+        for offset in 0..3 {
+            push(offset, 10, offset);
+        }
+        assert_eq!(push(3, 10, 3), [1, 2, 3], "too much");
+        assert_eq!(push(4, 0, 62), [2, 3, 4], "1 is 61 s old");
+        assert_eq!(push(5, 10_000, 63), [5], "too large for it, but the newest");
+        assert_eq!(push(6, 10, 200), [6]);
     }
 }

@@ -1,0 +1,60 @@
+//! What one answer of a Feed holds.
+
+use std::{collections::HashSet, sync::OnceLock};
+
+use bytes::Bytes;
+
+use super::cursor::Cursor;
+use crate::broker::log::Logged;
+
+/// The payload bytes of a batch, but for its first event.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Events in order, and the place behind them; shared by all who get the same.
+#[derive(Debug)]
+pub struct FeedBatch {
+    /// The events, oldest first.
+    pub events: Vec<Logged>,
+    /// Something that the client had not seen is gone, or its place is of another log.
+    pub reset: bool,
+    /// What the client echoes.
+    pub last_seen: Cursor,
+    /// The answer as it is sent, once somebody has encoded it.
+    pub encoded: OnceLock<EncodedBatch>,
+    /// The same as a piece of a stream.
+    pub stream: OnceLock<Bytes>,
+}
+
+/// A batch as all who get it are sent it.
+#[derive(Debug)]
+pub struct EncodedBatch {
+    /// The body.
+    pub body: Bytes,
+    /// The place, in quotes.
+    pub tag: Bytes,
+}
+
+impl FeedBatch {
+    /// Takes as many of these events as fit; `end` is the place behind all that was looked at.
+    pub(super) fn of(mut found: Vec<Logged>, limit: usize, latest_only: bool, end: Cursor) -> Self {
+        if latest_only {
+            let mut topics = HashSet::new();
+            found.reverse();
+            found.retain(|logged| topics.insert(logged.event.topic.clone()));
+            found.reverse();
+        }
+        let (mut bytes, mut count) = (0, 0);
+        let fits = |logged: &&Logged| {
+            bytes += logged.event.payload.len();
+            count += 1;
+            count <= limit && (count == 1 || bytes <= BATCH_BYTES)
+        };
+        let taken = found.iter().take_while(fits).count();
+        let last_seen = match found.get(taken) {
+            Some(_) => found.get(taken.wrapping_sub(1)).map_or(end, Cursor::behind),
+            None => end,
+        };
+        found.truncate(taken);
+        Self { events: found, reset: false, last_seen, encoded: OnceLock::new(), stream: OnceLock::new() }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is known of the log in memory, and what that says to a poll.
+
+use std::sync::Arc;
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    FeedRequest,
+    batch::FeedBatch,
+    cursor::{Cursor, Start},
+    newest::Newest,
+    watchers::{Ticket, Watchers},
+    window::Window,
+};
+use crate::broker::log::Logged;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) window: Window,
+    pub(super) newest: Newest,
+    pub(super) watchers: Watchers,
+}
+
+/// What a look at the window came to.
+pub(super) enum Look {
+    Found(FeedBatch),
+    Newest(NewestLook),
+    /// The place is before the window; without one, the oldest event is. The window begins behind `to`.
+    Older {
+        cursor: Option<Cursor>,
+        to: Cursor,
+    },
+    /// The place is none of this log.
+    Elsewhere,
+    /// There is nothing yet; the poll is among the watchers.
+    Wait(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
+}
+
+/// What is known of the newest events that a poll asks for.
+pub(super) struct NewestLook {
+    /// Where they are, as far as they are known.
+    pub(super) offsets: Vec<u64>,
+    /// Other topics have theirs before this offset.
+    pub(super) forgotten_before: u64,
+    /// The place at the end.
+    pub(super) end: Cursor,
+}
+
+impl State {
+    /// Takes the next events, and tells whoever waits for them.
+    pub(super) fn append(&mut self, events: &[Logged]) {
+        let now = Instant::now();
+        for logged in events {
+            self.newest.note(&logged.event.topic, logged.offset);
+            self.window.push(logged.clone(), now);
+        }
+        self.watchers.tell(events, self.window.end());
+    }
+
+    /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
+    pub(super) fn look(&mut self, request: &FeedRequest, start: Start) -> Look {
+        let to = self.window.before();
+        match start {
+            Start::Elsewhere => return Look::Elsewhere,
+            Start::Oldest => return Look::Older { cursor: None, to },
+            Start::Newest => {
+                // One more than fits tells that there are more.
+                let offsets = self.newest.since(&request.pattern, 0, request.limit + 1);
+                let is_all = !offsets.is_empty() && request.pattern.is_topic();
+                let forgotten_before = if is_all { 0 } else { self.newest.complete_from() };
+                if !offsets.is_empty() || forgotten_before > 0 {
+                    return Look::Newest(NewestLook { offsets, forgotten_before, end: self.window.end() });
+                }
+            }
+            Start::Now => {}
+            Start::Behind(cursor) => match self.window.knows(cursor) {
+                Some(true) => {
+                    let found = self.in_window(request, cursor);
+                    if !found.is_empty() {
+                        let end = self.window.end();
+                        return Look::Found(FeedBatch::of(found, request.limit, request.latest_only, end));
+                    }
+                }
+                Some(false) => return Look::Elsewhere,
+                None => return Look::Older { cursor: Some(cursor), to },
+            },
+        }
+        let (ticket, answer) = self.watchers.watch(&request.pattern, request.limit, request.latest_only);
+        Look::Wait(self.window.end(), ticket, answer)
+    }
+
+    /// Returns what a poll wants behind a place of the window, and one more than fits, which tells that there is more.
+    ///
+    /// The index of newest events spares the window from being looked through for nothing, and for one event of each topic.
+    fn in_window(&self, request: &FeedRequest, cursor: Cursor) -> Vec<Logged> {
+        let FeedRequest { pattern, limit, latest_only, .. } = request;
+        if self.newest.is_quiet_since(pattern, cursor.next) {
+            return Vec::new();
+        }
+        if *latest_only && cursor.next >= self.newest.complete_from() {
+            let offsets = self.newest.since(pattern, cursor.next, limit + 1);
+            return offsets.into_iter().filter_map(|offset| self.window.get(offset).cloned()).collect();
+        }
+        let matching = self.window.from(cursor.next).filter(|logged| pattern.matches(&logged.event.topic));
+        matching.take(if *latest_only { usize::MAX } else { limit + 1 }).cloned().collect()
+    }
+}
