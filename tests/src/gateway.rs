@@ -9,7 +9,7 @@ use crate::{Finished, Folder, Log, Process, eventually, free_port, program, requ
 const FEED_TOPICS: &str = "POSTERN_FEED_TOPICS";
 
 /// How long a gateway may take until it listens: with a store of a million events, on a busy machine.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 
 /// The flags of a gateway to be started.

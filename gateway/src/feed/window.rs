@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn it_keeps_what_is_neither_too_much_nor_too_old_and_the_newest_in_any_case() {
-        let limits = WindowLimits { bytes: 3 * (AROUND_PAYLOAD + 10), age: Duration::from_secs(60) };
+        let limits = WindowLimits { bytes: 3 * (AROUND_PAYLOAD + 10), age: Duration::from_mins(1) };
         let (start, mut window) = (Instant::now(), Window::new(limits, 0));
         let mut push = |offset, bytes, at| {
             let event = Arc::new(Event::new("a".parse().unwrap(), None, vec![0; bytes]));
