@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::eventually;
 
-/// Reads one line and is done ("the process is gone"), or finds the pipe closed and kills what is left.
-/// `$1` is the process, `$2` a folder to remove with it, or empty.
+/// Reads one line and is done ("the process is gone"), or finds the pipe closed and kills what is left, children included.
+/// `$1` is the process and its group, `$2` a folder to remove with it, or empty.
 const LEASH: &str = r#"read -r line && exit 0
-kill -9 "$1" 2>/dev/null
+kill -9 -"$1" 2>/dev/null
 [ -z "$2" ] || { sleep 1; rm -rf -- "$2"; }"#;
 
 /// A running or ended child process.

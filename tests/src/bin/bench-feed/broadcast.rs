@@ -80,8 +80,8 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
     let client = load.process().id();
     let (cpu, client_cpu) = (server.cpu_seconds(), cpu_seconds(client).unwrap_or_default());
     load.go();
-    // It reaches the last event before it ends, so that its CPU time can still be seen.
-    load.wait_said(&format!("reached {}", options.events), PATIENCE).await;
+    // Before it ends: then its CPU time can still be seen, and its connections are not closed yet.
+    load.wait_said("done", PATIENCE).await;
     let (cpu, client_cpu) = (server.cpu_seconds() - cpu, cpu_seconds(client).unwrap_or_default() - client_cpu);
     let report = load.finish(PATIENCE).await;
     let deliveries = f64::from(options.clients) * f64::from(options.events);

@@ -55,13 +55,12 @@ impl Nchan {
 }
 
 impl Drop for Nchan {
-    /// Lets it end its workers itself; if it were killed, they would stay.
+    /// Lets it end its workers itself, which takes a moment; if it were killed, they would stay.
     fn drop(&mut self) {
-        self.process.terminate();
-        let workers = self.workers();
-        while workers.iter().any(|worker| Path::new(&format!("/proc/{worker}/stat")).exists())
-            && self.process.exit_status().is_none()
-        {
+        if self.process.exit_status().is_none() {
+            self.process.terminate();
+        }
+        while self.process.exit_status().is_none() {
             std::thread::yield_now();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Load, Table, note};
+use postern_tests::{Load, Table, median, note};
 
 use super::{
     options::Options,
@@ -15,6 +15,9 @@ const TOPICS: [u32; 3] = [100, 1_000, 10_000];
 
 /// How many other patterns are watched besides, in the second half. They begin as the topics do, so that a lookup passes them.
 const PATTERNS: u32 = 1_000;
+
+/// How many of the watchers are woken, in turn: always as many, so that the others are all that differs.
+const WOKEN: u32 = 100;
 
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -35,25 +38,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         return Ok(());
     }
     for patterns in [0, PATTERNS] {
-        let mut measured = Vec::new();
-        for topics in TOPICS {
-            let one = measure(topics, patterns, options).await?;
-            note(&format!(
-                "wake-up of 1 of {topics} beside {patterns} patterns: {:.0} µs, {:.1} µs CPU",
-                one.median, one.cpu
-            ));
-            measured.push(one);
+        let mut measured = TOPICS.map(|_| Vec::new());
+        for round in 1..=options.rounds {
+            for (topics, rounds) in TOPICS.into_iter().zip(&mut measured) {
+                let one = measure(topics, patterns, options).await?;
+                note(&format!(
+                    "wake-up {round}/{}, 1 of {topics} beside {patterns} patterns: {:.0} µs, {:.1} µs CPU",
+                    options.rounds, one.median, one.cpu
+                ));
+                rounds.push(one);
+            }
         }
         let others = if patterns == 0 { String::new() } else { format!(", and {patterns} patterns besides") };
-        let mut table = Table::new(format!("Waking one watcher: topics with a watcher each{others}"));
+        let mut table = Table::new(format!("Waking one watcher: topics with a watcher each{others}; medians"));
         table.row("", TOPICS.iter().map(ToString::to_string).chain(["growth".to_owned()]));
         let rows: [(&str, Column); 2] =
             [("publish to next poll, median µs", |one| one.median), ("gateway, CPU µs", |one| one.cpu)];
         for (name, column) in rows {
-            let values: Vec<f64> = measured.iter().map(column).collect();
-            let growth = values.last().zip(values.first()).map_or(f64::NAN, |(most, least)| most / least);
-            let growth = format!("{growth:.2}");
-            table.row(name, values.iter().map(|value| format!("{value:.0}")).chain([growth]));
+            let [least, middle, most] = measured.each_ref().map(|rounds| median(rounds.iter().map(column).collect()));
+            let values = [least, middle, most].map(|value| format!("{value:.0}"));
+            table.row(name, values.into_iter().chain([format!("{:.2}", most / least)]));
         }
         print(&table);
     }
@@ -71,12 +75,14 @@ async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Resul
     }
     let path = "/topics/own.{}.state/events";
     let load = Load::of(server.address(), path).flag("--publish", path).flag("--clients", &topics.to_string());
-    let mut load = load.flag("--events", &options.wakeups.to_string()).start();
+    let mut load = load.flag("--events", &options.wakeups.to_string()).flag("--among", &WOKEN.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
     let cpu = server.cpu_seconds();
     load.go();
-    let report = load.finish(PATIENCE).await;
+    // Before it ends and closes all its connections.
+    load.wait_said("done", PATIENCE).await;
     let cpu = (server.cpu_seconds() - cpu) * 1e6 / f64::from(options.wakeups);
+    let report = load.finish(PATIENCE).await;
     drop(beside);
     Ok(Measured { median: report.round_p50_us, cpu })
 }

@@ -9,8 +9,8 @@
 //! * `target` is how the server wants to be asked: Postern, or nginx with nchan.
 //! * `publisher` publishes, if nobody else does; `run` is what happens, in which order; `report` says what came of it.
 //!
-//! On standard output it says `waiting` when every client waits, `reached N` when every client has had N events and waits
-//! again, and at the end a line of JSON.
+//! On standard output it says `waiting` when every client waits, `reached N` whenever every client has had N events and waits
+//! again (if it publishes itself: `done` when they have had all), and at the end a line of JSON.
 
 mod answer;
 mod connection;

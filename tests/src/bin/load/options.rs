@@ -40,6 +40,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     pub(crate) publish: Option<String>,
 
+    /// Only the first so many clients get events, if each has its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) among: Option<u32>,
+
     /// How the server wants to be asked
     #[arg(long, value_enum, default_value_t = Style::Postern)]
     pub(crate) style: Style,

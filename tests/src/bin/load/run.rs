@@ -22,13 +22,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         for event in 0..options.events {
             let started = Instant::now();
             if options.is_each_its_own() {
-                crowd.publish((event % options.clients) as usize, false)?;
+                let among = options.among.unwrap_or(options.clients).min(options.clients);
+                crowd.publish((event % among) as usize, false)?;
             } else {
                 crowd.publish(0, true)?;
             }
             rounds.push(started.elapsed());
         }
-        report::say(&format!("reached {}", crowd.reached()));
+        report::say("done");
     } else {
         let started = Instant::now();
         while crowd.reached() < options.events {
