@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use postern_tests::{
-    Broker, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World, eventually_eq,
-    on_both_brokers, shared_node,
+    Broker, Browser, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World,
+    eventually_eq, on_both_brokers, shared_node,
 };
 use rand::random_range;
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 fn numbers(events: &[StreamEvent]) -> Vec<u64> {
@@ -297,4 +298,35 @@ async fn a_plain_event_source_loses_nothing_over_two_hundred_losses_and_ten_rest
         }
     }
     assert_eq!(first_seen, all);
+}
+
+/// What a page has come to: by reader, what it saw, what was repeated without a mark, and what else it was told.
+async fn read_by(browser: &Browser) -> Vec<(Vec<u64>, Value)> {
+    let script = "return readers.map(({ seen, unmarked, others, deaths }) => [seen, { unmarked, others, deaths }]);";
+    serde_json::from_value(browser.run(script).await).expect("the page's readers")
+}
+
+on_both_brokers!(a_page_with_nothing_but_event_source_loses_nothing);
+async fn a_page_with_nothing_but_event_source_loses_nothing(broker: Broker) {
+    const EVENTS: u64 = 300;
+    let mut gateway = feed_gateway(broker, |builder| builder).await;
+    let poll = Request::get("/clients/alice/events?topics=a&wait=0");
+    poll.send(gateway.address()).await.expect_status(204);
+    let browser = Browser::start().await;
+    browser.open(&format!("http://{}/live", gateway.address())).await;
+    browser.run(include_str!("sse/event_source.js")).await;
+    for restart in 0..10 {
+        for number in 0..EVENTS / 10 {
+            let number = restart * EVENTS / 10 + number;
+            publish(&gateway, "a", number..number + 1).await;
+            sleep(Duration::from_millis(random_range(0..40))).await;
+        }
+        gateway.kill9();
+        gateway.start_again().await;
+        gateway.wait_ready().await;
+    }
+    let quiet = json!({ "unmarked": [], "others": [], "deaths": 200 });
+    let all: Vec<u64> = (0..EVENTS).collect();
+    let expected = vec![(all.clone(), quiet.clone()), (all, quiet)];
+    eventually_eq(Duration::from_mins(2), "what the page saw", expected, async || read_by(&browser).await).await;
 }
