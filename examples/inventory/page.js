@@ -1,4 +1,4 @@
-import { tellOf } from "/common/reader.js";
+import { tell, tellOf } from "/common/reader.js";
 import { feed } from "/push/client.js";
 
 const $ = (id) => document.getElementById(id);
@@ -55,9 +55,18 @@ function draw(row) {
 
 // --- Start ------------------------------------------------------------------------------------------------------------
 
+/** Asks until there is an answer. */
+async function items() {
+  for (;;) {
+    const answer = await fetch("/items", { signal: AbortSignal.timeout(10_000) }).catch(() => {});
+    if (answer?.ok) return answer.json();
+    tell("waiting");
+    await new Promise((wake) => setTimeout(wake, 1000 + 1000 * Math.random()));
+  }
+}
+
 async function list() {
-  const items = await (await fetch("/items")).json();
-  for (const { id, name } of items) {
+  for (const { id, name } of await items()) {
     const row = $("item").content.cloneNode(true).firstElementChild;
     row.id = id;
     row.querySelector(".name").textContent = name;

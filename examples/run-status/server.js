@@ -12,12 +12,11 @@ const ENDS = ["passed", "failed", "cancelled"];
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
 // Seconds between two changes of a run; random, as those of a real one.
 const PAUSE_S = (process.env.PAUSE_S ?? "0.5-3").split("-").map(Number);
+const sleep = (seconds) => new Promise((wake) => setTimeout(wake, seconds * 1000));
 
 const runs = new Map();
 for (const { data } of await newest("runs.*.status")) runs.set(data.id, data);
 for (const run of runs.values()) if (!ENDS.includes(run.state)) simulate(run);
-
-const sleep = (seconds) => new Promise((wake) => setTimeout(wake, seconds * 1000));
 
 function change(run, state, progress) {
   run.state = state;

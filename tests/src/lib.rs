@@ -29,6 +29,7 @@
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
+//! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -50,6 +51,7 @@ mod direct_publisher;
 mod disk;
 mod event_stream;
 mod eventually;
+mod example;
 mod folder;
 mod gateway;
 mod http;
@@ -60,6 +62,7 @@ mod process;
 mod program;
 mod publisher;
 mod rabbit;
+mod relay;
 mod request;
 mod shared;
 mod stub_gateway;
@@ -74,6 +77,7 @@ pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};
 pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::{eventually, eventually_eq};
+pub use example::Example;
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
@@ -84,6 +88,7 @@ pub use process::Process;
 pub use program::Finished;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
+pub use relay::Relay;
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
