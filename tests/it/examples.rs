@@ -2,6 +2,8 @@
 //!
 //! The page reaches both through a network that the test can cut; the test itself goes past it.
 
+mod config_push;
+mod door_log;
 mod inventory;
 mod run_status;
 
