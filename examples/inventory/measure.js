@@ -67,7 +67,7 @@ async function before() {
 
 /** This design: the same as the page does. `fold` is left out, so that each update can be counted. */
 async function now() {
-  const topic = `stock.measured-${Math.random().toString(36).slice(2)}`;
+  const topic = `measured.${Math.random().toString(36).slice(2)}`;
   let requests = 0;
   return {
     update: (n) => publish(topic, n),
@@ -156,7 +156,7 @@ async function measure() {
 
 /** Tells how many events the page of this example gets when it goes on behind where it was. */
 async function comeBack() {
-  const topic = `stock.measured-${Math.random().toString(36).slice(2)}`;
+  const topic = `measured.${Math.random().toString(36).slice(2)}`;
   const events = `${GATEWAY}/topics/${topic}/events?wait=0&fold=latest&last_seen=`;
   const place = (await fetch(`${events}now`)).headers.get("Last-Seen");
   for (let n = 0; n < UPDATES; n++) await publish(topic, n);

@@ -50,7 +50,7 @@ function old() {
 async function measure() {
   const worker = new Worker(new URL(import.meta.url));
   const [{ port }] = await once(worker, "message");
-  const prefix = `measured-${Math.random().toString(36).slice(2)}`;
+  const prefix = `${Math.random().toString(36).slice(2)}`;
   const runs = Array.from({ length: RUNS }, (_, n) => ({ id: `${prefix}-${n}`, changedAt: [] }));
   const designs = Object.fromEntries(["look", "timer", "now"].map((name) => [name, { stale: [], requests: 0 }]));
 
@@ -79,7 +79,7 @@ async function measure() {
       }
     })();
     const send = (url, init) => (designs.now.requests++, fetch(url, init));
-    const reader = feed(GATEWAY, `runs.${run.id}.status`, { fold: "latest", storage: null, fetch: send });
+    const reader = feed(GATEWAY, `measured.${run.id}.status`, { fold: "latest", storage: null, fetch: send });
     reader.addEventListener("event", ({ detail }) => now(detail.data.n));
   }
 
@@ -90,7 +90,7 @@ async function measure() {
       await sleep(gap);
       const n = run.changedAt.push(performance.now()) - 1;
       worker.postMessage({ run: run.id, n });
-      await publish(`runs.${run.id}.status`, { n });
+      await publish(`measured.${run.id}.status`, { n });
     }
   }
 
