@@ -13,7 +13,7 @@ import { feed } from "../../client/postern.js";
 import { GATEWAY, publish } from "../gateway.js";
 
 const RUNS = 60;
-const SECONDS = Number(process.env.SECONDS ?? 90);
+const SECONDS = Number(process.env.MEASURE_S ?? 90);
 // Between two changes of a run; random and memoryless, so some follow each other closely.
 const MEAN_GAP_S = 9;
 const LOOK_S = 3;
@@ -50,7 +50,7 @@ function old() {
 async function measure() {
   const worker = new Worker(new URL(import.meta.url));
   const [{ port }] = await once(worker, "message");
-  const prefix = `${Math.random().toString(36).slice(2)}`;
+  const prefix = Math.random().toString(36).slice(2);
   const runs = Array.from({ length: RUNS }, (_, n) => ({ id: `${prefix}-${n}`, changedAt: [] }));
   const designs = Object.fromEntries(["look", "timer", "now"].map((name) => [name, { stale: [], requests: 0 }]));
 
