@@ -9,7 +9,6 @@ import { newest, publish } from "../gateway.js";
 import { serve } from "../serve.js";
 
 const ENDS = ["passed", "failed", "cancelled"];
-const ID = /^[A-Za-z0-9_-]{1,64}$/;
 // Seconds between two changes of a run; random, as those of a real one.
 const PAUSE_S = (process.env.PAUSE_S ?? "0.5-3").split("-").map(Number);
 const sleep = (seconds) => new Promise((wake) => setTimeout(wake, seconds * 1000));
