@@ -9,13 +9,13 @@ use super::{Desk, SOON};
 const SHOWN: &str = r##"
     return [...document.querySelectorAll("#entries .vid")].reverse().map((cell) => +cell.textContent);"##;
 /// Writes down the number of every entry that is put into the list from now on, also of those that leave it again.
-const RECORD: &str = r##"
+const RECORD: &str = r#"
     window.came = [];
     new MutationObserver((changes) => {
       for (const { addedNodes } of changes) {
         for (const row of addedNodes) window.came.push(+row.querySelector(".vid").textContent);
       }
-    }).observe(document.getElementById("entries"), { childList: true });"##;
+    }).observe(document.getElementById("entries"), { childList: true });"#;
 const RECORDED: &str = "return window.came;";
 /// The page keeps so many.
 const KEPT: usize = 200;
@@ -147,13 +147,12 @@ async fn a_gateway_that_dies_under_the_page_loses_it_nothing(broker: Broker) {
     let mut desk = Desk::log(broker).await;
     let tabs = desk.log_tabs(2).await;
     let mut vids = desk.report(20).await;
-    let example = desk.example.address();
-    let reporting = desk
-        .while_the_gateway_is_down(async |desk| {
-            desk.becomes("waiting").await;
-            tokio::spawn(report(example, 20))
-        })
-        .await;
+    desk.gateway.kill9();
+    desk.becomes("waiting").await;
+    // Each is answered when it is stored, which nobody can do before the gateway is back.
+    let reporting = tokio::spawn(report(desk.example.address(), 20));
+    desk.gateway.start_again().await;
+    desk.gateway.wait_ready().await;
     vids.extend(reporting.await.unwrap());
     for tab in &tabs {
         desk.browser.switch_to(tab).await;
