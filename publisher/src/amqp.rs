@@ -28,8 +28,12 @@ impl Transport for AmqpUrl {
 
     const ADVICE: &'static str = "start the broker or name it with --amqp-url";
 
-    fn overlap(&self, _: Order) -> Overlap {
-        Overlap::Free
+    fn overlap(&self, order: Order) -> Overlap {
+        match order {
+            Order::Source | Order::Topic => Overlap::Free,
+            // What is not on its way yet can still be replaced by something newer.
+            Order::Newest => Overlap::Never,
+        }
     }
 
     async fn connect(&self) -> Result<PublishingConnection, ConnectError> {

@@ -16,9 +16,9 @@ use events::{ContentType, EventId, Topic};
 pub(crate) use self::destination::Destination;
 use self::{
     destination::Setting,
-    values::{byte_size, positive_duration, prefix, rate},
+    values::{byte_size, file_type, positive_duration, prefix, rate},
 };
-use crate::{emit, pipe, publish::Command, sender, simulate, source};
+use crate::{emit, pipe, publish::Command, sender, simulate, source, watch};
 
 /// Everything that the command line says.
 pub(crate) struct Options {
@@ -29,12 +29,16 @@ pub(crate) struct Options {
     pub(crate) log: String,
 }
 
+/// Longer than any outage: a hundred years.
+const FOR_EVER: Duration = Duration::from_hours(100 * 366 * 24);
+
 const EXAMPLES: &str = "\
 Examples:
   publisher emit jobs.42.status '{\"state\":\"passed\"}'
   publisher emit reports.daily --file report.pdf --content-type application/pdf
   tail -F build.ndjson | publisher pipe jobs.42.log
   publisher pipe --topic-from meta.topic < events.ndjson
+  publisher watch /etc/app/config.json config.app
   publisher simulate --rate 50 --jobs 20
   publisher emit jobs.42.status 1 --amqp-url amqp://user:password@broker:5672/%2f
 
@@ -81,7 +85,8 @@ struct Common {
     #[arg(value_parser = value_parser!(u16).range(1..))]
     in_flight: u16,
 
-    /// How long to keep trying without any confirm before giving up, also for the first connection.
+    /// How long to keep trying without any confirm before giving up, also for the first connection; watch goes on for
+    /// ever unless this is given.
     #[arg(long, global = true, env = "POSTERN_TIMEOUT", value_name = "TIME", default_value = "30s")]
     #[arg(value_parser = positive_duration)]
     timeout: Duration,
@@ -142,6 +147,35 @@ enum Subcommands {
         #[arg(long, env = "POSTERN_ORDER", value_name = "ORDER", value_enum, default_value_t = Order::Input)]
         order: Order,
     },
+    /// Publish a file now and whenever its content changes.
+    ///
+    /// The topic's newest event is the file's content: it is published at the start and then when it is another than
+    /// before, by hash, and has held still for --debounce; a file that is still open for writing is waited for (on Linux,
+    /// until nothing was written for 10 s). So a half-written file is never published, nor is one that was written again
+    /// with the same content. Renaming over the file, turning a link on the way to it, deleting it and making it
+    /// again are all seen. That it is gone is an event too: an empty one of the type application/vnd.postern.deleted.
+    ///
+    /// The file's name says what it holds: .json (content that is not JSON is not published), .yaml, .toml, .txt and the
+    /// like are text; else it is JSON if it parses, text if it is UTF-8, or bytes.
+    ///
+    /// Goes on until Ctrl-C or SIGTERM, which is a normal end (exit code 0 if everything was confirmed). While nobody takes
+    /// events it tries again; when somebody does, the newest content is sent, and what was never sent is left out.
+    Watch {
+        /// The file; it need not be there yet, its folder must.
+        file: PathBuf,
+        /// The topic of its events.
+        topic: Topic,
+        /// How long the content must hold still before it is published.
+        #[arg(long, env = "POSTERN_DEBOUNCE", value_name = "TIME", default_value = "200ms")]
+        #[arg(value_parser = positive_duration)]
+        debounce: Duration,
+        /// How often to look without being told of a change, for file systems that do not tell.
+        #[arg(long, env = "POSTERN_RECHECK", value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+        recheck: Duration,
+        /// Say what the content is [default: as its name says].
+        #[arg(long, value_name = "TYPE", value_parser = file_type)]
+        content_type: Option<ContentType>,
+    },
     /// Publish status events of made-up jobs: queued, running with progress, passed or failed.
     ///
     /// Topics are jobs.1.status, jobs.2.status and so on; payloads look like
@@ -190,6 +224,9 @@ fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let amqp_url = setting(&matches, "amqp_url", amqp_url.as_deref());
     let destination = Destination::choose(amqp_url, setting(&matches, "gateway", gateway.as_deref()))
         .map_err(|message| Cli::command().error(ErrorKind::ValueValidation, message))?;
+    // A watcher is there to outlast whoever it publishes to.
+    let is_default = matches.value_source("timeout") == Some(ValueSource::DefaultValue);
+    let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { FOR_EVER } else { timeout };
     let sender = sender::Options { in_flight: in_flight.into(), timeout };
     Ok(Options { command: command.into(), destination, sender, quiet, log })
 }
@@ -222,6 +259,9 @@ impl From<Subcommands> for Command {
                     Order::Topic => source::Order::Topic,
                 };
                 Self::Pipe(pipe::Options { topic, content_type, max_line, order })
+            }
+            Subcommands::Watch { file, topic, debounce, recheck, content_type } => {
+                Self::Watch(watch::Options { file, topic, content_type, debounce, recheck })
             }
             Subcommands::Simulate { rate, jobs, count, duration, prefix, seed } => {
                 let seed = seed.unwrap_or_else(rand::random);

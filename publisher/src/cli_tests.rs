@@ -69,6 +69,16 @@ fn the_order_is_that_of_the_input_unless_somebody_says_so() {
 }
 
 #[test]
+fn a_watcher_does_not_give_up_unless_somebody_says_when() {
+    let timeout = |line: &str| parsed(line).unwrap_or_else(|e| panic!("{e}")).sender.timeout.as_secs();
+    assert_eq!(timeout("publisher emit a x"), 30);
+    assert!(timeout("publisher watch f a") > 10 * 366 * 86_400);
+    assert_eq!(timeout("publisher watch f a --timeout 30s"), 30);
+    let deleted = parsed("publisher watch f a --content-type application/vnd.postern.deleted").err().unwrap();
+    assert!(deleted.to_string().contains("there is no file"), "{deleted}");
+}
+
+#[test]
 fn a_wrong_url_is_not_repeated() {
     for flag in ["--amqp-url amqp:/user:s3cret@host", "--gateway https://user:s3cret@host"] {
         let error = parsed(&format!("publisher emit a x {flag}")).err().unwrap();

@@ -13,10 +13,7 @@ use tokio::{
     io::{self, AsyncRead, AsyncReadExt},
 };
 
-use crate::source::{Input, Outgoing, Source, compose};
-
-/// The most that RabbitMQ takes in one message unless it is configured otherwise: 128 MiB (16 MiB since 4.0).
-const MAX_PAYLOAD: usize = 128 << 20;
+use crate::source::{Input, MAX_PAYLOAD, Outgoing, Source, compose};
 
 /// What to emit.
 #[derive(Debug)]

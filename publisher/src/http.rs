@@ -56,7 +56,7 @@ impl Transport for GatewayUrl {
 
     fn overlap(&self, order: Order) -> Overlap {
         match order {
-            Order::Source => Overlap::Never,
+            Order::Source | Order::Newest => Overlap::Never,
             Order::Topic => Overlap::Topics(MOST_AT_ONCE),
         }
     }

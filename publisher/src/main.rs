@@ -1,4 +1,5 @@
-//! Publishes events to Postern: one (`emit`), a line each (`pipe`), or made-up ones (`simulate`).
+//! Publishes events to Postern: one (`emit`), a line each (`pipe`), a file as it changes (`watch`), or
+//! made-up ones (`simulate`).
 //!
 //! A command is a [`source::Source`] of events; [`sender`] brings them to where they are stored and waits for the
 //! confirms, with [`outbox`] deciding what to send when, over a [`transport`]: [`http`] or [`amqp`]. [`report`] tells what became of
@@ -18,6 +19,7 @@ mod signals;
 mod simulate;
 mod source;
 mod transport;
+mod watch;
 
 use std::{io, process::ExitCode};
 

@@ -213,6 +213,14 @@ impl Outbox {
         self.resume();
     }
 
+    /// Takes out what was never sent, oldest first.
+    pub(crate) fn take_unsent(&mut self) -> Vec<Outgoing> {
+        let (sent, unsent) = mem::take(&mut self.waiting).into_iter().partition(|entry| entry.sends > 0);
+        self.waiting = sent;
+        let unsent: VecDeque<_> = unsent;
+        unsent.into_iter().map(|entry| self.release(entry).outgoing).collect()
+    }
+
     /// Gives up everything, oldest first.
     pub(crate) fn abandon(&mut self) -> Vec<GivenUp> {
         self.lost();

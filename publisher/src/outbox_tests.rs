@@ -161,6 +161,20 @@ fn topics_go_side_by_side_and_the_events_of_one_in_a_row() {
 }
 
 #[test]
+fn only_what_was_never_sent_can_be_taken_back() {
+    let mut outbox = filled(9, 3);
+    outbox.send_next();
+    outbox.lost();
+    let lines: Vec<_> = outbox.take_unsent().iter().map(|outgoing| outgoing.line).collect();
+    assert_eq!(lines, [Some(2), Some(3)]);
+    assert_eq!((outbox.len(), outbox.bytes), (1, 1));
+    let (ticket, _) = outbox.send_next().unwrap();
+    outbox.postponed(ticket, true);
+    outbox.resume();
+    assert!(outbox.take_unsent().is_empty());
+}
+
+#[test]
 fn what_never_left_is_no_repeat() {
     let mut outbox = filled(9, 2);
     let (ticket, _) = outbox.send_next().unwrap();

@@ -12,14 +12,16 @@ use crate::{
     sender::{self, Sender},
     signals::Stop,
     simulate::{self, Simulate},
-    source::Source,
+    source::{Order, Source},
     transport::Transport,
+    watch::{self, Watch},
 };
 
 /// What to publish.
 pub(crate) enum Command {
     Emit(emit::Options),
     Pipe(pipe::Options),
+    Watch(watch::Options),
     Simulate(simulate::Options),
 }
 
@@ -42,6 +44,18 @@ impl Command {
                 }
             },
             Self::Pipe(what) => publish(Pipe::stdin(what), to, options, output, stop).await,
+            Self::Watch(what) => match Watch::open(what).await {
+                Ok(source) => {
+                    if let Some(hindrance) = source.hindrance() {
+                        output.note(hindrance);
+                    }
+                    publish(source, to, options, output, stop).await
+                }
+                Err(error) => {
+                    output.error(format_args!("{error:#}"));
+                    exit::USAGE
+                }
+            },
             Self::Simulate(what) => publish(Simulate::new(what), to, options, output, stop).await,
         }
     }
@@ -54,16 +68,22 @@ async fn publish(
     output: &Output,
     stop: Stop,
 ) -> u8 {
-    output.start_progress(source.total());
+    // Where each event is told of by a line of its own there is no progress, and no list to come.
+    let is_told = source.order() == Order::Newest;
+    if !is_told {
+        output.start_progress(source.total());
+    }
     let (end, report) = Sender::new(&mut source, to, options, output, stop).run().await;
     output.end_progress();
-    report.list().iter().for_each(|line| output.error(line));
+    if !is_told {
+        report.list().iter().for_each(|line| output.error(line));
+    }
     tell_end(&end, &source, output);
     // Where nobody was there the line above has said everything.
     if !matches!(end, End::Unreachable(_)) {
         tell_sum(&report, output);
     }
-    let code = report.exit_code(&end, source.is_endless());
+    let code = report.exit_code(&end, source.is_endless() && source.unread().is_none());
     if let Some(result) = source.result().filter(|_| code == exit::CONFIRMED)
         && let Err(error) = output.result(&result)
     {
@@ -77,7 +97,7 @@ async fn publish(
 fn tell_end(end: &End, source: &impl Source, output: &Output) {
     let reason = match end {
         End::Exhausted => return,
-        End::Stopped(signal) if source.is_endless() => {
+        End::Stopped(signal) if source.is_endless() && source.unread().is_none() => {
             return output.note(format_args!("ended by {}", signal.name()));
         }
         End::Stopped(signal) => format!("ended by {}", signal.name()),

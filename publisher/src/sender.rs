@@ -30,7 +30,7 @@ use crate::{
     output::Output,
     report::{End, Report},
     signals::{Signal, Stop},
-    source::Source,
+    source::{Order, Source},
     transport::{ConnectError, Link, SendError, Transport},
 };
 
@@ -74,6 +74,7 @@ async fn write<L: Link>(link: &L, ticket: Ticket, event: Event) -> Answer<'_> {
 }
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own; together they make no state")]
 pub(crate) struct Sender<'a, S, T> {
     source: &'a mut S,
     transport: &'a T,
@@ -85,6 +86,8 @@ pub(crate) struct Sender<'a, S, T> {
     is_reading: bool,
     /// A signal came before the source was at its end.
     is_cut_short: bool,
+    /// Something was put back since the last answer, so what is taken next is no new beginning.
+    has_put_back: bool,
     input_error: Option<anyhow::Error>,
     outbox: Outbox,
     report: Report,
@@ -115,6 +118,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
             stopped: None,
             is_reading: true,
             is_cut_short: false,
+            has_put_back: false,
             input_error: None,
             outbox,
             report: Report::default(),
@@ -222,6 +226,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
     /// Publishes on one link until everything is confirmed.
     async fn publish_on(&mut self, link: &T::Link) -> Result<(), Broken> {
         let mut answers = FuturesUnordered::new();
+        self.put_back();
         loop {
             if self.outbox.must_pause() {
                 self.pause().await.ok_or(Broken::OutOfTime)?;
@@ -264,7 +269,18 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
         self.output.note(format_args!("{place}: {trouble}; {count} not confirmed yet, trying again in {seconds:.1} s"));
         self.with_patience(sleep(pause)).await?;
         self.outbox.resume();
+        self.put_back();
         Some(())
+    }
+
+    /// Time has passed: where only the newest matters, the source may have something newer than what waits here.
+    fn put_back(&mut self) {
+        if self.is_reading && self.source.order() == Order::Newest {
+            for outgoing in self.outbox.take_unsent() {
+                self.source.put_back(outgoing);
+                self.has_put_back = true;
+            }
+        }
     }
 
     /// Waits for something as long as patience lasts; `None` when it ends. A signal may come meanwhile.

@@ -7,6 +7,9 @@
 use bytes::Bytes;
 use events::{ContentType, Event, Topic};
 
+/// The most that RabbitMQ takes in one message unless it is configured otherwise: 128 MiB (16 MiB since 4.0).
+pub(crate) const MAX_PAYLOAD: usize = 128 << 20;
+
 /// An event on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -33,6 +36,8 @@ pub(crate) enum Order {
     Source,
     /// That of the source within each topic.
     Topic,
+    /// That of the source, and only the newest matters: what was not sent yet may be replaced ([`Source::put_back`]).
+    Newest,
 }
 
 /// A sequence of events.
@@ -45,6 +50,20 @@ pub(crate) trait Source {
     /// Returns the order in which the events have to be stored.
     fn order(&self) -> Order {
         Order::Source
+    }
+
+    /// Takes an event back that was never sent, and for which time has passed: the source may have a newer one by now,
+    /// which it yields next. Only asked of sources whose order is [`Order::Newest`].
+    fn put_back(&mut self, _: Outgoing) {}
+
+    /// Hears that the event yielded last is stored, and returns what to tell the user at once.
+    fn stored(&mut self) -> Option<String> {
+        None
+    }
+
+    /// Hears that what was yielded last is given up, and returns what to tell the user at once.
+    fn given_up(&mut self, _reason: &str) -> Option<String> {
+        None
     }
 
     /// Returns how many events there will be, if that is known.

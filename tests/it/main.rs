@@ -13,6 +13,7 @@ mod damage;
 mod disconnect;
 mod durability;
 mod embedded;
+mod examples;
 mod expiry;
 mod feed;
 mod feed_amqp;

@@ -21,7 +21,7 @@ use crate::{Folder, Process, eventually};
 
 /// What to do when there is no Chromium.
 const HOW_TO_GET_IT: &str = "install it (Debian: apt-get install chromium chromium-driver, as tests/run does), \
-                             or leave its tests out: tests/run -- --skip browser";
+                             or leave its tests out: tests/run -- --skip browser --skip examples";
 /// A browser starts in 1 to 3 s on two idle cores.
 const START: Duration = Duration::from_secs(30);
 

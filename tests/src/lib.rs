@@ -32,6 +32,7 @@
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
+//! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -53,6 +54,7 @@ mod direct_publisher;
 mod disk;
 mod event_stream;
 mod eventually;
+mod example;
 mod folder;
 mod gateway;
 mod http;
@@ -69,6 +71,7 @@ mod program;
 mod progress;
 mod publisher;
 mod rabbit;
+mod relay;
 mod request;
 mod shared;
 mod stub_gateway;
@@ -85,6 +88,7 @@ pub use direct_publisher::DirectPublisher;
 pub use disk::{Disk, shim};
 pub use event_stream::{EventStream, StreamEvent};
 pub use eventually::{eventually, eventually_eq};
+pub use example::Example;
 pub use folder::Folder;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use http::{Head, HttpConnection, Left, PATIENCE};
@@ -101,6 +105,7 @@ pub use program::Finished;
 pub use progress::note;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
+pub use relay::Relay;
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};

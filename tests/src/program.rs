@@ -22,14 +22,19 @@ pub struct Finished {
 /// Returns a command for a binary of this workspace, without any setting of the person who runs the tests.
 pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(path(name));
+    without_settings(&mut command);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Keeps every setting of the person who runs the tests from a command.
+pub(crate) fn without_settings(command: &mut Command) {
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
         if text == "AMQP_URL" || text == "RUST_LOG" || text.starts_with("POSTERN_") {
             command.env_remove(&variable);
         }
     }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
 }
 
 /// Runs a command to its end; panics past the deadline.

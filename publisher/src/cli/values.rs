@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use events::Topic;
+use events::{ContentType, Topic};
 
-use crate::simulate;
+use crate::{simulate, watch};
 
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -25,6 +25,14 @@ pub(super) fn prefix(text: &str) -> Result<Topic, String> {
         return Err(format!("it has more than {} bytes", simulate::MAX_PREFIX));
     }
     text.parse().map_err(|error: events::TopicError| error.to_string())
+}
+
+/// The type of a file's content; that of its absence would say the opposite.
+pub(super) fn file_type(text: &str) -> Result<ContentType, String> {
+    if text.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(watch::DELETED)) {
+        return Err("it says that there is no file".to_owned());
+    }
+    ContentType::new(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn byte_size(text: &str) -> Result<usize, String> {

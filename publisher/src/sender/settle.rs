@@ -24,13 +24,14 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
     pub(super) fn take(&mut self, input: anyhow::Result<Option<Input>>) {
         match input {
             Ok(Some(Input::Event(outgoing))) => {
-                if self.outbox.is_empty() {
+                if self.outbox.is_empty() && !self.has_put_back {
                     // There was nothing to wait for until now, so no patience was used up.
                     self.patience.renew(Instant::now());
                 }
                 self.outbox.push(outgoing);
             }
             Ok(Some(Input::Unusable { line, reason })) => {
+                self.say_given_up(&reason);
                 self.report.not_confirmed(NotConfirmed { line, event: None, reason });
             }
             Ok(None) => self.is_reading = false,
@@ -47,6 +48,9 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
             self.outbox.confirmed(ticket);
             self.report.confirmed += 1;
             self.output.progress();
+            if let Some(text) = self.source.stored() {
+                self.output.note(text);
+            }
             self.has_answer();
             return Ok(());
         };
@@ -84,6 +88,7 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
         self.patience.renew(Instant::now());
         self.pauses.reset();
         self.trouble = None;
+        self.has_put_back = false;
     }
 
     /// Something is held back, for so long at least.
@@ -94,12 +99,20 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
 
     /// Puts an event into the report.
     pub(super) fn give_up(&mut self, gone: GivenUp, reason: String) {
+        self.say_given_up(&reason);
         let event = gone.outgoing.event;
         self.report.not_confirmed(NotConfirmed {
             line: gone.outgoing.line,
             event: Some((event.id, event.topic)),
             reason,
         });
+    }
+
+    /// Some sources last too long for their user to wait for the report.
+    fn say_given_up(&mut self, reason: &str) {
+        if let Some(text) = self.source.given_up(reason) {
+            self.output.error(text);
+        }
     }
 
     /// Reads no further and gives what is in flight a last while.
