@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use postern_tests::{Broker, Http2Connection, World, eventually_eq, on_both_brokers, unique};
+use postern_tests::{Broker, Http2Connection, HttpConnection, Request, World, eventually_eq, on_both_brokers, unique};
 use serde_json::Value;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{io::AsyncReadExt, task::JoinSet, time::timeout};
 
 fn mailbox(world: &World, client: &str, wait: u32) -> String {
     format!("/clients/{client}/events?topics={}.%23&wait={wait}", world.topic)
@@ -91,4 +91,23 @@ async fn more_polls_than_connections_are_told_so(broker: Broker) {
     eventually_eq(Duration::from_secs(10), "three polls are held", true, count).await;
     let (status, problem) = connection.get(&mailbox(&world, &unique("proxied"), 0)).await;
     assert!(status == 503 && problem.contains("--max-connections"), "{status} {problem}");
+}
+
+on_both_brokers!(what_is_no_frame_is_hung_up_on);
+async fn what_is_no_frame_is_hung_up_on(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--header-timeout", "1s")).await;
+    for rest in ["GET / HTTP/1.1\r\n\r\n", "\u{ff}\u{ff}\u{ff}\u{ff}\u{ff}\u{ff}\u{ff}\u{ff}\u{ff}", ""] {
+        let mut connection = HttpConnection::open(world.gateway.address()).await;
+        connection.send(format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{rest}").as_bytes()).await;
+        let (mut stream, _) = connection.into_parts();
+        // Its settings, a ping that is not answered or a farewell, and the end.
+        let ended = timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "{rest:?}");
+    }
+    // One that stops in the middle of its preface is given up, too.
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    connection.send(b"PRI * HT").await;
+    connection.left().await;
+    let live = Request::get("/live").send(world.gateway.address()).await;
+    assert_eq!(live.status, 200);
 }
