@@ -193,6 +193,7 @@ impl<L: EventLog> Feed<L> {
                 Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
+                Ok(Back::Forgot) => {}
                 Err(error) => return FeedOutcome::Broker(error),
             }
         }

@@ -31,6 +31,8 @@ pub(super) enum Back {
     Elsewhere,
     /// Events behind the place are gone.
     Gone,
+    /// Of some topics the index knew an event that is gone; now it does not any more.
+    Forgot,
 }
 
 impl<L: EventLog> Feed<L> {
@@ -52,9 +54,10 @@ impl<L: EventLog> Feed<L> {
                 continue;
             }
             let searched = self.log.search(&everything(), offset, offset + 1, 1).await?;
-            if searched.found.is_empty() {
-                // Retention took it, and with it whatever is older.
+            if searched.oldest > offset {
+                // Retention took it, and with it whatever is older. There may be others where these were.
                 self.forget(searched.oldest);
+                return Ok(Back::Forgot);
             }
             found.extend(searched.found);
         }

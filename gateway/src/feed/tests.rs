@@ -289,3 +289,15 @@ async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() 
     assert!(batches.iter().all(|batch| Arc::ptr_eq(batch, &batches[0])));
     assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
 }
+
+#[tokio::test]
+async fn of_topics_whose_newest_event_is_gone_the_others_come() {
+    // Each event is a block of its own, so the log keeps exactly 64: those of fewer topics than the index knows.
+    let world = World::new(64 * (128 + 3), 1000, 1000).await;
+    for number in 100..400 {
+        world.publish(&format!("a.{number}"), number..number + 1).await;
+    }
+    let oldest = 100 + world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
+    assert!(oldest > 200, "more than a batch is gone");
+    assert_eq!(world.look("a.*", Start::Newest).await.0, (oldest..400).collect::<Vec<_>>());
+}
