@@ -81,8 +81,8 @@ pub enum FeedOutcome {
     NotReady,
     /// The broker could not be read.
     Broker(BrokerError),
-    /// The gateway ends.
-    ShuttingDown(Cursor),
+    /// The gateway ends; with a place up to which everything was looked at, if there is one.
+    ShuttingDown(Option<Cursor>),
 }
 
 /// See the module.
@@ -171,7 +171,10 @@ impl<L: EventLog> Feed<L> {
         loop {
             let look = match &mut *self.state() {
                 None => return FeedOutcome::NotReady,
-                Some(state) if self.closing.is_cancelled() => return FeedOutcome::ShuttingDown(state.window.end()),
+                // Nothing may be behind its place that it has not got; and a reset is to be told elsewhere.
+                Some(_) if self.closing.is_cancelled() => {
+                    return FeedOutcome::ShuttingDown(start.place().filter(|_| !reset));
+                }
                 Some(state) => state.look(&request, start),
             };
             let back = match look {
@@ -181,7 +184,7 @@ impl<L: EventLog> Feed<L> {
                     self.leave(&request.pattern, ticket);
                     return told(FeedBatch::of(Vec::new(), 0, false, end), reset);
                 }
-                Look::Wait(_, ticket, answer) => return self.wait(&request, ticket, answer).await,
+                Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
                 Look::Newest(look) => self.newest(&request, look).await,
                 Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
@@ -199,10 +202,11 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Waits for the answer of the task that follows the log.
+    /// Waits for the answer of the task that follows the log; everything before `from` was looked at.
     async fn wait(
         &self,
         request: &FeedRequest,
+        from: Cursor,
         ticket: Ticket,
         mut answer: oneshot::Receiver<Arc<FeedBatch>>,
     ) -> FeedOutcome {
@@ -213,11 +217,10 @@ impl<L: EventLog> Feed<L> {
                 leaving.ticket = None;
                 FeedOutcome::Batch(batch)
             }
-            Ok(Err(_)) => match self.end() {
-                Some(end) if self.closing.is_cancelled() => FeedOutcome::ShuttingDown(end),
-                // The log was lost.
-                _ => FeedOutcome::NotReady,
-            },
+            // Since it was told to go, there may have been more.
+            Ok(Err(_)) if self.closing.is_cancelled() => FeedOutcome::ShuttingDown(Some(from)),
+            // The log was lost.
+            Ok(Err(_)) => FeedOutcome::NotReady,
             Err(_) => {
                 // From here on nobody answers, so what was not answered is not before the end.
                 let end = self.end();

@@ -47,6 +47,16 @@ pub enum Start {
     Elsewhere,
 }
 
+impl Start {
+    /// Returns the place of a client that has one.
+    pub(super) const fn place(self) -> Option<Cursor> {
+        match self {
+            Self::Behind(cursor) => Some(cursor),
+            Self::Newest | Self::Oldest | Self::Now | Self::Elsewhere => None,
+        }
+    }
+}
+
 impl FromStr for Start {
     type Err = std::convert::Infallible;
 
