@@ -20,6 +20,11 @@ impl Cursor {
         Self { next: logged.offset + 1, check: logged.event.check(0) }
     }
 
+    /// Tells whether there was no event before it, so that there is nothing to compare it by.
+    pub(super) const fn is_behind_none(self) -> bool {
+        self.check == 0
+    }
+
     /// Tells whether this is the event that the place is behind.
     pub(super) fn is_behind(&self, logged: &Logged) -> bool {
         *self == Self::behind(logged)

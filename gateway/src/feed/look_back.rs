@@ -111,7 +111,8 @@ impl<L: EventLog> Feed<L> {
     ) -> Result<Back, BrokerError> {
         let FeedRequest { pattern, limit, .. } = request;
         let mut place = cursor;
-        let mut searched = match cursor.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
+        let compared = cursor.filter(|cursor| !cursor.is_behind_none());
+        let mut searched = match compared.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
             Some((cursor, seen)) => {
                 // Where nothing can be found, the place is still to be checked.
                 let nothing_new =
@@ -130,7 +131,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
             }
-            None => self.log.search(pattern, 0, to.next, *limit).await?,
+            None => self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?,
         };
         let mut from = cursor.map_or(0, |cursor| cursor.next);
         loop {

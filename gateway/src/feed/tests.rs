@@ -337,3 +337,27 @@ async fn who_waits_while_the_gateway_ends_goes_on_where_it_began() {
     let outcome = poll.await.unwrap();
     assert!(matches!(outcome, FeedOutcome::ShuttingDown(Some(end)) if end == place), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
+    // As RabbitMQ has it: the log begins with something that is no event.
+    let mut window = Window::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
+    let empty = window.end();
+    let logged = |offset| Logged { offset, event: Arc::new(Event::new("a".parse().unwrap(), None, "1")) };
+    assert_eq!(window.knows(empty), Some(true));
+    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true), "another gateway has marked the end since");
+    window.push(logged(2), Instant::now());
+    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true));
+    assert_eq!(window.knows(Cursor { next: 3, ..empty }), Some(false), "there was an event before");
+    for offset in 3..9 {
+        window.push(logged(offset), Instant::now());
+    }
+    assert_eq!(window.knows(empty), None);
+
+    let world = World::new(1 << 30, 600, 1000).await;
+    world.publish("b", 0..1).await;
+    world.publish("a", 1..10).await;
+    // Where an event of this log stands that was none for feeds.
+    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 1, check: 0 })).await;
+    assert_eq!((seen, reset), ((1..10).collect::<Vec<_>>(), false));
+}

@@ -81,6 +81,10 @@ impl Window {
 
     /// Tells whether a place is in this log; `None` if that cannot be told from here.
     pub(super) fn knows(&self, cursor: Cursor) -> Option<bool> {
+        if cursor.is_behind_none() && cursor.next >= self.before.next {
+            // Its offset tells nothing but how much that is no event has been stored, by whatever gateway.
+            return Some(self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
+        }
         if cursor.next > self.next {
             return Some(false);
         }
