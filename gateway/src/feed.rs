@@ -46,6 +46,9 @@ use crate::broker::{
     log::{EventLog, LogTail},
 };
 
+/// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 /// What an operator can set about Feeds.
 #[derive(Debug, Clone)]
 pub struct FeedOptions {
@@ -167,6 +170,7 @@ impl<L: EventLog> Feed<L> {
     pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
         let mut start = request.start;
         let mut reset = false;
+        let catch_up = Instant::now() + CATCH_UP;
         // Every round looks at more of the log, or waits.
         loop {
             let look = match &mut *self.state() {
@@ -186,6 +190,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
+                Look::Ahead(ticket, answer) => Ok(self.catch_up(ticket, answer, catch_up).await),
                 Look::Newest(look) => self.newest(&request, look).await,
                 Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
             };
@@ -196,7 +201,7 @@ impl<L: EventLog> Feed<L> {
                 Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
-                Ok(Back::Forgot) => {}
+                Ok(Back::Again) => {}
                 Err(error) => return FeedOutcome::Broker(error),
             }
         }
@@ -231,6 +236,19 @@ impl<L: EventLog> Feed<L> {
                     (Err(_), None) => FeedOutcome::NotReady,
                 }
             }
+        }
+    }
+
+    /// Waits for anything to come, as long as there is time.
+    async fn catch_up(&self, ticket: Ticket, answer: oneshot::Receiver<Arc<FeedBatch>>, until: Instant) -> Back {
+        let everything = everything();
+        let mut leaving = Leaving { feed: self, pattern: &everything, ticket: Some(ticket) };
+        match timeout_at(until, answer).await {
+            Ok(_) => {
+                leaving.ticket = None;
+                Back::Again
+            }
+            Err(_) => Back::Elsewhere,
         }
     }
 

@@ -31,8 +31,8 @@ pub(super) enum Back {
     Elsewhere,
     /// Events behind the place are gone.
     Gone,
-    /// Of some topics the index knew an event that is gone; now it does not any more.
-    Forgot,
+    /// What is known of the log has changed: the same look can come to something else.
+    Again,
 }
 
 impl<L: EventLog> Feed<L> {
@@ -57,7 +57,7 @@ impl<L: EventLog> Feed<L> {
             if searched.oldest > offset {
                 // Retention took it, and with it whatever is older. There may be others where these were.
                 self.forget(searched.oldest);
-                return Ok(Back::Forgot);
+                return Ok(Back::Again);
             }
             found.extend(searched.found);
         }

@@ -361,3 +361,32 @@ async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
     let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 1, check: 0 })).await;
     assert_eq!((seen, reset), ((1..10).collect::<Vec<_>>(), false));
 }
+
+#[tokio::test]
+async fn a_place_that_another_gateway_gave_a_moment_ago_is_waited_for() {
+    let world = Arc::new(World::roomy().await);
+    world.publish("a", 0..3).await;
+    let event = Event::new("a".parse().unwrap(), None, "3");
+    // The other gateway has this event already.
+    let place = Cursor::behind(&Logged { offset: 3, event: Arc::new(event.clone()) });
+    let poll = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.look("a", Start::Behind(place)).await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    world.broker.publish(&event).await.unwrap();
+    assert_eq!(poll.await.unwrap(), (vec![], false, place));
+}
+
+#[tokio::test]
+async fn a_place_that_the_log_does_not_come_up_to_is_of_another_one() {
+    let world = World::roomy().await;
+    world.publish("a", 0..3).await;
+    let began = Instant::now();
+    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 9, check: 1 })).await;
+    assert_eq!((seen, reset), (vec![2], true));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
+}
