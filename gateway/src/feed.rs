@@ -46,6 +46,9 @@ use crate::broker::{
     log::{EventLog, LogTail},
 };
 
+/// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 /// What an operator can set about Feeds.
 #[derive(Debug, Clone)]
 pub struct FeedOptions {
@@ -81,8 +84,8 @@ pub enum FeedOutcome {
     NotReady,
     /// The broker could not be read.
     Broker(BrokerError),
-    /// The gateway ends.
-    ShuttingDown(Cursor),
+    /// The gateway ends; with a place up to which everything was looked at, if there is one.
+    ShuttingDown(Option<Cursor>),
 }
 
 /// See the module.
@@ -167,11 +170,15 @@ impl<L: EventLog> Feed<L> {
     pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
         let mut start = request.start;
         let mut reset = false;
+        let catch_up = Instant::now() + CATCH_UP;
         // Every round looks at more of the log, or waits.
         loop {
             let look = match &mut *self.state() {
                 None => return FeedOutcome::NotReady,
-                Some(state) if self.closing.is_cancelled() => return FeedOutcome::ShuttingDown(state.window.end()),
+                // Nothing may be behind its place that it has not got; and a reset is to be told elsewhere.
+                Some(_) if self.closing.is_cancelled() => {
+                    return FeedOutcome::ShuttingDown(start.place().filter(|_| !reset));
+                }
                 Some(state) => state.look(&request, start),
             };
             let back = match look {
@@ -181,8 +188,9 @@ impl<L: EventLog> Feed<L> {
                     self.leave(&request.pattern, ticket);
                     return told(FeedBatch::of(Vec::new(), 0, false, end), reset);
                 }
-                Look::Wait(_, ticket, answer) => return self.wait(&request, ticket, answer).await,
+                Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
+                Look::Ahead(ticket, answer) => Ok(self.catch_up(ticket, answer, catch_up).await),
                 Look::Newest(look) => self.newest(&request, look).await,
                 Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
             };
@@ -193,15 +201,17 @@ impl<L: EventLog> Feed<L> {
                 Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
+                Ok(Back::Again) => {}
                 Err(error) => return FeedOutcome::Broker(error),
             }
         }
     }
 
-    /// Waits for the answer of the task that follows the log.
+    /// Waits for the answer of the task that follows the log; everything before `from` was looked at.
     async fn wait(
         &self,
         request: &FeedRequest,
+        from: Cursor,
         ticket: Ticket,
         mut answer: oneshot::Receiver<Arc<FeedBatch>>,
     ) -> FeedOutcome {
@@ -212,11 +222,10 @@ impl<L: EventLog> Feed<L> {
                 leaving.ticket = None;
                 FeedOutcome::Batch(batch)
             }
-            Ok(Err(_)) => match self.end() {
-                Some(end) if self.closing.is_cancelled() => FeedOutcome::ShuttingDown(end),
-                // The log was lost.
-                _ => FeedOutcome::NotReady,
-            },
+            // Since it was told to go, there may have been more.
+            Ok(Err(_)) if self.closing.is_cancelled() => FeedOutcome::ShuttingDown(Some(from)),
+            // The log was lost.
+            Ok(Err(_)) => FeedOutcome::NotReady,
             Err(_) => {
                 // From here on nobody answers, so what was not answered is not before the end.
                 let end = self.end();
@@ -227,6 +236,19 @@ impl<L: EventLog> Feed<L> {
                     (Err(_), None) => FeedOutcome::NotReady,
                 }
             }
+        }
+    }
+
+    /// Waits for anything to come, as long as there is time.
+    async fn catch_up(&self, ticket: Ticket, answer: oneshot::Receiver<Arc<FeedBatch>>, until: Instant) -> Back {
+        let everything = everything();
+        let mut leaving = Leaving { feed: self, pattern: &everything, ticket: Some(ticket) };
+        match timeout_at(until, answer).await {
+            Ok(_) => {
+                leaving.ticket = None;
+                Back::Again
+            }
+            Err(_) => Back::Elsewhere,
         }
     }
 

@@ -20,6 +20,11 @@ impl Cursor {
         Self { next: logged.offset + 1, check: logged.event.check(0) }
     }
 
+    /// Tells whether there was no event before it, so that there is nothing to compare it by.
+    pub(super) const fn is_behind_none(self) -> bool {
+        self.check == 0
+    }
+
     /// Tells whether this is the event that the place is behind.
     pub(super) fn is_behind(&self, logged: &Logged) -> bool {
         *self == Self::behind(logged)
@@ -45,6 +50,16 @@ pub enum Start {
     Behind(Cursor),
     /// At a place that is none of this log.
     Elsewhere,
+}
+
+impl Start {
+    /// Returns the place of a client that has one.
+    pub(super) const fn place(self) -> Option<Cursor> {
+        match self {
+            Self::Behind(cursor) => Some(cursor),
+            Self::Newest | Self::Oldest | Self::Now | Self::Elsewhere => None,
+        }
+    }
 }
 
 impl FromStr for Start {

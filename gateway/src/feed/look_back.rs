@@ -31,6 +31,8 @@ pub(super) enum Back {
     Elsewhere,
     /// Events behind the place are gone.
     Gone,
+    /// What is known of the log has changed: the same look can come to something else.
+    Again,
 }
 
 impl<L: EventLog> Feed<L> {
@@ -52,9 +54,10 @@ impl<L: EventLog> Feed<L> {
                 continue;
             }
             let searched = self.log.search(&everything(), offset, offset + 1, 1).await?;
-            if searched.found.is_empty() {
-                // Retention took it, and with it whatever is older.
+            if searched.oldest > offset {
+                // Retention took it, and with it whatever is older. There may be others where these were.
                 self.forget(searched.oldest);
+                return Ok(Back::Again);
             }
             found.extend(searched.found);
         }
@@ -108,7 +111,8 @@ impl<L: EventLog> Feed<L> {
     ) -> Result<Back, BrokerError> {
         let FeedRequest { pattern, limit, .. } = request;
         let mut place = cursor;
-        let mut searched = match cursor.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
+        let compared = cursor.filter(|cursor| !cursor.is_behind_none());
+        let mut searched = match compared.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
             Some((cursor, seen)) => {
                 // Where nothing can be found, the place is still to be checked.
                 let nothing_new =
@@ -127,7 +131,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
             }
-            None => self.log.search(pattern, 0, to.next, *limit).await?,
+            None => self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?,
         };
         let mut from = cursor.map_or(0, |cursor| cursor.next);
         loop {

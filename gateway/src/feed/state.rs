@@ -8,6 +8,7 @@ use super::{
     FeedRequest,
     batch::FeedBatch,
     cursor::{Cursor, Start},
+    look_back::everything,
     newest::Newest,
     watchers::{Ticket, Watchers},
     window::Window,
@@ -33,6 +34,8 @@ pub(super) enum Look {
     },
     /// The place is none of this log.
     Elsewhere,
+    /// The place is beyond the end; the poll is among those who wait for anything.
+    Ahead(Ticket, oneshot::Receiver<Arc<FeedBatch>>),
     /// There is nothing yet; the poll is among the watchers.
     Wait(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
 }
@@ -81,6 +84,10 @@ impl State {
                         let end = self.window.end();
                         return Look::Found(FeedBatch::of(found, request.limit, request.latest_only, end));
                     }
+                }
+                Some(false) if self.window.is_before(cursor) => {
+                    let (ticket, answer) = self.watchers.watch(&everything(), 1, false);
+                    return Look::Ahead(ticket, answer);
                 }
                 Some(false) => return Look::Elsewhere,
                 None => return Look::Older { cursor: Some(cursor), to },

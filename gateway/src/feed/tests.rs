@@ -289,3 +289,104 @@ async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() 
     assert!(batches.iter().all(|batch| Arc::ptr_eq(batch, &batches[0])));
     assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
 }
+
+#[tokio::test]
+async fn of_topics_whose_newest_event_is_gone_the_others_come() {
+    // Each event is a block of its own, so the log keeps exactly 64: those of fewer topics than the index knows.
+    let world = World::new(64 * (128 + 3), 1000, 1000).await;
+    for number in 100..400 {
+        world.publish(&format!("a.{number}"), number..number + 1).await;
+    }
+    let oldest = 100 + world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
+    assert!(oldest > 200, "more than a batch is gone");
+    assert_eq!(world.look("a.*", Start::Newest).await.0, (oldest..400).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn who_comes_while_the_gateway_ends_keeps_its_place() {
+    let world = World::roomy().await;
+    let (_, _, place) = world.look("a", Start::Now).await;
+    world.publish("a", 0..3).await;
+    world.feed.close();
+    match world.poll("a", Start::Behind(place), Duration::ZERO).await {
+        FeedOutcome::ShuttingDown(end) => assert_eq!(end, Some(place), "it has not got what came since"),
+        other => panic!("{other:?}"),
+    }
+    // A reset is not told, so the place that calls for one stays.
+    for start in [Start::Newest, Start::Oldest, Start::Elsewhere] {
+        let outcome = world.poll("a", start, Duration::ZERO).await;
+        assert!(matches!(outcome, FeedOutcome::ShuttingDown(None)), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_while_the_gateway_ends_goes_on_where_it_began() {
+    let world = Arc::new(World::roomy().await);
+    let (_, _, place) = world.look("a", Start::Now).await;
+    let poll = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.poll("a", Start::Behind(place), Duration::from_secs(20)).await }
+    });
+    while world.feed.state().as_ref().unwrap().watchers.count() < 1 {
+        tokio::task::yield_now().await;
+    }
+    world.feed.close();
+    // The log is followed for a moment more.
+    let event = Arc::new(Event::new("a".parse().unwrap(), None, "0"));
+    world.feed.state().as_mut().unwrap().append(&[Logged { offset: 0, event }]);
+    let outcome = poll.await.unwrap();
+    assert!(matches!(outcome, FeedOutcome::ShuttingDown(Some(end)) if end == place), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
+    // As RabbitMQ has it: the log begins with something that is no event.
+    let mut window = Window::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
+    let empty = window.end();
+    let logged = |offset| Logged { offset, event: Arc::new(Event::new("a".parse().unwrap(), None, "1")) };
+    assert_eq!(window.knows(empty), Some(true));
+    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true), "another gateway has marked the end since");
+    window.push(logged(2), Instant::now());
+    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true));
+    assert_eq!(window.knows(Cursor { next: 3, ..empty }), Some(false), "there was an event before");
+    for offset in 3..9 {
+        window.push(logged(offset), Instant::now());
+    }
+    assert_eq!(window.knows(empty), None);
+
+    let world = World::new(1 << 30, 600, 1000).await;
+    world.publish("b", 0..1).await;
+    world.publish("a", 1..10).await;
+    // Where an event of this log stands that was none for feeds.
+    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 1, check: 0 })).await;
+    assert_eq!((seen, reset), ((1..10).collect::<Vec<_>>(), false));
+}
+
+#[tokio::test]
+async fn a_place_that_another_gateway_gave_a_moment_ago_is_waited_for() {
+    let world = Arc::new(World::roomy().await);
+    world.publish("a", 0..3).await;
+    let event = Event::new("a".parse().unwrap(), None, "3");
+    // The other gateway has this event already.
+    let place = Cursor::behind(&Logged { offset: 3, event: Arc::new(event.clone()) });
+    let poll = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { world.look("a", Start::Behind(place)).await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    world.broker.publish(&event).await.unwrap();
+    assert_eq!(poll.await.unwrap(), (vec![], false, place));
+}
+
+#[tokio::test]
+async fn a_place_that_the_log_does_not_come_up_to_is_of_another_one() {
+    let world = World::roomy().await;
+    world.publish("a", 0..3).await;
+    let began = Instant::now();
+    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 9, check: 1 })).await;
+    assert_eq!((seen, reset), (vec![2], true));
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
+}

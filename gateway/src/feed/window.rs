@@ -79,9 +79,18 @@ impl Window {
         self.events.back().map_or(self.before, Cursor::behind)
     }
 
+    /// Tells whether the end is before a place.
+    pub(super) const fn is_before(&self, cursor: Cursor) -> bool {
+        self.next < cursor.next
+    }
+
     /// Tells whether a place is in this log; `None` if that cannot be told from here.
     pub(super) fn knows(&self, cursor: Cursor) -> Option<bool> {
-        if cursor.next > self.next {
+        if cursor.is_behind_none() && cursor.next >= self.before.next {
+            // Its offset tells nothing but how much that is no event has been stored, by whatever gateway.
+            return Some(self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
+        }
+        if self.is_before(cursor) {
             return Some(false);
         }
         if self.before == cursor {

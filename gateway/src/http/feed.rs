@@ -51,9 +51,9 @@ pub(super) async fn hold<B: Broker + EventLog>(
             app.metrics.events.inc_by(batch.events.len() as u64);
             (Ok(with_events(&batch)), Answer::Batch)
         }
-        FeedOutcome::Nothing(end) => (Ok(without_events(end, emptiness)), Answer::Nothing),
-        FeedOutcome::ShuttingDown(end) => {
-            let mut farewell = without_events(end, emptiness);
+        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), emptiness)), Answer::Nothing),
+        FeedOutcome::ShuttingDown(place) => {
+            let mut farewell = without_events(place, emptiness);
             farewell.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             (Ok(farewell), Answer::Nothing)
         }
@@ -70,17 +70,21 @@ fn with_events(batch: &FeedBatch) -> HttpResponse {
         .get_or_init(|| EncodedBatch { body: batch::encode_feed(batch).into(), tag: entity_tag(batch.last_seen) });
     let mut response = body::whole(encoded.body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tell_place(&mut response, &encoded.tag);
     response
 }
 
-fn without_events(end: Cursor, emptiness: Emptiness) -> HttpResponse {
+fn without_events(place: Option<Cursor>, emptiness: Emptiness) -> HttpResponse {
     let mut response = body::whole(Bytes::new());
     *response.status_mut() = match emptiness {
         Emptiness::NoContent => StatusCode::NO_CONTENT,
         Emptiness::NotModified => StatusCode::NOT_MODIFIED,
     };
-    tell_place(&mut response, &entity_tag(end));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(place) = place {
+        tell_place(&mut response, &entity_tag(place));
+    }
     response
 }
 
@@ -92,7 +96,6 @@ fn entity_tag(place: Cursor) -> Bytes {
 /// Adds the place to an answer, as a tag and without its quotes.
 fn tell_place(response: &mut HttpResponse, tag: &Bytes) {
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let token = tag.slice(1..tag.len() - 1);
     // A token is ASCII without control characters and quotes, so both always are header values.
     if let (Ok(token), Ok(tag)) = (HeaderValue::from_maybe_shared(token), HeaderValue::from_maybe_shared(tag.clone())) {

@@ -100,6 +100,9 @@ impl LogTail for EmbeddedTail {
             if self.next < end {
                 let offsets: Vec<u64> = (self.next..end).collect();
                 let mut events = handle.load(&offsets).await?;
+                if events.len() < offsets.len() && handle.core().log.oldest() > self.next {
+                    return Err(BrokerError::Unavailable("the log was trimmed faster than it was read".to_owned()));
+                }
                 self.next = end;
                 events.retain(|logged| self.broker.feeds(&logged.event.topic));
                 if !events.is_empty() {

@@ -40,7 +40,10 @@ impl<B: Broker + EventLog> Source for FeedStream<B> {
                 self.go_on_behind(end);
                 Text::default().place(&end).into()
             }
-            FeedOutcome::ShuttingDown(end) => Next::Ends(Text::default().place(&end).come_back_later().into_bytes()),
+            FeedOutcome::ShuttingDown(place) => {
+                let text = place.map_or_else(Text::default, |place| Text::default().place(&place));
+                Next::Ends(text.come_back_later().into_bytes())
+            }
             FeedOutcome::NotReady | FeedOutcome::Broker(_) => {
                 Next::Ends(Text::default().come_back_later().into_bytes())
             }

@@ -6,11 +6,14 @@ use events::{ClientId, Topic};
 use tokio::time::timeout;
 
 use super::{
-    super::EmbeddedBroker,
+    super::{EmbeddedBroker, EmbeddedOptions},
     folder::Folder,
     world::{event, options, settle},
 };
-use crate::broker::{Broker, Content, Lease, LeaseRequest};
+use crate::broker::{
+    Broker, Content, Lease, LeaseRequest,
+    log::{EventLog, LogTail},
+};
 
 fn alice() -> ClientId {
     "alice".parse().unwrap()
@@ -66,4 +69,22 @@ async fn what_retention_takes_from_a_slow_reader_is_told_in_its_place() {
     }
     settle(&broker).await;
     assert_eq!(read(&broker).await, [None, Some(3), Some(4)]);
+}
+
+#[tokio::test]
+async fn a_tail_that_retention_overtakes_says_so() {
+    // In memory, where what is gone is gone at once.
+    let folder = Folder::new();
+    let feed_topics = vec!["#".parse().unwrap()];
+    let options = EmbeddedOptions { data_dir: None, feed_topics, ..options(&folder, 2) };
+    let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
+    let mut tail = broker.end(|_, _| {}).await.unwrap().tail;
+    broker.publish(&event(topic(), 0)).await.unwrap();
+    assert_eq!(tail.next().await.unwrap()[0].offset, 0);
+    for number in 1..6 {
+        broker.publish(&event(topic(), number)).await.unwrap();
+    }
+    settle(&broker).await;
+    let next = tail.next().await;
+    assert!(next.is_err(), "1 to 3 are gone, and this is {next:?}");
 }
