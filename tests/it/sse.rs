@@ -268,24 +268,30 @@ async fn follow(gateway: SocketAddr, path: &str, until: u64, kills: usize) -> Ve
     seen
 }
 
+/// What [`publish_over_ten_kills`] publishes.
+const EVENTS: u64 = 300;
+
+/// Publishes at random moments, and kills and restarts the gateway ten times meanwhile.
+async fn publish_over_ten_kills(gateway: &mut Gateway) {
+    for number in 0..EVENTS {
+        publish(gateway, "a", number..number + 1).await;
+        sleep(Duration::from_millis(random_range(0..40))).await;
+        if (number + 1) % (EVENTS / 10) == 0 {
+            gateway.kill9();
+            gateway.start_again().await;
+            gateway.wait_ready().await;
+        }
+    }
+}
+
 on_both_brokers!(a_plain_event_source_loses_nothing_over_two_hundred_losses_and_ten_restarts);
 async fn a_plain_event_source_loses_nothing_over_two_hundred_losses_and_ten_restarts(broker: Broker) {
-    const EVENTS: u64 = 300;
     let mut gateway = feed_gateway(broker, |builder| builder).await;
     let poll = Request::get("/clients/alice/events?topics=a&wait=0");
     poll.send(gateway.address()).await.expect_status(204);
     let mailbox = tokio::spawn(follow(gateway.address(), "/clients/alice/events?topics=a", EVENTS - 1, 200));
     let feed = tokio::spawn(follow(gateway.address(), "/topics/a/events?last_seen=oldest", EVENTS - 1, 200));
-    for restart in 0..10 {
-        for number in 0..EVENTS / 10 {
-            let number = restart * EVENTS / 10 + number;
-            publish(&gateway, "a", number..number + 1).await;
-            sleep(Duration::from_millis(random_range(0..40))).await;
-        }
-        gateway.kill9();
-        gateway.start_again().await;
-        gateway.wait_ready().await;
-    }
+    publish_over_ten_kills(&mut gateway).await;
     let all: Vec<u64> = (0..EVENTS).collect();
     assert_eq!(numbers(&feed.await.unwrap()), all, "a feed repeats nothing");
     let mut first_seen = Vec::new();
@@ -308,23 +314,13 @@ async fn read_by(browser: &Browser) -> Vec<(Vec<u64>, Value)> {
 
 on_both_brokers!(a_page_with_nothing_but_event_source_loses_nothing);
 async fn a_page_with_nothing_but_event_source_loses_nothing(broker: Broker) {
-    const EVENTS: u64 = 300;
     let mut gateway = feed_gateway(broker, |builder| builder).await;
     let poll = Request::get("/clients/alice/events?topics=a&wait=0");
     poll.send(gateway.address()).await.expect_status(204);
     let browser = Browser::start().await;
     browser.open(&format!("http://{}/live", gateway.address())).await;
     browser.run(include_str!("sse/event_source.js")).await;
-    for restart in 0..10 {
-        for number in 0..EVENTS / 10 {
-            let number = restart * EVENTS / 10 + number;
-            publish(&gateway, "a", number..number + 1).await;
-            sleep(Duration::from_millis(random_range(0..40))).await;
-        }
-        gateway.kill9();
-        gateway.start_again().await;
-        gateway.wait_ready().await;
-    }
+    publish_over_ten_kills(&mut gateway).await;
     let quiet = json!({ "unmarked": [], "others": [], "deaths": 200 });
     let all: Vec<u64> = (0..EVENTS).collect();
     let expected = vec![(all.clone(), quiet.clone()), (all, quiet)];

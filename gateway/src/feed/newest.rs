@@ -203,10 +203,9 @@ mod tests {
     fn a_pattern_that_could_match_in_countless_ways_costs_no_more() {
         let mut newest = Newest::new(usize::MAX);
         (0..50_000).for_each(|n| newest.note(&format!("a.b.{n}").parse().unwrap(), n));
-        for pattern in [vec!["#"; 128].join("."), vec!["#.*"; 60].join("."), vec!["#.a"; 60].join(".")] {
-            let began = std::time::Instant::now();
-            newest.since(&pattern.parse().unwrap(), 0, 100);
-            assert!(began.elapsed() < std::time::Duration::from_secs(2), "{pattern}");
+        // Tried one after the other, these ways would outlast every patience.
+        for (pattern, found) in [(vec!["#"; 128], 100), (vec!["#.*"; 60], 0), (vec!["#.a"; 60], 0)] {
+            assert_eq!(newest.since(&pattern.join(".").parse().unwrap(), 0, 100).len(), found);
         }
     }
 
