@@ -390,3 +390,24 @@ async fn a_place_that_the_log_does_not_come_up_to_is_of_another_one() {
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
 }
+
+#[tokio::test]
+async fn a_search_reads_little_more_than_it_returns_and_the_next_goes_on_behind_it() {
+    let world = World::roomy().await;
+    let sizes = [10, 600_000, 400_000, 300_000, 2_000_000, 1, 1, 1_100_000, 5].into_iter().chain([1; 300]);
+    for bytes in sizes.clone() {
+        let event = Event::new("a".parse().unwrap(), None, vec![0; bytes]);
+        world.broker.publish(&event).await.unwrap();
+    }
+    let (mut from, mut seen) = (0, Vec::new());
+    while seen.len() < sizes.clone().count() {
+        let searched = world.broker.search(&everything(), from, 309, usize::MAX).await.unwrap();
+        let found: Vec<usize> = searched.found.iter().map(|logged| logged.event.payload.len()).collect();
+        assert!(found.len() == 1 || found.iter().sum::<usize>() <= 1 << 20, "{found:?}");
+        assert_eq!(searched.last.unwrap().offset + 1, searched.reached);
+        assert_eq!(searched.reached, (seen.len() + found.len()) as u64);
+        seen.extend(found);
+        from = searched.reached;
+    }
+    assert!(sizes.eq(seen));
+}

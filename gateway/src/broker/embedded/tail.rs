@@ -1,6 +1,6 @@
 //! The log as a Feed reads it.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use events::{Topic, TopicPattern};
 
@@ -18,6 +18,9 @@ const SEARCH: u64 = 1 << 20;
 
 /// How many events the tail hands over at once.
 const AT_ONCE: u64 = 256;
+
+/// How many events a search reads at once, before it knows how large they are.
+const PIECE: usize = 64;
 
 /// The payload bytes of what one search finds, but for its first event.
 const SEARCH_BYTES: usize = 1024 * 1024;
@@ -45,25 +48,25 @@ impl EventLog for EmbeddedBroker {
         let oldest = self.handle.core().log.oldest();
         let mut reached = from.max(oldest);
         let stop = to.min(reached + SEARCH);
-        let mut offsets = Vec::new();
-        while reached < stop && offsets.len() < limit {
-            reached = self.select(pattern, reached, stop.min(reached + SCAN), limit, &mut offsets);
+        let mut found: Vec<Logged> = Vec::new();
+        let mut bytes = 0;
+        while reached < stop && found.len() < limit && bytes <= SEARCH_BYTES {
+            let (offsets, to) = self.select(pattern, reached..stop.min(reached + SCAN), PIECE.min(limit - found.len()));
+            reached = to;
+            for logged in self.handle.load(&offsets).await? {
+                bytes += logged.event.payload.len();
+                if bytes > SEARCH_BYTES && !found.is_empty() {
+                    reached = logged.offset;
+                    break;
+                }
+                found.push(logged);
+            }
             tokio::task::yield_now().await;
         }
-        let mut found = self.handle.load(&offsets).await?;
-        let mut bytes = 0;
-        let mut fits = |logged: &Logged| {
-            bytes += logged.event.payload.len();
-            bytes <= SEARCH_BYTES
-        };
-        if let Some(most) = found.iter().skip(1).position(|logged| !fits(logged)).map(|at| at + 1) {
-            found.truncate(most);
-            reached = found.last().map_or(reached, |last| last.offset + 1);
-        }
-        let last = match found.last().filter(|last| last.offset + 1 == reached) {
-            Some(last) => Some(last.clone()),
-            None if reached > from => self.event(reached - 1).await?,
-            None => None,
+        let last = match found.last() {
+            Some(last) if last.offset + 1 == reached => Some(last.clone()),
+            last if reached > from => self.event(reached - 1).await?.or_else(|| last.cloned()),
+            _ => None,
         };
         Ok(Searched { before: None, found, last, reached, oldest: self.handle.core().log.oldest() })
     }
@@ -121,19 +124,20 @@ impl EmbeddedBroker {
         self.feed_topics.iter().any(|pattern| pattern.matches(topic))
     }
 
-    /// Adds the offsets of matching events to `offsets`, up to `limit` in all; returns up to where it looked.
-    fn select(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize, offsets: &mut Vec<u64>) -> u64 {
+    /// Returns the offsets of matching events, up to `limit`, and up to where it looked.
+    fn select(&self, pattern: &TopicPattern, range: Range<u64>, limit: usize) -> (Vec<u64>, u64) {
         let core = self.handle.core();
-        for (offset, topic) in core.log.topics(from..to) {
+        let (mut offsets, end) = (Vec::new(), range.end);
+        for (offset, topic) in core.log.topics(range) {
             let topic = topic.map(|id| core.log.topic(id));
             if topic.is_some_and(|topic| pattern.matches(topic) && self.feeds(topic)) {
                 offsets.push(offset);
                 if offsets.len() == limit {
-                    return offset + 1;
+                    return (offsets, offset + 1);
                 }
             }
         }
-        to
+        (offsets, end)
     }
 }
 
