@@ -243,6 +243,20 @@ async fn a_quiet_stream_moves_with_the_log(broker: Broker) {
     assert_eq!(numbers(&quiet.take(1).await), [10]);
 }
 
+on_both_brokers!(a_stream_from_now_on_tells_at_once_when_that_is);
+async fn a_stream_from_now_on_tells_at_once_when_that_is(broker: Broker) {
+    let gateway = feed_gateway(broker, |builder| builder).await;
+    let path = "/topics/a/events?last_seen=now";
+    let mut lost = EventStream::open(gateway.address(), path, "").await;
+    let waited = timeout(Duration::from_secs(5), lost.next()).await;
+    assert!(waited.is_err(), "{waited:?}");
+    let place = lost.last_id.clone();
+    lost.close().await;
+    publish(&gateway, "a", 0..3).await;
+    let mut again = EventStream::open(gateway.address(), path, &place).await;
+    assert_eq!(numbers(&again.take(3).await), [0, 1, 2]);
+}
+
 /// Comes back as an `EventSource` does, for ever: `kills` times it dies at random, then only the gateway does.
 async fn follow(gateway: SocketAddr, path: &str, until: u64, kills: usize) -> Vec<StreamEvent> {
     let (mut seen, mut last_id, mut kills) = (Vec::new(), String::new(), kills);

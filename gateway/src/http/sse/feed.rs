@@ -1,6 +1,6 @@
 //! A Feed as a stream: it never has to be confirmed, and ends only with the gateway.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -28,7 +28,9 @@ struct FeedStream<B: Broker> {
 
 impl<B: Broker + EventLog> Source for FeedStream<B> {
     async fn next(&mut self) -> Next {
-        self.request.deadline = Instant::now() + COMMENT_EVERY;
+        // "Now" would be another moment to a client that loses its stream before it was told a place.
+        let wait = if self.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };
+        self.request.deadline = Instant::now() + wait;
         match self.app.feed.poll(self.request.clone()).await {
             FeedOutcome::Batch(batch) => {
                 self.app.metrics.events.inc_by(batch.events.len() as u64);
