@@ -135,14 +135,14 @@ impl<L: EventLog> Feed<L> {
     async fn follow_once(&self, pause: &mut Duration) -> Result<std::convert::Infallible, BrokerError> {
         let mut newest = Newest::new(self.options.topics);
         let end = self.log.end(|topic, offset| newest.note(topic, offset)).await?;
-        let last = newest.last();
-        let mut window = Window::new(self.options.window, last.unwrap_or(end.next));
+        // Its place is that of everybody who has seen all; unless retention takes it at this very moment.
+        let last = match newest.last() {
+            Some(last) => self.log.search(&everything(), last, last + 1, 1).await?.found.pop(),
+            None => None,
+        };
+        let mut window = Window::new(self.options.window, last.as_ref().map_or(end.next, |last| last.offset));
         if let Some(last) = last {
-            // Its place is that of everybody who has seen all.
-            let found = self.log.search(&everything(), last, last + 1, 1).await?.found;
-            for logged in found {
-                window.push(logged, Instant::now());
-            }
+            window.push(last, Instant::now());
         }
         let mut tail = end.tail;
         *self.state() = Some(State { window, newest, watchers: Watchers::default() });

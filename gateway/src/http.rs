@@ -31,7 +31,8 @@ mod version;
 use std::{sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Incoming};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
 use crate::{
@@ -64,7 +65,9 @@ struct App<B: Broker> {
     feed: Arc<Feed<B>>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
-    shutting_down: tokio_util::sync::CancellationToken,
+    /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
+    publishing: Semaphore,
+    shutting_down: CancellationToken,
 }
 
 type HttpRequest = Request<Incoming>;
@@ -82,7 +85,8 @@ pub async fn serve<B: Broker + EventLog>(
     options: HttpOptions,
     shutdown: impl Future<Output = ()>,
 ) {
-    let shutting_down = tokio_util::sync::CancellationToken::new();
-    let app = Arc::new(App { broker, registry, feed, metrics, options, shutting_down });
+    let shutting_down = CancellationToken::new();
+    let publishing = Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS));
+    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, shutting_down });
     accept::run(listener, app, shutdown).await;
 }

@@ -84,7 +84,7 @@ impl Problem {
                 "this gateway holds as many mailboxes as it may (--max-mailboxes); try again".to_owned()
             }
             Self::TooManyConnections => {
-                "this gateway holds as many connections or polls as it may (--max-connections); try again".to_owned()
+                "this gateway holds as many connections or requests as it may (--max-connections); try again".to_owned()
             }
             Self::ShuttingDown => "this gateway is shutting down; try again".to_owned(),
             Self::NotReady => {

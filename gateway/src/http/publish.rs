@@ -34,6 +34,7 @@ pub(super) async fn publish<B: Broker>(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<HttpResponse, Problem> {
+    let _place = app.publishing.try_acquire().map_err(|_| Problem::TooManyConnections)?;
     let id = event_id(headers)?;
     let resent = is_resent(headers)?;
     let declared = declared_type(headers)?;
