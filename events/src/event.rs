@@ -47,8 +47,8 @@ impl Event {
     /// Returns a short check of a run of events that ends with this one; `before` is that of the run without it, or 0.
     ///
     /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher sent it
-    /// again. So the check is over all that tells messages apart: id, topic, time, payload, the resent mark. A time that the
-    /// message does not carry is left out, as is an id: they would be others at each delivery.
+    /// again. So the check is over what tells messages apart besides their ids: topic, time, payload, the resent mark. A time that
+    /// the message does not carry is left out: it would be another at each delivery.
     #[must_use]
     pub fn check(&self, before: u32) -> u32 {
         let mut hasher = crc32fast::Hasher::new_with_initial(before);

@@ -3,8 +3,8 @@
 //! One connection publishes; one carries administrative tasks, whose errors can close channels; Leases are spread over at
 //! least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so that no replay
 //! stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss. Any other
-//! connection that is lost is replaced by the supervisor, with growing, jittered pauses. Until then every call that needs one fails at once with
-//! [`BrokerError::Unavailable`]; only at the very start it waits for the outcome of the first try.
+//! connection that is lost is replaced by the supervisor, with growing, jittered pauses. Until then every call that needs one
+//! fails at once with [`BrokerError::Unavailable`]; only at the very start it waits for the outcome of the first try.
 
 mod link;
 mod publish_link;
