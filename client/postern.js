@@ -235,7 +235,6 @@ class Reader extends EventTarget {
     }
   }
 
-  /** Resolves with the number of events. */
   async #poll(wait) {
     const parts = this.#ask("application/json", wait);
     const answer = (await parts.next()).value;
@@ -261,7 +260,6 @@ class Reader extends EventTarget {
     for await (const part of parts) {
       const lines = (rest + part).split(/\r?\n/);
       rest = lines.pop();
-      const batch = { events: [], last_seen: this.#place };
       for (const line of lines) {
         const [, field, value] = /^([^:]*):? ?(.*)/.exec(line);
         if (line) {
@@ -272,12 +270,11 @@ class Reader extends EventTarget {
           continue;
         }
         const data = JSON.parse(fields.data || "{}");
-        if (data.id) batch.events.push(data);
-        batch.reset ||= data.reset || fields.event === "reset";
-        batch.last_seen = fields.id || batch.last_seen;
+        const reset = data.reset || fields.event === "reset";
+        const batch = { events: data.id ? [data] : [], reset, last_seen: fields.id || this.#place };
         fields = {};
+        if (reset || batch.last_seen !== this.#place) await this.#take(batch);
       }
-      if (batch.reset || batch.last_seen !== this.#place) await this.#take(batch);
     }
     if (!retry) throw failure("the stream was cut");
     if (retry >= 1) this.#say({ state: "waiting", pause: retry });
@@ -397,10 +394,12 @@ class Reader extends EventTarget {
   async #follow(batch, place, key) {
     let failed = false;
     try {
-      if (key !== this.#handled) await this.#handle(batch);
+      // Whoever caught up may be ahead of the leader.
+      const isOld = this.#isFeed && !batch.reset && parseInt(batch.last_seen) <= parseInt(this.#place);
+      if (key !== this.#handled && !isOld) await this.#handle(batch);
       this.#handled = key;
       // Others may not have handled it, so in a mailbox it is not for this page to confirm.
-      this.#place = this.#isFeed ? batch.last_seen : place;
+      if (!isOld) this.#place = this.#isFeed ? batch.last_seen : place;
     } catch {
       failed = true;
     }
