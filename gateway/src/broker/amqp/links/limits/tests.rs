@@ -1,0 +1,56 @@
+use tokio::time::advance;
+
+use super::*;
+
+fn takes(limits: &Limits, for_lease: bool) -> usize {
+    (0..1000).take_while(|_| limits.take(for_lease)).count()
+}
+
+#[test]
+fn limits_of_a_connection_follow_what_was_negotiated() {
+    let of = |channel_max| (max_places(channel_max), max_closed_by_server(channel_max), comfortable_leases(channel_max));
+    assert_eq!(of(2047), (1432, 511, 1023));
+    assert_eq!(of(u16::MAX), of(2047));
+    assert_eq!(of(20), (14, 5, 10));
+    assert_eq!(of(1), (1, 1, 1));
+    for channel_max in 4..2047 {
+        let (places, closed, comfortable) = of(channel_max);
+        assert!(places + closed <= usize::from(channel_max) && comfortable <= places, "{channel_max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refusal_leases_stay_below_the_limit_and_leave_room_for_the_rest() {
+    let limits = Limits::default();
+    assert_eq!(takes(&limits, true), 1000);
+    (0..990).for_each(|_| limits.free(true));
+    (0..30).for_each(|_| assert!(limits.take(false)));
+    limits.refused(Some(30));
+    (0..30).for_each(|_| limits.free(false));
+    // 28 less a fifth; ten are taken already.
+    assert_eq!(takes(&limits, true), 13);
+    assert_eq!(takes(&limits, false), 5);
+    advance(GROWS_EVERY * 100).await;
+    assert_eq!((takes(&limits, true), takes(&limits, false)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_others_share_the_limit_each_refusal_lowers_it_and_time_raises_it() {
+    let limits = Limits::default();
+    (0..40).for_each(|_| assert!(limits.take(false)));
+    limits.refused(Some(100));
+    limits.refused(Some(100));
+    assert_eq!(takes(&limits, false), 0);
+    limits.free(false);
+    assert_eq!(takes(&limits, false), 1);
+    advance(ONE_BURST).await;
+    limits.refused(Some(100));
+    (0..10).for_each(|_| limits.free(false));
+    // 35 of 40.
+    assert_eq!(takes(&limits, false), 5);
+    advance(GROWS_EVERY * 3).await;
+    assert_eq!(takes(&limits, false), 15);
+    advance(GROWS_EVERY * 1000).await;
+    // 93 of 100, of which 45 are taken.
+    assert_eq!(takes(&limits, false), 48);
+}
