@@ -69,7 +69,9 @@ fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
         // "queue limit in vhost 'x' (2) is reached"; "number of channels opened for user 'x' has reached the maximum
         // allowed user limit of (3)"; "connection limit (1) is reached".
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains(" limit ") => Refusal::Limit,
-        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains(" limit ") || text.contains("number of channels") => {
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+            if text.contains(" limit ") || text.contains("number of channels") =>
+        {
             Refusal::Limit
         }
         AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Refusal::Other,

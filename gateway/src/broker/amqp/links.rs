@@ -28,11 +28,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
+use self::{kind::Kind, limits::Limits, link::Role};
 pub(super) use self::{
     link::{Link, Occupied},
     publish_link::{PublishLink, Published},
 };
-use self::{kind::Kind, limits::Limits, link::Role};
 use super::{AmqpOptions, CALL_TIMEOUT};
 use crate::broker::BrokerError;
 
@@ -364,6 +364,6 @@ fn not_connected() -> BrokerError {
     BrokerError::Unavailable("there is no connection now; the gateway keeps trying".to_owned())
 }
 
-fn no_room(attempted: &'static str, reason: &str) -> BrokerError {
-    BrokerError::LimitReached { attempted, reason: reason.to_owned() }
+const fn no_room(attempted: &'static str, reason: &'static str) -> BrokerError {
+    BrokerError::NoRoom { attempted, reason }
 }
