@@ -1,8 +1,9 @@
 //! A Lease: an exclusive consumer on a channel of its own.
 //!
-//! Release is always the same three steps, each awaited: cancel, so that nothing new comes; nack with requeue, so that
-//! everything goes back to its old place; close, whose answer says that it has. In any other order the broker would hand
-//! messages to a consumer that is leaving, or newer messages to the next one first.
+//! Release is always the same two steps: nack with requeue, so that everything goes back to its old place; then close, whose
+//! answer says that it has. The consumer is not cancelled before them. A queue without a consumer looks free to another
+//! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
+//! the broker hands to the consumer between the two steps, the close requeues in order once more.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
     message::Delivery as Message,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::timeout;
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest};
 
-/// How long the three steps may take before the whole connection is given up, which does the same by force.
+/// How long both steps may take before the whole connection is given up, which does the same by force.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came of one try to open a Lease.
@@ -128,7 +129,6 @@ impl AmqpLease {
     }
 
     async fn give_back(&self) -> Result<(), lapin::Error> {
-        self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await?;
         self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
         self.channel.close(200, "released".into()).await
     }
