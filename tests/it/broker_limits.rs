@@ -162,6 +162,28 @@ async fn a_broker_that_allows_few_channels_on_a_connection_gets_more_connections
     all_get_it(&gateway, &topic, held).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_allows_few_channels_on_a_connection_lets_many_look_through_a_feed() {
+    let node = RabbitNode::start_with(&["channel_max = 20"]).await;
+    let builder = Gateway::builder().amqp_url(&node.url()).with_feed().flag("--feed-window", "1000");
+    let gateway = started(builder).await;
+    let topics: Vec<String> = (0..40).map(|_| unique("jobs")).collect();
+    for topic in topics.iter().chain(&topics) {
+        publish(&gateway, topic).await.expect_status(202);
+    }
+    // One event at a time, so that each reader is kept for the next search.
+    let readers = topics.iter().map(async |topic| {
+        let path = |seen: &str| format!("/topics/{topic}.#/events?last_seen={seen}&limit=1&wait=5").replace('#', "%23");
+        let first = Request::get(&path("oldest")).send(gateway.address()).await.batch();
+        let second = Request::get(&path(&first.last_seen)).send(gateway.address()).await.batch();
+        (first.numbers("n"), second.numbers("n"))
+    });
+    for numbers in join_all(readers).await {
+        assert_eq!(numbers, (vec![1], vec![1]));
+    }
+    gateway.wait_answer("/ready", 200, SOON).await;
+}
+
 const FEWER_MAILBOXES: &str =
     "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once";
 

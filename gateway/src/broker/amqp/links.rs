@@ -201,6 +201,11 @@ impl Links {
         Occupied::take(link).ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
     }
 
+    /// Returns how many channels a connection carries, as far as that is known.
+    pub(super) fn max_channels(&self) -> usize {
+        locked(&self.publishing).as_ref().map_or(usize::MAX, |link| link.max_places())
+    }
+
     /// Runs a task beside the supervisor, for as long.
     pub(super) fn run_beside(&self, task: impl Future<Output = ()> + Send + 'static) {
         let closing = self.closing.clone();
