@@ -305,9 +305,10 @@ async fn a_publisher_gives_a_rejected_event_up_after_a_few_tries_and_goes_on_ove
             // What is there so far.
             let before = Poll::of(&other).wait(5).send(gateway).await.batch();
             let publisher = Publisher::new(&["pipe", "--topic-from", "t", "--timeout", "20s"]);
-            let publisher = match over_amqp {
-                true => publisher.amqp_url(url),
-                false => publisher.gateway(&format!("http://{}", gateway.address())),
+            let publisher = if over_amqp {
+                publisher.amqp_url(url)
+            } else {
+                publisher.gateway(&format!("http://{}", gateway.address()))
             };
             let lines =
                 format!("{{\"t\":\"{topic}\",\"n\":7}}\n{{\"t\":\"{topic}\",\"n\":8}}\n{{\"t\":\"free\",\"n\":9}}\n");

@@ -191,12 +191,12 @@ impl Links {
         // Without a broker it is the supervisor that keeps trying, and nothing else.
         self.publishing().await?;
         let mut feeding = self.feeding.lock().await;
-        let link = match feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()) {
-            Some(link) => Arc::clone(link),
-            None => {
-                *feeding = None;
-                Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
-            }
+        let usable = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()).cloned();
+        let link = if let Some(link) = usable {
+            link
+        } else {
+            *feeding = None;
+            Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
         };
         Occupied::take(link).ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
     }

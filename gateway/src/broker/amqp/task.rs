@@ -50,7 +50,7 @@ impl Task<'_> {
             Self::Look => {}
             Self::Declare(..) | Self::Open(_) if mailbox.consumer_count() > 0 => {}
             Self::Declare(_, topics) | Self::Open(topics) | Self::Bind(topics) => {
-                queue::bind(channel, client, topics).await?
+                queue::bind(channel, client, topics).await?;
             }
             // RabbitMQ answers that it is done also where it cannot reach the queue; hence the look.
             Self::Unbind(topic) => {
