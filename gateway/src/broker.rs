@@ -93,6 +93,14 @@ pub enum BrokerError {
         /// Its own words.
         reason: String,
     },
+    /// As much is open as the broker allows; the same call can succeed when something else has ended.
+    #[error("there is no room to {attempted}: {reason}")]
+    NoRoom {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Which limit it is.
+        reason: &'static str,
+    },
     /// At least one mailbox did not take the event; the others have it.
     #[error("a mailbox is full and its policy rejects events")]
     Rejected,
@@ -117,9 +125,12 @@ impl BrokerError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Blocked | Self::QueueAway { .. } | Self::Unwritable(_) | Self::Unconfirmed(_) => {
-                true
-            }
+            Self::Unavailable(_)
+            | Self::Blocked
+            | Self::QueueAway { .. }
+            | Self::NoRoom { .. }
+            | Self::Unwritable(_)
+            | Self::Unconfirmed(_) => true,
             Self::LimitReached { .. } | Self::Rejected | Self::Refused { .. } => false,
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lapin::options::ExchangeDeleteOptions;
 use postern_tests::{
-    Amqp, Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Publisher, RabbitNode, Request, eventually, shared_node,
-    unique,
+    Amqp, Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Publisher, RabbitNode, Request, eventually,
+    shared_node, unique,
 };
 
 const JSON: &str = "application/json";
@@ -26,7 +26,7 @@ async fn on(url: &str) -> Gateway {
 
 /// Returns the name of the virtual host in a URL.
 fn vhost(url: &str) -> &str {
-    url.rsplit('/').next().unwrap()
+    url.rsplit('/').next().filter(|vhost| *vhost != "%2f").unwrap_or("/")
 }
 
 /// Makes a user that may do everything in this virtual host, and returns its URL.
@@ -162,6 +162,28 @@ async fn a_broker_that_allows_few_channels_on_a_connection_gets_more_connections
     all_get_it(&gateway, &topic, held).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_allows_few_channels_on_a_connection_lets_many_look_through_a_feed() {
+    let node = RabbitNode::start_with(&["channel_max = 20"]).await;
+    let builder = Gateway::builder().amqp_url(&node.url()).with_feed().flag("--feed-window", "1000");
+    let gateway = started(builder).await;
+    let topics: Vec<String> = (0..40).map(|_| unique("jobs")).collect();
+    for topic in topics.iter().chain(&topics) {
+        publish(&gateway, topic).await.expect_status(202);
+    }
+    // One event at a time, so that each reader is kept for the next search.
+    let readers = topics.iter().map(async |topic| {
+        let path = |seen: &str| format!("/topics/{topic}.#/events?last_seen={seen}&limit=1&wait=5").replace('#', "%23");
+        let first = Request::get(&path("oldest")).send(gateway.address()).await.batch();
+        let second = Request::get(&path(&first.last_seen)).send(gateway.address()).await.batch();
+        (first.numbers("n"), second.numbers("n"))
+    });
+    for numbers in join_all(readers).await {
+        assert_eq!(numbers, (vec![1], vec![1]));
+    }
+    gateway.wait_answer("/ready", 200, SOON).await;
+}
+
 const FEWER_MAILBOXES: &str =
     "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once";
 
@@ -169,14 +191,14 @@ const FEWER_MAILBOXES: &str =
 async fn refused_bindings_wear_out_no_connection_that_carries_mailboxes() {
     let node = RabbitNode::start_with(&["channel_max = 20"]).await;
     let (user, url) = user(&node, &node.url()).await;
-    node.rabbitmqctl(&["set_topic_permissions", "-p", "/", &user, "postern.events", ".*", "^ok"]).await;
-    let gateway = on(&url.replace("/%2f", "/%2f")).await;
+    node.rabbitmqctl(&["set_topic_permissions", "-p", "/", &user, "postern.events", ".*", "^(ok|no.feed)"]).await;
+    let gateway = on(&url).await;
     let topic = unique("ok");
     let held = hold_all(&gateway, &clients(5), &topic).await;
     // Each makes the broker close a channel, whose number is lost.
     let refused = (0..8).map(|_| async {
         for _ in 0..40 {
-            let answer = Poll::of(&unique("mallory")).topics("bad.%23").wait(0).send(&gateway).await;
+            let answer = Poll::of(&unique("mallory")).topics("bad.#").wait(0).send(&gateway).await;
             answer.problem(503);
             Request::get("/ready").send(gateway.address()).await.expect_status(200);
         }
@@ -192,7 +214,7 @@ async fn a_user_s_limit_of_channels_is_learned_and_harms_no_poll_that_is_held_af
     let url = node.vhost("channels").await;
     let (user, url) = user(node, &url).await;
     node.rabbitmqctl(&["set_user_limits", &user, r#"{"max-channels": 30}"#]).await;
-    let gateway = on(&url).await;
+    let gateway = started(Gateway::builder().amqp_url(&url).flag("--linger", "1s")).await;
     let topic = unique("jobs");
     // The limit is learned the hard way, once.
     let crowd = clients(40);
@@ -213,7 +235,9 @@ async fn a_user_s_limit_of_channels_is_learned_and_harms_no_poll_that_is_held_af
     assert_eq!(warnings, 1);
 }
 
-const TOO_FEW_CHANNELS: &str = "the broker allows too few channels and closed a connection over one more";
+const TOO_FEW_CHANNELS: &str = "the broker allows too few channels and closed a connection over one more; from now on this \
+                                gateway reads no more mailboxes than fit; raise the limit of the user (max-channels) or of the \
+                                node (channel_max_per_node), and start the gateway again";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_connections_breaks_nothing_that_is_there() {
@@ -243,15 +267,10 @@ async fn with_full_mailbox(node: &RabbitNode, url: &str, gateway: &Gateway, topi
         let path = format!("/clients/{client}/topics/{topic}");
         Request::new("PUT", &path).send(gateway.address()).await.expect_status(204);
     }
-    for _ in 0..2 {
-        publish(gateway, topic).await.expect_status(202);
-    }
     // A policy takes effect a moment later.
-    let mut count = 2;
     eventually(SOON, "a rejection", async || {
-        count += 1;
         let answer = publish(gateway, topic).await;
-        if answer.status == 507 { Ok(()) } else { Err((count, answer)) }
+        if answer.status == 507 { Ok(()) } else { Err(answer) }
     })
     .await;
     (full, other)
@@ -285,12 +304,14 @@ async fn a_publisher_gives_a_rejected_event_up_after_a_few_tries_and_goes_on_ove
             let (_, other) = with_full_mailbox(node, url, gateway, &topic).await;
             // What is there so far.
             let before = Poll::of(&other).wait(5).send(gateway).await.batch();
-            let publisher = Publisher::new(&["pipe", "--topic-from", "t", "--timeout", "20"]);
-            let publisher = match over_amqp {
-                true => publisher.amqp_url(url),
-                false => publisher.gateway(&format!("http://{}", gateway.address())),
+            let publisher = Publisher::new(&["pipe", "--topic-from", "t", "--timeout", "20s"]);
+            let publisher = if over_amqp {
+                publisher.amqp_url(url)
+            } else {
+                publisher.gateway(&format!("http://{}", gateway.address()))
             };
-            let lines = format!("{{\"t\":\"{topic}\",\"n\":7}}\n{{\"t\":\"{topic}\",\"n\":8}}\n{{\"t\":\"free\",\"n\":9}}\n");
+            let lines =
+                format!("{{\"t\":\"{topic}\",\"n\":7}}\n{{\"t\":\"{topic}\",\"n\":8}}\n{{\"t\":\"free\",\"n\":9}}\n");
             let finished = publisher.stdin(lines).run().await;
             assert_eq!(finished.status.code(), Some(1), "{finished:?}");
             for words in ["published 1 event in", "line 1: ", "line 2: ", "2 not confirmed", "full"] {

@@ -50,9 +50,6 @@ const HELD_WAIT: Duration = Duration::from_secs(2);
 /// How long any other call may take; the broker answers in milliseconds when it is well.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An exchange that was declared anew so short a time ago is not missing any more.
-const RESTORED: Duration = Duration::from_secs(1);
-
 /// What an operator can set about the broker.
 #[derive(Debug, Clone)]
 pub struct AmqpOptions {
@@ -182,10 +179,11 @@ impl AmqpBroker {
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
     ///
-    /// The mailboxes are bound again as their clients name topics for a new session: only they know which.
-    async fn restore_exchange(&self) -> Result<(), BrokerError> {
+    /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was missed
+    /// by a call that began at `since`.
+    async fn restore_exchange(&self, since: Instant) -> Result<(), BrokerError> {
         let mut restored = self.restored.lock().await;
-        if restored.is_some_and(|restored| restored.elapsed() < RESTORED) {
+        if restored.is_some_and(|restored| restored >= since) {
             return Ok(());
         }
         warn!(exchange = names::EXCHANGE, "the exchange was deleted, and every binding with it; it is declared anew");
@@ -201,6 +199,7 @@ impl AmqpBroker {
     async fn on_mailbox(&self, client: &ClientId, task: Task<'_>) -> Result<Result<Queue, Absent>, BrokerError> {
         let mut may_restore = true;
         loop {
+            let began = Instant::now();
             let done = self
                 .administer(task.as_str(), async |channel: &Channel| match task.run(channel, client).await {
                     Ok(mailbox) => Ok(Some(Ok(mailbox))),
@@ -215,7 +214,7 @@ impl AmqpBroker {
             if let Some(done) = done {
                 return Ok(done);
             }
-            self.restore_exchange().await?;
+            self.restore_exchange(began).await?;
             may_restore = false;
         }
     }
@@ -310,11 +309,12 @@ impl Broker for AmqpBroker {
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
         let publishing = self.links.publishing().await?;
+        let began = Instant::now();
         let storing = async {
             if let Published::Stored = publishing.publish(event).await? {
                 return Ok(());
             }
-            self.restore_exchange().await?;
+            self.restore_exchange(began).await?;
             // The broker does not say which event it met first, so this one may be stored.
             match publishing.publish(&Event { resent: true, ..event.clone() }).await? {
                 Published::Stored => Ok(()),

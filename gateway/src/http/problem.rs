@@ -99,8 +99,11 @@ impl Problem {
                 format!("the broker refused to {attempted}; the gateway's log has its reason")
             }
             Self::Broker(BrokerError::LimitReached { attempted, .. }) => format!(
-                "a limit of the broker keeps it from this ({attempted}); the gateway's log has its reason; try again later"
+                "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
             ),
+            Self::Broker(BrokerError::NoRoom { attempted, reason }) => {
+                format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
+            }
             Self::Broker(BrokerError::QueueAway { .. }) => {
                 "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
                  kept; try again"

@@ -14,8 +14,15 @@ use serde_json::json;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{App, HttpResponse, mailboxes::json_response, problem::{Problem, log_refusal}};
-use crate::{broker::{Broker, BrokerError}, metrics::Published};
+use super::{
+    App, HttpResponse,
+    mailboxes::json_response,
+    problem::{Problem, log_refusal},
+};
+use crate::{
+    broker::{Broker, BrokerError},
+    metrics::Published,
+};
 
 /// The header by which a publisher makes a retry the same event.
 const EVENT_ID: &str = "event-id";

@@ -105,7 +105,12 @@ mod tests {
             (503, &[("retry-after", "4")], "", "again after Some(4s): 503 Service Unavailable"),
             (429, &[("retry-after", "Fri, 20 Nov 2026 10:00:00 GMT")], "", "again after None: 429 Too Many Requests"),
             (503, &[problem], r#"{"detail":"full"}"#, "again after None: 503 Service Unavailable: full"),
-            (507, &[problem], r#"{"detail":"a mailbox is full"}"#, "rejected: 507 Insufficient Storage: a mailbox is full"),
+            (
+                507,
+                &[problem],
+                r#"{"detail":"a mailbox is full"}"#,
+                "rejected: 507 Insufficient Storage: a mailbox is full",
+            ),
             (408, &[], "", "again after None: 408 Request Timeout"),
             (500, &[], "", "again after None: 500 Internal Server Error"),
             (502, &[], "<html>", "again after None: 502 Bad Gateway"),

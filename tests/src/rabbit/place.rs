@@ -55,7 +55,8 @@ impl Place {
             epmd_port: other.epmd_port,
             distribution_port: free_port(),
         };
-        let cookie = std::fs::read(other.folder.path().join(COOKIE)).expect("a node that has started should have a cookie");
+        let cookie =
+            std::fs::read(other.folder.path().join(COOKIE)).expect("a node that has started should have a cookie");
         let path = place.folder.path().join(COOKIE);
         std::fs::write(&path, cookie).expect("a cookie should be written");
         // Erlang refuses a cookie that others may read.

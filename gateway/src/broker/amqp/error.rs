@@ -69,20 +69,25 @@ fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
         // "queue limit in vhost 'x' (2) is reached"; "number of channels opened for user 'x' has reached the maximum
         // allowed user limit of (3)"; "connection limit (1) is reached".
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains(" limit ") => Refusal::Limit,
-        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) if text.contains(" limit ") || text.contains("number of channels") => {
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+            if text.contains(" limit ") || text.contains("number of channels") =>
+        {
             Refusal::Limit
         }
         AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Refusal::Other,
     }
 }
 
-/// Returns how many channels a user or node may have at once, if it is this limit that closed a connection; `Some(None)` if
-/// the broker does not name the number.
-pub(super) fn channel_limit(error: &lapin::Error) -> Option<Option<usize>> {
+/// A limit of channels that a user, or a node, has; and how many, if the broker says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChannelLimit(pub(super) Option<usize>);
+
+/// Returns the limit of channels, if that is what the broker has closed a connection over.
+pub(super) fn channel_limit(error: &lapin::Error) -> Option<ChannelLimit> {
     let ErrorKind::ProtocolError(reply) = error.kind() else { return None };
     let is_hard = matches!(reply.kind(), AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED));
     let text = reply.get_message().as_str();
-    (is_hard && text.contains("number of channels")).then(|| limit_in(text))
+    (is_hard && text.contains("number of channels")).then(|| ChannelLimit(limit_in(text)))
 }
 
 /// Reads the number in the last pair of parentheses.

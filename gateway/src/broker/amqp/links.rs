@@ -28,11 +28,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
+use self::{kind::Kind, limits::Limits, link::Role};
 pub(super) use self::{
     link::{Link, Occupied},
     publish_link::{PublishLink, Published},
 };
-use self::{kind::Kind, limits::Limits, link::Role};
 use super::{AmqpOptions, CALL_TIMEOUT};
 use crate::broker::BrokerError;
 
@@ -191,14 +191,19 @@ impl Links {
         // Without a broker it is the supervisor that keeps trying, and nothing else.
         self.publishing().await?;
         let mut feeding = self.feeding.lock().await;
-        let link = match feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()) {
-            Some(link) => Arc::clone(link),
-            None => {
-                *feeding = None;
-                Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
-            }
+        let usable = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()).cloned();
+        let link = if let Some(link) = usable {
+            link
+        } else {
+            *feeding = None;
+            Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
         };
         Occupied::take(link).ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
+    }
+
+    /// Returns how many channels a connection carries, as far as that is known.
+    pub(super) fn max_channels(&self) -> usize {
+        locked(&self.publishing).as_ref().map_or(usize::MAX, |link| link.max_places())
     }
 
     /// Runs a task beside the supervisor, for as long.
@@ -364,6 +369,6 @@ fn not_connected() -> BrokerError {
     BrokerError::Unavailable("there is no connection now; the gateway keeps trying".to_owned())
 }
 
-fn no_room(attempted: &'static str, reason: &str) -> BrokerError {
-    BrokerError::LimitReached { attempted, reason: reason.to_owned() }
+const fn no_room(attempted: &'static str, reason: &'static str) -> BrokerError {
+    BrokerError::NoRoom { attempted, reason }
 }

@@ -249,7 +249,7 @@ impl AmqpBroker {
         fresh: Search<'_>,
         goes_on: impl Fn(&Stop) -> bool,
     ) -> Result<Searched, BrokerError> {
-        let turn = self.feed.readers.turn().await?;
+        let turn = self.feed.readers.turn(self.links.max_channels()).await?;
         if let Some((reader, stop)) = turn.take(fresh.pattern, goes_on) {
             // If it was lost or left behind while it waited, a new one tells what is the matter.
             if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader, KEPT_PATIENCE).await {

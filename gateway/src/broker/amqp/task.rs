@@ -49,7 +49,9 @@ impl Task<'_> {
         match self {
             Self::Look => {}
             Self::Declare(..) | Self::Open(_) if mailbox.consumer_count() > 0 => {}
-            Self::Declare(_, topics) | Self::Open(topics) | Self::Bind(topics) => queue::bind(channel, client, topics).await?,
+            Self::Declare(_, topics) | Self::Open(topics) | Self::Bind(topics) => {
+                queue::bind(channel, client, topics).await?;
+            }
             // RabbitMQ answers that it is done also where it cannot reach the queue; hence the look.
             Self::Unbind(topic) => {
                 let (queue, key) = (names::mailbox(client), topic.as_str().into());

@@ -32,9 +32,13 @@ fn one_reply_code_is_not_taken_for_one_cause() {
 
 #[test]
 fn a_limit_of_channels_is_read_from_the_refusal() {
-    let user = "NOT_ALLOWED - number of channels opened for user 'u (7)' has reached the maximum allowed user limit of (30)";
-    assert_eq!(channel_limit(&error(530, user)), Some(Some(30)));
-    assert_eq!(channel_limit(&error(530, "NOT_ALLOWED - number of channels opened on node is at its limit")), Some(None));
+    let user =
+        "NOT_ALLOWED - number of channels opened for user 'u (7)' has reached the maximum allowed user limit of (30)";
+    assert_eq!(channel_limit(&error(530, user)), Some(ChannelLimit(Some(30))));
+    assert_eq!(
+        channel_limit(&error(530, "NOT_ALLOWED - number of channels opened on node is at its limit")),
+        Some(ChannelLimit(None))
+    );
     assert_eq!(channel_limit(&error(530, "NOT_ALLOWED - vhost v not found")), None);
     assert_eq!(channel_limit(&error(404, "NOT_FOUND - number of channels (3)")), None);
 }

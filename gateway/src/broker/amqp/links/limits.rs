@@ -58,6 +58,8 @@ const fn reserve(limit: usize) -> usize {
 #[derive(Debug, Default)]
 pub(in crate::broker::amqp) struct Limits {
     all: AtomicUsize,
+    /// The most that there were.
+    peak: AtomicUsize,
     leases: AtomicUsize,
     learned: Mutex<Option<Learned>>,
     freed: Notify,
@@ -68,7 +70,7 @@ pub(in crate::broker::amqp) struct Limits {
 struct Learned {
     /// The broker's limit, or the most that were open.
     limit: usize,
-    /// So many were open when it refused one more, which is less than `limit` if other programs share it.
+    /// How many were allowed after the last refusal, which is less than `limit` if other programs share it.
     base: usize,
     since: Instant,
 }
@@ -100,7 +102,8 @@ impl Limits {
     }
 
     fn count(&self, for_lease: bool) {
-        self.all.fetch_add(1, Ordering::Relaxed);
+        let all = self.all.fetch_add(1, Ordering::Relaxed) + 1;
+        self.peak.fetch_max(all, Ordering::Relaxed);
         self.leases.fetch_add(usize::from(for_lease), Ordering::Relaxed);
     }
 
@@ -118,13 +121,16 @@ impl Limits {
 
     /// The broker has closed a connection over one channel too many; `limit` is how many it allows, if it said so.
     pub(super) fn refused(&self, limit: Option<usize>) {
-        let open = self.all.load(Ordering::Relaxed).max(1);
         let mut learned = self.learned();
         let (limit, base) = match *learned {
             Some(known) if known.since.elapsed() < ONE_BURST => return,
-            // Other programs share it, so that less is ours than was thought.
-            Some(known) => (limit.unwrap_or(known.limit), open.min(known.allowed()) * 7 / 8),
-            None => (limit.unwrap_or(open), open),
+            // Other programs share it, so that less is ours than was thought. How many are open now says nothing: what was
+            // on the connection is being given back.
+            Some(known) => (limit.unwrap_or(known.limit), known.allowed() * 7 / 8),
+            None => {
+                let limit = limit.unwrap_or_else(|| self.peak.load(Ordering::Relaxed));
+                (limit, limit)
+            }
         };
         let now = Learned { limit, base: base.min(limit).max(1), since: Instant::now() };
         *learned = Some(now);

@@ -13,7 +13,7 @@ use lapin::{Channel, Connection};
 use tokio::time::timeout;
 
 use super::limits::{Limits, comfortable_leases, max_closed_by_server, max_places};
-use crate::broker::amqp::error::{channel_limit, has_no_channel, soft_error};
+use crate::broker::amqp::error::{ChannelLimit, channel_limit, has_no_channel, soft_error};
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Link {
             match self.connection.create_channel().await {
                 Err(error) if tries_left > 0 && soft_error(&error).is_some() => {}
                 Err(error) => {
-                    if let Some(limit) = channel_limit(&error) {
+                    if let Some(ChannelLimit(limit)) = channel_limit(&error) {
                         self.limits.refused(limit);
                     }
                     if has_no_channel(&error) {

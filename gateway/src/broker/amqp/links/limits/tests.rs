@@ -8,7 +8,8 @@ fn takes(limits: &Limits, for_lease: bool) -> usize {
 
 #[test]
 fn limits_of_a_connection_follow_what_was_negotiated() {
-    let of = |channel_max| (max_places(channel_max), max_closed_by_server(channel_max), comfortable_leases(channel_max));
+    let of =
+        |channel_max| (max_places(channel_max), max_closed_by_server(channel_max), comfortable_leases(channel_max));
     assert_eq!(of(2047), (1432, 511, 1023));
     assert_eq!(of(u16::MAX), of(2047));
     assert_eq!(of(20), (14, 5, 10));
@@ -27,7 +28,7 @@ async fn after_a_refusal_leases_stay_below_the_limit_and_leave_room_for_the_rest
     (0..30).for_each(|_| assert!(limits.take(false)));
     limits.refused(Some(30));
     (0..30).for_each(|_| limits.free(false));
-    // 28 less a fifth; ten are taken already.
+    // 28 of 30, less a fifth; ten are taken already.
     assert_eq!(takes(&limits, true), 13);
     assert_eq!(takes(&limits, false), 5);
     advance(GROWS_EVERY * 100).await;
@@ -37,20 +38,31 @@ async fn after_a_refusal_leases_stay_below_the_limit_and_leave_room_for_the_rest
 #[tokio::test(start_paused = true)]
 async fn where_others_share_the_limit_each_refusal_lowers_it_and_time_raises_it() {
     let limits = Limits::default();
-    (0..40).for_each(|_| assert!(limits.take(false)));
+    let now_taken = || limits.all.load(Ordering::Relaxed);
+    takes(&limits, false);
+    (0..1000).for_each(|_| limits.free(false));
     limits.refused(Some(100));
     limits.refused(Some(100));
-    assert_eq!(takes(&limits, false), 0);
-    limits.free(false);
-    assert_eq!(takes(&limits, false), 1);
+    takes(&limits, false);
+    assert_eq!(now_taken(), 93);
     advance(ONE_BURST).await;
     limits.refused(Some(100));
-    (0..10).for_each(|_| limits.free(false));
-    // 35 of 40.
-    assert_eq!(takes(&limits, false), 5);
-    advance(GROWS_EVERY * 3).await;
-    assert_eq!(takes(&limits, false), 15);
+    (0..60).for_each(|_| limits.free(false));
+    takes(&limits, false);
+    assert_eq!(now_taken(), 93 * 7 / 8);
+    advance(GROWS_EVERY).await;
+    takes(&limits, false);
+    assert_eq!(now_taken(), 81 + 81_usize.div_ceil(8));
     advance(GROWS_EVERY * 1000).await;
-    // 93 of 100, of which 45 are taken.
-    assert_eq!(takes(&limits, false), 48);
+    takes(&limits, false);
+    assert_eq!(now_taken(), 93);
+}
+
+#[test]
+fn a_limit_that_is_not_named_is_the_most_that_were_open() {
+    let limits = Limits::default();
+    (0..40).for_each(|_| assert!(limits.take(false)));
+    (0..40).for_each(|_| limits.free(false));
+    limits.refused(None);
+    assert_eq!(takes(&limits, false), 37);
 }
