@@ -77,6 +77,8 @@ impl Batch {
     pub(super) fn trim(&mut self, end: u64) {
         self.effects.push(Effect::Trim(end));
         self.trim = Some(end);
+        // Events whose space is given back must be known to be dropped, after a power cut, too.
+        self.needs_sync = true;
     }
 
     /// Says that nothing follows, so that the next start need not doubt anything.

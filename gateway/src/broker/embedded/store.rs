@@ -19,8 +19,10 @@
 //! time in four with a large batch: that is mended. And each record carries a checksum of its own.
 
 mod disk;
+mod engine;
 mod record;
 mod recovery;
+mod reserve;
 mod torn;
 mod witness;
 
@@ -59,7 +61,7 @@ pub(super) enum Store {
     /// Keeps nothing: what is retained is in the log, whole.
     Memory,
     /// Keeps everything.
-    Disk(Disk),
+    Disk(Box<Disk>),
 }
 
 impl Store {
@@ -79,8 +81,9 @@ impl Store {
             }
         }
         let failed = |error| OpenStoreError::Io(folder.display().to_string(), io::Error::other(error));
-        disk.write(&batch).map_err(failed)?;
-        Ok((Self::Disk(disk), recovered))
+        // On a full disk, too: a gateway that does not start drops nothing.
+        disk.write(&batch).or_else(|_| disk.write_from_reserve(&batch)).map_err(failed)?;
+        Ok((Self::Disk(Box::new(disk)), recovered))
     }
 
     /// Tells whether anything outlives the process.
@@ -93,6 +96,37 @@ impl Store {
         match self {
             Self::Memory => Ok(()),
             Self::Disk(disk) => disk.write(batch),
+        }
+    }
+
+    /// Writes a batch that makes room; on a full disk, too. Blocks.
+    pub(super) fn write_from_reserve(&self, batch: &Batch) -> Result<(), StoreError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Disk(disk) => disk.write_from_reserve(batch),
+        }
+    }
+
+    /// Tells whether events can be written, as far as is known.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::Memory => true,
+            Self::Disk(disk) => disk.has_room(),
+        }
+    }
+
+    /// Finds out whether there is room for events; `oldest` is the first that is kept. Blocks.
+    pub(super) fn find_room(&self, oldest: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Disk(disk) => disk.find_room(oldest),
+        }
+    }
+
+    /// Lets go of the folder: when this returns, another process can have it. Blocks.
+    pub(super) fn close(&self) {
+        if let Self::Disk(disk) = self {
+            disk.close();
         }
     }
 
