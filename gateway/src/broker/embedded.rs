@@ -5,6 +5,7 @@
 //!
 //! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
 //! * `store`: where it writes, and what is found there at the next start.
+//! * `clock`: how old events are.
 //! * `core`: log and mailboxes in memory, what there is to know without reading an event.
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `inbox`.
 //!
@@ -12,6 +13,7 @@
 //! leaves a marker. Nothing here knows of HTTP, polls or windows.
 
 mod batch;
+mod clock;
 mod core;
 mod inbox;
 mod lease;
@@ -104,7 +106,8 @@ impl EmbeddedBroker {
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
-        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, metrics));
+        let core = Core::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(core, store, recovered.clock, metrics));
         shared.measure(&shared.core());
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;

@@ -10,6 +10,7 @@ use events::Event;
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
+    clock::Clock,
     core::Core,
     store::{Store, StoreError},
     writer::{Command, Task},
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) store: Store,
+    pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
@@ -31,9 +33,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) const fn new(core: Core, store: Store, metrics: Arc<Metrics>) -> Self {
+    pub(super) const fn new(core: Core, store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (released, appended, is_writable) = (Notify::const_new(), Notify::const_new(), AtomicBool::new(true));
-        Self { core: Mutex::new(core), store, metrics, released, appended, is_writable }
+        Self { core: Mutex::new(core), store, clock, metrics, released, appended, is_writable }
     }
 
     /// Locks the core; never held across an await.

@@ -35,6 +35,7 @@ pub use self::recovery::OpenStoreError;
 pub(super) use self::recovery::Recovered;
 use super::{
     batch::Batch,
+    clock::Clock,
     log::{Log, Retention},
 };
 
@@ -67,13 +68,14 @@ pub(super) enum Store {
 impl Store {
     /// Makes a store that keeps nothing.
     pub(super) fn memory(retention: Retention) -> (Self, Recovered) {
-        (Self::Memory, Recovered { log: Log::new(retention, u64::MAX, 0), mailboxes: Vec::new(), damage: Vec::new() })
+        let (log, clock) = (Log::new(retention, u64::MAX, 0), Clock::resume(None));
+        (Self::Memory, Recovered { log, clock, mailboxes: Vec::new(), damage: Vec::new() })
     }
 
     /// Opens the store in a folder, or makes a new one; blocks.
     pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Self, Recovered), OpenStoreError> {
         let (disk, recovered) = recovery::open(folder, retention)?;
-        let mut batch = Batch::sign_on(recovered.log.next());
+        let mut batch = Batch::sign_on(recovered.log.next(), recovered.clock.read());
         if !recovered.damage.is_empty() {
             // The next start finds no trace of the damage; what it means for mailboxes must be written down by then.
             for (client, mailbox) in &recovered.mailboxes {

@@ -12,7 +12,7 @@ use std::{
         atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use events::{ClientId, Event, TopicPattern};
@@ -24,6 +24,7 @@ use tracing::{debug, error, info};
 
 use super::{
     batch::{Batch, Effect},
+    clock::Reading,
     mailbox::{Mailbox, Marker},
     place::Place,
     shared::Shared,
@@ -77,6 +78,8 @@ pub(super) struct Writer {
     last_chores: Instant,
     /// What could not be written when it should have been.
     owed: HashSet<ClientId>,
+    /// What the clocks showed when that was written last.
+    clock: Reading,
     /// How many events are likely to come together, by those that did.
     company: u64,
 }
@@ -90,6 +93,7 @@ impl Writer {
     ) -> Self {
         let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
         Self {
+            clock: shared.clock.read(),
             shared,
             commands,
             expiry: Box::new(expiry),
@@ -129,7 +133,7 @@ impl Writer {
     /// Stores what waits, with what is due besides.
     fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
         let room = self.make_room();
-        let mut batch = Batch::new(self.shared.core().log.next());
+        let mut batch = self.batch();
         let mut waiting = Vec::new();
         let mut closing = false;
         let give_up = Instant::now() + GATHER;
@@ -164,6 +168,10 @@ impl Writer {
             let _ = done.send(result.clone());
         }
         if closing { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::new(self.shared.core().log.next(), self.shared.clock.read())
     }
 
     fn stage(&self, batch: &mut Batch, task: Task) {
@@ -219,6 +227,11 @@ impl Writer {
             return;
         }
         self.last_chores = Instant::now();
+        if batch.clock().was_set_since(self.clock) {
+            info!("the wall clock was set; events are kept as long as without that");
+            batch.note_clock();
+            self.clock = batch.clock();
+        }
         let (expired, lagging) = {
             let mut core = self.shared.core();
             (core.expire(&self.expiry), core.settle())
@@ -234,7 +247,7 @@ impl Writer {
     /// Drops the oldest events that are kept long enough.
     fn retain(&self, batch: &mut Batch) {
         let mut core = self.shared.core();
-        if let Some(range) = core.log.expired(SystemTime::now()) {
+        if let Some(range) = core.log.expired(batch.clock().log) {
             let losers = core.losers(range.end);
             drop(core);
             debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
@@ -270,7 +283,7 @@ impl Writer {
         if self.shared.store.has_room() {
             return Ok(());
         }
-        let mut batch = Batch::new(self.shared.core().log.next());
+        let mut batch = self.batch();
         self.retain(&mut batch);
         if batch.trimmed().is_some() {
             let result = self.shared.store.write_from_reserve(&batch);
@@ -304,7 +317,10 @@ impl Writer {
 
     /// Has the core take over what was stored, or what holds without being stored.
     fn take_over(&mut self, batch: Batch, is_stored: bool) {
-        if !is_stored {
+        let clock = batch.clock();
+        if is_stored {
+            self.clock = clock;
+        } else {
             // It may be on disk all the same, or come there: what is true has to be written over it.
             self.owed.extend(batch.mailboxes().map(|(client, _)| client.clone()));
         }
@@ -314,7 +330,7 @@ impl Writer {
             match effect {
                 Effect::Confirm(client, place) => core.confirm(&client, place),
                 _ if !is_stored => {}
-                Effect::Append(stored) => core.append(stored),
+                Effect::Append(stored) => core.append(stored, clock.log),
                 Effect::Trim(end) => core.trim(end),
                 Effect::Change(change) => {
                     let is_dropped = change.1.is_none();

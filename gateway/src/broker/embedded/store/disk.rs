@@ -91,6 +91,7 @@ impl Disk {
             next: batch.next(),
             synced: before.synced + u64::from(batch.needs_sync()),
             signed_off: batch.signs_off(),
+            clock: Some(batch.clock()),
             ..before
         };
         let engine = self.engine().ok_or_else(not_open)?;

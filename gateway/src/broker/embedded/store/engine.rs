@@ -3,11 +3,7 @@
 //! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
 //! * `mailboxes`: client → its rule. `meta`: one record.
 
-use std::{
-    ops::Range,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{ops::Range, path::Path, time::Duration};
 
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
 
@@ -115,10 +111,10 @@ impl Engine {
     pub(super) fn write(&self, batch: &Batch, meta: &Meta, pace: Pace) -> Result<(), fjall::Error> {
         let durability = if batch.needs_sync() { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut records = self.database.batch().durability(Some(durability));
-        let now = SystemTime::now();
         for stored in batch.events() {
             let (key, event) = (stored.offset.to_be_bytes(), &stored.event);
-            let head = Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: now };
+            let head =
+                Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: batch.clock().log };
             records.insert(&self.events, key, record::event(&key, event));
             records.insert(&self.heads, key, record::head(&key, &head));
         }
@@ -129,7 +125,7 @@ impl Engine {
                 None => records.remove(&self.mailboxes, key),
             }
         }
-        records.insert(&self.meta, META, record::plain(META, meta));
+        records.insert(&self.meta, META, record::meta(META, meta));
         match pace {
             Pace::Worker => self.await_worker()?,
             Pace::AtOnce => {}

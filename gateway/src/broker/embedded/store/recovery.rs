@@ -9,6 +9,7 @@ use events::ClientId;
 
 use super::{
     super::{
+        clock::Clock,
         log::{Log, Retention},
         mailbox::{Mailbox, Marker},
         place::Place,
@@ -27,6 +28,7 @@ const RECENT_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(in super::super) struct Recovered {
     pub(in super::super) log: Log,
+    pub(in super::super) clock: Clock,
     pub(in super::super) mailboxes: Vec<(ClientId, Mailbox)>,
     /// What was wrong, in words.
     pub(in super::super) damage: Vec<String>,
@@ -67,7 +69,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let (witness, witnessed) = Witness::open(folder).map_err(io)?;
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
     let meta = match engine.meta().map_err(failed)? {
-        Some(record) => record::read_plain(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
+        Some(record) => record::read_meta(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
         None => Meta { format: FORMAT, signed_off: true, ..Meta::default() },
     };
     if meta.format > FORMAT {
@@ -78,7 +80,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let recovered = reading.finish(log, &meta, witnessed);
+    let mut recovered = reading.finish(log, &meta, witnessed);
+    recovered.log.date(recovered.clock.now());
     Ok((Disk::new(folder, engine, meta, witness), recovered))
 }
 
@@ -148,6 +151,6 @@ impl Reading {
                 mailbox.marker.get_or_insert_with(|| Marker::new(log.next()));
             }
         }
-        Recovered { log, mailboxes: self.mailboxes, damage }
+        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, damage }
     }
 }

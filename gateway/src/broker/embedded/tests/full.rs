@@ -35,7 +35,8 @@ impl Bench {
         let folder = Folder::new();
         let options = options(&folder, 1000);
         let (store, recovered) = Store::open(folder.path(), options.retention).unwrap();
-        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, Arc::default()));
+        let core = Core::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(core, store, recovered.clock, Arc::default()));
         let (commands, receiver) = mpsc::channel();
         let forever = Duration::from_hours(24);
         let writer = Writer::new(Arc::clone(&shared), receiver, forever, move |_| forever);

@@ -299,7 +299,7 @@ impl World {
 pub(super) async fn settle(broker: &EmbeddedBroker) {
     let is_too_much = || {
         let core = broker.handle.core();
-        core.log.expired(std::time::SystemTime::now()).is_some()
+        core.log.expired(broker.handle.clock.now()).is_some()
     };
     while is_too_much() {
         broker.unbind(&"nobody".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
