@@ -20,6 +20,7 @@
 
 mod disk;
 mod engine;
+mod files;
 mod record;
 mod recovery;
 mod reserve;

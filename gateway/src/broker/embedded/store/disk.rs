@@ -22,6 +22,7 @@ use super::{
     super::batch::Batch,
     StoreError,
     engine::{Engine, Pace},
+    files,
     record::{self, Meta},
     reserve::Reserve,
     witness::Witness,
@@ -176,10 +177,14 @@ impl Disk {
     fn reopen(&self) -> Result<(), StoreError> {
         let _ = self.stop_sweeping();
         *lock(&self.opened) = Instant::now();
+        let folder = self.folder.join(ENGINE);
+        if let Some(file) = files::missing(&folder).map_err(|error| StoreError::Failed(error.to_string()))? {
+            return Err(StoreError::Failed(format!("{} is missing", folder.join(file).display())));
+        }
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         // Closed before it is opened again: it has a lock on its files.
         drop(engine.take());
-        let opened = Engine::open(&self.folder.join(ENGINE)).map_err(|error| StoreError::Failed(error.to_string()))?;
+        let opened = Engine::open(&folder).map_err(|error| StoreError::Failed(error.to_string()))?;
         info!("the storage engine was opened anew");
         *engine = Some(opened);
         drop(engine);

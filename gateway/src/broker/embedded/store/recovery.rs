@@ -16,6 +16,7 @@ use super::{
     },
     disk::{Disk, ENGINE},
     engine::META,
+    files,
     record::{self, FORMAT, Meta},
     torn,
     witness::Witness,
@@ -65,9 +66,13 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         fjall::Error::Io(error) => io(error),
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
-    let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
-    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
+    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
+    let is_in_use = witnessed > 0;
+    if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
+        return Err(damaged(&format!("{ENGINE}/{file} is missing")));
+    }
+    let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
     let meta = match engine.meta().map_err(failed)? {
         Some(record) => record::read_meta(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
         None => Meta { format: FORMAT, signed_off: true, ..Meta::default() },
