@@ -192,6 +192,12 @@ pub trait Broker: Send + Sync + 'static {
     /// Tells whether the broker can be used now.
     fn is_ready(&self) -> bool;
 
+    /// Waits until a part of the broker has ended without which it does not work again in this process, and says which part.
+    /// A broker that restarts its parts never returns. Cancel-safe.
+    fn failed(&self) -> impl Future<Output = &'static str> + Send {
+        std::future::pending()
+    }
+
     /// Ends in order, after every Lease was released; nothing may be called any more.
     fn close(&self) -> impl Future<Output = ()> + Send;
 }
