@@ -148,11 +148,13 @@ impl AmqpBroker {
 
     /// Tries once to open a Lease.
     async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
+        // Before anything is made on the broker: where there is no room, a mailbox would be made for each refused poll.
+        let link = self.links.leasing().await?;
         let mailbox = self.mailbox_for(request).await?;
         if mailbox.consumer_count() > 0 {
             return Ok(Attempt::Held);
         }
-        let attempt = lease::open(self, request, mailbox.message_count()).await?;
+        let attempt = lease::open(self, link, request, mailbox.message_count()).await?;
         // Compared under a Lease, which keeps the mailbox from expiring: so the question cannot create one.
         if matches!(attempt, Attempt::Opened(_)) && self.expiry.should_compare() {
             self.compare_expiry(&request.client).await;

@@ -57,15 +57,22 @@ pub struct AmqpLease {
 }
 
 /// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused.
-pub(super) async fn open(broker: &AmqpBroker, request: &LeaseRequest, counted: u32) -> Result<Attempt, BrokerError> {
+pub(super) async fn open(
+    broker: &AmqpBroker,
+    mut link: Occupied,
+    request: &LeaseRequest,
+    counted: u32,
+) -> Result<Attempt, BrokerError> {
     let failed = |error| BrokerError::from(Failure("open a lease", error));
     let mut tries_left = 3;
-    let (link, channel) = loop {
-        let link = broker.links.leasing().await?;
+    let channel = loop {
         match link.channel().await {
-            Ok(channel) => break (link, channel),
+            Ok(channel) => break channel,
             // Another connection may have one.
-            Err(error) if has_no_channel(&error) && tries_left > 0 => tries_left -= 1,
+            Err(error) if has_no_channel(&error) && tries_left > 0 => {
+                tries_left -= 1;
+                link = broker.links.leasing().await?;
+            }
             Err(error) => return Err(failed(error)),
         }
     };

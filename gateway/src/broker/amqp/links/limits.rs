@@ -1,7 +1,7 @@
 //! How many channels there may be: on one connection, and on all of them together.
 //!
 //! A connection's limit is negotiated (`channel_max`, AMQP 0-9-1, section 1.4.2.6). A user, or a node of the broker, can have a
-//! limit of its own, which the broker tells nobody in advance: RabbitMQ closes the *connection* that opens one channel too
+//! limit of its own, which a client is not told in advance: RabbitMQ closes the *connection* that opens one channel too
 //! many, with every Lease on it. So the limit is learned from the first such refusal, and from then on nothing is opened that
 //! would exceed it. Leases leave some of it to the other connections, without which no Lease can be opened.
 
@@ -92,8 +92,8 @@ impl Limits {
             self.count(for_lease);
             return true;
         };
-        let most_leases = allowed.saturating_sub(reserve(allowed)).max(1);
-        let leases_are_few = !for_lease || self.leases.load(Ordering::Relaxed) < most_leases;
+        let max_leases = allowed.saturating_sub(reserve(allowed)).max(1);
+        let leases_are_few = !for_lease || self.leases.load(Ordering::Relaxed) < max_leases;
         let has_room = leases_are_few && self.all.load(Ordering::Relaxed) < allowed;
         if has_room {
             self.count(for_lease);
