@@ -85,6 +85,14 @@ pub enum BrokerError {
         /// Its own words.
         reason: String,
     },
+    /// The queue exists as another type than this needs, such as a quorum queue where order and exclusiveness are promised.
+    #[error("a queue is of another type than classic (a mailbox) or stream (the feed), to {attempted}: {reason}")]
+    OtherQueueType {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Its own words.
+        reason: String,
+    },
     /// A limit of the broker is reached; the same call can succeed when something else has ended, or with a higher limit.
     #[error("a limit of the broker is reached, to {attempted}: {reason}")]
     LimitReached {
@@ -131,7 +139,7 @@ impl BrokerError {
             | Self::NoRoom { .. }
             | Self::Unwritable(_)
             | Self::Unconfirmed(_) => true,
-            Self::LimitReached { .. } | Self::Rejected | Self::Refused { .. } => false,
+            Self::OtherQueueType { .. } | Self::LimitReached { .. } | Self::Rejected | Self::Refused { .. } => false,
         }
     }
 }

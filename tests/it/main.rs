@@ -31,6 +31,7 @@ mod page;
 mod poison;
 mod publish;
 mod publisher;
+mod queue_type;
 mod refusal;
 mod scale;
 mod shutdown;

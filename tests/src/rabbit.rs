@@ -76,8 +76,13 @@ impl RabbitNode {
 
     /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.
     pub async fn vhost(&self, prefix: &str) -> String {
+        self.vhost_with(prefix, &[]).await
+    }
+
+    /// Makes a new virtual host with these options of `add_vhost`, such as `--default-queue-type quorum`; see [`Self::vhost`].
+    pub async fn vhost_with(&self, prefix: &str, options: &[&str]) -> String {
         let vhost = unique(prefix);
-        self.rabbitmqctl(&["add_vhost", &vhost]).await;
+        self.rabbitmqctl(&[&["add_vhost", vhost.as_str()], options].concat()).await;
         self.rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await;
         self.url_of(&vhost)
     }

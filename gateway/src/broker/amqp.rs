@@ -40,7 +40,7 @@ use self::{
     lease::{AmqpLease, Attempt},
     links::{Links, Published},
     stream::Feed,
-    task::{Absent, Task},
+    task::{Absent, Expires, Task},
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
@@ -108,11 +108,12 @@ impl AmqpBroker {
         }
         let creating = async {
             let channel = publishing.channel().await?;
-            let created = queue::create(&channel, client, self.expiry.time).await;
+            let expires_ms = queue::expires_ms(client, self.expiry.time);
+            let created = queue::create(&channel, client, expires_ms).await;
             publishing.note_if_closed(&channel);
             match created {
                 Ok(()) => channel.close(200, "done".into()).await,
-                // Another gateway created it a moment ago, with another expiry: it exists, and keeps that.
+                // Another gateway created it a moment ago, with other arguments: it exists, and keeps those.
                 Err(error) if is_mismatch(&error) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -128,14 +129,15 @@ impl AmqpBroker {
         // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter. Else the
         // question is passive: an active declare would silently make a new mailbox, without a marker, of one that expired
         // a moment ago. Either way the clock of the mailbox's expiry starts anew.
+        let ours = queue::expires_ms(client, self.expiry.time);
         if !request.seen_before && !topics.is_empty() && !self.expiry.others_exist() {
-            match self.on_mailbox(client, Task::Declare(self.expiry.time, topics)).await? {
+            match self.on_mailbox(client, Task::Declare(ours, topics)).await? {
                 Ok(mailbox) => return Ok(mailbox),
-                Err(Absent::OtherExpiry) => self.expiry.found_other(),
+                Err(Absent::Other(current)) => self.expiry.found(current),
                 Err(Absent::NoQueue) => {}
             }
         }
-        if let Ok(mailbox) = self.on_mailbox(client, Task::Open(topics)).await? {
+        if let Ok(mailbox) = self.open_existing(client, ours, topics).await? {
             return Ok(mailbox);
         }
         if topics.is_empty() {
@@ -143,7 +145,29 @@ impl AmqpBroker {
         }
         self.create(client).await?;
         // It can be gone again only if it was deleted at once.
-        self.on_mailbox(client, Task::Open(topics)).await?.map_err(|_| OpenError::NoMailbox)
+        self.open_existing(client, ours, topics).await?.map_err(|_| OpenError::NoMailbox)
+    }
+
+    /// Returns a mailbox that is there, bound to these topics; one of another type than classic is refused.
+    ///
+    /// One that was made with another expiry keeps it, and is compared with one of that expiry: RabbitMQ names the expiry
+    /// before the type.
+    async fn open_existing(
+        &self,
+        client: &ClientId,
+        ours: i64,
+        topics: &[TopicPattern],
+    ) -> Result<Result<Queue, Absent>, BrokerError> {
+        let mut expires = Expires::After(Some(ours));
+        loop {
+            match self.on_mailbox(client, Task::Open(expires, topics)).await? {
+                Err(Absent::Other(current)) if current != expires => {
+                    self.expiry.found(current);
+                    expires = current;
+                }
+                done => return Ok(done),
+            }
+        }
     }
 
     /// Tries once to open a Lease.
@@ -154,29 +178,7 @@ impl AmqpBroker {
         if mailbox.consumer_count() > 0 {
             return Ok(Attempt::Held);
         }
-        let attempt = lease::open(self, link, request, mailbox.message_count()).await?;
-        // Compared under a Lease, which keeps the mailbox from expiring: so the question cannot create one.
-        if matches!(attempt, Attempt::Opened(_)) && self.expiry.should_compare() {
-            self.compare_expiry(&request.client).await;
-        }
-        Ok(attempt)
-    }
-
-    async fn compare_expiry(&self, client: &ClientId) {
-        let compared = self
-            .administer("compare the arguments of a mailbox", async |channel: &Channel| {
-                match queue::declare(channel, client, self.expiry.time).await {
-                    Err(error) if is_mismatch(&error) => Ok(false),
-                    other => other.map(|_| true),
-                }
-            })
-            .await;
-        match compared {
-            Ok(true) => {}
-            Ok(false) => self.expiry.found_other(),
-            // Not worth a poll: it is only a warning that is missed.
-            Err(error) => debug!(%error, "could not compare the expiry of a mailbox"),
-        }
+        Ok(lease::open(self, link, request, mailbox.message_count()).await?)
     }
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
@@ -207,7 +209,8 @@ impl AmqpBroker {
                     Ok(mailbox) => Ok(Some(Ok(mailbox))),
                     Err(error) => match refusal(&error) {
                         Some(Refusal::NoQueue) => Ok(Some(Err(Absent::NoQueue))),
-                        Some(Refusal::Mismatch) => Ok(Some(Err(Absent::OtherExpiry))),
+                        Some(Refusal::OtherExpiry(ms)) => Ok(Some(Err(Absent::Other(Expires::After(ms))))),
+                        Some(Refusal::Mismatch) => Ok(Some(Err(Absent::Other(Expires::Unknown)))),
                         Some(Refusal::NoExchange) if may_restore => Ok(None),
                         _ => Err(error),
                     },
@@ -252,9 +255,9 @@ async fn in_time<T>(
     }
 }
 
-/// Tells whether a declaration failed because the queue exists with other arguments.
+/// Tells whether a declaration failed because the queue exists with other arguments, and as the same type.
 fn is_mismatch(error: &lapin::Error) -> bool {
-    refusal(error) == Some(Refusal::Mismatch)
+    matches!(refusal(error), Some(Refusal::Mismatch | Refusal::OtherExpiry(_)))
 }
 
 impl Broker for AmqpBroker {

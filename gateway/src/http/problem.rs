@@ -98,6 +98,12 @@ impl Problem {
             Self::Broker(BrokerError::Refused { attempted, .. }) => {
                 format!("the broker refused to {attempted}; the gateway's log has its reason")
             }
+            Self::Broker(BrokerError::OtherQueueType { .. }) => {
+                "this queue exists in the broker as another type (a mailbox is a classic queue, the feed a stream), so its \
+                 order cannot be promised; the gateway's log names it; delete it, and it is made anew (a mailbox: DELETE \
+                 /clients/{client})"
+                    .to_owned()
+            }
             Self::Broker(BrokerError::LimitReached { attempted, .. }) => format!(
                 "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
             ),

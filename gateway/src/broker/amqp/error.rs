@@ -25,7 +25,11 @@ pub(super) enum Refusal {
     QueueAway,
     /// Another consumer has the queue for itself.
     InUse,
-    /// It exists with other arguments.
+    /// The queue exists as another type than was declared.
+    OtherType,
+    /// It exists with another `x-expires` than was declared: with this one in ms, or with none.
+    OtherExpiry(Option<i64>),
+    /// It exists with other arguments besides.
     Mismatch,
     /// A limit that an operator has set: of queues, of channels, of connections.
     Limit,
@@ -39,6 +43,7 @@ impl From<Failure> for BrokerError {
         match refusal(&error) {
             Some(Refusal::QueueAway) => Self::QueueAway { attempted, reason },
             Some(Refusal::Limit) => Self::LimitReached { attempted, reason },
+            Some(Refusal::OtherType) => Self::OtherQueueType { attempted, reason },
             _ if soft_error(&error).is_some() => Self::Refused { attempted, reason },
             _ if has_no_channel(&error) => Self::LimitReached { attempted, reason },
             _ => Self::Unavailable(format!("{attempted}: {reason}")),
@@ -63,9 +68,7 @@ fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no exchange ") => Refusal::NoExchange,
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Refusal::QueueAway,
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if text.contains("in exclusive use") => Refusal::InUse,
-        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => {
-            Refusal::Mismatch
-        }
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => mismatch(text),
         // "queue limit in vhost 'x' (2) is reached"; "number of channels opened for user 'x' has reached the maximum
         // allowed user limit of (3)"; "connection limit (1) is reached".
         AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains(" limit ") => Refusal::Limit,
@@ -75,6 +78,24 @@ fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
             Refusal::Limit
         }
         AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Refusal::Other,
+    }
+}
+
+/// Reads which argument differs. RabbitMQ names one, and `x-expires` before `x-queue-type`: "inequivalent arg 'x-expires' for
+/// queue 'q' in vhost '/': received '5000' but current is '86400000'", "… but current is the value '86400000' of type 'long'",
+/// or "… but current is none".
+fn mismatch(text: &str) -> Refusal {
+    if text.contains("inequivalent arg 'x-queue-type'") {
+        return Refusal::OtherType;
+    }
+    let current = text.rsplit_once("but current is ").map(|(_, current)| current);
+    match current.filter(|_| text.contains("inequivalent arg 'x-expires'")) {
+        Some("none") => Refusal::OtherExpiry(None),
+        Some(current) => {
+            let number = current.split('\'').nth(1).and_then(|number| number.parse().ok());
+            number.map_or(Refusal::Mismatch, |ms| Refusal::OtherExpiry(Some(ms)))
+        }
+        None => Refusal::Mismatch,
     }
 }
 

@@ -9,18 +9,20 @@ use std::{
 use events::amqp::names;
 use tracing::warn;
 
+use super::task::Expires;
+
 /// What this gateway gives to new mailboxes, and what it found out about older ones.
 #[derive(Debug)]
 pub(super) struct Expiry {
     /// For new mailboxes; spread by ±10 % between clients.
     pub(super) time: Duration,
-    compared: AtomicBool,
     others_exist: AtomicBool,
+    strange_exist: AtomicBool,
 }
 
 impl Expiry {
     pub(super) const fn new(time: Duration) -> Self {
-        Self { time, compared: AtomicBool::new(false), others_exist: AtomicBool::new(false) }
+        Self { time, others_exist: AtomicBool::new(false), strange_exist: AtomicBool::new(false) }
     }
 
     /// Tells whether an older mailbox was found that has another expiry: declaring one as if it were new would fail.
@@ -28,19 +30,22 @@ impl Expiry {
         self.others_exist.load(Ordering::Relaxed)
     }
 
-    /// Tells, once in a process, that an older mailbox should be compared.
-    pub(super) fn should_compare(&self) -> bool {
-        !self.others_exist() && !self.compared.swap(true, Ordering::Relaxed)
-    }
-
-    /// Takes note of an older mailbox with another expiry.
-    pub(super) fn found_other(&self) {
-        if !self.others_exist.swap(true, Ordering::Relaxed) {
-            warn!(
+    /// Takes note of an older mailbox that was made otherwise.
+    pub(super) fn found(&self, other: Expires) {
+        let (known, text) = match other {
+            Expires::After(_) => (
+                &self.others_exist,
                 "mailboxes exist with another expiry than --mailbox-expiry, and keep it; to shorten theirs, set a policy \
-                 on queues ^{} with the key \"expires\" (in ms)",
-                names::MAILBOX_PREFIX.replace('.', "\\."),
-            );
+                 with the key \"expires\" (in ms) on these queues",
+            ),
+            Expires::Unknown => (
+                &self.strange_exist,
+                "mailboxes exist with arguments that no gateway gives, and keep them; set a policy on these queues instead, \
+                 and delete those that have such arguments",
+            ),
+        };
+        if !known.swap(true, Ordering::Relaxed) {
+            warn!(queues = format!("^{}", names::MAILBOX_PREFIX.replace('.', "\\.")), "{text}");
         }
     }
 }

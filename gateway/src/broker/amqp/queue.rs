@@ -28,10 +28,20 @@ pub(super) async fn look(channel: &Channel, client: &ClientId) -> Result<Queue, 
     channel.queue_declare(names::mailbox(client), passive, FieldTable::default()).await
 }
 
-/// Declares a mailbox with the arguments that this gateway gives to new ones. Closes the channel if it has others.
-pub(super) async fn declare(channel: &Channel, client: &ClientId, expiry: Duration) -> Result<Queue, lapin::Error> {
+/// Declares a mailbox, which expires after so many ms without a reader. Closes the channel if it has other arguments.
+///
+/// The type is named, because a virtual host or a node may have another default: a quorum queue ignores exclusive consumers,
+/// changes the order when it requeues, and drops what was handed out too often.
+pub(super) async fn declare(
+    channel: &Channel,
+    client: &ClientId,
+    expires_ms: Option<i64>,
+) -> Result<Queue, lapin::Error> {
     let mut arguments = FieldTable::default();
-    arguments.insert("x-expires".into(), AMQPValue::LongLongInt(expires_ms(client, expiry)));
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    if let Some(expires_ms) = expires_ms {
+        arguments.insert("x-expires".into(), AMQPValue::LongLongInt(expires_ms));
+    }
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(names::mailbox(client), durable, arguments).await
 }
@@ -39,7 +49,7 @@ pub(super) async fn declare(channel: &Channel, client: &ClientId, expiry: Durati
 /// Makes a mailbox with a marker as its first message. Two gateways that do it at once make two markers.
 ///
 /// Both steps are written at once, so that no crash of this process comes between them.
-pub(super) async fn create(channel: &Channel, client: &ClientId, expiry: Duration) -> Result<(), lapin::Error> {
+pub(super) async fn create(channel: &Channel, client: &ClientId, expires_ms: i64) -> Result<(), lapin::Error> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let mut headers = FieldTable::default();
     headers.insert(names::CONTROL.into(), AMQPValue::LongString(MARKER.into()));
@@ -48,7 +58,7 @@ pub(super) async fn create(channel: &Channel, client: &ClientId, expiry: Duratio
     let marker = BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id).with_headers(headers);
     let (declared, published) = tokio::join!(
         biased;
-        declare(channel, client, expiry),
+        declare(channel, client, Some(expires_ms)),
         channel.basic_publish("".into(), names::mailbox(client), BasicPublishOptions::default(), &[], marker),
     );
     declared?;
@@ -73,7 +83,7 @@ pub(super) async fn bind(
 }
 
 /// Returns the argument `x-expires`, equal on every gateway, because the arguments of a queue must be.
-fn expires_ms(client: &ClientId, expiry: Duration) -> i64 {
+pub(super) fn expires_ms(client: &ClientId, expiry: Duration) -> i64 {
     let millis = spread(expiry, client).as_millis();
     // RabbitMQ takes 1 ms to about 49 days (2³² − 1 ms).
     i64::try_from(millis.clamp(1, u128::from(u32::MAX))).unwrap_or(i64::MAX)

@@ -1,7 +1,5 @@
 //! What is done on one mailbox that the broker may refuse.
 
-use std::time::Duration;
-
 use events::{ClientId, TopicPattern, amqp::names};
 use lapin::{Channel, Queue, types::FieldTable};
 
@@ -12,22 +10,31 @@ use super::queue;
 pub(super) enum Task<'a> {
     /// Looks at it; the same resets the clock of its expiry.
     Look,
-    /// Declares it, with this expiry, and binds it unless it is being read.
-    Declare(Duration, &'a [TopicPattern]),
-    /// Binds it, if it is there, unless it is being read.
-    Open(&'a [TopicPattern]),
+    /// Declares it, with this expiry in ms, and binds it unless it is being read.
+    Declare(i64, &'a [TopicPattern]),
+    /// Compares it, if it is there, with one of this expiry, and binds it unless it is being read.
+    Open(Expires, &'a [TopicPattern]),
     /// Binds it, if it is there.
     Bind(&'a [TopicPattern]),
     /// Takes one binding from it, if it is there.
     Unbind(&'a TopicPattern),
 }
 
+/// With which expiry a mailbox is taken to have been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expires {
+    /// With this one in ms, or without any.
+    After(Option<i64>),
+    /// It is not compared: it has arguments that are not known.
+    Unknown,
+}
+
 /// Why there is no such mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Absent {
     NoQueue,
-    /// There is one, with another expiry.
-    OtherExpiry,
+    /// There is one that was made with another expiry.
+    Other(Expires),
 }
 
 impl Task<'_> {
@@ -35,7 +42,8 @@ impl Task<'_> {
         match self {
             Self::Look => "look at a mailbox",
             Self::Declare(..) => "create a mailbox",
-            Self::Open(_) | Self::Bind(_) => "bind a mailbox",
+            Self::Open(..) => "open a mailbox",
+            Self::Bind(_) => "bind a mailbox",
             Self::Unbind(_) => "unbind a mailbox",
         }
     }
@@ -43,13 +51,19 @@ impl Task<'_> {
     /// Runs it on a channel, which a refusal closes.
     pub(super) async fn run(self, channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {
         let mailbox = match self {
-            Self::Declare(expiry, _) => queue::declare(channel, client, expiry).await?,
-            Self::Look | Self::Open(_) | Self::Bind(_) | Self::Unbind(_) => queue::look(channel, client).await?,
+            Self::Declare(expires_ms, _) => queue::declare(channel, client, Some(expires_ms)).await?,
+            Self::Look | Self::Open(..) | Self::Bind(_) | Self::Unbind(_) => queue::look(channel, client).await?,
         };
         match self {
             Self::Look => {}
-            Self::Declare(..) | Self::Open(_) if mailbox.consumer_count() > 0 => {}
-            Self::Declare(_, topics) | Self::Open(topics) | Self::Bind(topics) => {
+            Self::Declare(..) | Self::Open(..) if mailbox.consumer_count() > 0 => {}
+            // Only an active declare tells another type. The look has just started the clock of the expiry anew, so this makes
+            // no mailbox unless it is deleted in the same millisecond.
+            Self::Open(Expires::After(expires_ms), topics) => {
+                queue::declare(channel, client, expires_ms).await?;
+                queue::bind(channel, client, topics).await?;
+            }
+            Self::Declare(_, topics) | Self::Open(Expires::Unknown, topics) | Self::Bind(topics) => {
                 queue::bind(channel, client, topics).await?;
             }
             // RabbitMQ answers that it is done also where it cannot reach the queue; hence the look.

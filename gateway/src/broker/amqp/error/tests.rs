@@ -8,7 +8,7 @@ fn error(code: u16, text: &str) -> lapin::Error {
 
 #[test]
 fn one_reply_code_is_not_taken_for_one_cause() {
-    use Refusal::{InUse, Limit, Mismatch, NoExchange, NoQueue, Other, QueueAway};
+    use Refusal::{InUse, Limit, Mismatch, NoExchange, NoQueue, Other, OtherExpiry, OtherType, QueueAway};
     for (code, text, expected) in [
         (404, "NOT_FOUND - no queue 'postern.mailbox.x' in vhost '/'", NoQueue),
         (404, "NOT_FOUND - no exchange 'postern.events' in vhost '/'", NoExchange),
@@ -17,7 +17,27 @@ fn one_reply_code_is_not_taken_for_one_cause() {
         (404, "NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout", QueueAway),
         (403, "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use", InUse),
         (403, "ACCESS_REFUSED - access to topic 'bad.#' in exchange 'postern.events' in vhost '/' refused", Other),
-        (406, "PRECONDITION_FAILED - inequivalent arg 'x-expires' for queue 'q' in vhost '/': received…", Mismatch),
+        (
+            406,
+            "PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'q': received none but current is …",
+            Mismatch,
+        ),
+        (
+            406,
+            "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'q': received 'classic' but …",
+            OtherType,
+        ),
+        (406, "… - inequivalent arg 'x-expires' for queue 'q': received '5' but current is '7'", OtherExpiry(Some(7))),
+        (
+            406,
+            "… - inequivalent arg 'x-expires' for queue 'q': received none but current is the value '7' of type 'long'",
+            OtherExpiry(Some(7)),
+        ),
+        (
+            406,
+            "… - inequivalent arg 'x-expires' for queue 'q': received the value '5' of type 'long' but current is none",
+            OtherExpiry(None),
+        ),
         (406, "PRECONDITION_FAILED - cannot declare queue 'q': queue limit in vhost 'v' (2) is reached", Limit),
         (406, "PRECONDITION_FAILED - message size 20971520 is larger than configured max size 16777216", Other),
         (406, "PRECONDITION_FAILED - unknown delivery tag 1", Other),
