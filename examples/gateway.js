@@ -8,6 +8,8 @@ export const GATEWAY = process.env.GATEWAY || "http://127.0.0.1:8080";
 const PATIENCE_MS = 15_000;
 const LONGEST_PAUSE_MS = 2000;
 const LIMIT = 500;
+// How often a full mailbox may reject one event.
+const MAX_REJECTIONS = 5;
 
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 const last = new Map();
@@ -27,14 +29,16 @@ export function publish(topic, value) {
 async function store(topic, body) {
   // One id for all attempts: if an answer was lost, the next attempt is the same event, and readers show it once.
   const id = randomUUID();
-  for (let attempts = 0; ; attempts++) {
+  for (let attempts = 0, rejections = 0; ; attempts++) {
     if (attempts) await sleep(Math.min(100 * 2 ** attempts, LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2));
     const headers = { "content-type": "application/json", "event-id": id, "postern-resent": `${attempts > 0}` };
     const signal = AbortSignal.timeout(PATIENCE_MS);
     const answer = await fetch(`${GATEWAY}/topics/${topic}/events`, { method: "POST", headers, body, signal }).catch(() => {});
     if (answer?.status === 202) return id;
     const { detail } = (await answer?.json().catch(() => {})) ?? {};
-    if (answer && answer.status < 500 && answer.status !== 429) throw new Error(`not published to ${topic}: ${detail}`);
+    // 507: a mailbox is full, and each further attempt leaves a repeat in all the others.
+    const isRefused = answer?.status === 507 ? ++rejections === MAX_REJECTIONS : answer?.status < 500 && answer.status !== 429;
+    if (isRefused) throw new Error(`not published to ${topic}: ${detail}`);
     if (attempts === 3) console.error(`still publishing to ${topic}: ${detail ?? "the gateway cannot be reached"}`);
   }
 }

@@ -13,7 +13,9 @@ mod url;
 
 use lapin::{ConnectionProperties, types::ShortString};
 
-pub use publishing::{ConfirmChannel, Confirmation, ConnectError, PublishError, PublishingConnection};
+pub use publishing::{
+    ConfirmChannel, Confirmation, ConnectError, PublishError, PublishingConnection, declare_exchange,
+};
 pub use url::{AmqpUrl, AmqpUrlError};
 
 /// Returns the properties of a connection that an operator sees under `name`.

@@ -74,6 +74,36 @@ pub enum BrokerError {
     /// There is no connection, or it went; the same call can succeed later.
     #[error("the broker cannot be reached: {0}")]
     Unavailable(String),
+    /// It is connected, and takes nothing because it is short of memory or disk; the same call can succeed later.
+    #[error("the broker is short of memory or disk and takes nothing")]
+    Blocked,
+    /// It is connected, but a queue is on a node that is down, or its process has stopped; the same call can succeed later.
+    #[error("the broker cannot reach a queue, to {attempted}: {reason}")]
+    QueueAway {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+    /// A limit of the broker is reached; the same call can succeed when something else has ended, or with a higher limit.
+    #[error("a limit of the broker is reached, to {attempted}: {reason}")]
+    LimitReached {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+    /// As much is open as the broker allows; the same call can succeed when something else has ended.
+    #[error("there is no room to {attempted}: {reason}")]
+    NoRoom {
+        /// What was asked of it.
+        attempted: &'static str,
+        /// Which limit it is.
+        reason: &'static str,
+    },
+    /// At least one mailbox did not take the event; the others have it.
+    #[error("a mailbox is full and its policy rejects events")]
+    Rejected,
     /// It keeps its own store, and cannot write to it; the same call can succeed later.
     #[error("the store cannot be written: {0}")]
     Unwritable(String),
@@ -95,8 +125,13 @@ impl BrokerError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Unwritable(_) | Self::Unconfirmed(_) => true,
-            Self::Refused { .. } => false,
+            Self::Unavailable(_)
+            | Self::Blocked
+            | Self::QueueAway { .. }
+            | Self::NoRoom { .. }
+            | Self::Unwritable(_)
+            | Self::Unconfirmed(_) => true,
+            Self::LimitReached { .. } | Self::Rejected | Self::Refused { .. } => false,
         }
     }
 }
@@ -120,7 +155,8 @@ pub enum OpenError {
 pub enum LeaseEnded {
     /// The mailbox was deleted.
     MailboxGone,
-    /// The connection to the broker went; whatever was unconfirmed is back in the mailbox.
+    /// The connection to the broker went, or the broker lost the queue's node; whatever was unconfirmed is back in the
+    /// mailbox.
     BrokerLost,
 }
 
@@ -149,11 +185,18 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Stores an event in every mailbox bound to its topic; none is no error.
     ///
-    /// On any error but [`BrokerError::Refused`] it may be stored all the same.
+    /// On any error but [`BrokerError::Refused`] it may be stored all the same; after [`BrokerError::Rejected`] it is, in
+    /// every mailbox that had room.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Tells whether the broker can be used now.
     fn is_ready(&self) -> bool;
+
+    /// Waits until a part of the broker has ended without which it does not work again in this process, and says which part.
+    /// A broker that restarts its parts never returns. Cancel-safe.
+    fn failed(&self) -> impl Future<Output = &'static str> + Send {
+        std::future::pending()
+    }
 
     /// Ends in order, after every Lease was released; nothing may be called any more.
     fn close(&self) -> impl Future<Output = ()> + Send;

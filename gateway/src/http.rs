@@ -24,6 +24,7 @@ mod poll;
 mod problem;
 mod publish;
 mod routes;
+mod seldom;
 mod socket;
 mod sse;
 mod version;

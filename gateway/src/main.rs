@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     if let Err(error) = telemetry::start(&config.log, config.log_format) {
         return usage(&error);
     }
+    process::log_panics();
     let runtime = process::runtime(config.threads).context("cannot start the runtime");
     let run = async {
         match &config.check {
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
             None => serve(config.settings()?).await,
         }
     };
-    let result = runtime.and_then(|runtime| runtime.block_on(run));
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(run);
+        runtime.shutdown_background();
+        result
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<gateway::config::ConfigError>() => usage(&error),

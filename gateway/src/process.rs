@@ -1,6 +1,6 @@
 //! What the operating system has to do with it: signals and file descriptors.
 
-use std::{io, num::NonZeroUsize, thread::available_parallelism};
+use std::{io, num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -11,6 +11,9 @@ use tracing::{error, info, warn};
 
 /// Descriptors besides client connections: logs, the broker's connections or files, the listener, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 256;
+
+/// How many threads read from the disk, or look up names, at once at most.
+const BLOCKING_THREADS: usize = 16;
 
 /// The signals that stop a process.
 #[derive(Debug)]
@@ -40,10 +43,19 @@ impl StopSignals {
 /// costs more than the second thread gives.
 pub fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
-    match threads.unwrap_or_else(|| cores() / 2) {
-        0 | 1 => Builder::new_current_thread().enable_all().build(),
-        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build(),
-    }
+    let mut builder = match threads.unwrap_or_else(|| cores() / 2) {
+        0 | 1 => Builder::new_current_thread(),
+        threads => {
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    let runtime =
+        builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(Duration::MAX).build()?;
+    // The first of its blocking threads, which stays: work that finds none, when the system gives no more, panics.
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
 }
 
 /// Raises the limit of open files as far as the system allows, and warns if connections may need more.
@@ -55,6 +67,16 @@ pub fn raise_open_files(max_connections: usize) {
     if now.is_some_and(|now| now < wanted) {
         warn!(limit = now, wanted, "--max-connections may need more open files than the system allows (ulimit -n)");
     }
+}
+
+/// Has every panic logged as an error, in the format of the log.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        let place = panic.location().map_or_else(String::new, ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("no reason was given");
+        error!(thread, place, "a thread panicked: {message}");
+    }));
 }
 
 /// Runs something that must not panic, but is not ours: if it does, the process ends with an error instead.

@@ -14,7 +14,8 @@ use crate::{
     process::StopSignals,
 };
 
-/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error.
+/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So does
+/// the end of a part without which the gateway serves nothing: a supervisor starts it again.
 pub async fn serve_from<B: Broker + EventLog>(
     broker: B,
     listener: TcpListener,
@@ -45,6 +46,11 @@ pub async fn serve_from<B: Broker + EventLog>(
     tokio::select! {
         () = serving => info!("stopped"),
         () = stopping => anyhow::bail!("a second signal: ended at once"),
+        part = broker.failed() => {
+            // Never dropped: what is left of it may wait for the part that is gone.
+            std::mem::forget(Arc::clone(&broker));
+            anyhow::bail!("{part}; the gateway ends, to be started again");
+        }
     }
     Ok(())
 }

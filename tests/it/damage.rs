@@ -165,3 +165,26 @@ async fn damage_to_a_small_store_after_a_crash() {
 async fn damage_to_a_store_with_tables() {
     survives_damage(PAYLOAD, true).await;
 }
+
+/// The engine would begin an empty keyspace in its place, and throw away what is left of the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lacks_a_file_is_refused_and_not_begun_anew() {
+    let original = Folder::new("original");
+    fill(&original, 20, true).await;
+    let keyspaces = (0..=4).map(|number| format!("keyspaces/{number}/current"));
+    for missing in ["version", "lock", "keyspaces/1"].map(str::to_owned).into_iter().chain(keyspaces) {
+        let folder = Folder::new("damaged");
+        copy(original.path(), folder.path());
+        let (path, aside) = (folder.path().join("engine").join(&missing), folder.path().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        let start = || embedded(folder.path()).flag("--listen", "127.0.0.1:0");
+        let refused = start().try_start().await.expect_err("it is not whole");
+        assert_eq!(refused.status.code(), Some(1), "without {missing}: {refused:?}");
+        for words in ["is damaged", "missing", "nothing was changed", "backup"] {
+            assert!(refused.stderr.contains(words), "without {missing}: {refused:?}");
+        }
+        fs::rename(&aside, &path).unwrap();
+        let seen = read(&start().start().await, 20).await;
+        assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>(), "nothing was changed for lack of {missing}");
+    }
+}

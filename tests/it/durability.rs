@@ -234,3 +234,35 @@ async fn a_full_disk_refuses_events_serves_readers_and_heals() {
     .await;
     assert_eq!(seen, [10], "what was confirmed on the full disk does not come again, what was refused never came");
 }
+
+/// Retention frees the room for what comes; nothing else has to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_heals_by_retention_alone() {
+    const AGE: Duration = Duration::from_secs(15);
+    let disk = Disk::new();
+    let gateway = disk.holding(Gateway::builder()).flag("--retention-age", "15s").start().await;
+    let poll = || Poll::of("alice").topics("a.#").wait(0);
+    poll().send(&gateway).await.expect_status(204);
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    // Tables and journal, in which there is no place left from now on.
+    for number in 0..60 {
+        let event = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(1_000_000));
+        let publish = Request::publish("a.b", "application/json", event);
+        connection.request(&publish).await.expect_status(202);
+    }
+    disk.fill();
+    let publish = |number: u64| Request::publish("a.b", "application/json", format!("{{\"n\":{number}}}"));
+    let refused = eventually(AGE, "a full disk", async || {
+        let event = format!("{{\"n\":60,\"pad\":\"{}\"}}", "x".repeat(1_000_000));
+        let answer = Request::publish("a.b", "application/json", event).send(gateway.address()).await;
+        if answer.status == 202 { Err("it fits") } else { Ok(answer) }
+    })
+    .await;
+    assert!(refused.problem(503).contains("No space left on device"), "{refused:?}");
+    gateway.wait_answer("/ready", 200, AGE + Duration::from_mins(1)).await;
+    publish(61).send(gateway.address()).await.expect_status(202);
+    let told = poll().last_seen("older").send(&gateway).await.batch();
+    assert!(told.reset && told.events.is_empty(), "what retention took is told: {told:?}");
+    let rest = poll().last_seen(&told.last_seen).send(&gateway).await.batch();
+    assert_eq!(rest.numbers("n").last(), Some(&61));
+}

@@ -3,6 +3,7 @@
 //! Whatever it promises as RabbitMQ does is in the other modules, which run on both. Here is what RabbitMQ has no part in:
 //! its folder, its retention, and the one process in which broker and gateway end together.
 
+mod ends;
 mod retention;
 
 use std::{

@@ -1,9 +1,11 @@
 //! Postern's integration tests. Each module is named after the behaviour that it guards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod broker_limits;
 mod browser;
 mod browser_client;
 mod catch_up;
+mod cluster;
 mod config;
 mod contention;
 mod contract;

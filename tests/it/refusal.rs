@@ -30,6 +30,14 @@ async fn a_broker_that_is_out_of_memory_takes_nothing_and_is_read_all_the_same()
         let refused = timeout(Duration::from_secs(5), post()).await.expect("at once, nothing is written any more");
         refused.problem(503);
     }
+    // A new mailbox would need a marker; one that exists needs nothing stored.
+    let put = async |client: &str| {
+        let put = Request::new("PUT", &format!("/clients/{client}/topics/{topic}.more"));
+        timeout(Duration::from_secs(5), put.send(gateway.address())).await.expect("at once")
+    };
+    let detail = put(&unique("bob")).await.problem(503);
+    assert!(detail.contains("short of memory"), "{detail}");
+    put(&client).await.expect_status(204);
     let batch = poll.clone().send(&gateway).await.batch();
     assert_eq!(batch.numbers("n"), [0, 1]);
     poll.clone().last_seen(&batch.last_seen).wait(0).send(&gateway).await.expect_status(204);

@@ -1,6 +1,12 @@
-//! A disk that is slow, or full, for one gateway.
+//! A disk that is slow, or full, for one gateway; and other means of a machine that can be short or wrong.
 
-use std::{path::PathBuf, process::Command, sync::OnceLock};
+use std::{
+    fs::DirEntry,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
 
 use crate::{Folder, GatewayBuilder};
 
@@ -26,6 +32,19 @@ impl Disk {
             .env("DISK_SYNC_MICROS", micros)
             .env("DISK_SYNCS", at("syncs"))
             .env("DISK_FULL", at("full"))
+            .env("NO_THREADS", at("no-threads"))
+            .env("CLOCK_AHEAD", at("ahead"))
+    }
+
+    /// Runs a gateway with its data on this disk, in a folder that [`Self::fill`] can fill.
+    pub fn holding(&self, gateway: GatewayBuilder) -> GatewayBuilder {
+        let data = self.data();
+        self.under(gateway.flag("--data-dir", data.as_os_str()), 0).env("DISK_FOLDER", data)
+    }
+
+    /// Returns the folder of [`Self::holding`].
+    pub fn data(&self) -> PathBuf {
+        self.0.path().join("data")
     }
 
     /// Returns how often the gateway synced a file so far.
@@ -35,9 +54,47 @@ impl Disk {
 
     /// From now on nothing can be written; or it can again.
     pub fn set_full(&self, full: bool) {
-        let file = self.0.path().join("full");
-        if full { std::fs::write(file, "").unwrap() } else { std::fs::remove_file(file).unwrap() }
+        self.set("full", full.then_some(""));
     }
+
+    /// From now on as much fits into [`Self::data`] as is there now: what the gateway frees, it can fill again.
+    pub fn fill(&self) {
+        self.set("full", Some(&used(&self.data()).to_string()));
+    }
+
+    /// From now on no thread can be started; or it can again.
+    pub fn refuse_threads(&self, refuse: bool) {
+        self.set("no-threads", refuse.then_some(""));
+    }
+
+    /// Sets the wall clock of the gateway, against the true one.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.set("ahead", Some(&seconds.to_string()));
+    }
+
+    /// Writes a file in one step, or removes it.
+    fn set(&self, name: &str, text: Option<&str>) {
+        let file = self.0.path().join(name);
+        match text {
+            Some(text) => {
+                let new = self.0.write("new", text);
+                std::fs::rename(new, file).unwrap();
+            }
+            None => std::fs::remove_file(file).unwrap(),
+        }
+    }
+}
+
+/// Returns what the files in a folder take of the disk, in bytes.
+fn used(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    // A file may be gone by now.
+    let of_entry = |entry: DirEntry| match entry.metadata() {
+        Ok(file) if file.is_dir() => used(&entry.path()),
+        Ok(file) => file.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.map(of_entry).sum()
 }
 
 impl Default for Disk {

@@ -8,7 +8,11 @@ use crate::{Finished, Folder, Log, Process, eventually, free_port, program, requ
 
 const FEED_TOPICS: &str = "POSTERN_FEED_TOPICS";
 
-/// How long a gateway may take until it listens: with a store of a million events, on a busy machine.
+/// How long a gateway may take with a store of a million events, on a busy machine, until it listens or is ready: a debug build reads some
+/// 15,000 events a second.
+pub(crate) const READY: Duration = Duration::from_mins(10);
+
+/// How long it may take with a small one.
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
 
@@ -226,7 +230,7 @@ impl Drop for Gateway {
 
 /// Waits for the line in which a gateway says where it listens: `{"fields":{"message":"listening","address":…}}`.
 async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr {
-    eventually(START, "the gateway to listen", async || {
+    eventually(READY, "the gateway to listen", async || {
         if let Some(status) = process.exit_status() {
             panic!("the gateway ended while it started ({status}):\n{}", log.tail(50));
         }

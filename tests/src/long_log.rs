@@ -21,16 +21,13 @@ pub use self::{
     follower::{Follower, MOST_AT_ONCE},
     live::{Latencies, Live},
 };
-use crate::{Backend, Broker, Folder, Gateway, GatewayBuilder, RabbitNode};
+use crate::{Backend, Broker, Folder, Gateway, GatewayBuilder, RabbitNode, gateway::READY};
 
 /// How many events may be published and not stored: enough to keep a broker busy at any moment.
 const IN_FLIGHT: usize = 5000;
 
 /// Of how many topics the events are; each comes in turn.
 const TOPICS: u64 = 10;
-
-/// How long a gateway may take to read the log when it starts: a debug build reads some 15,000 events a second.
-const READY: Duration = Duration::from_mins(10);
 
 /// See the module.
 pub struct LongLog {

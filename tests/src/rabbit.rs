@@ -5,6 +5,7 @@
 //! The server is a direct child: its start script is told to replace itself by the Erlang machine, so that SIGKILL and
 //! SIGTERM reach what they mean.
 
+mod cluster;
 mod place;
 
 use std::{process::ExitStatus, time::Duration};
@@ -25,7 +26,8 @@ const CLI: Duration = Duration::from_secs(30);
 pub struct RabbitNode {
     // In the order in which they end.
     server: Process,
-    _epmd: Process,
+    /// `None` where that of another node is shared.
+    _epmd: Option<Process>,
     log: Log,
     place: Place,
     /// The default queue type of its virtual hosts, when it is not RabbitMQ's own.
@@ -59,7 +61,7 @@ impl RabbitNode {
         let epmd = Process::spawn("epmd (of Erlang)", &mut place.epmd(), None);
         let log = Log::default();
         let server = place.server(&log);
-        let mut node = Self { server, _epmd: epmd, log, place, queue_type: None };
+        let mut node = Self { server, _epmd: Some(epmd), log, place, queue_type: None };
         node.wait_started().await;
         node
     }

@@ -70,6 +70,12 @@ impl From<lapin::Error> for PublishError {
     }
 }
 
+/// Declares [`names::EXCHANGE`].
+pub async fn declare_exchange(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await
+}
+
 /// A channel in confirm mode on which events are published to [`names::EXCHANGE`]. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct ConfirmChannel {
@@ -87,9 +93,13 @@ impl ConfirmChannel {
 
     /// As [`Self::open`], on a channel that was opened for nothing else.
     pub async fn prepare(channel: Channel) -> Result<Self, lapin::Error> {
+        declare_exchange(&channel).await?;
+        Self::reopen(channel).await
+    }
+
+    /// As [`Self::prepare`], where the exchange exists already.
+    pub async fn reopen(channel: Channel) -> Result<Self, lapin::Error> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
-        channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await?;
         Ok(Self { channel, turn: Arc::default() })
     }
 

@@ -7,8 +7,9 @@
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
-//! A channel that the *server* closed leaves its number unusable in the AMQP library, so nothing is done on a connection
-//! with Leases that is likely to fail, and a connection with too many such channels is replaced.
+//! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse is
+//! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
+//! replaced. What a refusal means is read in `error`, and nowhere else.
 
 mod error;
 mod expiry;
@@ -17,24 +18,29 @@ mod links;
 mod queue;
 mod repair;
 mod stream;
+mod task;
 
 use std::{sync::Arc, time::Duration};
 
 use events::{
     ClientId, Event, TopicPattern,
-    amqp::{AmqpUrl, names},
+    amqp::{AmqpUrl, declare_exchange, names},
 };
-use lapin::{Channel, options::QueueDeleteOptions, protocol::AMQPSoftError, types::FieldTable};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::debug;
+use lapin::{Channel, Queue, options::QueueDeleteOptions};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::{debug, warn};
 
 pub use self::stream::{AmqpTail, FeedRetention};
 use self::{
-    error::{Failure, soft_error},
+    error::{Failure, Refusal, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
-    links::Links,
+    links::{Links, Published},
     stream::Feed,
+    task::{Absent, Task},
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
@@ -69,6 +75,8 @@ pub struct AmqpBroker {
     links: Arc<Links>,
     expiry: Arc<Expiry>,
     feed: Arc<Feed>,
+    /// When the exchange was declared anew; locked meanwhile.
+    restored: Arc<Mutex<Option<Instant>>>,
 }
 
 impl AmqpBroker {
@@ -78,31 +86,33 @@ impl AmqpBroker {
         let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Arc::new(Feed::new(options)));
         let tidied = Arc::clone(&feed);
         links.run_beside(async move { tidied.tidy().await });
-        Ok(Self { links, expiry: Arc::new(expiry), feed })
+        Ok(Self { links, expiry: Arc::new(expiry), feed, restored: Arc::default() })
     }
 
     /// Looks at a mailbox; `None` if there is none.
-    async fn look(&self, client: &ClientId) -> Result<Option<lapin::Queue>, BrokerError> {
-        self.administer("look at a mailbox", async |channel: &Channel| match queue::look(channel, client).await {
-            Err(error) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => Ok(None),
-            other => other.map(Some),
-        })
-        .await
+    async fn look(&self, client: &ClientId) -> Result<Option<Queue>, BrokerError> {
+        Ok(self.on_mailbox(client, Task::Look).await?.ok())
     }
 
-    /// Makes sure that a mailbox exists, with a marker if it had to be created.
-    async fn ensure(&self, client: &ClientId) -> Result<(), BrokerError> {
-        if self.look(client).await?.is_some() {
-            return Ok(());
+    /// Looks at a mailbox and binds it to more topics; `None` if there is none.
+    async fn look_and_bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<Option<Queue>, BrokerError> {
+        Ok(self.on_mailbox(client, Task::Bind(topics)).await?.ok())
+    }
+
+    /// Makes a mailbox, with a marker.
+    async fn create(&self, client: &ClientId) -> Result<(), BrokerError> {
+        let (publishing, _place) = self.links.publishing_apart().await?;
+        // The marker would wait for as long as the broker takes nothing.
+        if publishing.is_blocked() {
+            return Err(BrokerError::Blocked);
         }
-        let publishing = self.links.publishing().await?;
         let creating = async {
             let channel = publishing.channel().await?;
             let created = queue::create(&channel, client, self.expiry.time).await;
             publishing.note_if_closed(&channel);
             match created {
                 Ok(()) => channel.close(200, "done".into()).await,
-                // Somebody else created it a moment ago, with another expiry: it exists, and keeps that.
+                // Another gateway created it a moment ago, with another expiry: it exists, and keeps that.
                 Err(error) if is_mismatch(&error) => Ok(()),
                 Err(error) => Err(error),
             }
@@ -112,22 +122,39 @@ impl AmqpBroker {
         Ok(())
     }
 
-    /// Tries once to open a Lease.
-    async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
-        // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter.
-        if !request.seen_before && !request.topics.is_empty() && !self.expiry.others_exist() {
-            let attempt = lease::open(self.links.leasing().await?, request, Some(self.expiry.time)).await?;
-            if matches!(attempt, Attempt::OtherExpiry) {
-                self.expiry.found_other();
+    /// Returns the mailbox of a client, bound to these topics; makes one if there is none and topics are named.
+    async fn mailbox_for(&self, request: &LeaseRequest) -> Result<Queue, OpenError> {
+        let LeaseRequest { client, topics, .. } = request;
+        // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter. Else the
+        // question is passive: an active declare would silently make a new mailbox, without a marker, of one that expired
+        // a moment ago. Either way the clock of the mailbox's expiry starts anew.
+        if !request.seen_before && !topics.is_empty() && !self.expiry.others_exist() {
+            match self.on_mailbox(client, Task::Declare(self.expiry.time, topics)).await? {
+                Ok(mailbox) => return Ok(mailbox),
+                Err(Absent::OtherExpiry) => self.expiry.found_other(),
+                Err(Absent::NoQueue) => {}
             }
-            return Ok(attempt);
         }
-        if !request.topics.is_empty() {
-            self.ensure(&request.client).await?;
-        } else if self.look(&request.client).await?.is_none() {
+        if let Ok(mailbox) = self.on_mailbox(client, Task::Open(topics)).await? {
+            return Ok(mailbox);
+        }
+        if topics.is_empty() {
             return Err(OpenError::NoMailbox);
         }
-        let attempt = lease::open(self.links.leasing().await?, request, None).await?;
+        self.create(client).await?;
+        // It can be gone again only if it was deleted at once.
+        self.on_mailbox(client, Task::Open(topics)).await?.map_err(|_| OpenError::NoMailbox)
+    }
+
+    /// Tries once to open a Lease.
+    async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
+        // Before anything is made on the broker: where there is no room, a mailbox would be made for each refused poll.
+        let link = self.links.leasing().await?;
+        let mailbox = self.mailbox_for(request).await?;
+        if mailbox.consumer_count() > 0 {
+            return Ok(Attempt::Held);
+        }
+        let attempt = lease::open(self, link, request, mailbox.message_count()).await?;
         // Compared under a Lease, which keeps the mailbox from expiring: so the question cannot create one.
         if matches!(attempt, Attempt::Opened(_)) && self.expiry.should_compare() {
             self.compare_expiry(&request.client).await;
@@ -149,6 +176,48 @@ impl AmqpBroker {
             Ok(false) => self.expiry.found_other(),
             // Not worth a poll: it is only a warning that is missed.
             Err(error) => debug!(%error, "could not compare the expiry of a mailbox"),
+        }
+    }
+
+    /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
+    ///
+    /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was missed
+    /// by a call that began at `since`.
+    async fn restore_exchange(&self, since: Instant) -> Result<(), BrokerError> {
+        let mut restored = self.restored.lock().await;
+        if restored.is_some_and(|restored| restored >= since) {
+            return Ok(());
+        }
+        warn!(exchange = names::EXCHANGE, "the exchange was deleted, and every binding with it; it is declared anew");
+        self.administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await).await?;
+        if let Err(error) = self.bind_feed().await {
+            debug!(%error, "the feed is not there to be bound again; its own start does that");
+        }
+        *restored = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Runs a task on a mailbox, on the administrative connection. A missing exchange is restored.
+    async fn on_mailbox(&self, client: &ClientId, task: Task<'_>) -> Result<Result<Queue, Absent>, BrokerError> {
+        let mut may_restore = true;
+        loop {
+            let began = Instant::now();
+            let done = self
+                .administer(task.as_str(), async |channel: &Channel| match task.run(channel, client).await {
+                    Ok(mailbox) => Ok(Some(Ok(mailbox))),
+                    Err(error) => match refusal(&error) {
+                        Some(Refusal::NoQueue) => Ok(Some(Err(Absent::NoQueue))),
+                        Some(Refusal::Mismatch) => Ok(Some(Err(Absent::OtherExpiry))),
+                        Some(Refusal::NoExchange) if may_restore => Ok(None),
+                        _ => Err(error),
+                    },
+                })
+                .await?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
+            self.restore_exchange(began).await?;
+            may_restore = false;
         }
     }
 
@@ -185,7 +254,7 @@ async fn in_time<T>(
 
 /// Tells whether a declaration failed because the queue exists with other arguments.
 fn is_mismatch(error: &lapin::Error) -> bool {
-    soft_error(error) == Some(&AMQPSoftError::PRECONDITIONFAILED)
+    refusal(error) == Some(Refusal::Mismatch)
 }
 
 impl Broker for AmqpBroker {
@@ -201,7 +270,6 @@ impl Broker for AmqpBroker {
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
                     Attempt::Vanished => last = OpenError::NoMailbox,
-                    Attempt::OtherExpiry => continue,
                 }
                 if Instant::now() >= give_up {
                     return Err(last.clone());
@@ -216,19 +284,16 @@ impl Broker for AmqpBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        self.ensure(client).await?;
-        self.administer("bind a mailbox", async |channel: &Channel| queue::bind(channel, client, topics).await).await
+        if self.look_and_bind(client, topics).await?.is_some() {
+            return Ok(());
+        }
+        self.create(client).await?;
+        let gone = || BrokerError::Unavailable("the mailbox was deleted while it was bound".to_owned());
+        self.look_and_bind(client, topics).await?.map(drop).ok_or_else(gone)
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
-        if self.look(client).await?.is_none() {
-            return Ok(());
-        }
-        self.administer("unbind a mailbox", async |channel: &Channel| {
-            let (queue, key) = (names::mailbox(client), topic.as_str().into());
-            channel.queue_unbind(queue, names::EXCHANGE.into(), key, FieldTable::default()).await
-        })
-        .await
+        self.on_mailbox(client, Task::Unbind(topic)).await.map(drop)
     }
 
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
@@ -246,8 +311,20 @@ impl Broker for AmqpBroker {
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
         let publishing = self.links.publishing().await?;
-        match timeout(CALL_TIMEOUT, publishing.publish(event)).await {
-            Ok(published) => published,
+        let began = Instant::now();
+        let storing = async {
+            if let Published::Stored = publishing.publish(event).await? {
+                return Ok(());
+            }
+            self.restore_exchange(began).await?;
+            // The broker does not say which event it met first, so this one may be stored.
+            match publishing.publish(&Event { resent: true, ..event.clone() }).await? {
+                Published::Stored => Ok(()),
+                Published::NoExchange => Err(BrokerError::Unavailable("the exchange was deleted".to_owned())),
+            }
+        };
+        match timeout(CALL_TIMEOUT, storing).await {
+            Ok(stored) => stored,
             Err(_) => Err(BrokerError::Unconfirmed(CALL_TIMEOUT)),
         }
     }

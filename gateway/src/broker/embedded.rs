@@ -5,6 +5,7 @@
 //!
 //! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
 //! * `store`: where it writes, and what is found there at the next start.
+//! * `clock`: how old events are.
 //! * `core`: log and mailboxes in memory, what there is to know without reading an event.
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `inbox`.
 //!
@@ -12,6 +13,7 @@
 //! leaves a marker. Nothing here knows of HTTP, polls or windows.
 
 mod batch;
+mod clock;
 mod core;
 mod inbox;
 mod lease;
@@ -26,13 +28,17 @@ mod tests;
 mod writer;
 
 use std::{
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
 use events::{ClientId, Event, TopicPattern};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::{info, warn};
 
 use self::{
@@ -100,15 +106,23 @@ impl EmbeddedBroker {
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
-        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, metrics));
+        let core = Core::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(core, store, recovered.clock, metrics));
+        shared.measure(&shared.core());
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;
         let writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
+        let (panicked, writer_panicked) = watch::channel(false);
+        let run = move || {
+            let ran = std::panic::catch_unwind(AssertUnwindSafe(|| writer.run()));
+            panicked.send_replace(ran.is_err());
+        };
         std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(run)
             .map_err(|error| OpenStoreError::Io("the writer's thread".to_owned(), error))?;
-        Ok(Self { handle: Arc::new(Handle::new(shared, commands)), feed_topics: options.feed_topics.clone().into() })
+        let handle = Handle::new(shared, commands, writer_panicked);
+        Ok(Self { handle: Arc::new(handle), feed_topics: options.feed_topics.clone().into() })
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {
@@ -210,6 +224,11 @@ impl Broker for EmbeddedBroker {
 
     fn is_ready(&self) -> bool {
         self.handle.is_writable()
+    }
+
+    async fn failed(&self) -> &'static str {
+        self.handle.writer_panicked().await;
+        "the thread that writes the store has panicked"
     }
 
     async fn close(&self) {

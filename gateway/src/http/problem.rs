@@ -9,7 +9,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{HttpResponse, body};
+use super::{HttpResponse, body, seldom::Seldom};
 use crate::broker::BrokerError;
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
@@ -38,6 +38,8 @@ pub(super) enum Problem {
     ShuttingDown,
     NotReady,
     Broker(BrokerError),
+    /// A full mailbox rejected a published event, which the others have; with its id.
+    MailboxFull(String),
     /// No confirm came for a published event; with its id.
     NotConfirmed(String, BrokerError),
 }
@@ -59,6 +61,8 @@ impl Problem {
             | Self::NotReady
             | Self::Broker(_)
             | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
+            // No 503: what retries that for ever would repeat the event in every mailbox that has room.
+            Self::MailboxFull(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -94,12 +98,34 @@ impl Problem {
             Self::Broker(BrokerError::Refused { attempted, .. }) => {
                 format!("the broker refused to {attempted}; the gateway's log has its reason")
             }
+            Self::Broker(BrokerError::LimitReached { attempted, .. }) => format!(
+                "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
+            ),
+            Self::Broker(BrokerError::NoRoom { attempted, reason }) => {
+                format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
+            }
+            Self::Broker(BrokerError::QueueAway { .. }) => {
+                "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
+                 kept; try again"
+                    .to_owned()
+            }
+            Self::Broker(BrokerError::Blocked) => {
+                "the broker is short of memory or disk and takes nothing now; try again later".to_owned()
+            }
             Self::Broker(BrokerError::Unwritable(reason)) => {
                 format!(
                     "the gateway's store cannot be written now ({reason}); make room on its disk, or try again later"
                 )
             }
             Self::Broker(_) => "the broker cannot be reached now; try again".to_owned(),
+            Self::MailboxFull(id) => format!(
+                "at least one mailbox is full and its policy rejects new events (overflow reject-publish); the feed and every \
+                 other mailbox of this topic have the event, and get a repeat with each retry; make room in that mailbox or \
+                 change its policy, then retry with the same Event-Id: {id}"
+            ),
+            Self::NotConfirmed(id, BrokerError::Blocked) => format!(
+                "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
+            ),
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
                 format!(
                     "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
@@ -119,19 +145,32 @@ impl Problem {
 
 impl From<BrokerError> for Problem {
     fn from(error: BrokerError) -> Self {
-        if !error.is_retryable() {
-            tracing::warn!(%error, "the broker refused");
-        }
+        log_refusal(&error, None);
         Self::Broker(error)
+    }
+}
+
+/// Logs what an operator should look at, at most once a second: a client can cause as many refusals as it can send requests.
+pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
+    static REFUSED: Seldom = Seldom::new();
+    if error.is_retryable() && !matches!(error, BrokerError::QueueAway { .. }) {
+        return;
+    }
+    if let Some(left_out) = REFUSED.due() {
+        tracing::warn!(%error, event, left_out, "the broker refused");
     }
 }
 
 impl From<Problem> for HttpResponse {
     fn from(problem: Problem) -> Self {
         let status = problem.status();
+        let (kind, title) = match problem {
+            Problem::MailboxFull(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full"),
+            _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
+        };
         let body = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or_default(),
+            "type": kind,
+            "title": title,
             "status": status.as_u16(),
             "detail": problem.detail(),
         });

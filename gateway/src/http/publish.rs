@@ -14,8 +14,15 @@ use serde_json::json;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{App, HttpResponse, mailboxes::json_response, problem::Problem};
-use crate::{broker::Broker, metrics::Published};
+use super::{
+    App, HttpResponse,
+    mailboxes::json_response,
+    problem::{Problem, log_refusal},
+};
+use crate::{
+    broker::{Broker, BrokerError},
+    metrics::Published,
+};
 
 /// The header by which a publisher makes a retry the same event.
 const EVENT_ID: &str = "event-id";
@@ -47,10 +54,12 @@ pub(super) async fn publish<B: Broker>(
     event.resent = resent;
     if let Err(error) = app.broker.publish(&event).await {
         app.metrics.published(Published::Failed);
-        if !error.is_retryable() {
-            tracing::warn!(%error, id = %event.id, "an event was refused");
-        }
-        return Err(Problem::NotConfirmed(event.id.to_string(), error));
+        log_refusal(&error, Some(event.id.as_str()));
+        let id = event.id.to_string();
+        return Err(match error {
+            BrokerError::Rejected => Problem::MailboxFull(id),
+            error => Problem::NotConfirmed(id, error),
+        });
     }
     app.metrics.published(Published::Confirmed);
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "id": event.id.as_str() })))

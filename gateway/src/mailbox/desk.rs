@@ -230,9 +230,12 @@ impl Desk {
             }
             window.settle();
         }
-        if !std::mem::replace(&mut seated.confirmed, true)
+        // Looked for until something is handed out: what the token stands for may come back from another Lease a moment after
+        // this one was opened.
+        if !seated.confirmed
             && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
         {
+            seated.confirmed = true;
             self.effects.push_back(Effect::Confirm(tag));
         }
         let goes_on = seated.poll.goes_on;

@@ -2,8 +2,9 @@
 //!
 //! A pure state machine: no clock, no broker. Its invariants, which the property tests hold it to:
 //!
-//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if, on a fresh
-//!   Lease, everything up to it is what the client saw under an older one: the same run of events, all redelivered.
+//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if nothing was
+//!   confirmed under this Lease yet and everything up to it is what the client saw under another one: the same run of events,
+//!   all redelivered.
 //! * Entries leave only by being confirmed, from the front.
 //! * What is handed out is a run from the front, in the broker's order.
 
@@ -30,7 +31,7 @@ pub(super) struct Window {
     entries: VecDeque<Entry>,
     /// How many more messages belong to what waited when the Lease was opened; 0 once that head is complete.
     head: u32,
-    /// Nothing was handed out or confirmed under this Lease yet, so a token of an older one may be looked for, once.
+    /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the front.
     fresh: bool,
 }
 
@@ -93,8 +94,9 @@ impl Window {
 
     /// Confirms up to and including what the token names; returns the tag to confirm to the broker, if any.
     ///
-    /// On a fresh Lease the run that the token stands for is looked for at the redelivered head, so the head must not be
-    /// awaited any more. An equal event further back does not do: what stands before it was not seen.
+    /// As long as nothing was confirmed under this Lease, the run that a token of another Lease stands for is looked for at the
+    /// redelivered head, so the head must not be awaited any more. An equal event further back does not do: what stands before
+    /// it was not seen.
     pub(super) fn confirm(&mut self, token: &LastSeen) -> Option<u64> {
         let seen = token.event.as_ref()?;
         let place = token.place.filter(|place| place.lease == self.lease);
@@ -153,7 +155,6 @@ impl Window {
             }
         }
         let (id, tag) = last?;
-        self.fresh = false;
         let reset = events.is_empty();
         Some(Batch { events, reset, last_seen: LastSeen::new(id, Place { lease: self.lease, tag }, check) })
     }

@@ -1,7 +1,8 @@
 //! What a gateway's answer says about the event.
 //!
 //! Pure. Only `202` is a confirm. A status that speaks of the event refuses it; one that speaks of the gateway's health,
-//! or of a proxy's before it, is a reason to try again; any other does not come from a gateway.
+//! or of a proxy's before it, is a reason to try again; `507` says that a mailbox is full, and each try leaves a repeat in the
+//! others; any other does not come from a gateway.
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
         | StatusCode::UNPROCESSABLE_ENTITY => Err(SendError::Refused(said)),
         // 408: the body did not come in time.
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable(said, headers)),
+        // A mailbox is full; those that are not have the event.
+        StatusCode::INSUFFICIENT_STORAGE => Err(SendError::Rejected(said)),
         status if status.is_server_error() => Err(unavailable(said, headers)),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             Err(SendError::WrongPlace(format!("{said}; check user and password in --gateway")))
@@ -80,6 +83,7 @@ mod tests {
             Ok(()) => "stored".to_owned(),
             Err(SendError::Refused(text)) => format!("refused: {text}"),
             Err(SendError::WrongPlace(text)) => format!("wrong place: {text}"),
+            Err(SendError::Rejected(text)) => format!("rejected: {text}"),
             Err(SendError::Unavailable { reason, was_sent: true, retry_after }) => {
                 format!("again after {retry_after:?}: {reason}")
             }
@@ -88,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_status_says_one_of_four_things() {
+    fn each_status_says_one_of_five_things() {
         let problem = ("content-type", "application/problem+json");
         let too_large = r#"{"status":413,"detail":"an event has at most 9 bytes here"}"#;
         for (status, pairs, body, expected) in [
@@ -101,6 +105,12 @@ mod tests {
             (503, &[("retry-after", "4")], "", "again after Some(4s): 503 Service Unavailable"),
             (429, &[("retry-after", "Fri, 20 Nov 2026 10:00:00 GMT")], "", "again after None: 429 Too Many Requests"),
             (503, &[problem], r#"{"detail":"full"}"#, "again after None: 503 Service Unavailable: full"),
+            (
+                507,
+                &[problem],
+                r#"{"detail":"a mailbox is full"}"#,
+                "rejected: 507 Insufficient Storage: a mailbox is full",
+            ),
             (408, &[], "", "again after None: 408 Request Timeout"),
             (500, &[], "", "again after None: 500 Internal Server Error"),
             (502, &[], "<html>", "again after None: 502 Bad Gateway"),

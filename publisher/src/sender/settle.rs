@@ -72,7 +72,11 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
                 self.has_answer();
             }
             SendError::Rejected(_) => match self.outbox.rejected(ticket) {
-                Some(gone) => self.give_up(gone, reason),
+                Some(gone) => {
+                    self.give_up(gone, reason);
+                    // As above: what comes next has all of its time.
+                    self.has_answer();
+                }
                 None => self.hold(reason, REJECTION_PAUSE),
             },
             SendError::Unavailable { was_sent, retry_after, .. } => {

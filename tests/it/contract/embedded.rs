@@ -5,9 +5,9 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use events::ClientId;
 use gateway::broker::{
     Broker,
-    embedded::{EmbeddedBroker, EmbeddedOptions, OpenStoreError, Retention},
+    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
 };
-use postern_tests::{Folder, eventually};
+use postern_tests::Folder;
 
 use super::world::{Durable, Factory, NEVER};
 
@@ -53,13 +53,7 @@ impl Durable for OnDisk {
         self.broker().close().await;
         drop(self.broker.take());
         let options = options(Some(&self.folder), self.expiry);
-        // Its thread lets go of the folder a moment later.
-        let start = async || match EmbeddedBroker::start(&options, Arc::default()) {
-            Ok(broker) => Ok(broker),
-            Err(OpenStoreError::InUse(folder)) => Err(folder),
-            Err(error) => panic!("{error}"),
-        };
-        self.broker = Some(eventually(Duration::from_secs(30), "the folder is free", start).await);
+        self.broker = Some(EmbeddedBroker::start(&options, Arc::default()).unwrap());
     }
 
     /// Goes on with what a process that is killed at this moment would leave.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Batch, Broker, GatewayBuilder, Poll, Request, World, eventually_eq, unique};
+use postern_tests::{Batch, Broker, Disk, Gateway, GatewayBuilder, Poll, Request, World, eventually_eq, unique};
 
 /// An event that costs 1000 bytes: its payload, and 128 besides.
 fn kilobyte(n: u64) -> String {
@@ -123,4 +123,62 @@ async fn a_mailbox_that_expired_stays_gone_and_its_client_is_told() {
     let delete = Request::new("DELETE", &format!("/clients/{}", world.client));
     delete.send(world.gateway.address()).await.expect_status(204);
     assert!(world.poll().last_seen(&seen.last_seen).send(&world.gateway).await.batch().reset);
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+async fn publish(gateway: &Gateway, number: u64) {
+    let publish = Request::publish("a.b", "application/json", format!("{{\"n\":{number}}}"));
+    publish.send(gateway.address()).await.expect_status(202);
+}
+
+/// As on a machine without a battery for its clock, which is set when the network is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_is_set_takes_no_event_before_its_time() {
+    let disk = Disk::new();
+    let mut gateway = disk.holding(Gateway::builder()).flag("--retention-age", "1h").start().await;
+    let poll = || Poll::of("alice").topics("a.#").wait(0);
+    poll().send(&gateway).await.expect_status(204);
+    publish(&gateway, 0).await;
+    disk.set_clock_ahead(12 * DAY);
+    // The writer looks after retention with each write.
+    publish(&gateway, 1).await;
+    gateway.restart().await;
+    publish(&gateway, 2).await;
+    disk.set_clock_ahead(-30 * DAY);
+    publish(&gateway, 3).await;
+    gateway.kill9();
+    gateway.start_again().await;
+    publish(&gateway, 4).await;
+    let batch = poll().send(&gateway).await.batch();
+    assert_eq!((batch.numbers("n"), batch.reset), (vec![0, 1, 2, 3, 4], false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_stored_in_the_future_expires_with_the_others() {
+    let disk = Disk::new();
+    disk.set_clock_ahead(4000 * DAY);
+    let mut gateway = disk.holding(Gateway::builder()).flag("--retention-age", "2s").start().await;
+    publish(&gateway, 0).await;
+    disk.set_clock_ahead(0);
+    gateway.kill9();
+    gateway.start_again().await;
+    publish(&gateway, 1).await;
+    let events = async || {
+        let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+        metrics.lines().find_map(|line| line.strip_prefix("postern_store_events ")).map(str::to_owned)
+    };
+    eventually_eq(Duration::from_secs(30), "events", Some("0".to_owned()), events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_counted_from_the_start() {
+    let mut gateway = Gateway::builder().embedded().start().await;
+    publish(&gateway, 0).await;
+    gateway.restart().await;
+    let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+    assert!(
+        metrics.contains("\npostern_store_events 1\n") && !metrics.contains("\npostern_store_bytes 0\n"),
+        "{metrics}"
+    );
 }

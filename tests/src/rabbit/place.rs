@@ -1,6 +1,8 @@
 //! Where a RabbitMQ node lives, and how its programs are told so.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -16,6 +18,9 @@ const PROGRAMS: &str = "POSTERN_TEST_RABBITMQ";
 /// What to do when there is no RabbitMQ, or none that starts.
 pub(super) const HOW_TO_GET_IT: &str = "install it (Debian: apt-get install rabbitmq-server, as tests/run does), \
                                         or set AMQP_URL for the tests that need no node of their own";
+
+/// Nodes that know the same secret may join each other.
+const COOKIE: &str = ".erlang.cookie";
 
 /// What stays the same over a node's restarts.
 #[derive(Debug)]
@@ -40,13 +45,37 @@ impl Place {
             epmd_port: free_port(),
             distribution_port: free_port(),
         };
+        place.furnish(settings);
+        place
+    }
+
+    /// Prepares a place for another node that shares this one's port mapper and may join it.
+    pub(super) fn beside(other: &Self, settings: &[&str]) -> Self {
+        let place = Self {
+            folder: Folder::new("postern-rabbitmq"),
+            name: format!("{}@localhost", unique("postern")),
+            amqp_port: free_port(),
+            epmd_port: other.epmd_port,
+            distribution_port: free_port(),
+        };
+        let cookie =
+            std::fs::read(other.folder.path().join(COOKIE)).expect("a node that has started should have a cookie");
+        let path = place.folder.path().join(COOKIE);
+        std::fs::write(&path, cookie).expect("a cookie should be written");
+        // Erlang refuses a cookie that others may read.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o400)).expect("a cookie should be made private");
+        place.furnish(settings);
+        place
+    }
+
+    fn furnish(&self, settings: &[&str]) {
+        let place = self;
         place.folder.write("enabled_plugins", "[].\n");
         let base = format!(
             "listeners.tcp.local = 127.0.0.1:{}\nlog.console = true\nlog.file = false\ndisk_free_limit.absolute = 50MB\n",
             place.amqp_port
         );
         place.folder.write("rabbitmq.conf", &(base + &settings.join("\n") + "\n"));
-        place
     }
 
     /// Returns the command for the port mapper, which lets the command line tool find the node.

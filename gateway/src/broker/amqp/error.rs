@@ -1,8 +1,12 @@
 //! From the AMQP library's errors to the verdicts of [`BrokerError`].
+//!
+//! One reply code has several causes (RabbitMQ says 404 for a queue that is not there, for one whose node is down, and for a
+//! missing exchange). Only its reply text tells them apart, so this is the one place that reads it. What the text does not
+//! name is never taken for the milder cause: an unknown 404 is a queue that cannot be reached, not one that is absent.
 
 use lapin::{
     ErrorKind,
-    protocol::{AMQPErrorKind, AMQPSoftError},
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
 };
 
 use crate::broker::BrokerError;
@@ -10,13 +14,86 @@ use crate::broker::BrokerError;
 /// What was attempted, and what came of it.
 pub(super) struct Failure(pub(super) &'static str, pub(super) lapin::Error);
 
+/// Why the broker said no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no such queue.
+    NoQueue,
+    /// There is no such exchange.
+    NoExchange,
+    /// The queue exists and cannot be reached: its node is down, or its process has stopped.
+    QueueAway,
+    /// Another consumer has the queue for itself.
+    InUse,
+    /// It exists with other arguments.
+    Mismatch,
+    /// A limit that an operator has set: of queues, of channels, of connections.
+    Limit,
+    /// Anything else, such as a missing permission.
+    Other,
+}
+
 impl From<Failure> for BrokerError {
     fn from(Failure(attempted, error): Failure) -> Self {
-        match soft_error(&error) {
-            Some(_) => Self::Refused { attempted, reason: error.to_string() },
-            None => Self::Unavailable(format!("{attempted}: {error}")),
+        let reason = error.to_string();
+        match refusal(&error) {
+            Some(Refusal::QueueAway) => Self::QueueAway { attempted, reason },
+            Some(Refusal::Limit) => Self::LimitReached { attempted, reason },
+            _ if soft_error(&error).is_some() => Self::Refused { attempted, reason },
+            _ if has_no_channel(&error) => Self::LimitReached { attempted, reason },
+            _ => Self::Unavailable(format!("{attempted}: {reason}")),
         }
     }
+}
+
+/// Tells whether a connection has no channel number left.
+pub(super) fn has_no_channel(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ChannelsLimitReached)
+}
+
+/// Returns why the broker said no, if that is what it is.
+pub(super) fn refusal(error: &lapin::Error) -> Option<Refusal> {
+    let ErrorKind::ProtocolError(reply) = error.kind() else { return None };
+    Some(cause(reply.kind(), reply.get_message().as_str()))
+}
+
+fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
+    match kind {
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no queue ") => Refusal::NoQueue,
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no exchange ") => Refusal::NoExchange,
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Refusal::QueueAway,
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) if text.contains("in exclusive use") => Refusal::InUse,
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains("inequivalent arg") => {
+            Refusal::Mismatch
+        }
+        // "queue limit in vhost 'x' (2) is reached"; "number of channels opened for user 'x' has reached the maximum
+        // allowed user limit of (3)"; "connection limit (1) is reached".
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) if text.contains(" limit ") => Refusal::Limit,
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
+            if text.contains(" limit ") || text.contains("number of channels") =>
+        {
+            Refusal::Limit
+        }
+        AMQPErrorKind::Soft(_) | AMQPErrorKind::Hard(_) => Refusal::Other,
+    }
+}
+
+/// A limit of channels that a user, or a node, has; and how many, if the broker says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChannelLimit(pub(super) Option<usize>);
+
+/// Returns the limit of channels, if that is what the broker has closed a connection over.
+pub(super) fn channel_limit(error: &lapin::Error) -> Option<ChannelLimit> {
+    let ErrorKind::ProtocolError(reply) = error.kind() else { return None };
+    let is_hard = matches!(reply.kind(), AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED));
+    let text = reply.get_message().as_str();
+    (is_hard && text.contains("number of channels")).then(|| ChannelLimit(limit_in(text)))
+}
+
+/// Reads the number in the last pair of parentheses.
+fn limit_in(text: &str) -> Option<usize> {
+    let (_, last) = text.rsplit_once('(')?;
+    last.split_once(')')?.0.parse().ok()
 }
 
 /// Returns the error by which the server closed a channel, if that is what it is (AMQP 0-9-1, section 1.2).
@@ -29,3 +106,6 @@ pub(super) fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

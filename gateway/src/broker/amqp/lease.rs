@@ -1,31 +1,35 @@
 //! A Lease: an exclusive consumer on a channel of its own.
 //!
-//! Release is always the same three steps, each awaited: cancel, so that nothing new comes; nack with requeue, so that
-//! everything goes back to its old place; close, whose answer says that it has. In any other order the broker would hand
-//! messages to a consumer that is leaving, or newer messages to the next one first.
+//! Release is always the same two steps: nack with requeue, so that everything goes back to its old place; then close, whose
+//! answer says that it has. The consumer is not cancelled before them. A queue without a consumer looks free to another
+//! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
+//! the broker hands to the consumer between the two steps, the close requeues in order once more.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use events::amqp::{message, names, short_string};
+use events::{
+    ClientId,
+    amqp::{message, names, short_string},
+};
 use futures_util::StreamExt;
 use lapin::{
     Channel, Consumer,
     message::Delivery as Message,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
-    protocol::AMQPSoftError,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    error::{Failure, soft_error},
-    links::{Link, Occupied},
+    AmqpBroker,
+    error::{Failure, Refusal, has_no_channel, refusal},
+    links::Occupied,
     queue,
 };
 use crate::broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest};
 
-/// How long the three steps may take before the whole connection is given up, which does the same by force.
+/// How long both steps may take before the whole connection is given up, which does the same by force.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came of one try to open a Lease.
@@ -35,78 +39,71 @@ pub(super) enum Attempt {
     Held,
     /// The queue is gone again.
     Vanished,
-    /// The queue exists with another expiry than was declared.
-    OtherExpiry,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct AmqpLease {
+    broker: AmqpBroker,
+    client: ClientId,
     link: Occupied,
     channel: Channel,
     consumer: Consumer,
     counted: u32,
     window: u16,
+    /// The consumer has ended without an error, and why is still to be asked.
+    is_over: bool,
     ended: Option<LeaseEnded>,
 }
 
-/// Opens the Lease of a mailbox: of one that exists, or with `declare`, its expiry, of whatever that makes.
+/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused.
 pub(super) async fn open(
-    link: Arc<Link>,
+    broker: &AmqpBroker,
+    mut link: Occupied,
     request: &LeaseRequest,
-    declare: Option<Duration>,
+    counted: u32,
 ) -> Result<Attempt, BrokerError> {
-    let link = Occupied::new(link);
     let failed = |error| BrokerError::from(Failure("open a lease", error));
-    let channel = link.channel().await.map_err(failed)?;
-    match consume(&channel, request, declare).await {
-        Ok(Some((consumer, counted))) => Ok(Attempt::Opened(Box::new(AmqpLease {
+    let mut tries_left = 3;
+    let channel = loop {
+        match link.channel().await {
+            Ok(channel) => break channel,
+            // Another connection may have one.
+            Err(error) if has_no_channel(&error) && tries_left > 0 => {
+                tries_left -= 1;
+                link = broker.links.leasing().await?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    };
+    match consume(&channel, request).await {
+        Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
+            broker: broker.clone(),
+            client: request.client.clone(),
             link,
             channel,
             consumer,
             counted,
             window: request.window,
+            is_over: false,
             ended: None,
         }))),
-        Ok(None) => {
-            channel.close(200, "held by another".into()).await.map_err(failed)?;
-            Ok(Attempt::Held)
-        }
         Err(error) => {
             link.note_if_closed(&channel);
-            match soft_error(&error) {
-                Some(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("in exclusive use") => {
-                    Ok(Attempt::Held)
-                }
-                Some(AMQPSoftError::NOTFOUND) => Ok(Attempt::Vanished),
-                Some(AMQPSoftError::PRECONDITIONFAILED) if declare.is_some() => Ok(Attempt::OtherExpiry),
+            match refusal(&error) {
+                Some(Refusal::InUse) => Ok(Attempt::Held),
+                Some(Refusal::NoQueue) => Ok(Attempt::Vanished),
                 _ => Err(failed(error)),
             }
         }
     }
 }
 
-/// Binds and consumes; `None` if somebody else consumes already.
-async fn consume(
-    channel: &Channel,
-    request: &LeaseRequest,
-    declare: Option<Duration>,
-) -> Result<Option<(Consumer, u32)>, lapin::Error> {
-    // Either way the clock of the mailbox's expiry starts anew. Passive where a last seen has to be honoured: an active
-    // declare would silently make a new mailbox, without a marker, of one that expired a moment ago.
-    let mailbox = match declare {
-        Some(expiry) => queue::declare(channel, &request.client, expiry).await?,
-        None => queue::look(channel, &request.client).await?,
-    };
-    if mailbox.consumer_count() > 0 {
-        return Ok(None);
-    }
-    queue::bind(channel, &request.client, &request.topics).await?;
+async fn consume(channel: &Channel, request: &LeaseRequest) -> Result<Consumer, lapin::Error> {
     channel.basic_qos(request.window, BasicQosOptions::default()).await?;
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     let (name, tag) = (names::mailbox(&request.client), consumer_tag(request));
-    let consumer = channel.basic_consume(name, tag, exclusive, FieldTable::default()).await?;
-    Ok(Some((consumer, mailbox.message_count())))
+    channel.basic_consume(name, tag, exclusive, FieldTable::default()).await
 }
 
 /// Shows an operator who polls and from where: `{client}@{id of the event seen last, or "start"}`.
@@ -126,8 +123,19 @@ fn read(message: Message) -> Delivery {
 }
 
 impl AmqpLease {
+    /// Asks why the consumer has ended: only a mailbox that does not exist was deleted.
+    async fn why_over(&self) -> LeaseEnded {
+        match self.broker.look(&self.client).await {
+            Ok(None) => LeaseEnded::MailboxGone,
+            Ok(Some(_)) => LeaseEnded::BrokerLost,
+            Err(error) => {
+                warn!(%error, "a lease was lost");
+                LeaseEnded::BrokerLost
+            }
+        }
+    }
+
     async fn give_back(&self) -> Result<(), lapin::Error> {
-        self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default()).await?;
         self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
         self.channel.close(200, "released".into()).await
     }
@@ -147,10 +155,15 @@ impl Lease for AmqpLease {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
-        let ended = match self.consumer.next().await {
+        let next = if self.is_over { None } else { self.consumer.next().await };
+        let ended = match next {
             Some(Ok(message)) => return Ok(read(message)),
-            // A consumer ends without an error when its queue is deleted, and when its connection is closed by us.
-            None if self.channel.status().connected() => LeaseEnded::MailboxGone,
+            // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node, and when
+            // its connection is closed by us. A call that is dropped here leaves the question to the next one.
+            None if self.channel.status().connected() => {
+                self.is_over = true;
+                self.why_over().await
+            }
             None => LeaseEnded::BrokerLost,
             Some(Err(error)) => {
                 debug!(%error, "a lease was lost");

@@ -1,11 +1,16 @@
 //! The connections to the broker, and keeping them.
 //!
-//! One connection publishes; one carries administrative tasks, whose errors can close channels; Leases are spread over at
-//! least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so that no replay
-//! stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss. Any other
-//! connection that is lost is replaced by the supervisor, with growing, jittered pauses. Until then every call that needs one
-//! fails at once with [`BrokerError::Unavailable`]; only at the very start it waits for the outcome of the first try.
+//! One connection publishes; one carries administrative tasks, which may be refused, and a refusal closes a channel; Leases
+//! are spread over at least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so
+//! that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss.
+//! Any other connection that is lost is replaced by the supervisor of its kind, with growing, jittered pauses: a kind that
+//! fails, or waits, holds up no other. Until then every call that needs one fails at once with [`BrokerError::Unavailable`];
+//! only at the very start it waits for the outcome of the first try.
+//!
+//! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
 
+mod kind;
+mod limits;
 mod link;
 mod publish_link;
 
@@ -17,46 +22,56 @@ use std::{
     time::Duration,
 };
 
-use deadpool_lapin::{Manager, Pool, PoolError, Runtime};
-use events::amqp::{AmqpUrl, connection_properties};
+use events::amqp::AmqpUrl;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use self::{kind::Kind, limits::Limits, link::Role};
 pub(super) use self::{
     link::{Link, Occupied},
-    publish_link::PublishLink,
+    publish_link::{PublishLink, Published},
 };
-use super::{AmqpOptions, CALL_TIMEOUT, repair::repairing};
+use super::{AmqpOptions, CALL_TIMEOUT};
 use crate::broker::BrokerError;
 
-/// How often the supervisor looks whether all connections are well.
+/// How often a supervisor looks whether its connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// The pause after the first failed try to connect; it doubles up to [`LONGEST_PAUSE`].
+/// The pause after the first failed try to connect; it doubles up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// One connection carries at most 2047 channels (RabbitMQ's `channel_max`); above this many another one is opened.
-const COMFORTABLE_LEASES: usize = 1000;
+/// The longest pause while nothing works without the connection.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
+
+/// The longest pause while all works without it: one more for Leases, which an operator's limit may not allow.
+const MAX_PAUSE_FOR_MORE: Duration = Duration::from_mins(1);
+
+/// The most connections with Leases of a broker that allows few channels on each: a thread and 8 MB each.
+const MAX_LEASE_LINKS: usize = 32;
+
+/// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at most.
+const DEFAULT_COMFORTABLE_LEASES: usize = 1000;
 
 /// See the module.
 pub(super) struct Links {
     url: AmqpUrl,
-    publish_pool: Pool,
-    admin_pool: Pool,
-    lease_pool: Pool,
-    feed_pool: Pool,
+    publish: Kind,
+    admin: Kind,
+    lease: Kind,
+    feed: Kind,
     publishing: Mutex<Option<Arc<PublishLink>>>,
     administering: Mutex<Option<Arc<Link>>>,
     leasing: Mutex<Vec<Arc<Link>>>,
     /// Locked while it is opened, so that only one is.
     feeding: tokio::sync::Mutex<Option<Arc<Link>>>,
-    most_leasing: usize,
-    ready: AtomicBool,
-    /// Cancelled once the first try to connect is over, however it went.
-    tried: CancellationToken,
+    limits: Arc<Limits>,
+    max_leases: usize,
+    /// The last try to open one more connection for Leases failed.
+    cannot_grow: AtomicBool,
+    warned: AtomicBool,
+    was_ready: AtomicBool,
     closing: CancellationToken,
     tasks: TaskTracker,
 }
@@ -71,20 +86,23 @@ impl std::fmt::Debug for Links {
 impl Links {
     /// Starts connecting and keeping connected, until [`Self::close`].
     pub(super) fn start(options: &AmqpOptions) -> Result<Arc<Self>, BrokerError> {
-        let most_leasing = options.max_leases.div_ceil(COMFORTABLE_LEASES) + 1;
+        let limits = Arc::<Limits>::default();
+        let kind = |role| Kind::new(&options.url, &options.name, role, Arc::clone(&limits));
         let links = Arc::new(Self {
-            publish_pool: pool(&options.url, &format!("{} publish", options.name), 2)?,
-            admin_pool: pool(&options.url, &format!("{} admin", options.name), 2)?,
-            lease_pool: pool(&options.url, &format!("{} consume", options.name), 2 * most_leasing)?,
-            feed_pool: pool(&options.url, &format!("{} feed", options.name), 2)?,
+            publish: kind(Role::Publish)?,
+            admin: kind(Role::Admin)?,
+            lease: kind(Role::Lease)?,
+            feed: kind(Role::Feed)?,
             url: options.url.clone(),
             publishing: Mutex::default(),
             administering: Mutex::default(),
             leasing: Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
-            most_leasing,
-            ready: AtomicBool::new(false),
-            tried: CancellationToken::new(),
+            limits,
+            max_leases: options.max_leases,
+            cannot_grow: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
+            was_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -92,53 +110,100 @@ impl Links {
         Ok(links)
     }
 
+    /// Tells whether there is a connection of each kind that the supervisors keep.
     pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        !self.closing.is_cancelled()
+            && [Role::Publish, Role::Admin, Role::Lease].into_iter().all(|role| self.is_there(role))
+    }
+
+    fn is_there(&self, role: Role) -> bool {
+        match role {
+            Role::Publish => locked(&self.publishing).as_ref().is_some_and(|link| link.is_connected()),
+            Role::Admin => locked(&self.administering).as_ref().is_some_and(|link| link.is_connected()),
+            Role::Lease => locked(&self.leasing).iter().any(|link| link.is_connected()),
+            Role::Feed => true,
+        }
     }
 
     /// Returns the connection that publishes.
     pub(super) async fn publishing(&self) -> Result<Arc<PublishLink>, BrokerError> {
-        self.tried.cancelled().await;
+        self.publish.tried.cancelled().await;
         locked(&self.publishing).clone().filter(|link| link.is_connected()).ok_or_else(not_connected)
     }
 
-    /// Returns the connection for administrative tasks.
-    pub(super) async fn administering(&self) -> Result<Arc<Link>, BrokerError> {
-        self.tried.cancelled().await;
-        locked(&self.administering).clone().filter(|link| link.is_connected()).ok_or_else(not_connected)
+    /// Returns the connection that publishes, with room for another channel; waits for that.
+    pub(super) async fn publishing_apart(&self) -> Result<(Arc<PublishLink>, Occupied), BrokerError> {
+        let publishing = self.publishing().await?;
+        let place = self.place(publishing.shared()).await?;
+        Ok((publishing, place))
     }
 
-    /// Returns the connection with the fewest Leases; waits while all are full.
-    pub(super) async fn leasing(&self) -> Result<Arc<Link>, BrokerError> {
-        self.tried.cancelled().await;
+    /// Returns a place on the connection for administrative tasks; waits for one.
+    pub(super) async fn administering(&self) -> Result<Occupied, BrokerError> {
+        self.admin.tried.cancelled().await;
+        let link = locked(&self.administering).clone();
+        let link = link.filter(|link| link.is_connected()).ok_or_else(not_connected)?;
+        self.place(&link).await
+    }
+
+    /// Waits for a place on a connection of short tasks.
+    async fn place(&self, link: &Arc<Link>) -> Result<Occupied, BrokerError> {
+        let waiting = async {
+            loop {
+                let freed = self.limits.freed();
+                match Occupied::take(Arc::clone(link)) {
+                    Some(place) => return place,
+                    None => freed.await,
+                }
+            }
+        };
+        timeout(CALL_TIMEOUT, waiting).await.map_err(|_| no_room("open a channel", "no channel came free"))
+    }
+
+    /// Returns a place on the connection with the fewest Leases; waits only if another connection is to come.
+    pub(super) async fn leasing(&self) -> Result<Occupied, BrokerError> {
+        self.lease.tried.cancelled().await;
         let give_up = Instant::now() + CALL_TIMEOUT;
         loop {
-            let least = {
+            let freed = self.limits.freed();
+            let (least, count) = {
                 let links = locked(&self.leasing);
-                links.iter().filter(|link| link.is_connected()).min_by_key(|link| link.leases()).cloned()
+                let connected = links.iter().filter(|link| link.is_connected());
+                (connected.min_by_key(|link| (link.is_worn_out(), link.places())).cloned(), links.len())
             };
-            match least {
-                Some(link) if !link.is_full() => return Ok(link),
-                Some(_) if Instant::now() < give_up => sleep(CHECK_EVERY).await,
-                Some(_) => return Err(BrokerError::Unavailable("every connection is full".to_owned())),
-                None => return Err(not_connected()),
+            let link = least.ok_or_else(not_connected)?;
+            if let Some(place) = Occupied::take(Arc::clone(&link)) {
+                return Ok(place);
             }
+            if !link.is_full() {
+                return Err(no_room("open a lease", "the broker allows too few channels (max-channels)"));
+            }
+            let may_grow = count < self.max_lease_links(&link) && !self.cannot_grow.load(Ordering::Relaxed);
+            if !may_grow || Instant::now() >= give_up {
+                return Err(no_room("open a lease", "every connection has as many channels as it may (channel_max)"));
+            }
+            let _ = timeout(CHECK_EVERY, freed).await;
         }
     }
 
-    /// Returns the connection that reads the Feeds' log; opens it, or another one for one that is lost.
-    pub(super) async fn feeding(&self) -> Result<Arc<Link>, BrokerError> {
-        // Without a broker it is the supervisor that keeps trying, and nobody else.
+    /// Returns a place on the connection that reads the Feeds' log; opens it, or another one for one that is lost.
+    pub(super) async fn feeding(&self) -> Result<Occupied, BrokerError> {
+        // Without a broker it is the supervisor that keeps trying, and nothing else.
         self.publishing().await?;
         let mut feeding = self.feeding.lock().await;
-        if let Some(link) = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()) {
-            return Ok(Arc::clone(link));
-        }
-        // A lost one has to go back to its pool before the pool is asked for another.
-        *feeding = None;
-        let link = Arc::new(connect(&self.feed_pool, async |object| Ok(Link::new(object))).await?);
-        *feeding = Some(Arc::clone(&link));
-        Ok(link)
+        let usable = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()).cloned();
+        let link = if let Some(link) = usable {
+            link
+        } else {
+            *feeding = None;
+            Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
+        };
+        Occupied::take(link).ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
+    }
+
+    /// Returns how many channels a connection carries, as far as that is known.
+    pub(super) fn max_channels(&self) -> usize {
+        locked(&self.publishing).as_ref().map_or(usize::MAX, |link| link.max_places())
     }
 
     /// Runs a task beside the supervisor, for as long.
@@ -167,63 +232,67 @@ impl Links {
         let others = leasing.iter().chain(&administering).chain(&feeding).map(|link| link.close());
         tokio::join!(publishing, join_all(others));
     }
+}
 
+/// The supervisors.
+impl Links {
     async fn supervise(self: Arc<Self>) {
         let closing = self.closing.clone();
-        let keep_mending = async {
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let mended = self.mend().await;
-                self.tried.cancel();
-                match mended {
-                    Ok(()) => {
-                        if !self.set_ready(true) {
-                            info!(broker = %self.url, "connected to the broker");
-                        }
-                        pause = FIRST_PAUSE;
-                        sleep(CHECK_EVERY).await;
-                    }
-                    Err(error) => {
-                        self.set_ready(false);
-                        let wait = pause.mul_f64(rand::random_range(0.5..1.0));
-                        warn!(broker = %self.url, %error, retry_in = ?wait, "cannot connect to the broker");
-                        sleep(wait).await;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                    }
-                }
-            }
-        };
+        let all = async { tokio::join!(self.keep(&self.publish), self.keep(&self.admin), self.keep(&self.lease)) };
         tokio::select! {
             () = closing.cancelled() => {}
-            () = keep_mending => {}
+            _ = all => {}
         }
-        self.set_ready(false);
     }
 
-    /// Returns what it was before.
-    fn set_ready(&self, ready: bool) -> bool {
-        self.ready.swap(ready, Ordering::Relaxed)
+    /// Keeps the connections of one kind, for as long as it is polled.
+    async fn keep(&self, kind: &Kind) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mended = self.mend(kind).await;
+            kind.tried.cancel();
+            self.tell_state();
+            match mended {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    sleep(CHECK_EVERY).await;
+                }
+                Err(error) => {
+                    self.tell_failure(kind.role, &error, pause);
+                    self.wait(kind.role, pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    let most = if self.is_there(kind.role) { MAX_PAUSE_FOR_MORE } else { MAX_PAUSE };
+                    pause = (pause * 2).min(most);
+                }
+            }
+        }
     }
 
-    /// Opens whatever is missing.
-    async fn mend(&self) -> Result<(), BrokerError> {
-        let lost = locked(&self.publishing).take_if(|link| !link.is_connected()).is_some();
-        if lost {
-            self.set_ready(false);
-            warn!(broker = %self.url, "the connection to the broker was lost");
-        }
-        if locked(&self.publishing).as_ref().is_none_or(|link| link.is_worn_out()) {
-            // A worn-out one serves until the new one is there.
-            let link = connect(&self.publish_pool, PublishLink::open).await?;
-            *locked(&self.publishing) = Some(Arc::new(link));
-        }
-        if !locked(&self.administering).as_ref().is_some_and(|link| link.is_connected() && !link.is_worn_out()) {
-            let link = connect(&self.admin_pool, async |object| Ok(Link::new(object))).await?;
-            *locked(&self.administering) = Some(Arc::new(link));
-        }
-        while self.needs_lease_link() {
-            let link = connect(&self.lease_pool, async |object| Ok(Link::new(object))).await?;
-            locked(&self.leasing).push(Arc::new(link));
+    /// Opens whatever is missing of one kind.
+    async fn mend(&self, kind: &Kind) -> Result<(), BrokerError> {
+        match kind.role {
+            Role::Publish => {
+                if locked(&self.publishing).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
+                    // A worn-out one serves until the new one is there.
+                    let link = kind.connect_with(PublishLink::open).await?;
+                    *locked(&self.publishing) = Some(Arc::new(link));
+                }
+            }
+            Role::Admin => {
+                if locked(&self.administering).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
+                    let link = kind.connect().await?;
+                    *locked(&self.administering) = Some(Arc::new(link));
+                }
+            }
+            Role::Lease => {
+                while self.needs_lease_link() {
+                    let connected = kind.connect().await;
+                    self.cannot_grow.store(connected.is_err(), Ordering::Relaxed);
+                    let link = Arc::new(connected?);
+                    self.tell_ceiling(&link);
+                    locked(&self.leasing).push(link);
+                }
+            }
+            Role::Feed => {}
         }
         Ok(())
     }
@@ -232,13 +301,62 @@ impl Links {
     fn needs_lease_link(&self) -> bool {
         let mut links = locked(&self.leasing);
         links.retain(|link| link.is_connected());
-        let leases: usize = links.iter().map(|link| link.leases()).sum();
-        let wanted = (leases / COMFORTABLE_LEASES + 2).min(self.most_leasing.max(2));
+        let Some(any) = links.first() else { return true };
+        let leases: usize = links.iter().map(|link| link.places()).sum();
+        let wanted = (leases / any.comfortable_leases() + 2).min(self.max_lease_links(any));
         let enough = links.iter().filter(|link| !link.is_worn_out()).count() >= wanted;
         if enough {
             links.retain(|link| !link.is_worn_out());
         }
         !enough
+    }
+
+    /// Returns how many connections may carry Leases: as many as `--max-mailboxes` needs, within reason.
+    fn max_lease_links(&self, link: &Link) -> usize {
+        let within_reason = MAX_LEASE_LINKS.max(self.max_leases.div_ceil(DEFAULT_COMFORTABLE_LEASES) + 1);
+        (self.max_leases.div_ceil(link.comfortable_leases()) + 1).clamp(2, within_reason)
+    }
+
+    /// Waits before the next try; longer than [`MAX_PAUSE`] only as long as there is such a connection.
+    async fn wait(&self, role: Role, pause: Duration) {
+        let until = Instant::now() + pause;
+        sleep(pause.min(MAX_PAUSE)).await;
+        while Instant::now() < until && self.is_there(role) {
+            sleep(CHECK_EVERY).await;
+        }
+    }
+
+    /// Logs it when the broker has become usable, or is no longer.
+    fn tell_state(&self) {
+        let is_ready = self.is_ready();
+        match (self.was_ready.swap(is_ready, Ordering::Relaxed), is_ready) {
+            (false, true) => info!(broker = %self.url, "connected to the broker"),
+            (true, false) => warn!(broker = %self.url, "the connection to the broker was lost"),
+            _ => {}
+        }
+    }
+
+    /// Logs that a connection could not be opened; once for all kinds, if none can be.
+    fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration) {
+        let connection = role.as_str();
+        if role == Role::Publish || self.is_there(Role::Publish) {
+            warn!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+        } else {
+            debug!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+        }
+    }
+
+    /// Logs once if the broker allows fewer channels than `--max-mailboxes` needs.
+    fn tell_ceiling(&self, link: &Link) {
+        let mailboxes = link.max_places() * self.max_lease_links(link);
+        if mailboxes < self.max_leases && !self.warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                channel_max = link.channel_max(),
+                mailboxes,
+                max_mailboxes = self.max_leases,
+                "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once"
+            );
+        }
     }
 }
 
@@ -251,31 +369,6 @@ fn not_connected() -> BrokerError {
     BrokerError::Unavailable("there is no connection now; the gateway keeps trying".to_owned())
 }
 
-fn pool(url: &AmqpUrl, name: &str, size: usize) -> Result<Pool, BrokerError> {
-    let unavailable = |error: &dyn std::fmt::Display| BrokerError::Unavailable(error.to_string());
-    let (address, runtime) = repairing(url).map_err(|error| unavailable(&error))?;
-    let name = name.to_owned();
-    let manager = Manager::new(address, move || connection_properties(&name), runtime);
-    let builder = Pool::builder(manager).max_size(size).runtime(Runtime::Tokio1);
-    builder
-        .create_timeout(Some(CALL_TIMEOUT))
-        .wait_timeout(Some(CALL_TIMEOUT))
-        .build()
-        .map_err(|error| unavailable(&error))
-}
-
-/// Takes a connection from its pool and prepares it.
-async fn connect<L>(
-    pool: &Pool,
-    prepare: impl AsyncFnOnce(deadpool_lapin::Object) -> Result<L, lapin::Error>,
-) -> Result<L, BrokerError> {
-    let object = pool.get().await.map_err(|error| match error {
-        PoolError::Backend(error) => BrokerError::Unavailable(error.to_string()),
-        error => BrokerError::Unavailable(error.to_string()),
-    })?;
-    match timeout(CALL_TIMEOUT, prepare(object)).await {
-        Ok(Ok(link)) => Ok(link),
-        Ok(Err(error)) => Err(BrokerError::Unavailable(error.to_string())),
-        Err(_) => Err(BrokerError::Unavailable("no answer while preparing a connection".to_owned())),
-    }
+const fn no_room(attempted: &'static str, reason: &'static str) -> BrokerError {
+    BrokerError::NoRoom { attempted, reason }
 }

@@ -107,11 +107,19 @@ impl AmqpBroker {
         Ok(())
     }
 
+    /// Binds the stream to the exchange; what is bound already stays.
+    pub(super) async fn bind_feed(&self) -> Result<(), BrokerError> {
+        self.administer("bind the feed", async |channel: &Channel| {
+            queue::unless_away(queue::bind(channel, &self.feed.topics).await)
+        })
+        .await?
+    }
+
     /// Writes the control message that is read as the end, and returns its id.
     async fn mark_end(&self) -> Result<EventId, BrokerError> {
-        let publishing = self.links.publishing().await?;
+        let (publishing, _place) = self.links.publishing_apart().await?;
         if publishing.is_blocked() {
-            return Err(BrokerError::Unavailable("it is short of memory or disk and takes no messages".to_owned()));
+            return Err(BrokerError::Blocked);
         }
         let id = EventId::new();
         let marking = async {
@@ -192,10 +200,7 @@ impl EventLog for AmqpBroker {
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
         let mut reader = Reader::open(self.links.feeding().await?, Start::Oldest, "tail", credit::TAIL).await?;
-        self.administer("bind the feed", async |channel: &Channel| {
-            queue::unless_away(queue::bind(channel, &self.feed.topics).await)
-        })
-        .await??;
+        self.bind_feed().await?;
         let end = self.mark_end().await?;
         let (began, mut read) = (Instant::now(), 0_u64);
         loop {
@@ -244,7 +249,7 @@ impl AmqpBroker {
         fresh: Search<'_>,
         goes_on: impl Fn(&Stop) -> bool,
     ) -> Result<Searched, BrokerError> {
-        let turn = self.feed.readers.turn().await?;
+        let turn = self.feed.readers.turn(self.links.max_channels()).await?;
         if let Some((reader, stop)) = turn.take(fresh.pattern, goes_on) {
             // If it was lost or left behind while it waited, a new one tells what is the matter.
             if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader, KEPT_PATIENCE).await {

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use events::{ClientId, Event};
 
 use super::{
+    clock::Reading,
     log::Stored,
     mailbox::{Change, Mailbox},
     place::Place,
@@ -15,12 +16,14 @@ use super::{
 pub(super) struct Batch {
     effects: Vec<Effect>,
     staged: HashMap<ClientId, Option<Mailbox>>,
+    clock: Reading,
     first: u64,
     next: u64,
     bytes: usize,
     trim: Option<u64>,
     needs_sync: bool,
     signs_off: bool,
+    notes_clock: bool,
 }
 
 /// What the core takes over when the batch is stored.
@@ -35,23 +38,25 @@ pub(super) enum Effect {
 }
 
 impl Batch {
-    /// Makes an empty batch whose first event will stand at `next`.
-    pub(super) fn new(next: u64) -> Self {
+    /// Makes an empty batch whose first event will stand at `next`; it is stored now.
+    pub(super) fn new(next: u64, clock: Reading) -> Self {
         Self {
             effects: Vec::new(),
             staged: HashMap::new(),
+            clock,
             first: next,
             next,
             bytes: 0,
             trim: None,
             needs_sync: false,
             signs_off: false,
+            notes_clock: false,
         }
     }
 
     /// Makes a batch that says that the store is in use: until somebody signs off, a start has to doubt what it finds.
-    pub(super) fn sign_on(next: u64) -> Self {
-        Self { needs_sync: true, ..Self::new(next) }
+    pub(super) fn sign_on(next: u64, clock: Reading) -> Self {
+        Self { needs_sync: true, ..Self::new(next, clock) }
     }
 
     pub(super) fn append(&mut self, event: Event) {
@@ -77,11 +82,23 @@ impl Batch {
     pub(super) fn trim(&mut self, end: u64) {
         self.effects.push(Effect::Trim(end));
         self.trim = Some(end);
+        // Events whose space is given back must be known to be dropped, after a power cut, too.
+        self.needs_sync = true;
     }
 
     /// Says that nothing follows, so that the next start need not doubt anything.
     pub(super) const fn sign_off(&mut self) {
         (self.signs_off, self.needs_sync) = (true, true);
+    }
+
+    /// Writes down what the clocks show, even if there is nothing else.
+    pub(super) const fn note_clock(&mut self) {
+        self.notes_clock = true;
+    }
+
+    /// Returns what the clocks show when it is stored.
+    pub(super) const fn clock(&self) -> Reading {
+        self.clock
     }
 
     /// Returns the offset that the next event gets.
@@ -105,7 +122,7 @@ impl Batch {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.effects.is_empty() && !self.signs_off
+        self.effects.is_empty() && !self.signs_off && !self.notes_clock
     }
 
     /// Returns the events, in order.

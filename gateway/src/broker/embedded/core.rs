@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use self::scan::Readable;
 pub(super) use self::scan::{Found, Scan, What};
 use super::{
+    clock::LogTime,
     inbox::Inbox,
     log::{Log, Stored},
     mailbox::{Change, Mailbox},
@@ -186,10 +187,10 @@ impl Core {
         lagging
     }
 
-    /// Takes over an event that was stored at the next offset, and gives it to everybody who waits for it.
-    pub(super) fn append(&mut self, stored: Arc<Stored>) {
+    /// Takes over an event that was stored now at the next offset, and gives it to every Lease that waits for it.
+    pub(super) fn append(&mut self, stored: Arc<Stored>, now: LogTime) {
         self.live.matching(&stored.event.topic, |inbox| inbox.push(&stored));
-        self.log.append(stored, std::time::SystemTime::now());
+        self.log.append(stored, now);
     }
 
     /// Returns what stands in a mailbox from a place on, up to `limit` messages, as far as one hold of the lock should go.
@@ -260,8 +261,6 @@ fn rebind(bound: &mut PatternMap<ClientId>, client: &ClientId, before: Option<&M
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use events::Event;
 
     use super::{super::log::Retention, *};
@@ -282,7 +281,7 @@ mod tests {
 
     fn append(core: &mut Core, topic: &str) {
         let event = Event::new(topic.parse().unwrap(), None, "1");
-        core.append(Arc::new(Stored { offset: core.log.next(), event }));
+        core.append(Arc::new(Stored { offset: core.log.next(), event }), LogTime::default());
     }
 
     #[test]
@@ -316,6 +315,6 @@ mod tests {
         core.trim(3);
         let next = |n| core.mailbox(&client(n)).unwrap().unconfirmed;
         assert_eq!([next(0), next(2)], [Place::before(3); 2], "whoever loses nothing moves along");
-        assert_eq!(core.log.expired(SystemTime::now()), None);
+        assert_eq!(core.log.expired(LogTime::default()), None);
     }
 }

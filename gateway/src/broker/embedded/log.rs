@@ -6,17 +6,13 @@
 mod recent;
 mod topics;
 
-use std::{
-    collections::VecDeque,
-    ops::Range,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
 use events::{Event, Topic};
 
 pub(super) use self::topics::TopicId;
 use self::{recent::Recent, topics::Topics};
+use super::clock::LogTime;
 
 /// What an event costs on disk besides its payload, in bytes: its head and its place in the engine's files, about.
 const OVERHEAD: u64 = 128;
@@ -40,7 +36,7 @@ pub(super) struct Head {
     pub(super) topic: Topic,
     /// The bytes of its payload.
     pub(super) bytes: u64,
-    pub(super) stored: SystemTime,
+    pub(super) stored: LogTime,
 }
 
 /// How long events are kept; the older of the two limits wins.
@@ -70,8 +66,8 @@ struct Block {
     /// The topic of each event; `None` for one that is missing.
     events: Vec<Option<TopicId>>,
     bytes: u64,
-    oldest: SystemTime,
-    newest: SystemTime,
+    oldest: LogTime,
+    newest: LogTime,
 }
 
 impl Block {
@@ -103,7 +99,7 @@ impl Log {
     }
 
     /// Adds an event that was stored at the next offset.
-    pub(super) fn append(&mut self, stored: Arc<Stored>, now: SystemTime) {
+    pub(super) fn append(&mut self, stored: Arc<Stored>, now: LogTime) {
         let event = &stored.event;
         self.push(Some(&Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: now }), now);
         self.recent.push(stored);
@@ -111,11 +107,23 @@ impl Log {
 
     /// Adds what was found at the next offset when the store was opened; `None`: nothing, though there should be.
     pub(super) fn restore(&mut self, head: Option<&Head>) {
-        let newest = self.blocks.back().map_or(SystemTime::UNIX_EPOCH, |block| block.newest);
+        let newest = self.blocks.back().map_or(LogTime::default(), |block| block.newest);
         self.push(head, head.map_or(newest, |head| head.stored));
     }
 
-    fn push(&mut self, head: Option<&Head>, stored: SystemTime) {
+    /// Takes what was restored for no younger than what was stored after it, if its time is in the future: a store that was
+    /// written by the wall clock can hold such times, and what stands after them would never expire.
+    pub(super) fn date(&mut self, now: LogTime) {
+        let mut next = now;
+        for block in self.blocks.iter_mut().rev() {
+            if block.newest > now {
+                block.newest = next;
+            }
+            next = block.newest;
+        }
+    }
+
+    fn push(&mut self, head: Option<&Head>, stored: LogTime) {
         let bytes = head.map_or(0, |head| head.bytes + OVERHEAD);
         let topic = head.map(|head| self.topics.intern(&head.topic));
         let cut_bytes = self.retention.bytes / u64::from(BLOCKS);
@@ -123,7 +131,8 @@ impl Log {
         let fits = self.blocks.back().is_some_and(|block| {
             block.events.len() < BLOCK_EVENTS
                 && block.bytes + bytes <= cut_bytes
-                && stored.duration_since(block.oldest).is_ok_and(|age| age <= cut_age)
+                && stored >= block.oldest
+                && stored.since(block.oldest) <= cut_age
         });
         if !fits {
             let (first, oldest) = (self.next, stored);
@@ -139,12 +148,12 @@ impl Log {
     }
 
     /// Returns the offsets that are kept too long, in whole blocks.
-    pub(super) fn expired(&self, now: SystemTime) -> Option<Range<u64>> {
+    pub(super) fn expired(&self, now: LogTime) -> Option<Range<u64>> {
         let mut bytes = self.bytes;
         let is_expired = |block: &&Block| {
             let too_many = bytes > self.retention.bytes;
             bytes -= block.bytes;
-            too_many || now.duration_since(block.newest).is_ok_and(|age| age > self.retention.age)
+            too_many || now.since(block.newest) > self.retention.age
         };
         let end = self.blocks.iter().take_while(is_expired).last()?.end();
         Some(self.oldest()..end)
@@ -186,14 +195,18 @@ mod tests {
 
     const RETENTION: Retention = Retention { age: Duration::from_secs(64), bytes: 64 * (10 + OVERHEAD) };
 
+    fn seconds(at: u64) -> LogTime {
+        LogTime::from_millis(at * 1000)
+    }
+
     fn append(log: &mut Log, topic: &str, at: u64) {
         let event = Event::new(topic.parse().unwrap(), None, vec![0; 10]);
-        log.append(Arc::new(Stored { offset: log.next(), event }), SystemTime::UNIX_EPOCH + Duration::from_secs(at));
+        log.append(Arc::new(Stored { offset: log.next(), event }), seconds(at));
     }
 
     /// One look finds all that is kept too long.
     fn trim(log: &mut Log, at: u64) {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+        let now = seconds(at);
         if let Some(range) = log.expired(now) {
             log.trim(range.end);
         }
@@ -226,6 +239,23 @@ mod tests {
         assert!((8..=10).contains(&log.oldest()), "{}", log.oldest());
         trim(&mut log, 1000);
         assert_eq!((log.oldest(), log.next(), log.bytes()), (50, 50, 0));
+    }
+
+    #[test]
+    fn a_time_in_the_future_holds_up_nothing() {
+        let mut log = Log::new(RETENTION, 0, 0);
+        for stored in [100, 1_000_000, 110, 120, 1_000_000].map(seconds) {
+            log.restore(Some(&Head { topic: "a".parse().unwrap(), bytes: 10, stored }));
+        }
+        log.date(seconds(130));
+        trim(&mut log, 110 + 65);
+        assert_eq!(log.oldest(), 3, "what was stored before another is no younger");
+        trim(&mut log, 120 + 65);
+        assert_eq!(log.oldest(), 4);
+        trim(&mut log, 130 + 64);
+        assert_eq!(log.oldest(), 4, "the last one may be as young as the start");
+        trim(&mut log, 130 + 65);
+        assert_eq!(log.oldest(), 5);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::sync::{
 };
 
 use events::Event;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
+    clock::Clock,
     core::Core,
     store::{Store, StoreError},
     writer::{Command, Task},
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 pub(super) struct Shared {
     core: Mutex<Core>,
     pub(super) store: Store,
+    pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
@@ -31,14 +33,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) const fn new(core: Core, store: Store, metrics: Arc<Metrics>) -> Self {
+    pub(super) const fn new(core: Core, store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (released, appended, is_writable) = (Notify::const_new(), Notify::const_new(), AtomicBool::new(true));
-        Self { core: Mutex::new(core), store, metrics, released, appended, is_writable }
+        Self { core: Mutex::new(core), store, clock, metrics, released, appended, is_writable }
     }
 
     /// Locks the core; never held across an await.
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says how much is kept.
+    pub(super) fn measure(&self, core: &Core) {
+        let events = core.log.next() - core.log.oldest();
+        self.metrics.store_events.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
     }
 }
 
@@ -50,6 +59,8 @@ pub(super) struct Handle {
     commands: mpsc::Sender<Command>,
     /// For the bytes of events that wait to be stored, also of those whose publisher has given up waiting.
     room: Arc<Semaphore>,
+    /// True when the writer's thread has panicked; closed when it has ended otherwise.
+    writer_panicked: watch::Receiver<bool>,
 }
 
 /// How many bytes of events may wait to be stored.
@@ -67,8 +78,19 @@ impl std::ops::Deref for Handle {
 }
 
 impl Handle {
-    pub(super) fn new(shared: Arc<Shared>, commands: mpsc::Sender<Command>) -> Self {
-        Self { shared, commands, room: Arc::new(Semaphore::new(ROOM as usize)) }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Sender<Command>,
+        writer_panicked: watch::Receiver<bool>,
+    ) -> Self {
+        Self { shared, commands, room: Arc::new(Semaphore::new(ROOM as usize)), writer_panicked }
+    }
+
+    /// Waits until the writer's thread has panicked; for ever if it never does. Cancel-safe.
+    pub(super) async fn writer_panicked(&self) {
+        if self.writer_panicked.clone().wait_for(|panicked| *panicked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the same.

@@ -19,8 +19,11 @@
 //! time in four with a large batch: that is mended. And each record carries a checksum of its own.
 
 mod disk;
+mod engine;
+mod files;
 mod record;
 mod recovery;
+mod reserve;
 mod torn;
 mod witness;
 
@@ -33,6 +36,7 @@ pub use self::recovery::OpenStoreError;
 pub(super) use self::recovery::Recovered;
 use super::{
     batch::Batch,
+    clock::Clock,
     log::{Log, Retention},
 };
 
@@ -59,19 +63,20 @@ pub(super) enum Store {
     /// Keeps nothing: what is retained is in the log, whole.
     Memory,
     /// Keeps everything.
-    Disk(Disk),
+    Disk(Box<Disk>),
 }
 
 impl Store {
     /// Makes a store that keeps nothing.
     pub(super) fn memory(retention: Retention) -> (Self, Recovered) {
-        (Self::Memory, Recovered { log: Log::new(retention, u64::MAX, 0), mailboxes: Vec::new(), damage: Vec::new() })
+        let (log, clock) = (Log::new(retention, u64::MAX, 0), Clock::resume(None));
+        (Self::Memory, Recovered { log, clock, mailboxes: Vec::new(), damage: Vec::new() })
     }
 
     /// Opens the store in a folder, or makes a new one; blocks.
     pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Self, Recovered), OpenStoreError> {
         let (disk, recovered) = recovery::open(folder, retention)?;
-        let mut batch = Batch::sign_on(recovered.log.next());
+        let mut batch = Batch::sign_on(recovered.log.next(), recovered.clock.read());
         if !recovered.damage.is_empty() {
             // The next start finds no trace of the damage; what it means for mailboxes must be written down by then.
             for (client, mailbox) in &recovered.mailboxes {
@@ -79,8 +84,9 @@ impl Store {
             }
         }
         let failed = |error| OpenStoreError::Io(folder.display().to_string(), io::Error::other(error));
-        disk.write(&batch).map_err(failed)?;
-        Ok((Self::Disk(disk), recovered))
+        // On a full disk, too: a gateway that does not start drops nothing.
+        disk.write(&batch).or_else(|_| disk.write_from_reserve(&batch)).map_err(failed)?;
+        Ok((Self::Disk(Box::new(disk)), recovered))
     }
 
     /// Tells whether anything outlives the process.
@@ -93,6 +99,37 @@ impl Store {
         match self {
             Self::Memory => Ok(()),
             Self::Disk(disk) => disk.write(batch),
+        }
+    }
+
+    /// Writes a batch that makes room; on a full disk, too. Blocks.
+    pub(super) fn write_from_reserve(&self, batch: &Batch) -> Result<(), StoreError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Disk(disk) => disk.write_from_reserve(batch),
+        }
+    }
+
+    /// Tells whether events can be written, as far as is known.
+    pub(super) fn has_room(&self) -> bool {
+        match self {
+            Self::Memory => true,
+            Self::Disk(disk) => disk.has_room(),
+        }
+    }
+
+    /// Finds out whether there is room for events; `oldest` is the first that is kept. Blocks.
+    pub(super) fn find_room(&self, oldest: u64) -> Result<(), StoreError> {
+        match self {
+            Self::Memory => Ok(()),
+            Self::Disk(disk) => disk.find_room(oldest),
+        }
+    }
+
+    /// Lets go of the folder: when this returns, another process can have it. Blocks.
+    pub(super) fn close(&self) {
+        if let Self::Disk(disk) = self {
+            disk.close();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The embedded broker by property: random operations on the real store in a folder, and on a model that is obviously
 //! right; after each of them both say the same of every mailbox. Ends in order and crashes come between.
 
+mod ends;
 mod folder;
 mod full;
 mod lease;

@@ -12,7 +12,7 @@ use std::{
         atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use events::{ClientId, Event, TopicPattern};
@@ -24,6 +24,7 @@ use tracing::{debug, error, info};
 
 use super::{
     batch::{Batch, Effect},
+    clock::Reading,
     mailbox::{Mailbox, Marker},
     place::Place,
     shared::Shared,
@@ -53,6 +54,9 @@ pub(super) enum Task {
     Confirm(ClientId, Place),
     /// Write down what is only in memory and end.
     Close,
+    /// Fail as no writer should.
+    #[cfg(test)]
+    Panic,
 }
 
 /// A task and where the answer goes.
@@ -74,6 +78,8 @@ pub(super) struct Writer {
     last_chores: Instant,
     /// What could not be written when it should have been.
     owed: HashSet<ClientId>,
+    /// What the clocks showed when that was written last.
+    clock: Reading,
     /// How many events are likely to come together, by those that did.
     company: u64,
 }
@@ -87,6 +93,7 @@ impl Writer {
     ) -> Self {
         let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
         Self {
+            clock: shared.clock.read(),
             shared,
             commands,
             expiry: Box::new(expiry),
@@ -125,7 +132,8 @@ impl Writer {
 
     /// Stores what waits, with what is due besides.
     fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
-        let mut batch = Batch::new(self.shared.core().log.next());
+        let room = self.make_room();
+        let mut batch = self.batch();
         let mut waiting = Vec::new();
         let mut closing = false;
         let give_up = Instant::now() + GATHER;
@@ -150,12 +158,20 @@ impl Writer {
         if closing {
             self.sign_off(&mut batch);
         }
-        let result = self.store(batch);
+        let result = self.store(batch, room);
+        if closing {
+            // With the answer the next process may open the folder.
+            self.shared.store.close();
+        }
         for (done, _room) in waiting {
             // Whoever asked may have given up waiting.
             let _ = done.send(result.clone());
         }
         if closing { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
+    }
+
+    fn batch(&self) -> Batch {
+        Batch::new(self.shared.core().log.next(), self.shared.clock.read())
     }
 
     fn stage(&self, batch: &mut Batch, task: Task) {
@@ -192,6 +208,8 @@ impl Writer {
                 }
             }
             Task::Close => {}
+            #[cfg(test)]
+            Task::Panic => panic!("a test asked for this"),
         }
     }
 
@@ -209,6 +227,11 @@ impl Writer {
             return;
         }
         self.last_chores = Instant::now();
+        if batch.clock().was_set_since(self.clock) {
+            info!("the wall clock was set; events are kept as long as without that");
+            batch.note_clock();
+            self.clock = batch.clock();
+        }
         let (expired, lagging) = {
             let mut core = self.shared.core();
             (core.expire(&self.expiry), core.settle())
@@ -224,7 +247,7 @@ impl Writer {
     /// Drops the oldest events that are kept long enough.
     fn retain(&self, batch: &mut Batch) {
         let mut core = self.shared.core();
-        if let Some(range) = core.log.expired(SystemTime::now()) {
+        if let Some(range) = core.log.expired(batch.clock().log) {
             let losers = core.losers(range.end);
             drop(core);
             debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
@@ -255,11 +278,26 @@ impl Writer {
         batch.sign_off();
     }
 
-    fn store(&mut self, batch: Batch) -> Result<(), StoreError> {
-        if batch.is_empty() && self.shared.is_writable.load(Ordering::Relaxed) {
+    /// On a full disk, drops what retention drops, apart from what publishers wait for, which takes room.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        if self.shared.store.has_room() {
             return Ok(());
         }
-        let result = self.shared.store.write(&batch);
+        let mut batch = self.batch();
+        self.retain(&mut batch);
+        if batch.trimmed().is_some() {
+            let result = self.shared.store.write_from_reserve(&batch);
+            self.take_over(batch, result.is_ok());
+        }
+        let oldest = self.shared.core().log.oldest();
+        self.shared.store.find_room(oldest)
+    }
+
+    fn store(&mut self, batch: Batch, room: Result<(), StoreError>) -> Result<(), StoreError> {
+        if batch.is_empty() && room.is_ok() && self.shared.is_writable.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let result = room.and_then(|()| self.shared.store.write(&batch));
         let was_writable = self.shared.is_writable.swap(result.is_ok(), Ordering::Relaxed);
         match &result {
             Ok(()) if !was_writable => info!("the store can be written again"),
@@ -268,18 +306,31 @@ impl Writer {
             }
             _ => {}
         }
-        let (is_sync, payload_bytes) = (batch.needs_sync() && self.shared.store.is_durable(), batch.bytes() as u64);
         let trimmed = batch.trimmed().filter(|_| result.is_ok());
-        let mut core = self.shared.core();
-        if result.is_err() {
+        self.take_over(batch, result.is_ok());
+        // From here on no reader looks for it.
+        if let Some(end) = trimmed {
+            self.shared.store.sweep(end);
+        }
+        result
+    }
+
+    /// Has the core take over what was stored, or what holds without being stored.
+    fn take_over(&mut self, batch: Batch, is_stored: bool) {
+        let clock = batch.clock();
+        if is_stored {
+            self.clock = clock;
+        } else {
             // It may be on disk all the same, or come there: what is true has to be written over it.
             self.owed.extend(batch.mailboxes().map(|(client, _)| client.clone()));
         }
+        let (is_sync, payload_bytes) = (batch.needs_sync() && self.shared.store.is_durable(), batch.bytes() as u64);
+        let mut core = self.shared.core();
         for effect in batch.into_effects() {
             match effect {
                 Effect::Confirm(client, place) => core.confirm(&client, place),
-                _ if result.is_err() => {}
-                Effect::Append(stored) => core.append(stored),
+                _ if !is_stored => {}
+                Effect::Append(stored) => core.append(stored, clock.log),
                 Effect::Trim(end) => core.trim(end),
                 Effect::Change(change) => {
                     let is_dropped = change.1.is_none();
@@ -290,19 +341,12 @@ impl Writer {
                 }
             }
         }
-        let metrics = &self.shared.metrics;
-        if result.is_ok() {
-            metrics.store_syncs.inc_by(u64::from(is_sync));
-            metrics.store_payload_bytes.inc_by(payload_bytes);
+        if is_stored {
+            self.shared.metrics.store_syncs.inc_by(u64::from(is_sync));
+            self.shared.metrics.store_payload_bytes.inc_by(payload_bytes);
         }
-        metrics.store_events.set(i64::try_from(core.log.next() - core.log.oldest()).unwrap_or(i64::MAX));
-        metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
+        self.shared.measure(&core);
         drop(core);
         self.shared.appended.notify_waiters();
-        // Only now does nobody look for it any more.
-        if let Some(end) = trimmed {
-            self.shared.store.sweep(end);
-        }
-        result
     }
 }

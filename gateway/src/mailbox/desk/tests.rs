@@ -169,6 +169,25 @@ fn a_fresh_lease_waits_for_what_was_counted_even_without_patience() {
 }
 
 #[test]
+fn a_token_is_looked_for_until_something_is_handed_out() {
+    let now = Instant::now();
+    let mut older = open_desk(0, now);
+    older.deliver(delivery(1, false, 1), now);
+    older.attach(poll(1, None, now), now);
+    let seen = batch(&mut older).last_seen;
+    // Nothing was counted, and what the client saw comes back a moment later.
+    let mut desk = Desk::new(PATIENCE, now);
+    desk.open(Window::new(2, 8, 0), now);
+    desk.attach(poll(2, Some(&seen), now + seconds(25)), now);
+    assert!(desk.take_effect().is_none());
+    desk.deliver(delivery(1, true, 1), now);
+    desk.deliver(delivery(2, false, 2), now);
+    desk.tick(now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
+    assert_eq!(batch(&mut desk).events.len(), 1);
+}
+
+#[test]
 fn what_was_counted_and_never_comes_is_not_waited_for() {
     let now = Instant::now();
     let mut desk = open_desk(2, now);

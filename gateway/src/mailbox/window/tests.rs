@@ -139,11 +139,20 @@ fn a_constant_id_does_not_confirm_another_event() {
 }
 
 #[test]
-fn an_older_token_is_looked_for_only_before_anything_was_handed_out() {
+fn a_token_of_another_lease_fits_also_after_its_events_were_handed_out_again() {
     let older = window(&["a"], false).hand_out(1, None).unwrap().last_seen;
     let mut fresh = window_of_lease(8, &["a", "b"], true);
     fresh.hand_out(9, None).unwrap();
-    assert_eq!(fresh.confirm(&older), None);
+    assert_eq!(fresh.confirm(&older), Some(1));
+}
+
+#[test]
+fn a_token_of_another_lease_fits_nothing_once_something_was_confirmed() {
+    let older = window(&["b"], false).hand_out(1, None).unwrap().last_seen;
+    let mut fresh = window_of_lease(8, &["a", "b"], true);
+    let own = fresh.hand_out(1, None).unwrap().last_seen;
+    assert_eq!(fresh.confirm(&own), Some(1));
+    assert_eq!(fresh.confirm(&older), None, "what is at the front now need not be what it was");
 }
 
 #[test]

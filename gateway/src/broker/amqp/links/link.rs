@@ -9,52 +9,82 @@ use std::{
     time::Duration,
 };
 
-use deadpool_lapin::Object;
-use lapin::Channel;
+use lapin::{Channel, Connection};
 use tokio::time::timeout;
 
-use crate::broker::amqp::error::soft_error;
+use super::limits::{Limits, comfortable_leases, max_closed_by_server, max_places};
+use crate::broker::amqp::error::{ChannelLimit, channel_limit, has_no_channel, soft_error};
 
-/// Leases beyond this may find no channel number: 2047 (RabbitMQ's `channel_max`) less those that are lost.
-const MOST_LEASES: usize = 1400;
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Publish,
+    Admin,
+    Lease,
+    Feed,
+}
 
-/// With this many numbers lost to channels that the server closed, the connection is replaced.
-const MOST_CLOSED_BY_SERVER: usize = 500;
+impl Role {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Admin => "admin",
+            Self::Lease => "consume",
+            Self::Feed => "feed",
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::broker::amqp) struct Link {
-    /// `None` only while it is being dropped.
-    connection: Option<Object>,
-    leases: AtomicUsize,
+    connection: Connection,
+    role: Role,
+    limits: Arc<Limits>,
+    /// Channels that are open, or about to be.
+    places: AtomicUsize,
     closed_by_server: AtomicUsize,
 }
 
 impl Link {
-    pub(super) const fn new(connection: Object) -> Self {
-        Self { connection: Some(connection), leases: AtomicUsize::new(0), closed_by_server: AtomicUsize::new(0) }
+    pub(super) const fn new(connection: Connection, role: Role, limits: Arc<Limits>) -> Self {
+        Self { connection, role, limits, places: AtomicUsize::new(0), closed_by_server: AtomicUsize::new(0) }
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.status().connected())
+        self.connection.status().connected()
     }
 
     /// Tells whether the broker reads nothing from it because it is out of memory or disk.
     pub(in crate::broker::amqp) fn is_blocked(&self) -> bool {
-        self.connection.as_ref().is_some_and(|connection| connection.status().blocked())
+        self.connection.status().blocked()
     }
 
-    pub(super) fn leases(&self) -> usize {
-        self.leases.load(Ordering::Relaxed)
+    pub(super) fn places(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many channels it carries at most.
+    pub(in crate::broker::amqp) fn max_places(&self) -> usize {
+        max_places(self.channel_max())
+    }
+
+    /// Returns with how many Leases it is time for another connection.
+    pub(super) fn comfortable_leases(&self) -> usize {
+        comfortable_leases(self.channel_max())
+    }
+
+    pub(super) fn channel_max(&self) -> u16 {
+        self.connection.configuration().channel_max()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.leases() >= MOST_LEASES
+        self.places() >= self.max_places()
     }
 
     /// Tells whether it should take no more Leases; those that it has stay.
     pub(super) fn is_worn_out(&self) -> bool {
-        self.closed_by_server.load(Ordering::Relaxed) >= MOST_CLOSED_BY_SERVER
+        self.closed_by_server.load(Ordering::Relaxed) >= max_closed_by_server(self.channel_max())
     }
 
     /// Opens a channel.
@@ -64,13 +94,19 @@ impl Link {
     pub(in crate::broker::amqp) async fn channel(&self) -> Result<Channel, lapin::Error> {
         let mut tries_left = self.closed_by_server.load(Ordering::Relaxed) + 1;
         loop {
-            let Some(connection) = &self.connection else {
-                return Err(lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closed).into());
-            };
             tries_left -= 1;
-            match connection.create_channel().await {
+            match self.connection.create_channel().await {
                 Err(error) if tries_left > 0 && soft_error(&error).is_some() => {}
-                result => return result,
+                Err(error) => {
+                    if let Some(ChannelLimit(limit)) = channel_limit(&error) {
+                        self.limits.refused(limit);
+                    }
+                    if has_no_channel(&error) {
+                        self.wear_out();
+                    }
+                    return Err(error);
+                }
+                Ok(channel) => return Ok(channel),
             }
         }
     }
@@ -89,38 +125,35 @@ impl Link {
         }
     }
 
+    /// Lets it take no more Leases.
+    fn wear_out(&self) {
+        self.closed_by_server.fetch_max(max_closed_by_server(self.channel_max()), Ordering::Relaxed);
+    }
+
     /// Gives the connection up, with every Lease on it: the broker takes back what is unconfirmed.
     pub(in crate::broker::amqp) async fn replace(&self) {
-        self.closed_by_server.store(MOST_CLOSED_BY_SERVER, Ordering::Relaxed);
+        self.wear_out();
         self.close().await;
     }
 
     /// Closes the connection; a broker that does not answer loses it by the heartbeat.
     pub(super) async fn close(&self) {
-        if let Some(connection) = &self.connection {
-            let _ = timeout(Duration::from_secs(1), connection.close(200, "closing".into())).await;
-        }
+        let _ = timeout(Duration::from_secs(1), self.connection.close(200, "closing".into())).await;
     }
 }
 
-impl Drop for Link {
-    /// Takes the connection out of its pool if it must not be used again.
-    fn drop(&mut self) {
-        let worn_out = self.is_worn_out();
-        if let Some(connection) = self.connection.take().filter(|_| worn_out) {
-            drop(Object::take(connection));
-        }
-    }
-}
-
-/// A place for one Lease on a connection.
+/// A place for one channel on a connection.
 #[derive(Debug)]
 pub(in crate::broker::amqp) struct Occupied(Arc<Link>);
 
 impl Occupied {
-    pub(in crate::broker::amqp) fn new(link: Arc<Link>) -> Self {
-        link.leases.fetch_add(1, Ordering::Relaxed);
-        Self(link)
+    /// Takes a place if the connection, and the broker's limit for all of them, have one.
+    pub(super) fn take(link: Arc<Link>) -> Option<Self> {
+        if link.is_full() || !link.limits.take(link.role == Role::Lease) {
+            return None;
+        }
+        link.places.fetch_add(1, Ordering::Relaxed);
+        Some(Self(link))
     }
 }
 
@@ -134,6 +167,7 @@ impl Deref for Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.0.leases.fetch_sub(1, Ordering::Relaxed);
+        self.0.places.fetch_sub(1, Ordering::Relaxed);
+        self.0.limits.free(self.0.role == Role::Lease);
     }
 }

@@ -1,58 +1,70 @@
 //! The connection that publishes: events of clients, and markers.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
-use deadpool_lapin::Object;
 use events::{
     Event,
     amqp::{ConfirmChannel, PublishError},
 };
 use tokio::sync::Mutex;
 
-use super::link::Link;
-use crate::broker::{BrokerError, amqp::error::soft_error};
+use super::link::{Link, Occupied};
+use crate::broker::{
+    BrokerError,
+    amqp::error::{Refusal, refusal, soft_error},
+};
+
+/// What came of an event.
+#[derive(Debug)]
+pub(in crate::broker::amqp) enum Published {
+    /// It is where it has to be.
+    Stored,
+    /// Events have nowhere to go: the exchange is missing. Those that were on their way with it may be stored.
+    NoExchange,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::broker::amqp) struct PublishLink {
-    link: Link,
+    link: Arc<Link>,
     events: Mutex<ConfirmChannel>,
+    /// That of the channel of all events, if the broker's limit left one.
+    _place: Option<Occupied>,
 }
 
 impl PublishLink {
     /// Prepares a connection: the exchange exists when this returns.
-    pub(super) async fn open(connection: Object) -> Result<Self, lapin::Error> {
-        let link = Link::new(connection);
-        let prepared = async { ConfirmChannel::prepare(link.channel().await?).await };
-        match prepared.await {
-            Ok(channel) => Ok(Self { events: Mutex::new(channel), link }),
-            Err(error) => {
-                // Back in its pool it would be taken again, with one channel number less at each try.
-                link.replace().await;
-                Err(error)
-            }
-        }
+    pub(super) async fn open(link: Link) -> Result<Self, lapin::Error> {
+        let channel = ConfirmChannel::prepare(link.channel().await?).await?;
+        let link = Arc::new(link);
+        let place = Occupied::take(Arc::clone(&link));
+        Ok(Self { events: Mutex::new(channel), link, _place: place })
+    }
+
+    /// Returns the connection, to take a place on it.
+    pub(super) const fn shared(&self) -> &Arc<Link> {
+        &self.link
     }
 
     /// Publishes an event and waits for the confirm.
-    pub(in crate::broker::amqp) async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
+    pub(in crate::broker::amqp) async fn publish(&self, event: &Event) -> Result<Published, BrokerError> {
         // What is written now would lie in the library's queue for as long as the broker does not read, also when the
         // publisher has long given up: without a bound.
         if self.link.is_blocked() {
-            return Err(BrokerError::Unavailable("it is short of memory or disk and takes no events".to_owned()));
+            return Err(BrokerError::Blocked);
         }
         let channel = self.events_channel().await.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
         let published = async { channel.publish(event).await?.stored().await };
-        published.await.map_err(|error| match error {
-            PublishError::Unwritable(_) | PublishError::Refused(_) | PublishError::Rejected => {
-                BrokerError::Refused { attempted: "store an event", reason: error.to_string() }
-            }
+        let refused = |reason| BrokerError::Refused { attempted: "store an event", reason };
+        match published.await {
+            Ok(()) => Ok(Published::Stored),
+            Err(PublishError::Rejected) => Err(BrokerError::Rejected),
+            Err(error @ (PublishError::Unwritable(_) | PublishError::Refused(_))) => Err(refused(error.to_string())),
+            Err(PublishError::Lost(error)) if refusal(&error) == Some(Refusal::NoExchange) => Ok(Published::NoExchange),
             // The broker closed the channel: over this event, or over one that was published beside it.
-            PublishError::Lost(error) if soft_error(&error).is_some() => {
-                BrokerError::Refused { attempted: "store an event", reason: error.to_string() }
-            }
-            PublishError::Lost(error) => BrokerError::Unavailable(error.to_string()),
-        })
+            Err(PublishError::Lost(error)) if soft_error(&error).is_some() => Err(refused(error.to_string())),
+            Err(PublishError::Lost(error)) => Err(BrokerError::Unavailable(error.to_string())),
+        }
     }
 
     /// Returns the channel of all events; opens another one if the server closed it over some event.
@@ -60,7 +72,8 @@ impl PublishLink {
         let mut channel = self.events.lock().await;
         if !channel.is_open() {
             self.link.note_closed();
-            *channel = ConfirmChannel::prepare(self.link.channel().await?).await?;
+            // An exchange that is missing is not declared here: what is bound to it has to be bound again first.
+            *channel = ConfirmChannel::reopen(self.link.channel().await?).await?;
         }
         Ok(channel.clone())
     }

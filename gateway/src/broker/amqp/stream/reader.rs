@@ -1,7 +1,5 @@
 //! A consumer of the stream, on a channel of its own. Dropping it closes the channel.
 
-use std::sync::Arc;
-
 use events::{
     Event,
     amqp::{message, names, short_string},
@@ -16,7 +14,7 @@ use lapin::{
 use tracing::debug;
 
 use super::{
-    super::{in_time, links::Link},
+    super::{in_time, links::Occupied},
     queue::unless_away,
 };
 use crate::broker::BrokerError;
@@ -55,7 +53,7 @@ impl Stored {
 
 /// See the module.
 pub(super) struct Reader {
-    link: Arc<Link>,
+    link: Occupied,
     channel: Channel,
     consumer: Consumer,
     /// No message can have a lower offset.
@@ -79,7 +77,7 @@ impl std::fmt::Debug for Reader {
 impl Reader {
     /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as the
     /// consumer's.
-    pub(super) async fn open(link: Arc<Link>, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
+    pub(super) async fn open(link: Occupied, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
             let channel = link.channel().await?;
             let consumer = consume(&channel, start, name, prefetch).await;

@@ -63,6 +63,9 @@ pub(super) struct Stop {
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     readers: &'a Readers,
+    /// How many readers may be open, and how many of the semaphore's permits a search takes so that they suffice.
+    max_readers: usize,
+    weight: usize,
     log: u64,
     _permit: SemaphorePermit<'a>,
 }
@@ -72,10 +75,14 @@ impl Readers {
         Self { turns: Semaphore::new(MOST_SEARCHES), linger, kept: Mutex::default() }
     }
 
-    /// Waits for the right to search.
-    pub(super) async fn turn(&self) -> Result<Turn<'_>, BrokerError> {
-        match timeout(CALL_TIMEOUT, self.turns.acquire()).await {
-            Ok(Ok(permit)) => Ok(Turn { readers: self, log: self.kept().log, _permit: permit }),
+    /// Waits for the right to search, over a connection that carries so many channels.
+    pub(super) async fn turn(&self, channels: usize) -> Result<Turn<'_>, BrokerError> {
+        // Each reader may need a second channel, to ask what is kept, and so does what follows the end.
+        let max_readers = (channels.saturating_sub(2) / 2).clamp(1, MOST_READERS);
+        let weight = MOST_SEARCHES.div_ceil(max_readers);
+        let permits = u32::try_from(weight).unwrap_or(1);
+        match timeout(CALL_TIMEOUT, self.turns.acquire_many(permits)).await {
+            Ok(Ok(permit)) => Ok(Turn { readers: self, max_readers, weight, log: self.kept().log, _permit: permit }),
             _ => Err(BrokerError::Unavailable("too many clients look through the feed".to_owned())),
         }
     }
@@ -117,10 +124,10 @@ impl Turn<'_> {
 
     /// Makes room for one more reader, and forgets those that are lost.
     pub(super) fn make_room(&self) {
-        let at_work = MOST_SEARCHES - self.readers.turns.available_permits();
+        let at_work = (MOST_SEARCHES - self.readers.turns.available_permits()).div_ceil(self.weight);
         let mut kept = self.readers.kept();
         kept.idle.retain(|idle| idle.reader.is_open());
-        let too_many = (kept.idle.len() + at_work).saturating_sub(MOST_READERS);
+        let too_many = (kept.idle.len() + at_work).saturating_sub(self.max_readers).min(kept.idle.len());
         kept.idle.drain(..too_many);
     }
 

@@ -1,177 +1,55 @@
-//! The engine: its keyspaces, how a batch becomes records, and how it is brought back after it gave up.
-//!
-//! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
-//! * `mailboxes`: client → its rule. `meta`: one record.
+//! The engine in its folder, and how it is brought back after it gave up.
 //!
 //! After a failed write the engine takes no more, but goes on reading. It is opened anew as soon as the file system has room.
+//! Until then no events are written, but for retention's part: that writes from a `reserve`, because it is what makes room.
 
 use std::{
-    fs, io,
-    ops::Range,
+    io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use events::Event;
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
-use tracing::{debug, error, info};
+use tokio::time::Instant;
+use tracing::{debug, error, info, warn};
 
 use super::{
-    super::{batch::Batch, log::Head},
+    super::batch::Batch,
     StoreError,
+    engine::{Engine, Pace},
+    files,
     record::{self, Meta},
+    reserve::Reserve,
     witness::Witness,
 };
 
-/// Blocks of tables kept in memory, in bytes. The newest events are kept elsewhere; this serves late readers.
-const CACHE: u64 = 8 << 20;
-
-/// Bytes of events in memory before they become a table, which is also the unit in which space is given back.
-const EVENTS_IN_MEMORY: u64 = 8 << 20;
-
-/// The same for the small records.
-const RECORDS_IN_MEMORY: u64 = 2 << 20;
-
-/// The least that the engine takes: journals go once their records are in tables.
-const JOURNALS: u64 = 64 << 20;
-
-/// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which the engine waits by itself.
-const MOST_SEALED: usize = 1;
-
-/// Tables that wait to be merged, in runs: below the 20 at which the engine slows down by itself.
-const MOST_RUNS: usize = 18;
-
-/// What must fit on the file system before the engine is opened anew.
-const ROOM: usize = 8 << 20;
+/// How often the engine is opened anew although there is no room: that alone drops journals and tables which it left.
+const REOPEN: Duration = Duration::from_mins(1);
 
 /// The engine's own folder in the data folder.
 pub(super) const ENGINE: &str = "engine";
-
-pub(super) const META: &[u8] = b"meta";
 
 /// See the module.
 #[derive(Debug)]
 pub(in super::super) struct Disk {
     folder: PathBuf,
     engine: RwLock<Option<Engine>>,
-    /// What was written last; only the writer looks at it.
+    /// What was written last.
     meta: Mutex<Meta>,
     witness: Witness,
+    reserve: Reserve,
     /// The engine takes no more writes.
     gave_up: AtomicBool,
-    /// Space is being given back.
-    sweeping: Arc<AtomicBool>,
-}
-
-/// The open engine.
-#[derive(Clone)]
-pub(super) struct Engine {
-    database: Database,
-    events: Keyspace,
-    heads: Keyspace,
-    mailboxes: Keyspace,
-    meta: Keyspace,
-}
-
-impl std::fmt::Debug for Engine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Engine")
-    }
-}
-
-impl Engine {
-    /// Opens the engine in a folder, or makes it.
-    pub(super) fn open(folder: &Path) -> Result<Self, fjall::Error> {
-        let database = Database::builder(folder)
-            .cache_size(CACHE)
-            .max_journaling_size(JOURNALS)
-            .max_cached_files(Some(64))
-            .worker_threads(1)
-            // A batch says itself how far it has to get.
-            .manual_journal_persist(true)
-            .open()?;
-        let of = |bytes| move || KeyspaceCreateOptions::default().max_memtable_size(bytes);
-        Ok(Self {
-            events: database.keyspace("events", of(EVENTS_IN_MEMORY))?,
-            heads: database.keyspace("heads", of(RECORDS_IN_MEMORY))?,
-            mailboxes: database.keyspace("mailboxes", of(RECORDS_IN_MEMORY))?,
-            meta: database.keyspace("meta", of(RECORDS_IN_MEMORY))?,
-            database,
-        })
-    }
-
-    /// Returns the record of the store as a whole.
-    pub(super) fn meta(&self) -> Result<Option<Vec<u8>>, fjall::Error> {
-        Ok(self.meta.get(META)?.map(|record| record.to_vec()))
-    }
-
-    /// Calls `each` with the key and the record of every mailbox.
-    pub(super) fn mailboxes(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), fjall::Error> {
-        for pair in self.mailboxes.iter() {
-            let (key, record) = pair.into_inner()?;
-            each(&key, &record);
-        }
-        Ok(())
-    }
-
-    /// Calls `each` with the key and the head of every event in a range of offsets, in order.
-    pub(super) fn heads(&self, range: Range<u64>, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), fjall::Error> {
-        for pair in self.heads.range(range.start.to_be_bytes()..range.end.to_be_bytes()) {
-            let (key, record) = pair.into_inner()?;
-            each(&key, &record);
-        }
-        Ok(())
-    }
-
-    fn write(&self, batch: &Batch, meta: &Meta) -> Result<(), fjall::Error> {
-        let durability = if batch.needs_sync() { PersistMode::SyncData } else { PersistMode::Buffer };
-        let mut records = self.database.batch().durability(Some(durability));
-        let now = SystemTime::now();
-        for stored in batch.events() {
-            let (key, event) = (stored.offset.to_be_bytes(), &stored.event);
-            let head = Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: now };
-            records.insert(&self.events, key, record::event(&key, event));
-            records.insert(&self.heads, key, record::head(&key, &head));
-        }
-        for (client, mailbox) in batch.mailboxes() {
-            let key = client.as_str().as_bytes();
-            match mailbox {
-                Some(mailbox) => records.insert(&self.mailboxes, key, record::mailbox(key, mailbox)),
-                None => records.remove(&self.mailboxes, key),
-            }
-        }
-        records.insert(&self.meta, META, record::plain(META, meta));
-        self.await_worker()?;
-        records.commit()
-    }
-
-    /// Waits while there is much to flush, and fails if that will never be done.
-    ///
-    /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has given
-    /// up over a full disk.
-    fn await_worker(&self) -> Result<(), fjall::Error> {
-        let is_behind = |keyspace: &Keyspace| {
-            keyspace.tree.sealed_memtable_count() > MOST_SEALED || keyspace.tree.l0_run_count() > MOST_RUNS
-        };
-        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
-            self.database.persist(PersistMode::Buffer)?;
-            #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    /// Gives back the space of everything before an offset, as far as whole tables go.
-    fn drop_before(&self, end: u64) -> Result<(), fjall::Error> {
-        let keys = 0_u64.to_be_bytes()..end.to_be_bytes();
-        self.events.tree.drop_range(keys.clone())?;
-        self.heads.tree.drop_range(keys)?;
-        Ok(())
-    }
+    opened: Mutex<Instant>,
+    /// The thread that gives space back.
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+    /// Space was given back up to this offset.
+    swept: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -182,52 +60,102 @@ impl Disk {
             engine: RwLock::new(Some(engine)),
             meta: Mutex::new(meta),
             witness,
+            reserve: Reserve::open(folder),
             gave_up: AtomicBool::new(false),
-            sweeping: Arc::default(),
+            opened: Mutex::new(Instant::now()),
+            sweeper: Mutex::default(),
+            swept: Arc::default(),
         }
     }
 
+    /// Writes a batch, unless the engine has given up.
     pub(super) fn write(&self, batch: &Batch) -> Result<(), StoreError> {
-        let before = *self.meta.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.gave_up() {
+            return Err(StoreError::Failed("the storage engine takes no writes".to_owned()));
+        }
+        self.commit(batch, Pace::Worker)
+    }
+
+    /// Writes a batch that makes room; on a full disk, too.
+    pub(super) fn write_from_reserve(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.reserve.give_up();
+        if self.gave_up() {
+            self.reopen()?;
+        }
+        self.commit(batch, Pace::AtOnce)
+    }
+
+    fn commit(&self, batch: &Batch, pace: Pace) -> Result<(), StoreError> {
+        let before = *self.meta();
         let meta = Meta {
             oldest: batch.trimmed().unwrap_or(before.oldest),
             next: batch.next(),
             synced: before.synced + u64::from(batch.needs_sync()),
             signed_off: batch.signs_off(),
+            clock: Some(batch.clock()),
             ..before
         };
-        let engine = self.writable()?;
-        engine.write(batch, &meta).map_err(|error| self.give_up(&error))?;
-        *self.meta.lock().unwrap_or_else(PoisonError::into_inner) = meta;
+        let engine = self.engine().ok_or_else(not_open)?;
+        engine.write(batch, &meta, pace).map_err(|error| self.give_up(&error))?;
+        *self.meta() = meta;
         if batch.needs_sync() {
             self.witness.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
         }
         Ok(())
     }
 
+    /// Tells whether events can be written, as far as is known.
+    pub(super) fn has_room(&self) -> bool {
+        !self.gave_up() && self.reserve.is_held()
+    }
+
+    /// Finds out whether there is room for events, and has the engine take them if there is. `oldest` is the first event that
+    /// is kept.
+    pub(super) fn find_room(&self, oldest: u64) -> Result<(), StoreError> {
+        if oldest > self.swept.load(Ordering::Relaxed)
+            && self.stop_sweeping().is_ok()
+            && let Some(engine) = self.engine()
+        {
+            drop_before(&engine, oldest, &self.swept);
+        }
+        let found = self.reserve.find_room().map_err(|error| StoreError::Failed(error.to_string()));
+        let is_due = || self.engine().is_none() || lock(&self.opened).elapsed() > REOPEN;
+        if self.gave_up() && (found.is_ok() || is_due()) {
+            self.reopen()?;
+        }
+        found
+    }
+
     /// Gives space back, aside: it may have to wait for tables that are being merged. What one sweep leaves, the next takes.
     pub(super) fn sweep(&self, end: u64) {
-        let Some(engine) = self.engine() else { return };
-        if self.sweeping.swap(true, Ordering::Relaxed) {
+        let mut sweeper = lock(&self.sweeper);
+        if sweeper.as_ref().is_some_and(|sweeper| !sweeper.is_finished()) {
             return;
         }
-        let sweeping = Arc::clone(&self.sweeping);
-        std::thread::spawn(move || {
-            if let Err(error) = engine.drop_before(end) {
-                debug!(%error, "old tables could not be dropped");
-            }
-            sweeping.store(false, Ordering::Relaxed);
-        });
+        let Some(engine) = self.engine() else { return };
+        let swept = Arc::clone(&self.swept);
+        let sweep = move || drop_before(&engine, end, &swept);
+        match std::thread::Builder::new().name("sweeper".to_owned()).spawn(sweep) {
+            Ok(thread) => *sweeper = Some(thread),
+            Err(error) => warn!(%error, "space is given back later, for lack of a thread"),
+        }
+    }
+
+    /// Waits for the end of a sweep; its error is its panic.
+    fn stop_sweeping(&self) -> std::thread::Result<()> {
+        lock(&self.sweeper).take().map_or(Ok(()), JoinHandle::join)
     }
 
     /// Reads events by offset; `None` for one that is not there or is damaged.
     pub(super) fn read(&self, offsets: &[u64]) -> Result<Vec<Option<Event>>, StoreError> {
-        let engine = self.engine().ok_or_else(|| StoreError::Failed("the store is not open".to_owned()))?;
+        // Held while it reads: the engine is closed when nothing uses it any more.
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let engine = engine.as_ref().ok_or_else(not_open)?;
         let read = |offset: &u64| {
-            let key = offset.to_be_bytes();
-            let event = match engine.events.get(key) {
-                Ok(Some(record)) => record::read_event(&key, &record).map_err(|error| error.to_string()),
-                Ok(None) => return Ok(None),
+            let event = match engine.event(*offset) {
+                Ok(Some((key, record))) => record::read_event(&key, &record).map_err(|error| error.to_string()),
+                Ok(None) if *offset < self.meta().oldest => return Ok(None),
+                Ok(None) => Err("it is not in the store".to_owned()),
                 // No file descriptors, no memory: the event is there, and can be read later.
                 Err(error) if is_passing(&error) => return Err(StoreError::Failed(error.to_string())),
                 Err(error) => Err(error.to_string()),
@@ -239,26 +167,43 @@ impl Disk {
         offsets.iter().map(read).collect()
     }
 
+    /// Closes the engine; when this returns, another process can open it.
+    pub(super) fn close(&self) {
+        // A panic of the sweeper is in the log, and costs nothing but space.
+        let _ = self.stop_sweeping();
+        drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let _ = self.stop_sweeping();
+        *lock(&self.opened) = Instant::now();
+        let folder = self.folder.join(ENGINE);
+        if let Some(file) = files::missing(&folder).map_err(|error| StoreError::Failed(error.to_string()))? {
+            return Err(StoreError::Failed(format!("{} is missing", folder.join(file).display())));
+        }
+        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        // Closed before it is opened again: it has a lock on its files.
+        drop(engine.take());
+        let opened = Engine::open(&folder).map_err(|error| StoreError::Failed(error.to_string()))?;
+        info!("the storage engine was opened anew");
+        *engine = Some(opened);
+        drop(engine);
+        self.gave_up.store(false, Ordering::Relaxed);
+        // What was being merged when it gave up could not be dropped.
+        self.swept.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn engine(&self) -> Option<Engine> {
         self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns the engine, which is opened anew if it gave up and there is room.
-    fn writable(&self) -> Result<Engine, StoreError> {
-        if !self.gave_up.load(Ordering::Relaxed)
-            && let Some(engine) = self.engine()
-        {
-            return Ok(engine);
-        }
-        let failed = |error: &dyn std::fmt::Display| StoreError::Failed(error.to_string());
-        find_room(&self.folder).map_err(|error| failed(&error))?;
-        let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
-        // Closed before it is opened again: it has a lock on its files.
-        drop(engine.take());
-        let opened = Engine::open(&self.folder.join(ENGINE)).map_err(|error| failed(&error))?;
-        info!("the storage engine was opened anew");
-        self.gave_up.store(false, Ordering::Relaxed);
-        Ok(engine.insert(opened).clone())
+    fn meta(&self) -> MutexGuard<'_, Meta> {
+        lock(&self.meta)
+    }
+
+    fn gave_up(&self) -> bool {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// As after a failed write.
@@ -270,10 +215,28 @@ impl Disk {
     fn give_up(&self, error: &fjall::Error) -> StoreError {
         self.gave_up.store(true, Ordering::Relaxed);
         StoreError::Failed(match error {
-            // What it was that failed, it says only the first time, and not always to us.
-            fjall::Error::Poisoned => "a write failed; the disk may be full".to_owned(),
+            // What it was that failed, it says only the first time, and not always to us: so the file system is asked.
+            fjall::Error::Poisoned => match self.reserve.probe() {
+                Err(error) => error.to_string(),
+                Ok(()) => "a write failed".to_owned(),
+            },
             error => error.to_string(),
         })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn not_open() -> StoreError {
+    StoreError::Failed("the store is not open".to_owned())
+}
+
+fn drop_before(engine: &Engine, end: u64, swept: &AtomicU64) {
+    match engine.drop_before(end) {
+        Ok(()) => _ = swept.fetch_max(end, Ordering::Relaxed),
+        Err(error) => debug!(%error, "old tables could not be dropped"),
     }
 }
 
@@ -288,15 +251,6 @@ fn is_passing(error: &fjall::Error) -> bool {
         source = error.source();
     }
     false
-}
-
-/// Finds out whether the file system has room, by taking it.
-fn find_room(folder: &Path) -> io::Result<()> {
-    let probe = folder.join("room");
-    let found = fs::write(&probe, vec![1; ROOM]).and_then(|()| fs::File::open(&probe)?.sync_all());
-    // If it is not there, that is what `found` says.
-    let _ = fs::remove_file(&probe);
-    found
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! What is written, byte for byte: a header in postcard's format, the payload if there is one, and a CRC-32 of the key and
 //! all of it, which tells a record that was damaged, or that stands under a key that is not its own.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 use events::{ContentType, Event, EventTime};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::super::{
+    clock::{LogTime, Reading},
     log::Head,
     mailbox::{Binding, Mailbox, Marker},
     place::Place,
@@ -31,6 +30,9 @@ pub(super) struct Meta {
     pub(super) synced: u64,
     /// The last process ended in order.
     pub(super) signed_off: bool,
+    /// What the clocks showed with the last batch; follows the rest, and older gateways neither write nor read it.
+    #[serde(skip)]
+    pub(super) clock: Option<Reading>,
 }
 
 /// The version of these formats.
@@ -124,16 +126,25 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
     })
 }
 
+pub(super) fn meta(key: &[u8], meta: &Meta) -> Vec<u8> {
+    let clock = meta.clock.and_then(|clock| postcard::to_allocvec(&clock).ok());
+    seal(key, meta, &clock.unwrap_or_default())
+}
+
+pub(super) fn read_meta(key: &[u8], record: &[u8]) -> Result<Meta, Damaged> {
+    let (meta, clock): (Meta, _) = unseal(key, record)?;
+    Ok(Meta { clock: postcard::from_bytes(clock).ok(), ..meta })
+}
+
 pub(super) fn head(key: &[u8], head: &Head) -> Vec<u8> {
-    let stored = head.stored.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let stored = u64::try_from(stored).unwrap_or(u64::MAX);
-    plain(key, &HeadRecord { topic: head.topic.as_str().to_owned(), bytes: head.bytes, stored })
+    let (topic, stored) = (head.topic.as_str().to_owned(), head.stored.millis());
+    plain(key, &HeadRecord { topic, bytes: head.bytes, stored })
 }
 
 pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<Head, Damaged> {
     let head: HeadRecord = read_plain(key, record)?;
-    let stored = SystemTime::checked_add(&UNIX_EPOCH, Duration::from_millis(head.stored)).ok_or(Damaged)?;
-    Ok(Head { topic: head.topic.parse().map_err(|_| Damaged)?, bytes: head.bytes, stored })
+    let (topic, stored) = (head.topic.parse().map_err(|_| Damaged)?, LogTime::from_millis(head.stored));
+    Ok(Head { topic, bytes: head.bytes, stored })
 }
 
 pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
@@ -166,7 +177,7 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::clock::Clock, *};
 
     fn full_event() -> Event {
         let mut event = Event::new("jobs.1".parse().unwrap(), Some(ContentType::json()), &b"{\"n\":1}"[..]);
@@ -182,9 +193,20 @@ mod tests {
         let (unconfirmed, handed_over) = (Place::of_event(7), Place::before(9));
         let mailbox = Mailbox { bindings, unconfirmed, handed_over, marker: Some(Marker::new(8)) };
         assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
-        let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: UNIX_EPOCH + Duration::from_millis(1234) };
+        let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234) };
         let again = read_head(b"key", &super::head(b"key", &head)).unwrap();
         assert_eq!((again.topic, again.bytes, again.stored), (head.topic, head.bytes, head.stored));
+        let clock = Some(Clock::resume(None).read());
+        let meta = Meta { next: 7, clock, ..Meta::default() };
+        assert_eq!(read_meta(b"key", &super::meta(b"key", &meta)), Ok(meta));
+    }
+
+    #[test]
+    fn older_and_newer_gateways_read_each_others_main_record() {
+        let meta = Meta { format: FORMAT, next: 7, clock: Some(Clock::resume(None).read()), ..Meta::default() };
+        let older = Meta { clock: None, ..meta };
+        assert_eq!(read_meta(b"key", &plain(b"key", &older)), Ok(older));
+        assert_eq!(read_plain::<Meta>(b"key", &super::meta(b"key", &meta)), Ok(older));
     }
 
     #[test]

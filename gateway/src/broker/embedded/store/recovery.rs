@@ -9,11 +9,14 @@ use events::ClientId;
 
 use super::{
     super::{
+        clock::Clock,
         log::{Log, Retention},
         mailbox::{Mailbox, Marker},
         place::Place,
     },
-    disk::{Disk, ENGINE, META},
+    disk::{Disk, ENGINE},
+    engine::META,
+    files,
     record::{self, FORMAT, Meta},
     torn,
     witness::Witness,
@@ -26,6 +29,7 @@ const RECENT_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(in super::super) struct Recovered {
     pub(in super::super) log: Log,
+    pub(in super::super) clock: Clock,
     pub(in super::super) mailboxes: Vec<(ClientId, Mailbox)>,
     /// What was wrong, in words.
     pub(in super::super) damage: Vec<String>,
@@ -62,11 +66,15 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         fjall::Error::Io(error) => io(error),
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
-    let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
-    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
+    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
+    let is_in_use = witnessed > 0;
+    if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
+        return Err(damaged(&format!("{ENGINE}/{file} is missing")));
+    }
+    let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
     let meta = match engine.meta().map_err(failed)? {
-        Some(record) => record::read_plain(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
+        Some(record) => record::read_meta(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
         None => Meta { format: FORMAT, signed_off: true, ..Meta::default() },
     };
     if meta.format > FORMAT {
@@ -77,7 +85,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let recovered = reading.finish(log, &meta, witnessed);
+    let mut recovered = reading.finish(log, &meta, witnessed);
+    recovered.log.date(recovered.clock.now());
     Ok((Disk::new(folder, engine, meta, witness), recovered))
 }
 
@@ -147,6 +156,6 @@ impl Reading {
                 mailbox.marker.get_or_insert_with(|| Marker::new(log.next()));
             }
         }
-        Recovered { log, mailboxes: self.mailboxes, damage }
+        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, damage }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use tracing::warn;
 
-use super::disk::Engine;
+use super::engine::Engine;
 
 /// Opens the engine; if its newest journal is damaged, once more without the end of the last batch in it.
 pub(super) fn open(folder: &Path) -> Result<Engine, fjall::Error> {

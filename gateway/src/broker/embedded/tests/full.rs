@@ -8,7 +8,7 @@ use std::{
 
 use events::ClientId;
 use futures_util::FutureExt;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
     super::{
@@ -35,7 +35,8 @@ impl Bench {
         let folder = Folder::new();
         let options = options(&folder, 1000);
         let (store, recovered) = Store::open(folder.path(), options.retention).unwrap();
-        let shared = Arc::new(Shared::new(Core::new(recovered.log, recovered.mailboxes), store, Arc::default()));
+        let core = Core::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(core, store, recovered.clock, Arc::default()));
         let (commands, receiver) = mpsc::channel();
         let forever = Duration::from_hours(24);
         let writer = Writer::new(Arc::clone(&shared), receiver, forever, move |_| forever);
@@ -99,7 +100,7 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
 #[tokio::test]
 async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_it() {
     let bench = Bench::new();
-    let handle = Handle::new(Arc::clone(&bench.shared), bench.commands.clone());
+    let handle = Handle::new(Arc::clone(&bench.shared), bench.commands.clone(), watch::channel(false).1);
     let mut event = event("a".parse().unwrap(), 0);
     event.payload = vec![0; 1 << 20].into();
     for _ in 0..100 {

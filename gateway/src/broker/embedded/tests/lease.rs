@@ -69,7 +69,7 @@ async fn what_an_open_lease_handed_over_is_flagged_after_an_orderly_end() {
     lease.next().await.unwrap();
     broker.close().await;
     drop((lease, broker));
-    let mut lease = start_again(&options).await.open(request()).await.unwrap();
+    let mut lease = start_again(&options).open(request()).await.unwrap();
     let flags = [lease.next().await.unwrap().redelivered, lease.next().await.unwrap().redelivered];
     assert_eq!(flags, [true, false]);
 }

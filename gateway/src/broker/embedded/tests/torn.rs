@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use super::{
     super::{
         batch::Batch,
+        clock::Clock,
         store::{OpenStoreError, Store},
     },
     folder::Folder,
@@ -12,7 +13,7 @@ use super::{
 };
 
 fn batch(first: u64, payload: &[u8]) -> Batch {
-    let mut batch = Batch::new(first);
+    let mut batch = Batch::new(first, Clock::resume(None).read());
     for number in 0..10 {
         let mut event = event("a".parse().unwrap(), number);
         event.payload = payload.to_vec().into();

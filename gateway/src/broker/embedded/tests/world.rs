@@ -8,11 +8,11 @@ use std::{
 
 use events::{ClientId, Event, EventId, Topic, TopicPattern};
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::{
     super::{
-        EmbeddedBroker, EmbeddedLease, EmbeddedOptions, OpenStoreError, Retention,
+        EmbeddedBroker, EmbeddedLease, EmbeddedOptions, Retention,
         core::{Found, What as FoundWhat},
         place::Place,
     },
@@ -57,16 +57,15 @@ pub(super) fn options(folder: &Folder, kept: usize) -> EmbeddedOptions {
     }
 }
 
-/// Starts the broker as soon as the last one has let go of the folder.
-pub(super) async fn start(options: &EmbeddedOptions) -> EmbeddedBroker {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        match EmbeddedBroker::start(options, Arc::default()) {
-            Ok(broker) => return broker,
-            Err(OpenStoreError::InUse(_)) if Instant::now() < give_up => sleep(Duration::from_millis(1)).await,
-            Err(error) => panic!("{error}"),
-        }
-    }
+/// Starts the broker, whose folder the last one has let go of when it was closed or has crashed.
+pub(super) fn start(options: &EmbeddedOptions) -> EmbeddedBroker {
+    EmbeddedBroker::start(options, Arc::default()).unwrap()
+}
+
+/// Ends a broker without a word, as a kill does: nothing more is written.
+pub(super) fn crash(broker: EmbeddedBroker) {
+    broker.handle.store.close();
+    drop(broker);
 }
 
 /// A real broker and the model of it.
@@ -153,12 +152,13 @@ impl World {
             Step::Restart => {
                 self.drop_leases();
                 self.broker().close().await;
-                self.start_again().await;
+                self.start_again();
             }
             Step::Crash => {
                 self.model.crash();
                 self.drop_leases();
-                self.start_again().await;
+                crash(self.broker.take().unwrap());
+                self.start_again();
             }
         }
         Ok(())
@@ -235,9 +235,9 @@ impl World {
         (0..CLIENTS.len()).for_each(|who| self.released(who));
     }
 
-    async fn start_again(&mut self) {
+    fn start_again(&mut self) {
         drop(self.broker.take());
-        self.broker = Some(start(&options(&self.folder, self.kept)).await);
+        self.broker = Some(start(&options(&self.folder, self.kept)));
     }
 
     fn same(&mut self, expected: Message, content: &Content, redelivered: bool) -> Result<(), TestCaseError> {
@@ -299,7 +299,7 @@ impl World {
 pub(super) async fn settle(broker: &EmbeddedBroker) {
     let is_too_much = || {
         let core = broker.handle.core();
-        core.log.expired(std::time::SystemTime::now()).is_some()
+        core.log.expired(broker.handle.clock.now()).is_some()
     };
     while is_too_much() {
         broker.unbind(&"nobody".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
