@@ -17,7 +17,7 @@ fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_default_queue_type_of_quorum_changes_neither_order_nor_what_is_kept() {
-    let url = shared_node().await.vhost_with("quorum", &["--default-queue-type", "quorum"]).await;
+    let url = shared_node().await.vhost_of_type("quorum", "quorum").await;
     let flags = [("--linger", "100ms"), ("--window", "4")];
     let gateway =
         flags.iter().fold(Gateway::builder().amqp_url(&url), |builder, (flag, value)| builder.flag(flag, *value));

@@ -30,6 +30,8 @@ pub struct RabbitNode {
     _epmd: Option<Process>,
     log: Log,
     place: Place,
+    /// The default queue type of its virtual hosts, when it is not RabbitMQ's own.
+    queue_type: Option<&'static str>,
 }
 
 /// One line of `rabbitmqctl list_queues`.
@@ -59,9 +61,19 @@ impl RabbitNode {
         let epmd = Process::spawn("epmd (of Erlang)", &mut place.epmd(), None);
         let log = Log::default();
         let server = place.server(&log);
-        let mut node = Self { server, _epmd: Some(epmd), log, place };
+        let mut node = Self { server, _epmd: Some(epmd), log, place, queue_type: None };
         node.wait_started().await;
         node
+    }
+
+    /// Gives its virtual hosts, the default one and those that tests make, another default queue type.
+    ///
+    /// RabbitMQ 3.10 has no such line for its configuration and cannot change a virtual host that exists, so the default
+    /// one, empty as yet, is made anew.
+    pub(crate) async fn default_queue_type(&mut self, queue_type: &'static str) {
+        self.queue_type = Some(queue_type);
+        self.rabbitmqctl(&["delete_vhost", "/"]).await;
+        self.add_vhost("/", self.queue_type).await;
     }
 
     /// Returns the URL of its default virtual host.
@@ -76,15 +88,25 @@ impl RabbitNode {
 
     /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.
     pub async fn vhost(&self, prefix: &str) -> String {
-        self.vhost_with(prefix, &[]).await
+        let vhost = unique(prefix);
+        self.add_vhost(&vhost, self.queue_type).await;
+        self.url_of(&vhost)
     }
 
-    /// Makes a new virtual host with these options of `add_vhost`, such as `--default-queue-type quorum`; see [`Self::vhost`].
-    pub async fn vhost_with(&self, prefix: &str, options: &[&str]) -> String {
+    /// Makes a new virtual host in which a queue is of this type unless its declaration names another one.
+    pub async fn vhost_of_type(&self, prefix: &str, queue_type: &str) -> String {
         let vhost = unique(prefix);
-        self.rabbitmqctl(&[&["add_vhost", vhost.as_str()], options].concat()).await;
-        self.rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await;
+        self.add_vhost(&vhost, Some(queue_type)).await;
         self.url_of(&vhost)
+    }
+
+    async fn add_vhost(&self, vhost: &str, queue_type: Option<&str>) {
+        let mut arguments = vec!["add_vhost", vhost];
+        if let Some(queue_type) = queue_type {
+            arguments.extend(["--default-queue-type", queue_type]);
+        }
+        self.rabbitmqctl(&arguments).await;
+        self.rabbitmqctl(&["set_permissions", "-p", vhost, "guest", ".*", ".*", ".*"]).await;
     }
 
     /// Kills the node (SIGKILL): what it had not written is lost.

@@ -14,7 +14,7 @@ impl RabbitNode {
         let place = Place::beside(&self.place, &[]);
         let log = Log::default();
         let server = place.server(&log);
-        let mut node = Self { server, _epmd: None, log, place };
+        let mut node = Self { server, _epmd: None, log, place, queue_type: self.queue_type };
         node.wait_started().await;
         for step in [&["stop_app"][..], &["join_cluster", &self.place.name], &["start_app"]] {
             node.patiently(step).await;

@@ -3,7 +3,7 @@
 use std::{
     fs::Permissions,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -11,6 +11,9 @@ use crate::{Folder, Log, Process, free_port, program, unique};
 
 /// Where Debian keeps the scripts themselves; those on its PATH want to run as another user.
 const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
+
+/// Names the folder with the programs of another RabbitMQ, which every node then runs.
+const PROGRAMS: &str = "POSTERN_TEST_RABBITMQ";
 
 /// What to do when there is no RabbitMQ, or none that starts.
 pub(super) const HOW_TO_GET_IT: &str = "install it (Debian: apt-get install rabbitmq-server, as tests/run does), \
@@ -77,7 +80,7 @@ impl Place {
 
     /// Returns the command for the port mapper, which lets the command line tool find the node.
     pub(super) fn epmd(&self) -> Command {
-        let mut command = Command::new("epmd");
+        let mut command = Command::new(program_path("epmd"));
         command.args(["-address", "127.0.0.1", "-port", &self.epmd_port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -94,8 +97,7 @@ impl Place {
 
     /// Returns a command for one of RabbitMQ's scripts, told that it belongs to this node.
     pub(super) fn command(&self, script: &str) -> Command {
-        let path = Path::new(SCRIPTS).join(script);
-        let mut command = if path.is_file() { Command::new(path) } else { Command::new(script) };
+        let mut command = Command::new(program_path(script));
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("RABBITMQ_") {
                 command.env_remove(&variable);
@@ -128,8 +130,24 @@ impl Place {
     }
 }
 
-/// Tells whether a program is where [`Place::command`] looks for it.
+/// Returns where a program is, or its bare name if the PATH has to tell.
+fn program_path(program: &str) -> PathBuf {
+    let folder = programs().unwrap_or_else(|| SCRIPTS.into());
+    let path = folder.join(program);
+    if path.is_file() { path } else { program.into() }
+}
+
+/// Tells whether a program is where [`Place::command`] looks for it. The programs of another RabbitMQ have to be in
+/// its folder: a test that took the system's instead would pass and say nothing.
 fn installed(program: &str) -> bool {
+    if let Some(folder) = programs() {
+        return folder.join(program).is_file();
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain([SCRIPTS.into()]).any(|folder| folder.join(program).is_file())
+}
+
+/// Returns the folder of another RabbitMQ's programs, if one was asked for.
+fn programs() -> Option<PathBuf> {
+    std::env::var_os(PROGRAMS).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }
