@@ -30,6 +30,7 @@ mod poison;
 mod publish;
 mod publisher;
 mod refusal;
+mod roaming;
 mod scale;
 mod shutdown;
 mod sse;

@@ -75,6 +75,8 @@ impl RabbitNode {
     /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.
     pub async fn vhost(&self, prefix: &str) -> String {
         let vhost = unique(prefix);
+        // It takes connections a moment before it takes commands.
+        self.rabbitmqctl(&["await_startup"]).await;
         self.rabbitmqctl(&["add_vhost", &vhost]).await;
         self.rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await;
         self.url_of(&vhost)
