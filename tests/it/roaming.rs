@@ -7,14 +7,15 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Gateway,
+    Gateway, GatewayBuilder,
     history::Promises,
     roaming::{Habit, Plan, Roaming, Settings},
     shared_node,
 };
+use tokio::time::Instant;
 
-/// What each test takes in CI; there are five.
-const SECONDS: u64 = 10;
+/// What each test takes in CI, besides its start and its end; there are eight.
+const SECONDS: u64 = 7;
 
 /// How often clients that take turns change gateways in CI.
 const HANDOVERS: u64 = 300;
@@ -23,10 +24,10 @@ const HANDOVERS: u64 = 300;
 const LINGERS: [&str; 3] = ["700ms", "1500ms", "300ms"];
 const WINDOWS: [usize; 3] = [8, 5, 16];
 
-/// How long a gateway, or all connections, are left in peace.
-const PEACE: Duration = Duration::from_secs(3);
+/// How long the gateways are left in peace between two kills.
+const PEACE: Duration = Duration::from_secs(2);
 
-/// Gateways on a virtual host of their own, with its name and URL; or one with an embedded broker.
+/// Gateways on a virtual host of their own, or one with an embedded broker.
 struct Place {
     gateways: Vec<Gateway>,
     amqp_url: Option<String>,
@@ -34,18 +35,21 @@ struct Place {
 
 impl Place {
     async fn on_rabbitmq(count: usize) -> Self {
-        let url = shared_node().await.vhost("roam").await;
-        let mut gateways = Vec::new();
-        for (linger, window) in LINGERS.iter().zip(WINDOWS).take(count) {
-            let builder = Gateway::builder().amqp_url(&url).with_feed();
-            gateways.push(builder.flag("--linger", linger).flag("--window", window.to_string()).start().await);
-        }
-        Self { gateways, amqp_url: Some(url) }.ready().await
+        Self::on(&shared_node().await.vhost("roam").await, count).await
     }
 
-    async fn embedded() -> Self {
-        let builder =
-            Gateway::builder().embedded().flag("--linger", LINGERS[0]).flag("--window", WINDOWS[0].to_string());
+    async fn on(url: &str, count: usize) -> Self {
+        let mut gateways = Vec::new();
+        for (linger, window) in LINGERS.iter().zip(WINDOWS).take(count) {
+            let builder = Gateway::builder().amqp_url(url).with_feed().flag("--linger", linger);
+            gateways.push(builder.flag("--window", window.to_string()).start().await);
+        }
+        Self { gateways, amqp_url: Some(url.to_owned()) }.ready().await
+    }
+
+    async fn embedded(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+        let builder = Gateway::builder().embedded().flag("--linger", LINGERS[0]);
+        let builder = flags(builder.flag("--window", WINDOWS[0].to_string()));
         Self { gateways: vec![builder.start().await], amqp_url: None }.ready().await
     }
 
@@ -56,92 +60,125 @@ impl Place {
         self
     }
 
-    async fn roam(&self, clients: usize, habit: Habit, settings: Settings) -> Roaming {
-        eprintln!("POSTERN_TEST_SEED={}", settings.seed);
+    /// Describes what most tests start.
+    fn plan(&self) -> Plan {
         let windows = WINDOWS.iter().take(self.gateways.len());
-        let promises = Promises { tokens_hold: true, window: windows.copied().min().unwrap_or(1) };
-        Roaming::start(Plan {
+        Plan {
             gateways: self.gateways.iter().map(Gateway::address).collect(),
             amqp_url: self.amqp_url.clone(),
-            feeds: habit == Habit::Anything,
-            clients,
-            habit,
-            promises,
-            seed: settings.seed,
-        })
-        .await
+            feeds: true,
+            retention: false,
+            clients: 24,
+            shared: 2,
+            drops: false,
+            habit: Habit::Anything,
+            promises: Promises { tokens_hold: true, window: windows.copied().min().unwrap_or(1) },
+            seed: 0,
+        }
     }
 
     /// Kills one gateway after the other, and closes all connections to RabbitMQ, for as long as all is well.
     async fn disturb(&mut self, roaming: &Roaming, time: Duration) {
-        let end = tokio::time::Instant::now() + time;
+        let end = Instant::now() + time;
         let mut round = 0;
-        while tokio::time::Instant::now() < end && roaming.goes_on_for(PEACE).await {
+        while Instant::now() < end && roaming.goes_on_for(PEACE).await {
             round += 1;
             roaming.disturb("begins");
             let vhost = self.amqp_url.as_ref().and_then(|url| url.rsplit('/').next());
-            match vhost.filter(|_| round % 3 == 0) {
-                Some(vhost) => {
-                    let close = ["close_all_connections", "--vhost", vhost, "a test"];
-                    shared_node().await.rabbitmqctl(&close).await;
-                }
-                None => {
-                    let count = self.gateways.len();
-                    let gateway = &mut self.gateways[round % count];
-                    gateway.kill9();
-                    gateway.start_again().await;
-                    gateway.wait_ready().await;
-                }
+            if let Some(vhost) = vhost.filter(|_| round % 3 == 0) {
+                let close = ["close_all_connections", "--vhost", vhost, "a test"];
+                shared_node().await.rabbitmqctl(&close).await;
+            } else {
+                let count = self.gateways.len();
+                let gateway = &mut self.gateways[round % count];
+                gateway.kill9();
+                gateway.start_again().await;
+                gateway.wait_ready().await;
             }
             roaming.disturb("is over");
         }
     }
 }
 
-async fn roams(place: &Place) {
+async fn start(plan: Plan) -> (Roaming, Settings) {
     let settings = Settings::or(SECONDS, HANDOVERS);
-    let roaming = place.roam(24, Habit::Anything, settings).await;
+    eprintln!("POSTERN_TEST_SEED={}", settings.seed);
+    (Roaming::start(Plan { seed: settings.seed, ..plan }).await, settings)
+}
+
+async fn roams(plan: Plan) {
+    let (roaming, settings) = start(plan).await;
     roaming.goes_on_for(settings.time).await;
     eprintln!("{}", roaming.finish().await);
 }
 
-async fn roams_disturbed(place: &mut Place) {
-    let settings = Settings::or(SECONDS, HANDOVERS);
-    let roaming = place.roam(24, Habit::Anything, settings).await;
+async fn roams_disturbed(place: &mut Place, plan: Plan) {
+    let (roaming, settings) = start(plan).await;
     place.disturb(&roaming, settings.time).await;
     eprintln!("{}", roaming.finish().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_between_two_gateways_and_no_promise_is_broken() {
-    roams(&Place::on_rabbitmq(2).await).await;
+    let place = Place::on_rabbitmq(2).await;
+    roams(place.plan()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_between_three_gateways_and_no_promise_is_broken() {
-    roams(&Place::on_rabbitmq(3).await).await;
+    let place = Place::on_rabbitmq(3).await;
+    roams(place.plan()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_between_gateways_that_are_killed_and_cut_off() {
-    roams_disturbed(&mut Place::on_rabbitmq(3).await).await;
+    let mut place = Place::on_rabbitmq(3).await;
+    let plan = place.plan();
+    roams_disturbed(&mut place, plan).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_drop_their_mailboxes_and_are_told_so_once() {
+    let place = Place::on_rabbitmq(2).await;
+    roams(Plan { drops: true, ..place.plan() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_roam_where_queues_are_quorum_queues_unless_told_otherwise() {
+    let url = shared_node().await.vhost_with("roam", &["--default-queue-type", "quorum"]).await;
+    let place = Place::on(&url, 2).await;
+    roams(place.plan()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_and_go_at_an_embedded_gateway() {
-    roams(&Place::embedded().await).await;
+    let place = Place::embedded(|builder| builder).await;
+    roams(Plan { drops: true, ..place.plan() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_and_go_at_an_embedded_gateway_that_is_killed() {
-    roams_disturbed(&mut Place::embedded().await).await;
+    let mut place = Place::embedded(|builder| builder).await;
+    let plan = place.plan();
+    roams_disturbed(&mut place, plan).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_of_a_log_that_forgets_are_told_what_they_missed() {
+    let mut place = Place::embedded(|builder| {
+        let builder = builder.flag("--retention-bytes", "300000").flag("--feed-window", "200000");
+        builder.flag("--feed-index", "3")
+    })
+    .await;
+    let plan = Plan { clients: 0, shared: 8, retention: true, ..place.plan() };
+    roams_disturbed(&mut place, plan).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_turns_between_two_gateways_gets_each_event_once_and_in_order() {
-    let settings = Settings::or(SECONDS, HANDOVERS);
     let place = Place::on_rabbitmq(2).await;
-    let roaming = place.roam(6, Habit::TakesTurns, settings).await;
+    let plan = Plan { clients: 6, feeds: false, habit: Habit::TakesTurns, ..place.plan() };
+    let (roaming, settings) = start(plan).await;
     roaming.goes_on_until_handed_over(settings.handovers).await;
     let counts = roaming.finish().await;
     eprintln!("{counts}");

@@ -74,10 +74,15 @@ impl RabbitNode {
 
     /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.
     pub async fn vhost(&self, prefix: &str) -> String {
+        self.vhost_with(prefix, &[]).await
+    }
+
+    /// Makes one with these arguments of `add_vhost`, such as `--default-queue-type quorum`.
+    pub async fn vhost_with(&self, prefix: &str, arguments: &[&str]) -> String {
         let vhost = unique(prefix);
         // It takes connections a moment before it takes commands.
         self.rabbitmqctl(&["await_startup"]).await;
-        self.rabbitmqctl(&["add_vhost", &vhost]).await;
+        self.rabbitmqctl(&[&["add_vhost", &vhost], arguments].concat()).await;
         self.rabbitmqctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await;
         self.url_of(&vhost)
     }

@@ -50,8 +50,14 @@ pub struct Plan {
     pub amqp_url: Option<String>,
     /// The gateways keep feeds, so there are followers.
     pub feeds: bool,
-    /// How many clients with mailboxes there are.
+    /// Retention drops events, so a feed may say that some are gone, and has to.
+    pub retention: bool,
+    /// How many clients with mailboxes there are, each with a topic of its own.
     pub clients: usize,
+    /// How many topics there are that all clients read. Those are followed.
+    pub shared: usize,
+    /// Clients drop their mailboxes now and then.
+    pub drops: bool,
     /// What they do.
     pub habit: Habit,
     /// What is promised to them.
@@ -83,10 +89,12 @@ impl Roaming {
         for (number, topic) in ground.topics.iter().enumerate() {
             let url = plan.amqp_url.clone().filter(|_| number % 2 == 1);
             let publisher = Publisher::new(Arc::clone(&ground), topic.clone(), url, random());
-            publishers.spawn(publisher.run());
+            // Where a log forgets, a topic can be gone from it as a whole.
+            let halvings = if plan.retention { number % 6 } else { 0 };
+            publishers.spawn(publisher.quieter(u32::try_from(halvings).unwrap_or(0)).run());
         }
         for client in 0..plan.clients {
-            readers.spawn(Client::new(Arc::clone(&ground), client, random()).run(plan.habit));
+            readers.spawn(Client::new(Arc::clone(&ground), client, random()).run(plan.habit, plan.drops));
         }
         for number in 0..if plan.feeds { ground.feeds.len() * 2 } else { 0 } {
             readers.spawn(Follower::new(Arc::clone(&ground), number, random()).run());

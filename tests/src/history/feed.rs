@@ -49,10 +49,19 @@ pub struct FeedHistory {
     indexes: HashMap<u64, usize>,
     /// Every stored message below is in the log.
     next: u64,
-    places: HashMap<String, usize>,
+    places: HashMap<String, Known>,
     /// Everything below may be gone.
     dropped: u64,
     steps: HashMap<String, Steps>,
+}
+
+/// What is known of a place.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// It is after this many of the log.
+    index: usize,
+    /// Or further on: the last answer said that something is gone, and not up to where.
+    or_later: bool,
 }
 
 impl FeedHistory {
@@ -89,7 +98,8 @@ impl FeedHistory {
     /// Tells whether a place is after everything that is surely stored.
     pub fn is_at_end(&self, place: &str, published: &Published) -> bool {
         let stored = (self.next..published.count(&self.topic)).any(|number| published.is_stored(&self.topic, number));
-        !stored && self.places.get(place) == Some(&self.log.len())
+        let known = self.places.get(place);
+        known.is_some_and(|known| known.or_later || !stored && known.index == self.log.len())
     }
 
     /// Ends the history of one follower, which read until nothing more came.
@@ -97,7 +107,7 @@ impl FeedHistory {
         if self.is_at_end(place, published) {
             return Ok(());
         }
-        let index = self.places.get(place).copied().unwrap_or_default();
+        let index = self.places.get(place).map_or(0, |known| known.index);
         let missing = (0..published.count(&self.topic)).find(|number| {
             published.is_stored(&self.topic, *number) && self.indexes.get(number).is_none_or(|at| *at >= index)
         });
@@ -108,18 +118,17 @@ impl FeedHistory {
     }
 
     fn events(&mut self, after: &Place, events: &[Seen], reset: bool, place: &str, published: &Published) -> Judgement {
-        let mut expected = match after {
-            Place::Oldest => 0,
+        let known = match after {
+            Place::Oldest => Known { index: 0, or_later: true },
             Place::After(token) => *self.places.get(token).expect("a follower echoes what it got"),
         };
-        let from = expected;
+        let (from, mut expected) = (known.index, known.index);
         for event in events {
             let index = self.place(event, published)?;
             if index < from {
                 return Err((FaultKind::Duplicate, format!("{event} is before the place that was asked for")));
             }
             let gap = self.log.get(expected..index).unwrap_or_default();
-            let first = *after == Place::Oldest && expected == from;
             if index < expected {
                 let twice = events.iter().filter(|other| other.number == event.number).count() > 1;
                 let kind = if twice { FaultKind::Duplicate } else { FaultKind::OutOfOrder };
@@ -127,7 +136,7 @@ impl FeedHistory {
             }
             if let Some(number) = gap.first() {
                 let gone = gap.iter().all(|number| *number < self.dropped);
-                if !gone || !(reset && expected == from || first) {
+                if !gone || expected > from || !(reset || known.or_later) {
                     let told = if reset { "" } else { ", without reset" };
                     return Err((FaultKind::Skipped, format!("{event} came, and #{number} before it did not{told}")));
                 }
@@ -137,7 +146,8 @@ impl FeedHistory {
         if reset && self.dropped == 0 {
             return Err((FaultKind::ResetWithoutLoss, "nothing is gone".to_owned()));
         }
-        self.places.entry(place.to_owned()).or_insert(expected);
+        let or_later = events.is_empty() && *after != Place::Oldest && (reset || known.or_later);
+        self.places.entry(place.to_owned()).or_insert(Known { index: expected, or_later });
         Ok(())
     }
 

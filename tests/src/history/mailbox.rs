@@ -118,6 +118,11 @@ impl MailboxHistory {
         self.log.unseen(published).0 == 0
     }
 
+    /// Tells whether the mailbox was dropped and the client was not told yet.
+    pub fn is_dropped(&self) -> bool {
+        self.dropped
+    }
+
     /// Returns how many messages are known to be in the mailbox, confirmed or not.
     pub fn known(&self) -> usize {
         self.log.len()
@@ -223,8 +228,10 @@ impl MailboxHistory {
             let detail = format!("{}, which an answer before had proven confirmed", self.log.name(index));
             return Err((FaultKind::ConfirmedAgain, detail));
         }
-        if index > self.maybe {
-            let (came, first) = (self.log.name(index), self.log.name(self.maybe));
+        // A client that says that it saw nothing is not told that something is gone.
+        let maybe = if request.to.is_none() { self.log.after_resets(self.maybe) } else { self.maybe };
+        if index > maybe {
+            let (came, first) = (self.log.name(index), self.log.name(maybe));
             return Err((FaultKind::Skipped, format!("{came} came though {first} was not confirmed")));
         }
         if request.must_hold && request.to.is_some_and(|to| index < to) {
@@ -240,7 +247,11 @@ impl MailboxHistory {
     fn reset(&mut self, id: u64, token: &str) -> Judgement {
         let mut request = self.open.remove(&id).expect("an answer has a request");
         let candidates = match request.from {
-            None => request.floor..self.maybe.saturating_add(1),
+            // One that the token has surely confirmed does not come again.
+            None => {
+                let from = if request.must_hold { request.to.unwrap_or(0) } else { 0 };
+                from.max(request.floor)..self.maybe.saturating_add(1)
+            }
             Some(_) => request.next..request.next + 1,
         };
         let index = self.log.find_reset(candidates).unwrap_or_else(|| {
@@ -251,7 +262,6 @@ impl MailboxHistory {
         request.from.get_or_insert(index);
         request.next = index + 1;
         self.keep_token(token, &request);
-        self.calm = None;
         self.open.insert(id, request);
         Ok(())
     }

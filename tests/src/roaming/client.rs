@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use rand::{RngExt, rngs::SmallRng};
 use tokio::time::{Instant, sleep};
 
@@ -10,7 +11,7 @@ use super::{
     call::{Call, Kept, Leave, Reply, Way},
     ground::{Ground, locked},
 };
-use crate::Request;
+use crate::{Request, history::Step};
 
 /// How many tokens a client still sends, now and then.
 const OLD_TOKENS: usize = 6;
@@ -39,9 +40,12 @@ impl Client {
     }
 
     /// Roams, then reads the mailbox to its end.
-    pub(super) async fn run(mut self, habit: Habit) {
+    pub(super) async fn run(mut self, habit: Habit, drops: bool) {
         while self.ground.is_roaming() {
             match habit {
+                Habit::Anything if drops && !self.tokens.is_empty() && self.random.random_ratio(1, 40) => {
+                    self.drops_its_mailbox().await;
+                }
                 Habit::Anything => self.does_anything().await,
                 Habit::TakesTurns => self.takes_its_turn().await,
             }
@@ -73,7 +77,8 @@ impl Client {
         };
         let reply = match self.random.random_range(0..100) {
             0..8 => self.overlaps(way).await,
-            8..12 => {
+            // Without a token it would not be told that its mailbox was dropped.
+            8..12 if !self.ground.is_dropped(self.number) => {
                 let call = Call { token: None, ..self.call(way, Leave::Closes) };
                 self.make(call).await
             }
@@ -93,6 +98,12 @@ impl Client {
                 self.kept[gateway].http2 = None;
                 return;
             }
+            // To the next gateway in a hurry.
+            24..50 => {
+                self.gateway = (self.gateway + 1) % self.ground.gateways.len();
+                let call = self.call(Way::Http1, Leave::Resets);
+                self.make(call).await
+            }
             _ => {
                 let leave = self.leave();
                 let call = self.call(way, leave);
@@ -110,6 +121,38 @@ impl Client {
             _ => 2000,
         };
         sleep(Duration::from_millis(self.random.random_range(0..=pause))).await;
+    }
+
+    /// Deletes its mailbox and makes it anew, naming its topics all at once.
+    async fn drops_its_mailbox(&mut self) {
+        // Nothing that it asked for before is on its way any more.
+        self.kept.iter_mut().for_each(|kept| *kept = Kept::default());
+        sleep(REFUSED * 5).await;
+        self.ground.record(self.number, &Step::Dropped);
+        let (name, topics) = {
+            let client = locked(&self.ground.clients[self.number]);
+            (client.name.clone(), client.topics.clone())
+        };
+        self.surely(Request::new("DELETE", &format!("/clients/{name}"))).await;
+        let puts: Vec<_> = topics.split(',').map(|topic| format!("/clients/{name}/topics/{topic}")).collect();
+        let anew: Vec<_> = puts.iter().map(|target| self.surely(Request::new("PUT", target))).collect();
+        join_all(anew).await;
+    }
+
+    /// Sends a request to some gateway until it is answered with 204.
+    fn surely(&mut self, request: Request) -> impl Future<Output = ()> + use<> {
+        let gateway = self.ground.gateways[self.random.random_range(0..self.ground.gateways.len())];
+        async move {
+            let end = Instant::now() + DRAIN;
+            loop {
+                let answer = request.send(gateway).await;
+                if answer.status == 204 {
+                    break;
+                }
+                assert!(Instant::now() < end, "{answer:?}");
+                sleep(REFUSED).await;
+            }
+        }
     }
 
     fn leave(&mut self) -> Leave {

@@ -40,12 +40,16 @@ impl Follower {
             } else {
                 self.newest()
             };
-            if self.random.random_ratio(1, 4) {
+            if self.random.random_ratio(1, 10) {
+                self.asks_for_the_newest().await;
+            } else if self.random.random_ratio(1, 4) {
                 self.streams(after).await;
             } else {
                 self.polls(after).await;
             }
-            sleep(Duration::from_millis(self.random.random_range(0..200))).await;
+            // Now and then for so long that the log goes on without it.
+            let pause = if self.random.random_ratio(1, 20) { 3000 } else { 200 };
+            sleep(Duration::from_millis(self.random.random_range(0..pause))).await;
         }
         let end = Instant::now() + DRAIN;
         while !self.ground.has_failed() {
@@ -94,6 +98,17 @@ impl Follower {
                 self.got(after, Vec::new(), false, place);
             }
             status => self.broken(&status.to_string()).await,
+        }
+    }
+
+    /// Asks for the newest event of a topic, as somebody does who comes along; that is no reading from place to place.
+    async fn asks_for_the_newest(&mut self) {
+        let topic = &self.ground.feeds[self.random.random_range(0..self.ground.feeds.len())].0;
+        let target = format!("/topics/{topic}/events?wait=0");
+        if let Ok(mut connection) = HttpConnection::try_open(self.gateway()).await
+            && connection.send_unless_left(&Request::get(&target).bytes()).await.is_ok()
+        {
+            let _ = connection.answer_unless_left().await;
         }
     }
 

@@ -19,9 +19,6 @@ use crate::{
     unique,
 };
 
-/// Topics that every client reads, besides its own.
-const SHARED: usize = 2;
-
 const ROAMING: u8 = 0;
 const PUBLISHED: u8 = 1;
 const DRAINING: u8 = 2;
@@ -109,17 +106,25 @@ impl Ground {
     pub(super) fn new(plan: &Plan) -> Self {
         let tag = unique("roam");
         let own = (0..plan.clients).map(|client| format!("{tag}.own{client}"));
-        let shared: Vec<_> = (0..SHARED).map(|number| format!("{tag}.all{number}")).collect();
+        let shared: Vec<_> = (0..plan.shared).map(|number| format!("{tag}.all{number}")).collect();
         let clients = own.clone().enumerate().map(|(client, own)| {
             let name = format!("{tag}-{client}");
             let topics = [vec![own], shared.clone()].concat();
             let history = MailboxHistory::new(&name, &topics, plan.promises);
             Mutex::new(ClientGround { name, topics: topics.join(","), history, gateway: None, requests: 0 })
         });
+        let feeds = shared.iter().map(|topic| {
+            let mut history = FeedHistory::new(topic);
+            if plan.retention {
+                let judged = history.record("retention", &FeedStep::Dropped(u64::MAX), &Published::default());
+                judged.expect("no event is concerned yet");
+            }
+            (topic.clone(), Mutex::new(history))
+        });
         Self {
             gateways: plan.gateways.clone(),
             clients: clients.collect(),
-            feeds: shared.iter().map(|topic| (topic.clone(), Mutex::new(FeedHistory::new(topic)))).collect(),
+            feeds: feeds.collect(),
             topics: own.chain(shared).collect(),
             counts: Counters::default(),
             published: Mutex::default(),
@@ -229,6 +234,10 @@ impl Ground {
         for client in 0..self.clients.len() {
             self.record(client, &Step::Disturbed(how.to_owned()));
         }
+    }
+
+    pub(super) fn is_dropped(&self, client: usize) -> bool {
+        locked(&self.clients[client]).history.is_dropped()
     }
 
     pub(super) fn has_all(&self, client: usize) -> bool {

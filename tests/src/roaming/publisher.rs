@@ -17,7 +17,7 @@ use crate::{HttpConnection, Request, history::Stored};
 /// How often a message is sent before the publisher goes on without a confirm.
 const ATTEMPTS: u32 = 50;
 
-/// The pause between two messages is up to this.
+/// The pause between two messages of a topic is up to this, unless some topics are quieter than others.
 const PAUSE_MS: u64 = 250;
 
 /// The pause after one that was not confirmed.
@@ -31,6 +31,7 @@ pub(super) struct Publisher {
     ground: Arc<Ground>,
     topic: String,
     random: SmallRng,
+    pause_ms: u64,
     amqp: Option<AmqpUrl>,
     connection: Option<PublishingConnection>,
     http: Option<HttpConnection>,
@@ -38,14 +39,20 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(ground: Arc<Ground>, topic: String, url: Option<String>, random: SmallRng) -> Self {
+        let pause_ms = PAUSE_MS;
         let amqp = url.map(|url| url.parse().expect("the URL of a broker"));
-        Self { ground, topic, random, amqp, connection: None, http: None }
+        Self { ground, topic, random, pause_ms, amqp, connection: None, http: None }
+    }
+
+    /// Publishes half as often, so many times over.
+    pub(super) fn quieter(self, halvings: u32) -> Self {
+        Self { pause_ms: self.pause_ms << halvings, ..self }
     }
 
     pub(super) async fn run(mut self) {
         while self.ground.is_publishing() {
             self.publish().await;
-            sleep(Duration::from_millis(self.random.random_range(0..PAUSE_MS))).await;
+            sleep(Duration::from_millis(self.random.random_range(0..self.pause_ms))).await;
         }
     }
 

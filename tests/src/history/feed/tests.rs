@@ -97,7 +97,10 @@ fn a_loss_is_told_and_only_a_loss() {
     dropped().reads("a", "!3 4", "b").is_right("b");
     dropped().reads("", "3 4", "b").is_right("b");
     dropped().reads("a", "1 2 3 4", "b").is_right("b");
+    dropped().reads("a", "!", "b").reads("b", "", "c").reads("c", "4", "d").is(Skipped);
+    dropped().reads("a", "!", "b").reads("b", "", "c").reads("c", "3 4", "d").is_right("d");
     dropped().reads("a", "3 4", "b").is(Skipped);
+    dropped().reads("a", "", "b").reads("b", "3 4", "c").is(Skipped);
     dropped().reads("a", "!4", "b").is(Skipped);
     Tale::of(2).reads("", "0", "a").reads("a", "!1", "b").is(ResetWithoutLoss);
 }

@@ -144,11 +144,17 @@ impl Log {
         among.find(|index| matches!(self.entries.get(*index), Some(Entry::Reset)))
     }
 
+    /// Returns the first place from this one on that is no reset.
+    pub(super) fn after_resets(&self, from: usize) -> usize {
+        from + self.entries[from..].iter().take_while(|entry| matches!(entry, Entry::Reset)).count()
+    }
+
     /// Puts a reset at the end; what is missing after it is gone. One that is not certain must turn out to be right.
     pub(super) fn add_reset(&mut self, certain: bool, step: String) -> usize {
         self.resets.push(Reset { justified: certain, step });
         for topic in &mut self.topics {
-            topic.reset = Some(self.resets.len() - 1);
+            // What is missing was lost before the first.
+            topic.reset.get_or_insert(self.resets.len() - 1);
         }
         self.entries.push(Entry::Reset);
         self.entries.len() - 1

@@ -170,6 +170,16 @@ fn a_client_without_a_token_is_not_told_of_a_dropped_mailbox() {
 }
 
 #[test]
+fn a_client_that_asks_without_a_token_goes_past_a_reset() {
+    let mut tale = Tale::of(2).poll("", "0", "a").step(Step::Dropped).reset("a", "r");
+    tale.publish("t", Stored::Yes);
+    tale.poll("", "2", "b").nothing("b").is_right(0);
+    let mut tale = Tale::of(2).poll("", "0", "a").step(Step::Dropped).reset("a", "r");
+    tale.publish("t", Stored::Yes);
+    tale.poll("a", "2", "b").is(Skipped);
+}
+
+#[test]
 fn after_a_disturbance_what_was_confirmed_may_come_again_flagged() {
     let disturbed = || Tale::of(4).poll("", "0 1", "a").poll("a", "2", "b").step(Step::Disturbed("kill".to_owned()));
     disturbed().poll("b", "0R 1R 2R 3", "c").nothing("c").is_right(0);
