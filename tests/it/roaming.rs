@@ -100,22 +100,27 @@ impl Place {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "the seed and the counts of a run belong to its output")]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
 async fn start(plan: Plan) -> (Roaming, Settings) {
     let settings = Settings::or(SECONDS, HANDOVERS);
-    eprintln!("POSTERN_TEST_SEED={}", settings.seed);
+    tell(&format!("POSTERN_TEST_SEED={}", settings.seed));
     (Roaming::start(Plan { seed: settings.seed, ..plan }).await, settings)
 }
 
 async fn roams(plan: Plan) {
     let (roaming, settings) = start(plan).await;
     roaming.goes_on_for(settings.time).await;
-    eprintln!("{}", roaming.finish().await);
+    tell(&roaming.finish().await.to_string());
 }
 
 async fn roams_disturbed(place: &mut Place, plan: Plan) {
     let (roaming, settings) = start(plan).await;
     place.disturb(&roaming, settings.time).await;
-    eprintln!("{}", roaming.finish().await);
+    tell(&roaming.finish().await.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +186,6 @@ async fn a_client_that_takes_turns_between_two_gateways_gets_each_event_once_and
     let (roaming, settings) = start(plan).await;
     roaming.goes_on_until_handed_over(settings.handovers).await;
     let counts = roaming.finish().await;
-    eprintln!("{counts}");
+    tell(&counts.to_string());
     assert!(counts.handed_over >= settings.handovers, "{counts}");
 }

@@ -1,4 +1,4 @@
-//! What happened to publishers and readers, and whether it kept the promises: judged from outside alone.
+//! A checker of histories: did the gateways keep their promises to publishers and readers, as seen from outside?
 //!
 //! Pure: no clock, no socket, no task. Publishers write into [`Published`] what they sent and what came of it. A reader of
 //! a mailbox writes each [`Step`] into its [`MailboxHistory`], a reader of a feed each [`FeedStep`] into the [`FeedHistory`]
@@ -12,7 +12,7 @@
 //! * One publisher for each topic, which sends a message only after it knows, or has given up to know, what became of the
 //!   one before. So the order of the topic is known.
 //!
-//! What a client cannot know is not judged: whether an answer that broke off was handed out, whether a request that got no
+//! The checker leaves open all that a client cannot know: whether an answer that broke off was handed out, whether a request that got no
 //! answer confirmed its token, whether a message without a confirm exists.
 
 mod fault;

@@ -7,7 +7,7 @@
 //! The model:
 //!
 //! * An answer begins in `sure..=maybe`, with `sure` as it was when its request was sent: requests may overlap.
-//! * What follows in it is what follows in the log. At the log's end, it is what follows in each topic.
+//! * An answer goes on as the log does. At the log's end, it goes on as each topic does.
 //! * A message is handed out without `redelivered` at most once, and never after an answer that had it.
 
 mod log;
@@ -29,7 +29,7 @@ const TOKENS: usize = 512;
 /// How many proofs a disturbance takes back: acknowledgements that may have been on their way.
 const PROOFS: usize = 32;
 
-/// What is promised besides what always is.
+/// Promises that depend on the gateways.
 #[derive(Debug, Clone, Copy)]
 pub struct Promises {
     /// A token that stands for exactly what is at the head of the mailbox, and that no other request of the client came in
@@ -154,7 +154,7 @@ impl MailboxHistory {
         match step {
             Step::Asked { request, token, .. } => self.asked(*request, token.as_deref()),
             Step::Events { request, events, token } => return self.events(*request, events, token, published),
-            Step::Reset { request, token } => return self.reset(*request, token),
+            Step::Reset { request, token } => self.reset(*request, token),
             Step::Nothing { request } => {
                 let request = self.open.remove(request).expect("an answer has a request");
                 if let (Some(to), false) = (request.to, request.disturbed) {
@@ -244,7 +244,7 @@ impl MailboxHistory {
         Ok(())
     }
 
-    fn reset(&mut self, id: u64, token: &str) -> Judgement {
+    fn reset(&mut self, id: u64, token: &str) {
         let mut request = self.open.remove(&id).expect("an answer has a request");
         let candidates = match request.from {
             // One that the token has surely confirmed does not come again.
@@ -263,7 +263,6 @@ impl MailboxHistory {
         request.next = index + 1;
         self.keep_token(token, &request);
         self.open.insert(id, request);
-        Ok(())
     }
 
     fn keep_token(&mut self, token: &str, request: &Request) {

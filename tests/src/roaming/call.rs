@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long an answer may take at most: many times the longest wait, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +101,13 @@ impl Call {
             return broken("the gateway left");
         }
         let head = match self.leave {
-            Leave::HangsUp { after, reset } => match timeout(after, connection.head_unless_left()).await {
-                Ok(head) => head,
-                Err(_) => {
+            Leave::HangsUp { after, reset } => {
+                let Ok(head) = timeout(after, connection.head_unless_left()).await else {
                     leave(connection, reset).await;
                     return broken("hung up");
-                }
-            },
+                };
+                head
+            }
             _ => connection.head_unless_left().await,
         };
         let Ok(head) = head else { return broken("the gateway left before its answer") };

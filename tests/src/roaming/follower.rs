@@ -1,4 +1,4 @@
-//! One who follows a feed, from the oldest event on, over all gateways.
+//! A follower of a feed, from the oldest event on, over all gateways.
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,7 +101,7 @@ impl Follower {
         }
     }
 
-    /// Asks for the newest event of a topic, as somebody does who comes along; that is no reading from place to place.
+    /// Asks for the newest event of a topic, as a client does without a place. That is no reading from place to place.
     async fn asks_for_the_newest(&mut self) {
         let topic = &self.ground.feeds[self.random.random_range(0..self.ground.feeds.len())].0;
         let target = format!("/topics/{topic}/events?wait=0");

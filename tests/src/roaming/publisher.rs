@@ -1,5 +1,5 @@
-//! The only publisher of a topic: one message after the other, over HTTP or over AMQP. What is not confirmed is sent again as
-//! the same event, marked.
+//! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message
+//! without a confirm is sent again as the same event, marked.
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ impl Publisher {
         Self { ground, topic, random, pause_ms, amqp, connection: None, http: None }
     }
 
-    /// Publishes half as often, so many times over.
+    /// Halves its pace so many times.
     pub(super) fn quieter(self, halvings: u32) -> Self {
         Self { pause_ms: self.pause_ms << halvings, ..self }
     }
@@ -65,9 +65,10 @@ impl Publisher {
         for _ in 0..ATTEMPTS {
             let number = self.ground.begin(&self.topic, &id.to_string(), resent);
             let payload = format!("{{\"n\":{number},\"padding\":\"{}\"}}", "-".repeat(padding));
-            let stored = match self.amqp.is_some() {
-                true => self.over_amqp(id.into(), resent, payload).await,
-                false => self.over_http(&id.to_string(), resent, payload).await,
+            let stored = if self.amqp.is_some() {
+                self.over_amqp(id.into(), resent, payload).await
+            } else {
+                self.over_http(&id.to_string(), resent, payload).await
             };
             self.ground.settle(&self.topic, number, stored);
             match stored {

@@ -43,7 +43,7 @@ impl Tale {
     }
 
     #[track_caller]
-    fn is_right(self, place: &str) {
+    fn ends_right(self, place: &str) {
         let fault = self.fault.or_else(|| self.history.finish("bob", place, &self.published).err());
         assert!(fault.is_none(), "{}", fault.unwrap());
     }
@@ -57,7 +57,7 @@ impl Tale {
 #[test]
 fn followers_that_read_on_and_again_are_right() {
     let read = Tale::of(5).reads("", "0 1", "a").reads("a", "", "b").reads("b", "2 3", "c").reads("a", "2 3 4", "d");
-    read.reads("c", "4", "d").is_right("d");
+    read.reads("c", "4", "d").ends_right("d");
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn a_follower_that_reads_all_and_misses_something_is_found() {
 #[test]
 fn a_loss_is_told_and_only_a_loss() {
     let dropped = || Tale::of(5).reads("", "0", "a").step(&FeedStep::Dropped(3));
-    dropped().reads("a", "!3 4", "b").is_right("b");
-    dropped().reads("", "3 4", "b").is_right("b");
-    dropped().reads("a", "1 2 3 4", "b").is_right("b");
+    dropped().reads("a", "!3 4", "b").ends_right("b");
+    dropped().reads("", "3 4", "b").ends_right("b");
+    dropped().reads("a", "1 2 3 4", "b").ends_right("b");
     dropped().reads("a", "!", "b").reads("b", "", "c").reads("c", "4", "d").is(Skipped);
-    dropped().reads("a", "!", "b").reads("b", "", "c").reads("c", "3 4", "d").is_right("d");
+    dropped().reads("a", "!", "b").reads("b", "", "c").reads("c", "3 4", "d").ends_right("d");
     dropped().reads("a", "3 4", "b").is(Skipped);
     dropped().reads("a", "", "b").reads("b", "3 4", "c").is(Skipped);
     dropped().reads("a", "!4", "b").is(Skipped);
@@ -115,8 +115,8 @@ fn an_event_that_was_never_published_or_is_another_is_found() {
 #[test]
 fn only_the_copies_of_a_publisher_are_flagged() {
     let resent = || Tale::of(1).send("1", false, Stored::Perhaps).send("2", true, Stored::Yes);
-    resent().reads("", "0 1 2R", "a").is_right("a");
-    resent().reads("", "0 2R", "a").is_right("a");
+    resent().reads("", "0 1 2R", "a").ends_right("a");
+    resent().reads("", "0 2R", "a").ends_right("a");
     resent().reads("", "0 2", "a").is(UnflaggedResend);
     Tale::of(1).reads("", "0R", "a").is(FalseFlag);
 }

@@ -23,7 +23,7 @@ struct Topic {
     next: u64,
     /// The reset since the last message: it excuses what is missing before the next.
     reset: Option<usize>,
-    /// What is missing before the next message is excused.
+    /// A gap before the next message is excused.
     excused: bool,
 }
 
@@ -95,13 +95,11 @@ impl Log {
         if let Some(missing) = missing
             && !*excused
         {
-            match *reset {
-                Some(reset) => self.resets[reset].justified = true,
-                None => {
-                    let detail = format!("{name}#{number} came, and {name}#{missing}, stored before it, did not");
-                    return Err((FaultKind::Skipped, detail));
-                }
-            }
+            let Some(reset) = *reset else {
+                let detail = format!("{name}#{number} came, and {name}#{missing}, stored before it, did not");
+                return Err((FaultKind::Skipped, detail));
+            };
+            self.resets[reset].justified = true;
         }
         if number < *next && published.is_stored(name, number) {
             return Err((FaultKind::OutOfOrder, format!("{name}#{number} came after {name}#{}", *next - 1)));
@@ -149,23 +147,23 @@ impl Log {
         from + self.entries[from..].iter().take_while(|entry| matches!(entry, Entry::Reset)).count()
     }
 
-    /// Puts a reset at the end; what is missing after it is gone. One that is not certain must turn out to be right.
+    /// Puts a reset at the end, which excuses a gap after it. One that is not certain must turn out to be right.
     pub(super) fn add_reset(&mut self, certain: bool, step: String) -> usize {
         self.resets.push(Reset { justified: certain, step });
         for topic in &mut self.topics {
-            // What is missing was lost before the first.
+            // The first reset tells of all that is missing.
             topic.reset.get_or_insert(self.resets.len() - 1);
         }
         self.entries.push(Entry::Reset);
         self.entries.len() - 1
     }
 
-    /// Excuses what is missing from here on, without a word.
+    /// Excuses gaps from here on: the client cannot be told of them.
     pub(super) fn excuse(&mut self) {
         self.topics.iter_mut().for_each(|topic| topic.excused = true);
     }
 
-    /// Says which reset was wrong. What is missing at the end justifies the last one.
+    /// Says which reset was wrong. Messages that are missing at the end justify the last one.
     pub(super) fn resets(&self, published: &Published) -> Result<(), String> {
         let missing = self.unseen(published).1 > 0;
         let judged = self.resets.iter().enumerate().filter(|(n, _)| !missing || n + 1 < self.resets.len());

@@ -29,9 +29,14 @@ impl Tale {
         self.published.settle(topic, number, stored);
     }
 
-    fn step(mut self, step: Step) -> Self {
+    #[expect(clippy::needless_pass_by_value, reason = "a tale reads better without")]
+    fn step(self, step: Step) -> Self {
+        self.takes(&step)
+    }
+
+    fn takes(mut self, step: &Step) -> Self {
         if self.fault.is_none() {
-            self.fault = self.history.record(&step, &self.published).err();
+            self.fault = self.history.record(step, &self.published).err();
         }
         self
     }
@@ -76,7 +81,7 @@ impl Tale {
     }
 
     #[track_caller]
-    fn is_right(self, waiting: usize) {
+    fn ends_right(self, waiting: usize) {
         assert_eq!(self.ends(waiting), None);
     }
 
@@ -94,36 +99,36 @@ fn seen(text: &str) -> Seen {
 }
 
 #[test]
-fn what_is_confirmed_step_by_step_is_right() {
-    Tale::of(5).poll("", "0 1", "a").poll("a", "2 3 4", "b").nothing("b").is_right(0);
+fn what_is_confirmed_step_by_step_ends_right() {
+    Tale::of(5).poll("", "0 1", "a").poll("a", "2 3 4", "b").nothing("b").ends_right(0);
 }
 
 #[test]
-fn what_waits_at_the_end_is_right() {
-    Tale::of(5).poll("", "0 1", "a").poll("a", "2", "b").is_right(3);
+fn what_waits_at_the_end_ends_right() {
+    Tale::of(5).poll("", "0 1", "a").poll("a", "2", "b").ends_right(3);
     // Whether a request without an answer confirmed is not known.
     for waiting in 2..=3 {
-        Tale::of(5).poll("", "0 1", "a").poll("a", "2", "b").breaks("b").is_right(waiting);
+        Tale::of(5).poll("", "0 1", "a").poll("a", "2", "b").breaks("b").ends_right(waiting);
     }
 }
 
 #[test]
-fn a_flagged_repeat_of_what_is_not_confirmed_is_right() {
+fn a_flagged_repeat_of_what_is_not_confirmed_ends_right() {
     Tale::of(3).poll("", "0 1", "a").poll("", "0R 1R 2", "b").poll("b", "", "").is(Empty);
-    Tale::of(3).poll("", "0 1", "a").poll("", "0R 1R 2", "b").nothing("b").is_right(0);
+    Tale::of(3).poll("", "0 1", "a").poll("", "0R 1R 2", "b").nothing("b").ends_right(0);
 }
 
 #[test]
 fn a_stream_goes_on_and_is_confirmed_in_part() {
     let stream = Tale::of(4).asks(1, "").gets(1, "0", "a").gets(1, "1", "b").gets(1, "2", "c");
-    stream.step(Step::Broken { request: 1, how: "FIN".to_owned() }).poll("b", "2R 3", "d").nothing("d").is_right(0);
+    stream.step(Step::Broken { request: 1, how: "FIN".to_owned() }).poll("b", "2R 3", "d").nothing("d").ends_right(0);
 }
 
 #[test]
 fn overlapping_requests_may_be_answered_in_any_order() {
     // The second confirms 0 and 1; the first was answered before that and is read after it.
     let both = Tale::of(4).poll("", "0 1", "a").asks(1, "").asks(2, "a");
-    both.gets(2, "2 3", "c").gets(1, "0R 1R", "b").over(1).over(2).nothing("c").is_right(0);
+    both.gets(2, "2 3", "c").gets(1, "0R 1R", "b").over(1).over(2).nothing("c").ends_right(0);
 }
 
 #[test]
@@ -138,7 +143,7 @@ fn the_copies_of_a_resent_event_are_two_messages() {
         tale.send("t", "x", false, Stored::Perhaps);
         tale.send("t", "x", true, Stored::Yes);
         let came = [vec![seen("0")], came].concat();
-        tale.asks(0, "").step(events(&came)).over(0).nothing("a").is_right(0);
+        tale.asks(0, "").step(events(&came)).over(0).nothing("a").ends_right(0);
     }
     tale.asks(0, "").step(events(&[seen("0"), copy(2, false)])).is(UnflaggedResend);
 }
@@ -150,7 +155,7 @@ fn two_publishers_may_interleave_and_then_stay_so() {
         (0..2).for_each(|_| tale.publish("u", Stored::Yes));
         tale.poll("", "0 u0 u1 1", "a")
     };
-    interleaved().nothing("a").is_right(0);
+    interleaved().nothing("a").ends_right(0);
     interleaved().poll("", "0R u0R 1R u1R", "b").is(Skipped);
     interleaved().poll("", "0R u0R u0R", "b").is(OutOfOrder);
 }
@@ -159,21 +164,21 @@ fn two_publishers_may_interleave_and_then_stay_so() {
 fn a_dropped_mailbox_tells_a_reset_until_it_is_confirmed() {
     let mut tale = Tale::of(3).poll("", "0", "a").step(Step::Dropped);
     tale.publish("t", Stored::Yes);
-    tale.reset("a", "r").reset("a", "r").poll("r", "3", "b").nothing("b").is_right(0);
+    tale.reset("a", "r").reset("a", "r").poll("r", "3", "b").nothing("b").ends_right(0);
 }
 
 #[test]
 fn a_client_without_a_token_is_not_told_of_a_dropped_mailbox() {
     let mut tale = Tale::of(3).poll("", "0", "a").step(Step::Dropped);
     tale.publish("t", Stored::Yes);
-    tale.poll("", "3", "b").nothing("b").is_right(0);
+    tale.poll("", "3", "b").nothing("b").ends_right(0);
 }
 
 #[test]
 fn a_client_that_asks_without_a_token_goes_past_a_reset() {
     let mut tale = Tale::of(2).poll("", "0", "a").step(Step::Dropped).reset("a", "r");
     tale.publish("t", Stored::Yes);
-    tale.poll("", "2", "b").nothing("b").is_right(0);
+    tale.poll("", "2", "b").nothing("b").ends_right(0);
     let mut tale = Tale::of(2).poll("", "0", "a").step(Step::Dropped).reset("a", "r");
     tale.publish("t", Stored::Yes);
     tale.poll("a", "2", "b").is(Skipped);
@@ -182,9 +187,9 @@ fn a_client_that_asks_without_a_token_goes_past_a_reset() {
 #[test]
 fn after_a_disturbance_what_was_confirmed_may_come_again_flagged() {
     let disturbed = || Tale::of(4).poll("", "0 1", "a").poll("a", "2", "b").step(Step::Disturbed("kill".to_owned()));
-    disturbed().poll("b", "0R 1R 2R 3", "c").nothing("c").is_right(0);
+    disturbed().poll("b", "0R 1R 2R 3", "c").nothing("c").ends_right(0);
     disturbed().poll("b", "0R 1R 2 3", "c").is(UnflaggedRepeat);
-    disturbed().poll("b", "3", "c").nothing("c").is_right(0);
+    disturbed().poll("b", "3", "c").nothing("c").ends_right(0);
 }
 
 #[test]
@@ -222,7 +227,7 @@ fn a_repeat_without_a_flag_is_found() {
         .over(1)
         .over(2)
         .nothing("b")
-        .is_right(0);
+        .ends_right(0);
 }
 
 #[test]
@@ -235,11 +240,11 @@ fn a_confirmed_event_that_comes_back_is_found() {
 #[test]
 fn a_token_that_may_not_fit_may_be_ignored() {
     // Another request came in between; the run is longer than a window; the promise is not made.
-    Tale::of(3).poll("", "0 1", "a").breaks("").poll("a", "0R 1R 2", "b").nothing("b").is_right(0);
-    Tale::of(10).poll("", "0 1 2 3 4 5 6 7 8", "a").poll("a", "0R", "b").is_right(10);
+    Tale::of(3).poll("", "0 1", "a").breaks("").poll("a", "0R 1R 2", "b").nothing("b").ends_right(0);
+    Tale::of(10).poll("", "0 1 2 3 4 5 6 7 8", "a").poll("a", "0R", "b").ends_right(10);
     let mut tale = Tale::of(3);
     tale.history.promises.tokens_hold = false;
-    tale.poll("", "0 1", "a").poll("a", "0R 1R 2", "b").nothing("b").is_right(0);
+    tale.poll("", "0 1", "a").poll("a", "0R 1R 2", "b").nothing("b").ends_right(0);
 }
 
 #[test]
@@ -259,8 +264,8 @@ fn a_loss_without_a_reset_is_found() {
 
 #[test]
 fn a_loss_that_a_reset_tells_is_right_also_where_only_the_gap_shows_it() {
-    Tale::of(3).poll("", "0", "a").reset("a", "r").poll("r", "2", "b").nothing("b").is_right(0);
-    Tale::of(3).poll("", "0 1", "a").reset("", "r").poll("r", "2", "b").nothing("b").is_right(0);
+    Tale::of(3).poll("", "0", "a").reset("a", "r").poll("r", "2", "b").nothing("b").ends_right(0);
+    Tale::of(3).poll("", "0 1", "a").reset("", "r").poll("r", "2", "b").nothing("b").ends_right(0);
 }
 
 #[test]
@@ -290,8 +295,8 @@ fn what_is_missing_or_too_much_at_the_end_is_found() {
 fn a_mailbox_that_is_said_to_be_gone_is_found() {
     let refused = |status| Tale::of(0).asks(0, "").step(Step::Refused { request: 0, status });
     refused(404).is(Absent);
-    refused(503).is_right(0);
-    Tale::of(0).asks(0, "").step(Step::Dropped).step(Step::Refused { request: 0, status: 410 }).is_right(0);
+    refused(503).ends_right(0);
+    Tale::of(0).asks(0, "").step(Step::Dropped).step(Step::Refused { request: 0, status: 410 }).ends_right(0);
 }
 
 #[test]
