@@ -33,6 +33,7 @@ mod publish;
 mod publisher;
 mod queue_type;
 mod refusal;
+mod roaming;
 mod scale;
 mod shutdown;
 mod sse;

@@ -125,6 +125,11 @@ impl EventStream {
         self.connection.close().await;
     }
 
+    /// Leaves with a reset, as a browser does that dies.
+    pub fn reset(self) {
+        self.connection.reset();
+    }
+
     async fn line(&mut self) -> Result<Option<String>, Left> {
         while self.lines.is_empty() && !self.ended {
             match self.connection.chunk_unless_left().await? {

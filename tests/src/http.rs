@@ -125,6 +125,19 @@ impl HttpConnection {
         body
     }
 
+    /// Reads the body that a head announces by its length, unless the gateway leaves before it is whole.
+    pub async fn body_unless_left(&mut self, head: &Head) -> Result<Vec<u8>, Left> {
+        let length = head.header("content-length").map_or(0, |length| length.parse().expect("a length is a number"));
+        self.exactly_unless_left(length).await
+    }
+
+    /// Reads one whole answer with a length, unless the gateway leaves before that.
+    pub async fn answer_unless_left(&mut self) -> Result<Answer, Left> {
+        let head = self.head_unless_left().await?;
+        let body = self.body_unless_left(&head).await?;
+        Ok(Answer::of(head, body))
+    }
+
     /// Reads the next chunk of a chunked body; `None` at its end.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         let chunk = self.chunk_unless_left().await;

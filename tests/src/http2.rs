@@ -35,6 +35,22 @@ impl Http2Connection {
         self.requests.clone().send_request(request).await.expect("the gateway should answer")
     }
 
+    /// Connects, unless nothing listens there.
+    pub async fn try_open(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+        let task = tokio::spawn(connection).abort_handle();
+        Some(Self { requests, task })
+    }
+
+    /// Sends a GET request and waits for the head of its answer, unless the connection ends. Dropping the call takes the
+    /// request back, and dropping the answer before its end does so with the rest of it.
+    pub async fn try_get(&self, path: &str) -> Option<Response<Incoming>> {
+        let request =
+            Request::get(format!("http://postern.test{path}")).body(Full::default()).expect("it is a request");
+        self.requests.clone().send_request(request).await.ok()
+    }
+
     /// Gets a whole text: its status and its body.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = self.send("GET", path, &[], "").await;

@@ -33,6 +33,7 @@
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
+//! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.
@@ -57,6 +58,7 @@ mod eventually;
 mod example;
 mod folder;
 mod gateway;
+pub mod history;
 mod http;
 mod http2;
 mod lean_http;
@@ -73,6 +75,7 @@ mod publisher;
 mod rabbit;
 mod relay;
 mod request;
+pub mod roaming;
 mod shared;
 mod stub_gateway;
 mod table;

@@ -49,6 +49,11 @@ impl Request {
         answer
     }
 
+    /// Returns the path with its query.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Returns the bytes on the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);

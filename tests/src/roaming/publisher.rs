@@ -1,0 +1,131 @@
+//! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message
+//! without a confirm is sent again as the same event, marked.
+
+use std::{sync::Arc, time::Duration};
+
+use events::{
+    ContentType, Event, EventId,
+    amqp::{AmqpUrl, PublishError, PublishingConnection},
+};
+use rand::{RngExt, rngs::SmallRng};
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use super::ground::Ground;
+use crate::{HttpConnection, Request, history::Stored};
+
+/// How often a message is sent before the publisher goes on without a confirm.
+const ATTEMPTS: u32 = 50;
+
+/// The pause between two messages of a topic is up to this, unless some topics are quieter than others.
+const PAUSE_MS: u64 = 250;
+
+/// The pause after one that was not confirmed.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a confirm is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// See the module.
+pub(super) struct Publisher {
+    ground: Arc<Ground>,
+    topic: String,
+    random: SmallRng,
+    pause_ms: u64,
+    amqp: Option<AmqpUrl>,
+    connection: Option<PublishingConnection>,
+    http: Option<HttpConnection>,
+}
+
+impl Publisher {
+    pub(super) fn new(ground: Arc<Ground>, topic: String, url: Option<String>, random: SmallRng) -> Self {
+        let pause_ms = PAUSE_MS;
+        let amqp = url.map(|url| url.parse().expect("the URL of a broker"));
+        Self { ground, topic, random, pause_ms, amqp, connection: None, http: None }
+    }
+
+    /// Halves its pace so many times.
+    pub(super) fn quieter(self, halvings: u32) -> Self {
+        Self { pause_ms: self.pause_ms << halvings, ..self }
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.ground.is_publishing() {
+            self.publish().await;
+            sleep(Duration::from_millis(self.random.random_range(0..self.pause_ms))).await;
+        }
+    }
+
+    /// Publishes one event until it is confirmed.
+    async fn publish(&mut self) {
+        let id = Uuid::from_u128(self.random.random());
+        // One of thirty is larger than what a socket takes at once.
+        let padding = if self.random.random_ratio(1, 30) { self.random.random_range(0..400_000) } else { 0 };
+        let mut resent = false;
+        for _ in 0..ATTEMPTS {
+            let number = self.ground.begin(&self.topic, &id.to_string(), resent);
+            let payload = format!("{{\"n\":{number},\"padding\":\"{}\"}}", "-".repeat(padding));
+            let stored = if self.amqp.is_some() {
+                self.over_amqp(id.into(), resent, payload).await
+            } else {
+                self.over_http(&id.to_string(), resent, payload).await
+            };
+            self.ground.settle(&self.topic, number, stored);
+            match stored {
+                Stored::Yes => return,
+                Stored::Perhaps => resent = true,
+                Stored::No => {}
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn over_amqp(&mut self, id: EventId, resent: bool, payload: String) -> Stored {
+        let Some(url) = &self.amqp else { return Stored::No };
+        if self.connection.is_none() {
+            self.connection = PublishingConnection::open(url, "roaming publisher").await.ok();
+        }
+        let Some(connection) = &self.connection else { return Stored::No };
+        let topic = self.topic.parse().expect("it is a topic");
+        let event = Event { id, resent, ..Event::new(topic, Some(ContentType::json()), payload) };
+        let confirmed = async { connection.channel().publish(&event).await?.stored().await };
+        match timeout(PATIENCE, confirmed).await {
+            Ok(Ok(())) => Stored::Yes,
+            Ok(Err(PublishError::Rejected)) => Stored::Perhaps,
+            Ok(Err(_)) | Err(_) => {
+                self.connection = None;
+                Stored::Perhaps
+            }
+        }
+    }
+
+    async fn over_http(&mut self, id: &str, resent: bool, payload: String) -> Stored {
+        let gateway = self.ground.gateways[self.random.random_range(0..self.ground.gateways.len())];
+        let mut connection = match self.http.take().filter(|_| self.random.random_ratio(9, 10)) {
+            Some(connection) => connection,
+            None => match HttpConnection::try_open(gateway).await {
+                Ok(connection) => connection,
+                Err(_) => return Stored::No,
+            },
+        };
+        let request = Request::publish(&self.topic, "application/json", payload).header("event-id", id);
+        let request = if resent { request.header("postern-resent", "true") } else { request };
+        if connection.send_unless_left(&request.bytes()).await.is_err() {
+            return Stored::Perhaps;
+        }
+        if self.random.random_ratio(1, 60) {
+            sleep(Duration::from_millis(self.random.random_range(0..5))).await;
+            connection.reset();
+            return Stored::Perhaps;
+        }
+        let Ok(answer) = connection.answer_unless_left().await else { return Stored::Perhaps };
+        match answer.status {
+            202 => {
+                self.http = Some(connection);
+                Stored::Yes
+            }
+            500.. => Stored::Perhaps,
+            _ => panic!("an event was refused: {answer:?}"),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What a tester can set.
+
+use std::time::Duration;
+
+/// Read from the environment.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// `POSTERN_TEST_SEED`, else a new one.
+    pub seed: u64,
+    /// `POSTERN_TEST_SECONDS`: how long clients roam.
+    pub time: Duration,
+    /// `POSTERN_TEST_HANDOVERS`: how often clients change gateways where that is counted.
+    pub handovers: u64,
+}
+
+impl Settings {
+    /// Reads them, with these for what is not set.
+    pub fn or(seconds: u64, handovers: u64) -> Self {
+        Self {
+            seed: number("POSTERN_TEST_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>())),
+            time: Duration::from_secs(number("POSTERN_TEST_SECONDS").unwrap_or(seconds)),
+            handovers: number("POSTERN_TEST_HANDOVERS").unwrap_or(handovers),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the harness has no flags of its own")]
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} should be a number, and is {text:?}")))
+}
