@@ -321,3 +321,25 @@ async fn an_operator_sees_who_polls_and_from_where() {
     let shown = row(consumers().await, &format!("postern.mailbox.{returning}"));
     assert!(shown.contains(&format!("{returning}@{id}")), "{shown}");
 }
+
+on_both_brokers!(a_client_that_drains_its_mailbox_with_short_polls_is_told_of_its_end_only_there);
+async fn a_client_that_drains_its_mailbox_with_short_polls_is_told_of_its_end_only_there(broker: Broker) {
+    let world = World::new(broker).await;
+    // Several windows, and large enough that the broker is not done reading when the next poll comes.
+    let text = "x".repeat(25_000);
+    for n in 0..400 {
+        world.backend.publish(&world.topic, &format!("{{\"n\":{n},\"text\":\"{text}\"}}")).await;
+    }
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    let (mut numbers, mut poll) = (Vec::new(), world.poll().wait(0));
+    loop {
+        let answer = poll.send_on(&mut connection).await;
+        if answer.status == 204 {
+            break;
+        }
+        let batch = answer.batch();
+        numbers.extend(batch.numbers("n"));
+        poll = world.poll().wait(0).last_seen(&batch.last_seen);
+    }
+    assert_eq!(numbers, (0..400).collect::<Vec<_>>());
+}

@@ -22,6 +22,10 @@ const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
 /// How long it waits for each further one: then they are taken to be elsewhere.
 const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
 
+/// How long a poll that confirmed waits for what may take the place of that, also past its deadline: a client that drains its
+/// mailbox with short polls takes an answer without events for its end.
+const REFILL: Duration = Duration::from_secs(1);
+
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
 const HOLD_BACK: Duration = Duration::from_secs(1);
 
@@ -72,6 +76,8 @@ pub(super) struct Desk {
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,
     anything_arrived: bool,
+    /// Until when more is expected after a confirm; `None` once something came.
+    refill_due: Option<Instant>,
     effects: VecDeque<Effect>,
     ended: bool,
 }
@@ -94,6 +100,7 @@ impl Desk {
             attended: now,
             last_arrival: now,
             anything_arrived: false,
+            refill_due: None,
             effects: VecDeque::new(),
             ended: false,
         }
@@ -139,6 +146,7 @@ impl Desk {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.last_arrival = now;
         self.anything_arrived = true;
+        self.refill_due = None;
         if let Some(window) = &mut self.window {
             window.deliver(delivery, now);
         }
@@ -181,7 +189,7 @@ impl Desk {
             (None, _) => self.attended + self.patience.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
             (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
-            (Some(seated), _) => seated.poll.deadline,
+            (Some(seated), _) => seated.poll.deadline.max(self.refill_due.unwrap_or(seated.poll.deadline)),
         };
         unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
     }
@@ -232,10 +240,12 @@ impl Desk {
         }
         // Looked for until something is handed out: what the token stands for may come back from another Lease a moment after
         // this one was opened.
+        let may_be_refilled = window.may_be_refilled();
         if !seated.confirmed
             && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
         {
             seated.confirmed = true;
+            self.refill_due = may_be_refilled.then(|| now + REFILL);
             self.effects.push_back(Effect::Confirm(tag));
         }
         let goes_on = seated.poll.goes_on;
@@ -251,7 +261,7 @@ impl Desk {
             Outcome::Batch(batch)
         } else if goes_on && window.is_full() {
             Outcome::WindowFull
-        } else if now >= seated.poll.deadline {
+        } else if now >= seated.poll.deadline.max(self.refill_due.unwrap_or(now)) {
             Outcome::Nothing
         } else {
             return;

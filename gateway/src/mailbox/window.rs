@@ -31,6 +31,8 @@ pub(super) struct Window {
     entries: VecDeque<Entry>,
     /// How many more messages belong to what waited when the Lease was opened; 0 once that head is complete.
     head: u32,
+    /// How many more messages waited when the Lease was opened than have come since.
+    backlog: u32,
     /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the front.
     fresh: bool,
 }
@@ -70,12 +72,20 @@ impl Entry {
 impl Window {
     /// Makes the window of a Lease whose mailbox `counted` so many messages when it was opened.
     pub(super) fn new(lease: u64, capacity: u16, counted: u32) -> Self {
-        Self { lease, capacity: usize::from(capacity), entries: VecDeque::new(), head: counted, fresh: true }
+        Self {
+            lease,
+            capacity: usize::from(capacity),
+            entries: VecDeque::new(),
+            head: counted,
+            backlog: counted,
+            fresh: true,
+        }
     }
 
     /// Takes the next message.
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
+        self.backlog = self.backlog.saturating_sub(1);
         self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0 });
         if self.entries.len() >= self.capacity {
             self.head = 0;
@@ -177,6 +187,11 @@ impl Window {
     /// Tells whether nothing more can come before something is confirmed.
     pub(super) fn is_full(&self) -> bool {
         self.entries.len() >= self.capacity
+    }
+
+    /// Tells whether more may wait in the mailbox and come as soon as something is confirmed.
+    pub(super) fn may_be_refilled(&self) -> bool {
+        self.is_full() || self.backlog > 0
     }
 
     /// Tells whether nothing is unconfirmed.

@@ -188,6 +188,28 @@ fn a_token_is_looked_for_until_something_is_handed_out() {
 }
 
 #[test]
+fn a_poll_that_makes_room_waits_for_what_takes_it_past_its_deadline() {
+    let now = Instant::now();
+    let mut desk = open_desk(0, now);
+    for tag in 1..=8 {
+        desk.deliver(delivery(tag, false, usize::try_from(tag).unwrap()), now);
+    }
+    desk.attach(poll(1, None, now), now);
+    let seen = batch(&mut desk).last_seen;
+    desk.attach(poll(2, Some(&seen), now), now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(8))));
+    assert!(desk.take_effect().is_none(), "the window was full, so more may wait");
+    assert_eq!(desk.wakeup(), now + REFILL);
+    desk.deliver(delivery(9, false, 9), now + Duration::from_millis(5));
+    desk.tick(now + Duration::from_millis(5));
+    let seen = batch(&mut desk).last_seen;
+    // The window was not full this time: what is not there does not wait either.
+    desk.attach(poll(3, Some(&seen), now), now + Duration::from_millis(6));
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(9))));
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(3), Outcome::Nothing))));
+}
+
+#[test]
 fn what_was_counted_and_never_comes_is_not_waited_for() {
     let now = Instant::now();
     let mut desk = open_desk(2, now);
