@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use lapin::types::{AMQPValue, FieldTable};
-use postern_tests::{Amqp, DirectPublisher, Gateway, Poll, Request, eventually, shared_node, unique};
+use postern_tests::{
+    Amqp, DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually, eventually_eq, shared_node, unique,
+};
 
 fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
     let mut arguments = FieldTable::default();
@@ -18,17 +20,19 @@ fn arguments(pairs: &[(&str, AMQPValue)]) -> FieldTable {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_default_queue_type_of_quorum_changes_neither_order_nor_what_is_kept() {
     let url = shared_node().await.vhost_of_type("quorum", "quorum").await;
-    let flags = [("--linger", "100ms"), ("--window", "4")];
-    let gateway =
-        flags.iter().fold(Gateway::builder().amqp_url(&url), |builder, (flag, value)| builder.flag(flag, *value));
-    let gateway = gateway.start().await;
-    let poll = Poll::of(&unique("alice")).topics("jobs.#");
+    let gateway = Gateway::builder().amqp_url(&url).flag("--window", "4").start().await;
+    let (client, amqp) = (unique("alice"), Amqp::connect(&url).await);
+    let poll = Poll::of(&client).topics("jobs.#");
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
     DirectPublisher::connect(&url).await.publish_numbered("jobs.1", 0..10).await;
     // More often than a quorum queue of RabbitMQ 4 delivers a message (20 times).
     for round in 0..25 {
-        let batch = poll.clone().wait(5).send(&gateway).await.batch();
+        let mut connection = HttpConnection::open(gateway.address()).await;
+        let batch = poll.clone().wait(5).send_on(&mut connection).await.batch();
         assert_eq!((batch.numbers("n"), batch.events[0].redelivered), (vec![0, 1, 2, 3], round > 0), "round {round}");
+        connection.reset();
+        let consumers = async || amqp.consumer_count(&client).await;
+        eventually_eq(Duration::from_secs(10), "consumers", Some(0), consumers).await;
     }
 }
 
