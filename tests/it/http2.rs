@@ -54,6 +54,30 @@ async fn a_request_that_is_taken_back_gives_its_mailbox_back_at_once(broker: Bro
     world.is_back(0).await;
 }
 
+on_both_brokers!(an_answer_that_is_not_taken_gives_its_mailbox_back_at_once);
+async fn an_answer_that_is_not_taken_gives_its_mailbox_back_at_once(broker: Broker) {
+    const EVENTS: u32 = 10;
+    let world = World::with(broker, |builder| builder.flag("--linger", "60s")).await;
+    let text = "x".repeat(80_000);
+    let path = mailbox(&world, &world.client, 5);
+    // More than the client makes room for: 64 KiB before it has read anything.
+    for _ in 0..EVENTS {
+        world.backend.publish(&world.topic, &format!("\"{text}\"")).await;
+    }
+    for closes_connection in [false, true] {
+        let connection = Http2Connection::open(world.gateway.address()).await;
+        let answer = connection.try_get(&path).await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        drop(answer);
+        if closes_connection {
+            drop(connection);
+        } else {
+            assert_eq!(connection.get("/live").await.0, 200, "the others on the connection go on");
+        }
+        world.is_back(EVENTS).await;
+    }
+}
+
 on_both_brokers!(a_stream_goes_beside_other_requests);
 async fn a_stream_goes_beside_other_requests(broker: Broker) {
     let world = World::new(broker).await;

@@ -19,7 +19,7 @@ impl Http2Connection {
     /// Connects, with prior knowledge (RFC 9113, section 3.3).
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the gateway listens");
-        let shaken = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let shaken = handshake(stream).await;
         let (requests, connection) = shaken.expect("the gateway speaks HTTP/2");
         let task = tokio::spawn(connection).abort_handle();
         Self { requests, task }
@@ -38,7 +38,7 @@ impl Http2Connection {
     /// Connects, unless nothing listens there.
     pub async fn try_open(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
-        let (requests, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+        let (requests, connection) = handshake(stream).await.ok()?;
         let task = tokio::spawn(connection).abort_handle();
         Some(Self { requests, task })
     }
@@ -58,6 +58,14 @@ impl Http2Connection {
         let body = answer.into_body().collect().await.expect("the body is whole").to_bytes();
         (status, String::from_utf8(body.into()).expect("it is text"))
     }
+}
+
+type Shaken = (http2::SendRequest<Full<Bytes>>, http2::Connection<TokioIo<TcpStream>, Full<Bytes>, TokioExecutor>);
+
+/// Makes room for as much of an answer that is not read as the protocol does by default (RFC 9113, section 6.9.2).
+async fn handshake(stream: TcpStream) -> hyper::Result<Shaken> {
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(65_535).handshake(TokioIo::new(stream)).await
 }
 
 impl Drop for Http2Connection {

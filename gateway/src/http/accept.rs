@@ -20,7 +20,7 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     AllowedOrigins, App, HttpRequest,
-    body::Body,
+    body::{self, Body},
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
@@ -126,7 +126,8 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
     let service = service_fn(move |request: HttpRequest| {
         let app = Arc::clone(&owned);
         // The end of a connection that carries many clients says nothing about what one of them got.
-        let fate = if version == Version::HTTP_2 { Arc::default() } else { Arc::clone(&kept) };
+        let is_shared = version == Version::HTTP_2;
+        let fate = if is_shared { Arc::default() } else { Arc::clone(&kept) };
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
         let asked = app.options.allowed_origins.asked_by(&request);
         let call = Call::of(request);
@@ -135,7 +136,8 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
         let answering = async move {
             unasked.begin();
             fate.request_came();
-            Ok::<_, Infallible>(routes::answer(&app, &fate, call, asked).await)
+            let response = routes::answer(&app, &fate, call, asked).await;
+            Ok::<_, Infallible>(if is_shared { body::observed(response, fate) } else { response })
         };
         answering.instrument(span)
     });

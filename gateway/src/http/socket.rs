@@ -35,7 +35,7 @@ const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// Up to how many bytes it is cheaper to copy an answer than to write it from where it is.
 const SMALL: usize = 2048;
 
-/// What became of one connection.
+/// What became of one connection; over HTTP/2, of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     /// A read or a write failed.
@@ -58,7 +58,12 @@ impl Fate {
         self.keep(receipt);
     }
 
-    /// The connection is over: complains to the Session if the answer did not arrive.
+    /// The answer was written out.
+    pub(super) fn written(&self) {
+        self.unwritten.store(false, Ordering::Release);
+    }
+
+    /// The connection, or the answer that shares it, is over: tells the Session if the answer did not arrive.
     pub(super) fn seal(&self) {
         let lost = self.broken.load(Ordering::Acquire) || self.unwritten.load(Ordering::Acquire);
         if let Some(receipt) = self.keep(None).filter(|_| lost) {
@@ -148,7 +153,7 @@ impl AsyncWrite for ObservedSocket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         if result.is_ok() {
-            self.fate.unwritten.store(false, Ordering::Release);
+            self.fate.written();
         }
         Poll::Ready(self.fate.note(result))
     }
