@@ -20,6 +20,7 @@ mod expiry;
 mod feed;
 mod feed_amqp;
 mod feed_loss;
+mod feed_quiet;
 mod feed_scale;
 mod foreign;
 mod harness;

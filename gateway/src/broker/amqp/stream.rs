@@ -144,6 +144,11 @@ impl AmqpBroker {
         Reader::open(self.links.feeding().await?, start, name, self.feed.sizes.prefetch()).await
     }
 
+    /// Opens the reader that follows the stream.
+    async fn follow_from(&self, start: Start) -> Result<Reader, BrokerError> {
+        Reader::open(self.links.feeding().await?, start, "tail", credit::TAIL).await
+    }
+
     /// Returns an offset at or shortly before that of the newest message.
     async fn newest(&self) -> Result<u64, BrokerError> {
         let mut reader = self.read_from(Start::Newest, "newest").await?;
@@ -199,19 +204,20 @@ impl EventLog for AmqpBroker {
         self.feed.readers.close_all();
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
-        let mut reader = Reader::open(self.links.feeding().await?, Start::Oldest, "tail", credit::TAIL).await?;
+        let mut reader = self.follow_from(Start::Oldest).await?;
         self.bind_feed().await?;
         let end = self.mark_end().await?;
         let (began, mut read) = (Instant::now(), 0_u64);
         loop {
-            let Stored { offset, control, event, .. } = next_in_time(&mut reader).await?;
+            let stored = next_in_time(&mut reader).await?;
+            let Stored { offset, control, ref event, .. } = stored;
             self.feed.sizes.note(event.payload.len());
             read += 1;
             if read.is_multiple_of(TELL_EVERY) {
                 info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
             }
             if control && event.id == end {
-                return Ok(LogEnd { next: offset + 1, tail: AmqpTail::new(self.clone(), reader) });
+                return Ok(LogEnd { next: offset + 1, tail: AmqpTail::new(self.clone(), reader, &stored) });
             }
             if !control {
                 show(&event.topic, offset);

@@ -1,4 +1,9 @@
 //! A consumer of the stream, on a channel of its own. Dropping it closes the channel.
+//!
+//! What is read is acknowledged in large groups, because each acknowledgement asks the broker for as many more; but none stays
+//! unacknowledged for long: RabbitMQ before 4.3 closes a channel on which a message is, after `consumer_timeout`.
+
+use std::time::Duration;
 
 use events::{
     Event,
@@ -11,6 +16,7 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
@@ -18,6 +24,10 @@ use super::{
     queue::unless_away,
 };
 use crate::broker::BrokerError;
+
+/// A message that was read is acknowledged after so long, though few came after it. The broker's `consumer_timeout` is 30 min,
+/// and an operator can set it to a minute.
+const ACK_AFTER: Duration = Duration::from_secs(5);
 
 /// The most bytes of a consumer's tag: an AMQP short string.
 const MOST_TAG: usize = 255;
@@ -60,6 +70,10 @@ pub(super) struct Reader {
     next: u64,
     put_back: Option<Stored>,
     unacked: u16,
+    /// The message that was read last.
+    last_tag: u64,
+    /// When the oldest message was read that is not acknowledged.
+    unacked_since: Instant,
     /// After so many, the broker is told to send more: well before it runs out of what it may send.
     ack_every: u16,
     /// Kept here, so that a reader who is cancelled neither forgets it nor sends it twice: the broker closes a channel on
@@ -91,8 +105,19 @@ impl Reader {
             Start::Oldest | Start::Newest => 0,
             Start::At(offset) => offset,
         };
-        let (put_back, unacked, ack_every) = (None, 0, (prefetch / 2).max(1));
-        Ok(Self { link, channel, consumer, next, put_back, unacked, ack_every, acking: None, ended: None })
+        Ok(Self {
+            link,
+            channel,
+            consumer,
+            next,
+            put_back: None,
+            unacked: 0,
+            last_tag: 0,
+            unacked_since: Instant::now(),
+            ack_every: (prefetch / 2).max(1),
+            acking: None,
+            ended: None,
+        })
     }
 
     /// Tells whether it can still be read from, as far as is known without reading.
@@ -119,11 +144,7 @@ impl Reader {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
         }
-        if let Some(acking) = &mut self.acking {
-            let acked = acking.await;
-            self.acking = None;
-            acked.map_err(|error| self.end(error.to_string()))?;
-        }
+        self.acked().await?;
         match self.consumer.next().await {
             Some(Ok(message)) => {
                 self.count(message.delivery_tag);
@@ -134,14 +155,39 @@ impl Reader {
         }
     }
 
+    /// Acknowledges all that was read. Cancel-safe. An error is final.
+    pub(super) async fn acknowledge(&mut self) -> Result<(), BrokerError> {
+        self.acked().await?;
+        self.begin_ack();
+        self.acked().await
+    }
+
     fn count(&mut self, tag: u64) {
+        self.last_tag = tag;
+        if self.unacked == 0 {
+            self.unacked_since = Instant::now();
+        }
         self.unacked += 1;
-        if self.unacked == self.ack_every {
-            self.unacked = 0;
-            let channel = self.channel.clone();
-            let ack = async move { channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map(drop) };
+        if self.unacked >= self.ack_every || self.unacked_since.elapsed() >= ACK_AFTER {
+            self.begin_ack();
+        }
+    }
+
+    fn begin_ack(&mut self) {
+        if std::mem::take(&mut self.unacked) > 0 {
+            let (channel, tag) = (self.channel.clone(), self.last_tag);
+            let ack = async move { channel.basic_ack(tag, BasicAckOptions { multiple: true }).await };
             self.acking = Some(ack.boxed());
         }
+    }
+
+    async fn acked(&mut self) -> Result<(), BrokerError> {
+        if let Some(acking) = &mut self.acking {
+            let acked = acking.await;
+            self.acking = None;
+            acked.map_err(|error| self.end(error.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Reads a message. One whose headers had to be removed has lost its offset: it gets the lowest that it can have, which

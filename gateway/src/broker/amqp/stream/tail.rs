@@ -2,15 +2,20 @@
 //!
 //! A consumer that retention overtakes is told nothing: RabbitMQ goes on behind what is gone, or hands it nothing ever again
 //! (seen on 3.10). So a gap in offsets is looked into before anything behind it is handed over, and so is silence.
+//!
+//! A channel or connection that is lost is replaced after the last message that was handed over, if that is still there:
+//! then the stream is the same and nothing was missed. Otherwise the error is the feed's, which begins anew.
 
 use std::time::Duration;
 
+use events::EventId;
 use futures_util::FutureExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::info;
 
 use super::{
     super::AmqpBroker,
-    reader::{Reader, Stored},
+    reader::{Reader, Start, Stored},
 };
 use crate::broker::{
     BrokerError,
@@ -26,6 +31,15 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long a message that is stored may take to come.
 const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
+/// For how long a lost reader is replaced, before the feed's polls are told that the log cannot be read.
+const RESUME: Duration = Duration::from_secs(5);
+
+/// The pause after the first try; it doubles.
+const RESUME_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often in a row it is replaced without a message or a moment of silence in between.
+const MAX_RESUMED: u32 = 3;
+
 /// See the module.
 #[derive(Debug)]
 pub struct AmqpTail {
@@ -33,16 +47,49 @@ pub struct AmqpTail {
     reader: Reader,
     /// Before this offset nothing is gone that was not handed over.
     whole_to: u64,
+    /// The last message that was handed over, or passed over because it is a control message.
+    last: Mark,
+    /// How often the reader was replaced since it last worked.
+    resumed: u32,
+}
+
+/// What a message is known by. Ids can be missing, and are then made at each delivery; those of control messages are ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    offset: u64,
+    check: u32,
+    control: Option<EventId>,
+}
+
+impl Mark {
+    fn of(stored: &Stored) -> Self {
+        let Stored { offset, control, ref event, .. } = *stored;
+        Self { offset, check: event.check(0), control: control.then(|| event.id.clone()) }
+    }
+}
+
+/// Why the tail could not be read on.
+enum Trouble {
+    /// Something was stored that did not come.
+    LeftBehind,
+    Lost(BrokerError),
+}
+
+impl From<BrokerError> for Trouble {
+    fn from(error: BrokerError) -> Self {
+        Self::Lost(error)
+    }
 }
 
 impl AmqpTail {
-    /// Goes on where a reader has found the end.
-    pub(super) const fn new(broker: AmqpBroker, reader: Reader) -> Self {
-        Self { broker, reader, whole_to: 0 }
+    /// Goes on where a reader has found the end, which is this message.
+    pub(super) fn new(broker: AmqpBroker, reader: Reader, end: &Stored) -> Self {
+        Self { broker, reader, whole_to: 0, last: Mark::of(end), resumed: 0 }
     }
 
     /// Fails if something was stored that does not come.
-    async fn look_into_silence(&mut self) -> Result<(), BrokerError> {
+    async fn look_into_silence(&mut self) -> Result<(), Trouble> {
+        self.reader.acknowledge().await?;
         if self.broker.newest().await? < self.reader.next_offset() {
             return Ok(());
         }
@@ -51,34 +98,33 @@ impl AmqpTail {
                 self.reader.put_back(stored?);
                 Ok(())
             }
-            Err(_) => Err(left_behind()),
+            Err(_) => Err(Trouble::LeftBehind),
         }
     }
 
     /// Fails if something was in a gap of offsets.
-    async fn look_into_gap(&mut self, before: Stored) -> Result<(), BrokerError> {
+    async fn look_into_gap(&mut self, before: Stored) -> Result<(), Trouble> {
         let Stored { offset, expected, .. } = before;
         self.reader.put_back(before);
         if self.broker.oldest().await? > expected {
-            return Err(left_behind());
+            return Err(Trouble::LeftBehind);
         }
         self.whole_to = offset;
         Ok(())
     }
-}
 
-impl LogTail for AmqpTail {
-    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+    async fn read_on(&mut self) -> Result<Vec<Logged>, Trouble> {
         let mut events = Vec::new();
         // Whatever waits here has taken nothing yet that could be lost.
         while events.is_empty() {
             match timeout(SILENCE, self.reader.next()).await {
                 Ok(stored) => match stored? {
                     stored if stored.is_behind_gap(self.whole_to) => self.look_into_gap(stored).await?,
-                    stored => events.extend(event(stored)),
+                    stored => events.extend(self.pass(stored)),
                 },
                 Err(_) => self.look_into_silence().await?,
             }
+            self.resumed = 0;
         }
         while events.len() < MOST_AT_ONCE {
             match self.reader.next().now_or_never() {
@@ -86,17 +132,60 @@ impl LogTail for AmqpTail {
                     self.reader.put_back(stored);
                     break;
                 }
-                Some(Ok(stored)) => events.extend(event(stored)),
+                Some(Ok(stored)) => events.extend(self.pass(stored)),
                 // The reader remembers the error for the next call.
                 Some(Err(_)) | None => break,
             }
         }
         Ok(events)
     }
+
+    /// Takes note of a message; returns its event, if it has one.
+    fn pass(&mut self, stored: Stored) -> Option<Logged> {
+        self.last = Mark::of(&stored);
+        (!stored.control).then(|| stored.into())
+    }
+
+    /// Replaces the reader, for a while; fails with why it was lost if the stream does not go on where it was.
+    async fn resume(&mut self, lost: BrokerError) -> Result<(), BrokerError> {
+        let (give_up, mut pause) = (Instant::now() + RESUME, RESUME_PAUSE);
+        self.resumed += 1;
+        while self.resumed <= MAX_RESUMED && Instant::now() < give_up {
+            match Self::reopened(&self.broker, &self.last).await {
+                Ok(Some(reader)) => {
+                    info!(%lost, offset = self.last.offset, "the feed is read on after it was lost");
+                    self.reader = reader;
+                    return Ok(());
+                }
+                Ok(None) => break,
+                Err(_) => sleep(pause).await,
+            }
+            pause *= 2;
+        }
+        Err(lost)
+    }
+
+    /// Opens a reader at the last message and reads that; `None` if another one is there, or none.
+    async fn reopened(broker: &AmqpBroker, last: &Mark) -> Result<Option<Reader>, BrokerError> {
+        let mut reader = broker.follow_from(Start::At(last.offset)).await?;
+        match timeout(ON_ITS_WAY, reader.next()).await {
+            Ok(first) => Ok((Mark::of(&first?) == *last).then_some(reader)),
+            // RabbitMQ waits without a word for an offset past the end: this stream is another one.
+            Err(_) => Ok(None),
+        }
+    }
 }
 
-fn event(stored: Stored) -> Option<Logged> {
-    (!stored.control).then(|| stored.into())
+impl LogTail for AmqpTail {
+    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        loop {
+            match self.read_on().await {
+                Ok(events) => return Ok(events),
+                Err(Trouble::LeftBehind) => return Err(left_behind()),
+                Err(Trouble::Lost(error)) => self.resume(error).await?,
+            }
+        }
+    }
 }
 
 fn left_behind() -> BrokerError {

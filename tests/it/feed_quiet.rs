@@ -1,0 +1,73 @@
+//! Feeds in which little happens, on a broker that does not wait for acknowledgements for ever, and whose connections are
+//! closed now and then. A client that follows notices neither.
+//!
+//! `POSTERN_TEST_QUIET_SECONDS` makes the silence longer than in CI, and the broker's patience a minute then.
+
+use std::time::Duration;
+
+use postern_tests::{DirectPublisher, EventStream, Gateway, RabbitNode, Request};
+use tokio::time::Instant;
+
+/// In CI: several times the broker's patience.
+const QUIET: Duration = Duration::from_secs(30);
+
+const ALL: &str = "/topics/quiet.%23/events";
+
+/// Polls a feed until an event comes; every answer before has to be one of a feed that is well.
+async fn next_number(gateway: &Gateway, place: &mut String, wait: u32) -> Option<u64> {
+    let answer = Request::get(&format!("{ALL}?last_seen={place}&wait={wait}")).send(gateway.address()).await;
+    assert!(answer.status == 200 || answer.status == 204, "{answer:?}");
+    answer.header("last-seen").expect("a place").clone_into(place);
+    (answer.status == 200).then(|| answer.batch().numbers("n")[0])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_feed_outlives_the_broker_s_patience_with_acknowledgements() {
+    let seconds = std::env::var("POSTERN_TEST_QUIET_SECONDS").ok().map(|text| text.parse().expect("whole seconds"));
+    let quiet = seconds.map_or(QUIET, Duration::from_secs);
+    let timeout = if seconds.is_some() { 60_000 } else { 9_000 };
+    let node = RabbitNode::start().await;
+    // A channel looks at its own acknowledgements once a minute unless it is told otherwise before it opens.
+    for (setting, ms) in [("consumer_timeout", timeout), ("channel_tick_interval", 1_000)] {
+        node.rabbitmqctl(&["eval", &format!("application:set_env(rabbit, {setting}, {ms}).")]).await;
+    }
+    let gateway = Gateway::builder().amqp_url(&node.url()).with_feed().start().await;
+    gateway.wait_ready().await;
+    let publisher = DirectPublisher::connect(&node.url()).await;
+    publisher.publish_numbered("quiet.1", 0..3).await;
+    let mut stream = EventStream::open(gateway.address(), ALL, "oldest").await;
+    assert_eq!(stream.take(3).await.len(), 3);
+    let mut place = String::from("now");
+    let end = Instant::now() + quiet;
+    while Instant::now() < end {
+        assert_eq!(next_number(&gateway, &mut place, 3).await, None);
+    }
+    publisher.publish_numbered("quiet.1", 3..4).await;
+    assert_eq!(next_number(&gateway, &mut place, 10).await, Some(3));
+    assert_eq!(stream.next().await.expect("a stream that goes on").number("n"), 3);
+    let log = gateway.log().lines();
+    let lost = log.iter().find(|line| line.contains("was lost") || line.contains("cannot be read"));
+    assert_eq!(lost, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_whose_connections_are_closed_is_read_on_where_it_was() {
+    let node = RabbitNode::start().await;
+    let gateway = Gateway::builder().amqp_url(&node.url()).with_feed().start().await;
+    gateway.wait_ready().await;
+    DirectPublisher::connect(&node.url()).await.publish_numbered("quiet.1", 0..3).await;
+    let mut stream = EventStream::open(gateway.address(), ALL, "oldest").await;
+    assert_eq!(stream.take(3).await.len(), 3);
+    let mut place = String::from("now");
+    assert_eq!(next_number(&gateway, &mut place, 0).await, None);
+    for n in 3..6 {
+        node.rabbitmqctl(&["close_all_connections", "a test"]).await;
+        DirectPublisher::connect(&node.url()).await.publish_numbered("quiet.1", n..n + 1).await;
+        assert_eq!(next_number(&gateway, &mut place, 20).await, Some(n));
+        assert_eq!(stream.next().await.expect("a stream that goes on").number("n"), n);
+    }
+    let log = gateway.log().lines();
+    let starts = log.iter().filter(|line| line.contains("feeds are ready")).count();
+    assert_eq!(starts, 1, "the log is not read from its beginning again");
+    assert!(log.iter().any(|line| line.contains("read on after it was lost")));
+}
