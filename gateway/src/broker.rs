@@ -9,9 +9,11 @@
 //!   the event is in the durable store of every mailbox that was bound when it was called.
 //! * **Exclusiveness.** At most one Lease of a mailbox is open. A second one is [`OpenError::Held`].
 //! * **Tags** of one Lease grow strictly; they mean nothing to another Lease.
-//! * **A mailbox that had to be created** has a [`Content::Marker`] as its first message, before any event, so that its
+//! * **A mailbox that had to be created** has a [`Content::Created`] as its first message, before any event, so that its
 //!   reader can be told that an older mailbox is gone. It may be left out where the mailbox was created for a Lease of a
-//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell.
+//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell. Two gateways that create it at
+//!   once may leave a second one further back; it tells nothing.
+//! * **What a mailbox has lost** without its client's doing has a [`Content::Lost`] in its place.
 //!
 //! Brokers know nothing of HTTP, polls or windows.
 
@@ -40,8 +42,11 @@ pub struct Delivery {
 pub enum Content {
     /// An event of a publisher.
     Event(Event),
-    /// The first message of a mailbox that had to be created. It has an id, so that it can be confirmed like an event.
-    Marker(EventId),
+    /// The first message of a mailbox that had to be created. It has an id, so that it can be confirmed like an event. It
+    /// concerns a client that saw something of an older mailbox.
+    Created(EventId),
+    /// Events that were in the mailbox are gone, unseen. It concerns every client, and can be confirmed like an event.
+    Lost(EventId),
 }
 
 /// What is asked of [`Broker::open`].

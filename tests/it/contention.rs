@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Broker, DirectPublisher, Gateway, HttpConnection, Poll, eventually_eq, on_both_brokers, shared_broker, unique,
+    Broker, DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, on_both_brokers, shared_broker,
+    unique,
 };
 
 on_both_brokers!(the_newest_poll_wins_and_no_event_goes_astray);
@@ -113,4 +114,36 @@ async fn the_same_batch_is_not_answered_in_a_loop(broker: Broker) {
     assert_eq!(third.answer().await.batch().numbers("n"), [0]);
     let ready = async || backend.messages_ready(&client).await;
     eventually_eq(Duration::from_secs(1), "messages ready", Some(0), ready).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_is_made_by_several_requests_at_once_is_told_as_new_once() {
+    let broker = shared_broker().await;
+    let first = Gateway::builder().amqp_url(broker.url()).start().await;
+    let second = Gateway::builder().amqp_url(broker.url()).start().await;
+    let publisher = DirectPublisher::connect(broker.url()).await;
+    for round in 0..20 {
+        let (client, topic) = (unique("alice"), unique("jobs"));
+        // A page that binds its patterns in parallel; through both gateways in every second round.
+        let gateways = [&first, if round % 2 == 0 { &first } else { &second }, &first];
+        let puts = gateways.iter().enumerate().map(|(n, gateway)| {
+            let request = Request::new("PUT", &format!("/clients/{client}/topics/{topic}.{n}"));
+            async move { request.send(gateway.address()).await.expect_status(204) }
+        });
+        futures_util::future::join_all(puts).await;
+        for n in 0..3 {
+            publisher.publish(&format!("{topic}.{n}"), &format!("{{\"n\":{n}}}")).await;
+        }
+        let (mut resets, mut numbers) = (0, Vec::new());
+        let mut poll = Poll::of(&client).last_seen("of-an-older-mailbox");
+        while numbers.len() < 3 {
+            let batch = poll.send(&first).await.batch();
+            assert!(!batch.reset || numbers.is_empty(), "round {round}: a reset after {numbers:?}");
+            resets += u32::from(batch.reset);
+            numbers.extend(batch.numbers("n"));
+            poll = Poll::of(&client).last_seen(&batch.last_seen);
+        }
+        poll.wait(0).send(&first).await.expect_status(204);
+        assert_eq!((resets, numbers), (1, vec![0, 1, 2]), "round {round}");
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{DirectPublisher, EventStream, Gateway, RabbitNode, Request};
+use postern_tests::{DirectPublisher, EventStream, Gateway, RabbitNode, Request, roaming::quiet_seconds};
 use tokio::time::Instant;
 
 /// In CI: several times the broker's patience.
@@ -23,7 +23,7 @@ async fn next_number(gateway: &Gateway, place: &mut String, wait: u32) -> Option
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_feed_outlives_the_broker_s_patience_with_acknowledgements() {
-    let seconds = std::env::var("POSTERN_TEST_QUIET_SECONDS").ok().map(|text| text.parse().expect("whole seconds"));
+    let seconds = quiet_seconds();
     let quiet = seconds.map_or(QUIET, Duration::from_secs);
     let timeout = if seconds.is_some() { 60_000 } else { 9_000 };
     let node = RabbitNode::start().await;

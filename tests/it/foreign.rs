@@ -145,3 +145,12 @@ fn base64(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_of_a_marker_makes_none_of_a_publisher_s_message() {
+    let world = World::new(Broker::RabbitMq).await;
+    let mut headers = FieldTable::default();
+    headers.insert(names::CONTROL.into(), AMQPValue::LongString("marker".into()));
+    let event = through(&world, BasicProperties::default().with_headers(headers), br#"{"n":1}"#).await;
+    assert_eq!(event.number("n"), 1);
+}

@@ -42,7 +42,8 @@ async fn a_mailbox_of_another_type_is_refused_and_an_operator_is_told() {
     let amqp = Amqp::connect(&node.url()).await;
     let quorum = ("x-queue-type", AMQPValue::LongString("quorum".into()));
     let expires = ("x-expires", AMQPValue::LongLongInt(86_400_000));
-    for (known_from, arguments) in [("its type", arguments(&[quorum.clone()])), ("both", arguments(&[quorum, expires]))]
+    for (known_from, arguments) in
+        [("its type", arguments(std::slice::from_ref(&quorum))), ("both", arguments(&[quorum, expires]))]
     {
         let client = unique("alice");
         let queue = format!("postern.mailbox.{client}");

@@ -25,7 +25,10 @@ use tokio::{
 };
 
 use self::{client::Client, follower::Follower, ground::Ground, publisher::Publisher};
-pub use self::{ground::Counts, settings::Settings};
+pub use self::{
+    ground::Counts,
+    settings::{Settings, quiet_seconds},
+};
 use crate::history::Promises;
 
 /// How long a test waits between two looks at its clients.

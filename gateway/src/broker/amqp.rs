@@ -11,6 +11,7 @@
 //! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
 //! replaced. What a refusal means is read in `error`, and nowhere else.
 
+mod creations;
 mod error;
 mod expiry;
 mod lease;
@@ -35,6 +36,7 @@ use tracing::{debug, warn};
 
 pub use self::stream::{AmqpTail, FeedRetention};
 use self::{
+    creations::Creations,
     error::{Failure, Refusal, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
@@ -74,6 +76,7 @@ pub struct AmqpOptions {
 pub struct AmqpBroker {
     links: Arc<Links>,
     expiry: Arc<Expiry>,
+    creations: Creations,
     feed: Arc<Feed>,
     /// When the exchange was declared anew; locked meanwhile.
     restored: Arc<Mutex<Option<Instant>>>,
@@ -86,7 +89,7 @@ impl AmqpBroker {
         let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Arc::new(Feed::new(options)));
         let tidied = Arc::clone(&feed);
         links.run_beside(async move { tidied.tidy().await });
-        Ok(Self { links, expiry: Arc::new(expiry), feed, restored: Arc::default() })
+        Ok(Self { links, expiry: Arc::new(expiry), creations: Creations::default(), feed, restored: Arc::default() })
     }
 
     /// Looks at a mailbox; `None` if there is none.
@@ -99,8 +102,12 @@ impl AmqpBroker {
         Ok(self.on_mailbox(client, Task::Bind(topics)).await?.ok())
     }
 
-    /// Makes a mailbox, with a marker.
-    async fn create(&self, client: &ClientId) -> Result<(), BrokerError> {
+    /// Makes a mailbox, with a marker, unless one was made here since the creations were counted so.
+    async fn create(&self, client: &ClientId, counted: u64) -> Result<(), BrokerError> {
+        let mut creations = self.creations.lock(client).await;
+        if *creations != counted && self.look(client).await?.is_some() {
+            return Ok(());
+        }
         let (publishing, _place) = self.links.publishing_apart().await?;
         // The marker would wait for as long as the broker takes nothing.
         if publishing.is_blocked() {
@@ -118,6 +125,7 @@ impl AmqpBroker {
                 Err(error) => Err(error),
             }
         };
+        *creations += 1;
         in_time("create a mailbox", creating).await?;
         debug!(%client, "mailbox created");
         Ok(())
@@ -137,13 +145,14 @@ impl AmqpBroker {
                 Err(Absent::NoQueue) => {}
             }
         }
+        let counted = self.creations.count(client).await;
         if let Ok(mailbox) = self.open_existing(client, ours, topics).await? {
             return Ok(mailbox);
         }
         if topics.is_empty() {
             return Err(OpenError::NoMailbox);
         }
-        self.create(client).await?;
+        self.create(client, counted).await?;
         // It can be gone again only if it was deleted at once.
         self.open_existing(client, ours, topics).await?.map_err(|_| OpenError::NoMailbox)
     }
@@ -287,10 +296,11 @@ impl Broker for AmqpBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        let counted = self.creations.count(client).await;
         if self.look_and_bind(client, topics).await?.is_some() {
             return Ok(());
         }
-        self.create(client).await?;
+        self.create(client, counted).await?;
         let gone = || BrokerError::Unavailable("the mailbox was deleted while it was bound".to_owned());
         self.look_and_bind(client, topics).await?.map(drop).ok_or_else(gone)
     }

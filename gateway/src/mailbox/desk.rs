@@ -249,10 +249,8 @@ impl Desk {
             self.effects.push_back(Effect::Confirm(tag));
         }
         let goes_on = seated.poll.goes_on;
-        if seated.poll.last_seen.is_none() && !goes_on {
-            while let Some(tag) = window.skip_marker() {
-                self.effects.push_back(Effect::Confirm(tag));
-            }
+        while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || goes_on) {
+            self.effects.push_back(Effect::Confirm(tag));
         }
         let held_back = !goes_on && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
         let outcome = if held_back {

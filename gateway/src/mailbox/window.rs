@@ -31,6 +31,8 @@ pub(super) struct Window {
     entries: VecDeque<Entry>,
     /// How many more messages belong to what waited when the Lease was opened; 0 once that head is complete.
     head: u32,
+    /// Something was delivered under this Lease.
+    begun: bool,
     /// How many more messages waited when the Lease was opened than have come since.
     backlog: u32,
     /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the front.
@@ -42,13 +44,15 @@ struct Entry {
     delivery: Delivery,
     arrived: Instant,
     handed_out: u32,
+    /// It is passed over: a marker of a creation that another message shows to be no creation.
+    silent: bool,
 }
 
 impl Entry {
     fn id(&self) -> &EventId {
         match &self.delivery.content {
             Content::Event(event) => &event.id,
-            Content::Marker(id) => id,
+            Content::Created(id) | Content::Lost(id) => id,
         }
     }
 
@@ -60,7 +64,7 @@ impl Entry {
     const fn event(&self) -> Option<&Event> {
         match &self.delivery.content {
             Content::Event(event) => Some(event),
-            Content::Marker(_) => None,
+            Content::Created(_) | Content::Lost(_) => None,
         }
     }
 
@@ -77,6 +81,7 @@ impl Window {
             capacity: usize::from(capacity),
             entries: VecDeque::new(),
             head: counted,
+            begun: false,
             backlog: counted,
             fresh: true,
         }
@@ -86,7 +91,8 @@ impl Window {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
         self.backlog = self.backlog.saturating_sub(1);
-        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0 });
+        let silent = std::mem::replace(&mut self.begun, true) && matches!(delivery.content, Content::Created(_));
+        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0, silent });
         if self.entries.len() >= self.capacity {
             self.head = 0;
         }
@@ -130,9 +136,14 @@ impl Window {
         Some(tag)
     }
 
-    /// Drops a marker that stands first, for a reader that never saw an older mailbox; returns its tag.
-    pub(super) fn skip_marker(&mut self) -> Option<u64> {
-        let marker = self.entries.pop_front_if(|entry| entry.event().is_none())?;
+    /// Drops a marker that stands first and tells nothing; returns its tag.
+    ///
+    /// That is a marker of a creation if other messages came before it: two gateways have created the mailbox at once. And
+    /// every one, if its reader saw nothing of an older mailbox. A marker of a loss always tells something.
+    pub(super) fn skip_marker(&mut self, seen_before: bool) -> Option<u64> {
+        let tells_nothing =
+            |entry: &mut Entry| entry.silent || (!seen_before && matches!(entry.delivery.content, Content::Created(_)));
+        let marker = self.entries.pop_front_if(tells_nothing)?;
         Some(marker.delivery.tag)
     }
 
@@ -142,6 +153,9 @@ impl Window {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);
         for entry in &mut self.entries {
+            if entry.silent {
+                continue;
+            }
             if behind.is_some_and(|behind| entry.delivery.tag <= behind) {
                 check = entry.check(check);
                 continue;

@@ -154,7 +154,7 @@ pub(super) async fn is_silent(lease: &mut impl Lease) {
 pub(super) fn number(delivery: &Delivery) -> usize {
     match &delivery.content {
         Content::Event(event) => std::str::from_utf8(&event.payload).unwrap().parse().unwrap(),
-        Content::Marker(_) => panic!("an event should come, not {delivery:?}"),
+        Content::Created(_) | Content::Lost(_) => panic!("an event should come, not {delivery:?}"),
     }
 }
 
@@ -166,7 +166,7 @@ pub(super) fn numbers(deliveries: &[Delivery]) -> Vec<usize> {
 #[track_caller]
 pub(super) fn marker(delivery: &Delivery) -> EventId {
     match &delivery.content {
-        Content::Marker(id) => id.clone(),
+        Content::Created(id) | Content::Lost(id) => id.clone(),
         Content::Event(_) => panic!("a marker should come, not {delivery:?}"),
     }
 }

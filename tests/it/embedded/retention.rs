@@ -182,3 +182,27 @@ async fn what_is_kept_is_counted_from_the_start() {
         "{metrics}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_got_anything_is_told_what_retention_took_before_it_came() {
+    let gateway = Gateway::builder().embedded().flag("--retention-bytes", "64000").start().await;
+    gateway.wait_ready().await;
+    let (client, topic) = (unique("never"), unique("jobs"));
+    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
+    bind.send(gateway.address()).await.expect_status(204);
+    let backend = Broker::Embedded.behind(&gateway).await;
+    backend.publish(&topic, r#"{"n":0}"#).await;
+    for n in 0..200 {
+        backend.publish("other.topic", &kilobyte(n)).await;
+    }
+    let poll = Poll::of(&client);
+    // It has no token to show, and is told until it has one.
+    for _ in 0..2 {
+        let told = poll.send(&gateway).await.batch();
+        assert!(told.reset && told.events.is_empty(), "{told:?}");
+    }
+    let told = poll.send(&gateway).await.batch();
+    let seen = poll.clone().last_seen(&told.last_seen);
+    seen.wait(0).send(&gateway).await.expect_status(204);
+    poll.wait(0).send(&gateway).await.expect_status(204);
+}

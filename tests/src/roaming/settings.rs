@@ -24,6 +24,11 @@ impl Settings {
     }
 }
 
+/// Returns `POSTERN_TEST_QUIET_SECONDS`: for how long nothing happens in a feed.
+pub fn quiet_seconds() -> Option<u64> {
+    number("POSTERN_TEST_QUIET_SECONDS")
+}
+
 #[expect(clippy::disallowed_methods, reason = "the harness has no flags of its own")]
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

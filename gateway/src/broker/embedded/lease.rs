@@ -12,6 +12,7 @@ use super::{
     WRITE_TIMEOUT,
     core::{Found, What},
     inbox::{Inbox, Taken},
+    mailbox::Gone,
     place::Place,
     shared::Handle,
     store::StoreError,
@@ -100,7 +101,8 @@ impl EmbeddedLease {
         for Found { place, what } in scan.found {
             let content = match what {
                 What::Event(stored) => Content::Event(stored.event.clone()),
-                What::Marker(id) => Content::Marker(id),
+                What::Marker(id, Gone::OlderMailbox) => Content::Created(id),
+                What::Marker(id, Gone::Events) => Content::Lost(id),
                 What::Missing => missing(place),
                 What::Stored => match stored.next().flatten() {
                     Some(event) => Content::Event(event),
@@ -123,7 +125,7 @@ impl EmbeddedLease {
 
 /// Stands for an event that cannot be read: as a marker, with the same id at every reading.
 fn missing(place: Place) -> Content {
-    Content::Marker(EventId::from_message_id(&format!("missing-{}", place.offset())).unwrap_or_default())
+    Content::Lost(EventId::from_message_id(&format!("missing-{}", place.offset())).unwrap_or_default())
 }
 
 impl Lease for EmbeddedLease {

@@ -27,17 +27,27 @@ pub(super) struct Binding {
     pub(super) until: Option<u64>,
 }
 
-/// Tells the reader that something is gone which was in the mailbox, or in an older mailbox of the same client.
+/// Tells the reader that something is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marker {
     pub(super) id: EventId,
     /// It stands before the event at this offset.
     pub(super) before: u64,
+    pub(super) gone: Gone,
+}
+
+/// What is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// An older mailbox of the same client, if there was one: this one was created.
+    OlderMailbox,
+    /// Something that was in this mailbox.
+    Events,
 }
 
 impl Marker {
-    pub(super) fn new(before: u64) -> Self {
-        Self { id: EventId::new(), before }
+    pub(super) fn new(before: u64, gone: Gone) -> Self {
+        Self { id: EventId::new(), before, gone }
     }
 
     pub(super) const fn place(&self) -> Place {
@@ -122,8 +132,13 @@ impl Mailbox {
             self.handed_over = self.handed_over.max(moved.place().next());
         }
         if lost {
-            self.marker.get_or_insert_with(|| Marker::new(offset));
+            self.note_loss(offset);
         }
+    }
+
+    /// Takes note that events before an offset are gone which were not confirmed.
+    pub(super) fn note_loss(&mut self, offset: u64) {
+        self.marker.get_or_insert_with(|| Marker::new(offset, Gone::Events)).gone = Gone::Events;
     }
 
     /// Takes note that there is nothing unconfirmed before a place.
@@ -181,12 +196,22 @@ mod tests {
     #[test]
     fn a_marker_is_confirmed_in_its_place() {
         let mut mailbox = Mailbox::new(3);
-        mailbox.marker = Some(Marker::new(3));
+        mailbox.marker = Some(Marker::new(3, Gone::OlderMailbox));
         let place = mailbox.marker.as_ref().unwrap().place();
         mailbox.confirm(Place::of_event(2));
         assert!(mailbox.marker.is_some());
         mailbox.confirm(place);
         assert_eq!((mailbox.marker.as_ref(), mailbox.unconfirmed), (None, Place::of_event(3)));
+    }
+
+    #[test]
+    fn a_new_mailbox_that_loses_something_tells_that() {
+        let mut mailbox = Mailbox::new(0);
+        mailbox.marker = Some(Marker::new(0, Gone::OlderMailbox));
+        mailbox.trim(2, false);
+        assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::OlderMailbox));
+        mailbox.trim(4, true);
+        assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::Events));
     }
 
     #[test]

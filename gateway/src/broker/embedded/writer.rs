@@ -25,7 +25,7 @@ use tracing::{debug, error, info};
 use super::{
     batch::{Batch, Effect},
     clock::Reading,
-    mailbox::{Mailbox, Marker},
+    mailbox::{Gone, Mailbox, Marker},
     place::Place,
     shared::Shared,
     store::StoreError,
@@ -182,7 +182,7 @@ impl Writer {
                 let offset = batch.next();
                 let mut mailbox = self.mailbox(batch, &client).unwrap_or_else(|| {
                     debug!(%client, "mailbox created");
-                    let marker = with_marker.then(|| Marker::new(offset));
+                    let marker = with_marker.then(|| Marker::new(offset, Gone::OlderMailbox));
                     Mailbox { marker, ..Mailbox::new(offset) }
                 });
                 for topic in &topics {

@@ -276,7 +276,7 @@ fn an_event_that_nobody_confirms_ends_the_session_whoever_polls() {
 #[test]
 fn a_marker_is_news_only_to_who_had_seen_something() {
     let now = Instant::now();
-    let marker = |tag| Delivery { tag, redelivered: false, content: Content::Marker("m".parse().unwrap()) };
+    let marker = |tag| Delivery { tag, redelivered: false, content: Content::Created("m".parse().unwrap()) };
     let mut desk = open_desk(0, now);
     desk.deliver(marker(1), now);
     desk.deliver(delivery(2, false, 1), now);

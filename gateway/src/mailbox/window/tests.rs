@@ -18,7 +18,7 @@ fn delivery(tag: u64, redelivered: bool, event: Event) -> Delivery {
 }
 
 fn marker(tag: u64, id: &str) -> Delivery {
-    Delivery { tag, redelivered: false, content: Content::Marker(id.parse().unwrap()) }
+    Delivery { tag, redelivered: false, content: Content::Created(id.parse().unwrap()) }
 }
 
 /// A window in which the events `a`, `b`, … arrived, as they would after a requeue if `redelivered`.
@@ -111,7 +111,7 @@ fn an_older_marker_does_not_hide_what_was_seen_behind_it() {
     let mut older = Window::new(1, 8, 0);
     older.deliver(marker(1, "m"), Instant::now());
     older.deliver(delivery(2, false, event("a", "a")), Instant::now());
-    older.skip_marker();
+    older.skip_marker(false);
     let seen = older.hand_out(1, None).unwrap().last_seen;
     let mut fresh = Window::new(LEASE, 8, 0);
     fresh.deliver(Delivery { redelivered: true, ..marker(1, "m") }, Instant::now());
@@ -193,9 +193,9 @@ fn a_marker_behind_events_waits_for_them() {
     window.deliver(marker(2, "m"), Instant::now());
     let batch = window.hand_out(9, None).unwrap();
     assert_eq!((ids(&batch), batch.reset), (vec!["a"], false));
-    assert_eq!(window.skip_marker(), None);
+    assert_eq!(window.skip_marker(false), None);
     window.confirm(&batch.last_seen);
-    assert_eq!(window.skip_marker(), Some(2));
+    assert_eq!(window.skip_marker(false), Some(2));
 }
 
 #[test]
@@ -235,4 +235,38 @@ fn a_retry_differs_by_its_time() {
     let mut fresh = Window::new(8, 8, 0);
     fresh.deliver(delivery(1, true, retry), Instant::now());
     assert_eq!(fresh.confirm(&seen), None);
+}
+
+#[test]
+fn a_marker_of_a_creation_after_other_messages_is_passed_over() {
+    let now = Instant::now();
+    let mut window = Window::new(LEASE, 8, 0);
+    window.deliver(marker(1, "m"), now);
+    window.deliver(marker(2, "n"), now);
+    window.deliver(delivery(3, false, event("a", "a")), now);
+    window.deliver(marker(4, "o"), now);
+    window.deliver(delivery(5, false, event("b", "b")), now);
+    assert_eq!(window.skip_marker(true), None, "the first one tells something");
+    let told = window.hand_out(9, None).unwrap();
+    assert!(told.reset && told.events.is_empty());
+    assert_eq!(window.confirm(&told.last_seen), Some(1));
+    assert_eq!(window.skip_marker(true), Some(2));
+    let batch = window.hand_out(9, None).unwrap();
+    assert_eq!((ids(&batch), batch.reset), (vec!["a", "b"], false));
+    assert_eq!(window.confirm(&batch.last_seen), Some(5));
+}
+
+#[test]
+fn a_marker_of_a_loss_is_never_passed_over() {
+    let now = Instant::now();
+    let mut window = Window::new(LEASE, 8, 0);
+    let lost = |tag, id: &str| Delivery { tag, redelivered: false, content: Content::Lost(id.parse().unwrap()) };
+    window.deliver(lost(1, "m"), now);
+    window.deliver(lost(2, "n"), now);
+    assert_eq!(window.skip_marker(false), None);
+    for tag in 1..=2 {
+        let told = window.hand_out(9, None).unwrap();
+        assert!(told.reset && told.events.is_empty());
+        assert_eq!(window.confirm(&told.last_seen), Some(tag));
+    }
 }

@@ -6,7 +6,7 @@ use events::EventId;
 
 use super::super::{
     log::{Log, Stored, TopicId},
-    mailbox::{Mailbox, Marker},
+    mailbox::{Gone, Mailbox, Marker},
     place::Place,
 };
 
@@ -28,14 +28,14 @@ pub(in super::super) enum What {
     /// An event that has to be read from the store.
     Stored,
     /// A marker.
-    Marker(EventId),
+    Marker(EventId, Gone),
     /// Something that should be there and is not; as bad as a marker.
     Missing,
 }
 
 impl Found {
     fn marker(marker: &Marker) -> Self {
-        Self { place: marker.place(), what: What::Marker(marker.id.clone()) }
+        Self { place: marker.place(), what: What::Marker(marker.id.clone(), marker.gone) }
     }
 }
 

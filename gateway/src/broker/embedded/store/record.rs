@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::super::{
     clock::{LogTime, Reading},
     log::Head,
-    mailbox::{Binding, Mailbox, Marker},
+    mailbox::{Binding, Gone, Mailbox, Marker},
     place::Place,
 };
 
@@ -153,7 +153,7 @@ pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
         bindings: mailbox.bindings.iter().map(binding).collect(),
         unconfirmed: mailbox.unconfirmed.number(),
         handed_over: mailbox.handed_over.number(),
-        marker: mailbox.marker.as_ref().map(|marker| (marker.id.as_str().to_owned(), marker.before)),
+        marker: mailbox.marker.as_ref().map(|marker| (marker_text(marker), marker.before)),
     };
     plain(key, &record)
 }
@@ -164,7 +164,13 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
         Ok(Binding { pattern: pattern.parse().map_err(|_| Damaged)?, from, until })
     };
     let marker = match record.marker {
-        Some((id, before)) => Some(Marker { id: id.parse().map_err(|_| Damaged)?, before }),
+        Some((text, before)) => {
+            let (id, gone) = match text.strip_prefix(CREATED) {
+                Some(id) => (id, Gone::OlderMailbox),
+                None => (text.as_str(), Gone::Events),
+            };
+            Some(Marker { id: id.parse().map_err(|_| Damaged)?, before, gone })
+        }
         None => None,
     };
     Ok(Mailbox {
@@ -173,6 +179,17 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
         handed_over: Place::from_number(record.handed_over),
         marker,
     })
+}
+
+/// Stands before the id of a marker that tells of a creation only. Without it a marker tells of a loss, as every marker did
+/// before there was the difference. An older gateway reads both as an id.
+const CREATED: &str = "created~";
+
+fn marker_text(marker: &Marker) -> String {
+    match marker.gone {
+        Gone::OlderMailbox => format!("{CREATED}{}", marker.id),
+        Gone::Events => marker.id.as_str().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -191,8 +208,11 @@ mod tests {
         assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event));
         let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(u64::MAX) }];
         let (unconfirmed, handed_over) = (Place::of_event(7), Place::before(9));
-        let mailbox = Mailbox { bindings, unconfirmed, handed_over, marker: Some(Marker::new(8)) };
-        assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
+        for gone in [Gone::OlderMailbox, Gone::Events] {
+            let marker = Some(Marker::new(8, gone));
+            let mailbox = Mailbox { bindings: bindings.clone(), unconfirmed, handed_over, marker };
+            assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
+        }
         let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234) };
         let again = read_head(b"key", &super::head(b"key", &head)).unwrap();
         assert_eq!((again.topic, again.bytes, again.stored), (head.topic, head.bytes, head.stored));

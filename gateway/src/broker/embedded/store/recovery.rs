@@ -11,7 +11,7 @@ use super::{
     super::{
         clock::Clock,
         log::{Log, Retention},
-        mailbox::{Mailbox, Marker},
+        mailbox::Mailbox,
         place::Place,
     },
     disk::{Disk, ENGINE},
@@ -153,7 +153,7 @@ impl Reading {
                 mailbox.handed_over = Place::before(log.next()).next();
             }
             if lost_batches > 0 {
-                mailbox.marker.get_or_insert_with(|| Marker::new(log.next()));
+                mailbox.note_loss(log.next());
             }
         }
         Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, damage }

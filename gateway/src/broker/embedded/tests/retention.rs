@@ -36,7 +36,7 @@ async fn read(broker: &EmbeddedBroker) -> Vec<Option<usize>> {
         let next = timeout(Duration::from_secs(30), lease.next()).await.expect("what is counted comes").unwrap();
         read.push(match next.content {
             Content::Event(event) => Some(usize::from_be_bytes(event.payload[..].try_into().unwrap())),
-            Content::Marker(_) => None,
+            Content::Created(_) | Content::Lost(_) => None,
         });
     }
     lease.release().await;

@@ -245,7 +245,7 @@ impl World {
             (What::Event(number), Content::Event(event)) => {
                 prop_assert_eq!(&event.payload[..], &number.to_be_bytes()[..], "{:?}", expected);
             }
-            (What::Marker(number), Content::Marker(id)) => {
+            (What::Marker(number), Content::Created(id) | Content::Lost(id)) => {
                 let known = self.markers.entry(number).or_insert_with(|| id.clone());
                 prop_assert_eq!(known, id, "{:?}", expected);
             }
@@ -322,7 +322,7 @@ async fn peek(broker: &EmbeddedBroker, client: &ClientId) -> Vec<(Content, bool)
                 let mut read = broker.handle.read(vec![place.offset()]).await.unwrap();
                 Content::Event(read.remove(0).expect("an event should be there"))
             }
-            FoundWhat::Marker(id) => Content::Marker(id),
+            FoundWhat::Marker(id, _) => Content::Lost(id),
             FoundWhat::Missing => panic!("an event is missing at {place:?}"),
         };
         contents.push((content, place < handed_over));
