@@ -281,7 +281,7 @@ impl Config {
                 memory: self.max_memory,
             },
             feeds: FeedOptions {
-                window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age },
+                window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age.min(self.retention_age) },
                 topics: self.feed_index,
             },
             http: HttpOptions {

@@ -173,13 +173,17 @@ impl<L: EventLog> Feed<L> {
         let catch_up = Instant::now() + CATCH_UP;
         // Every round looks at more of the log, or waits.
         loop {
+            let oldest = self.log.known_oldest();
             let look = match &mut *self.state() {
                 None => return FeedOutcome::NotReady,
                 // Nothing may be behind its place that it has not got; and a reset is to be told elsewhere.
                 Some(_) if self.closing.is_cancelled() => {
                     return FeedOutcome::ShuttingDown(start.place().filter(|_| !reset));
                 }
-                Some(state) => state.look(&request, start),
+                Some(state) => {
+                    state.trim(oldest);
+                    state.look(&request, start)
+                }
             };
             let back = match look {
                 Look::Found(batch) => return told(batch, reset),

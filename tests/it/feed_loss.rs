@@ -330,3 +330,58 @@ async fn whoever_waits_for_a_log_that_was_deleted_is_told_and_goes_on_with_the_n
         assert_eq!((told.numbers("n"), told.reset), (vec![199], true));
     }
 }
+
+/// Publishes events of another topic until the oldest of a small log are gone.
+async fn crowd_out(backend: &Backend) {
+    backend.publish_numbered("other.x", 0..400).await;
+}
+
+async fn read(gateway: &Gateway, pattern: &str, place: &str) -> Answer {
+    Request::get(&format!("/topics/{pattern}/events?last_seen={place}&wait=0")).send(gateway.address()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_told_what_retention_took_before_a_restart() {
+    let builder = Gateway::builder().embedded().flag("--retention-bytes", "20000");
+    let mut gateway = builder.start().await;
+    gateway.wait_ready().await;
+    let backend = Broker::Embedded.behind(&gateway).await;
+    backend.publish("jobs.z", r#"{"n":0}"#).await;
+    let place = read(&gateway, "jobs.%23", "oldest").await.batch().last_seen;
+    backend.publish_numbered("jobs.a", 1..6).await;
+    crowd_out(&backend).await;
+    gateway.restart().await;
+    gateway.wait_ready().await;
+    // Told again as long as the answer may have been lost.
+    for pattern in ["jobs.a", "jobs.%23", "jobs.a"] {
+        let told = read(&gateway, pattern, &place).await;
+        assert!(told.status == 200 && told.batch().reset, "{pattern}: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_of_one_client_moves_no_other_client_past_what_retention_took() {
+    let builder = Gateway::builder().embedded().flag("--retention-age", "2s");
+    let gateway = builder.start().await;
+    gateway.wait_ready().await;
+    let backend = Broker::Embedded.behind(&gateway).await;
+    backend.publish("jobs.z", r#"{"n":0}"#).await;
+    let place = read(&gateway, "jobs.%23", "oldest").await.batch().last_seen;
+    backend.publish("jobs.a", r#"{"n":1}"#).await;
+    backend.publish("old", r#"{"n":2}"#).await;
+    eventually(Duration::from_secs(30), "the log forgets all", async || {
+        let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+        if metrics.contains("\npostern_store_events 0\n") { Ok(()) } else { Err("not yet") }
+    })
+    .await;
+    // What is gone from the log is not served from memory either.
+    for (pattern, from) in [("old", None), ("%23", Some("oldest"))] {
+        let query = from.map_or(String::new(), |from| format!("last_seen={from}&"));
+        let poll = Request::get(&format!("/topics/{pattern}/events?{query}wait=0")).send(gateway.address()).await;
+        assert_eq!(poll.status, 204, "{pattern}: {poll:?}");
+    }
+    for fold in ["", "&fold=latest"] {
+        let told = read(&gateway, "jobs.a", &format!("{place}{fold}")).await;
+        assert!(told.status == 200 && told.batch().reset, "{fold}: {told:?}");
+    }
+}

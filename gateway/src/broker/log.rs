@@ -57,6 +57,11 @@ pub trait EventLog: Send + Sync + 'static {
         show: impl FnMut(&Topic, u64) + Send,
     ) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
 
+    /// Returns an offset before which nothing is kept any more, as far as that is known without asking a broker elsewhere; else 0.
+    fn known_oldest(&self) -> u64 {
+        0
+    }
+
     /// Looks through the log in `from..to` for events of matching topics, until there are `limit` of them, or 1 MiB of
     /// payload, or a bounded number of events was looked at.
     ///

@@ -170,10 +170,10 @@ impl<L: EventLog> Feed<L> {
         Some(window.end())
     }
 
-    /// Forgets topics that have no event from an offset on.
+    /// Forgets what is before an offset.
     fn forget(&self, oldest: u64) {
         if let Some(state) = &mut *self.state() {
-            state.newest.trim(oldest);
+            state.trim(oldest);
         }
     }
 }

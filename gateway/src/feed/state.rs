@@ -61,6 +61,13 @@ impl State {
         self.watchers.tell(events, self.window.end());
     }
 
+    /// Forgets what the log does not keep any more. The window and the index forget it together: a place in a window that the
+    /// index knows less of would be moved past events that nobody got.
+    pub(super) fn trim(&mut self, oldest: u64) {
+        self.window.trim(oldest, Instant::now());
+        self.newest.trim(oldest);
+    }
+
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
     pub(super) fn look(&mut self, request: &FeedRequest, start: Start) -> Look {
         let to = self.window.before();

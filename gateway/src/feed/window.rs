@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::cursor::Cursor;
 use crate::broker::log::Logged;
 
-/// How much a window holds. The newest event stays in any case.
+/// How much a window holds. The newest event stays as long as the log keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
     /// By size, in payload bytes.
     pub bytes: usize,
-    /// By age. What is too old goes when something new comes.
+    /// By age.
     pub age: Duration,
 }
 
@@ -52,11 +52,24 @@ impl Window {
         self.arrivals.push_back(now);
         // The newest stays: its place is that of everybody who has seen all.
         while self.events.len() > 1 && (self.bytes > self.limits.bytes || self.is_oldest_too_old(now)) {
-            self.arrivals.pop_front();
-            if let Some(oldest) = self.events.pop_front() {
-                self.bytes -= cost(&oldest);
-                self.before = Cursor::behind(&oldest);
-            }
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops what the log does not keep any more, and what is too old; of that the newest stays.
+    pub(super) fn trim(&mut self, oldest: u64, now: Instant) {
+        while self.events.front().is_some_and(|event| event.offset < oldest)
+            || (self.events.len() > 1 && self.is_oldest_too_old(now))
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        self.arrivals.pop_front();
+        if let Some(oldest) = self.events.pop_front() {
+            self.bytes -= cost(&oldest);
+            self.before = Cursor::behind(&oldest);
         }
     }
 

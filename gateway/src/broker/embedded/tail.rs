@@ -44,6 +44,10 @@ impl EventLog for EmbeddedBroker {
         Ok(LogEnd { next, tail: EmbeddedTail { broker: self.clone(), next } })
     }
 
+    fn known_oldest(&self) -> u64 {
+        self.handle.core().log.oldest()
+    }
+
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
         let oldest = self.handle.core().log.oldest();
         let mut reached = from.max(oldest);
@@ -142,12 +146,14 @@ impl EmbeddedBroker {
 }
 
 impl Handle {
-    /// Returns the events at these offsets, but for those that are gone or damaged.
+    /// Returns the events at these offsets, but for those that are gone or damaged. What retention dropped is gone, though the
+    /// store can still read it until it drops whole tables.
     async fn load(&self, offsets: &[u64]) -> Result<Vec<Logged>, BrokerError> {
         let (mut here, mut elsewhere) = (Vec::with_capacity(offsets.len()), Vec::new());
         {
             let core = self.core();
-            for offset in offsets {
+            let oldest = core.log.oldest();
+            for offset in offsets.iter().filter(|offset| **offset >= oldest) {
                 match core.log.recent(*offset) {
                     Some(stored) => here.push(Logged { offset: *offset, event: Arc::new(stored.event.clone()) }),
                     None => elsewhere.push(*offset),
