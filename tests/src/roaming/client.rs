@@ -84,7 +84,7 @@ impl Client {
             }
             12..20 => {
                 let old = self.random.random_range(0..OLD_TOKENS);
-                let token = self.tokens.get(old).cloned();
+                let token = self.tokens.get(old).or(self.tokens.back()).cloned();
                 let leave = self.leave();
                 let call = Call { token, ..self.call(way, leave) };
                 self.make(call).await
