@@ -117,6 +117,13 @@ fn limit_in(text: &str) -> Option<usize> {
     last.split_once(')')?.0.parse().ok()
 }
 
+/// Tells whether the broker has closed a channel because a message was not acknowledged within its `consumer_timeout`.
+pub(super) fn is_ack_timeout(error: &lapin::Error) -> bool {
+    let text = error.to_string();
+    soft_error(error) == Some(&AMQPSoftError::PRECONDITIONFAILED)
+        && text.contains("delivery acknowledgement on channel")
+}
+
 /// Returns the error by which the server closed a channel, if that is what it is (AMQP 0-9-1, section 1.2).
 pub(super) fn soft_error(error: &lapin::Error) -> Option<&AMQPSoftError> {
     match error.kind() {

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::{
     AmqpBroker,
-    error::{Failure, Refusal, has_no_channel, refusal},
+    error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
     links::Occupied,
     queue,
 };
@@ -168,6 +168,14 @@ impl Lease for AmqpLease {
                 self.why_over().await
             }
             None => LeaseEnded::BrokerLost,
+            Some(Err(error)) if is_ack_timeout(&error) => {
+                warn!(
+                    %error,
+                    "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
+                     --confirm-deadline below the broker's consumer_timeout"
+                );
+                LeaseEnded::BrokerLost
+            }
             Some(Err(error)) => {
                 debug!(%error, "a lease was lost");
                 LeaseEnded::BrokerLost

@@ -51,6 +51,13 @@ fn one_reply_code_is_not_taken_for_one_cause() {
 }
 
 #[test]
+fn an_acknowledgement_that_came_too_late_is_told_from_other_refusals() {
+    let late = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms…";
+    assert!(is_ack_timeout(&error(406, late)));
+    assert!(!is_ack_timeout(&error(406, "PRECONDITION_FAILED - unknown delivery tag 1")));
+}
+
+#[test]
 fn a_limit_of_channels_is_read_from_the_refusal() {
     let user =
         "NOT_ALLOWED - number of channels opened for user 'u (7)' has reached the maximum allowed user limit of (30)";
