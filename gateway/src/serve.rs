@@ -30,12 +30,22 @@ pub async fn serve_from<B: Broker + EventLog>(
     let feed = Feed::new(Arc::clone(&broker), feeds);
     let mut following = JoinSet::new();
     let followed = Arc::clone(&feed);
-    following.spawn(async move { followed.follow().await });
+    let (ends_well, ended) = oneshot::channel();
+    following.spawn(async move {
+        followed.follow().await;
+        let _ = ends_well.send(());
+    });
+    let follower_died = async {
+        if ended.await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
     let (stop, stopped) = oneshot::channel();
     let serving = async {
         let stopped = async { drop(stopped.await) };
         http::serve(listener, Arc::clone(&broker), registry, feed, metrics, http, stopped).await;
-        following.shutdown().await;
+        // It ends by itself: HTTP has closed the feed.
+        following.join_next().await;
         broker.close().await;
     };
     let stopping = async {
@@ -51,6 +61,7 @@ pub async fn serve_from<B: Broker + EventLog>(
             std::mem::forget(Arc::clone(&broker));
             anyhow::bail!("{part}; the gateway ends, to be started again");
         }
+        () = follower_died => anyhow::bail!("the task that follows the log has failed; the gateway ends, to be started again"),
     }
     Ok(())
 }

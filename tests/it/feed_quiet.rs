@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use postern_tests::{DirectPublisher, EventStream, Gateway, RabbitNode, Request, roaming::quiet_seconds};
+use events::amqp::names;
+use postern_tests::{
+    Amqp, DirectPublisher, EventStream, Gateway, RabbitNode, Request, eventually, roaming::quiet_seconds,
+};
 use tokio::time::Instant;
 
 /// In CI: several times the broker's patience.
@@ -70,4 +73,23 @@ async fn a_feed_whose_connections_are_closed_is_read_on_where_it_was() {
     let starts = log.iter().filter(|line| line.contains("feeds are ready")).count();
     assert_eq!(starts, 1, "the log is not read from its beginning again");
     assert!(log.iter().any(|line| line.contains("read on after it was lost")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_whose_exchange_was_deleted_is_bound_again_with_its_connection() {
+    let node = RabbitNode::start().await;
+    let gateway = Gateway::builder().amqp_url(&node.url()).with_feed().start().await;
+    gateway.wait_ready().await;
+    let mut place = String::from("now");
+    assert_eq!(next_number(&gateway, &mut place, 0).await, None);
+    Amqp::connect(&node.url()).await.delete_exchange(names::EXCHANGE).await;
+    node.rabbitmqctl(&["close_all_connections", "a test"]).await;
+    gateway.wait_logged("the feed is read on after it was lost", Duration::from_secs(20)).await;
+    let publish = || Request::publish("quiet.1", "application/json", r#"{"n":7}"#);
+    eventually(Duration::from_secs(20), "a publish", async || {
+        let answer = publish().send(gateway.address()).await;
+        if answer.status == 202 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert_eq!(next_number(&gateway, &mut place, 20).await, Some(7));
 }

@@ -12,7 +12,8 @@ use lapin::{
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
-        ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions, QueuePurgeOptions,
+        ConfirmSelectOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+        QueuePurgeOptions,
     },
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
@@ -105,6 +106,12 @@ impl Amqp {
     /// Deletes a queue with all that is in it; a missing queue is no error.
     pub async fn delete_queue(&self, name: &str) {
         self.channel.queue_delete(name.into(), QueueDeleteOptions::default()).await.expect("a queue should be deleted");
+    }
+
+    /// Deletes an exchange with all of its bindings, as an operator can.
+    pub async fn delete_exchange(&self, name: &str) {
+        let deleted = self.channel.exchange_delete(name.into(), ExchangeDeleteOptions::default()).await;
+        deleted.expect("an exchange should be deleted");
     }
 
     /// Removes the ready messages of a queue and returns their number.

@@ -22,8 +22,8 @@ const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
 /// How long it waits for each further one: then they are taken to be elsewhere.
 const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
 
-/// How long a poll that confirmed waits for what may take the place of that, also past its deadline: a client that drains its
-/// mailbox with short polls takes an answer without events for its end.
+/// How long a Lease that may have more must have been still before a poll is told that there is nothing, also past the poll's
+/// deadline: a client that drains its mailbox with short polls takes that answer for the end.
 const REFILL: Duration = Duration::from_secs(1);
 
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
@@ -76,8 +76,8 @@ pub(super) struct Desk {
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,
     anything_arrived: bool,
-    /// Until when more is expected after a confirm; `None` once something came.
-    refill_due: Option<Instant>,
+    /// When something came or was confirmed last; at first, when the Lease was opened.
+    stirred: Instant,
     effects: VecDeque<Effect>,
     ended: bool,
 }
@@ -100,7 +100,7 @@ impl Desk {
             attended: now,
             last_arrival: now,
             anything_arrived: false,
-            refill_due: None,
+            stirred: now,
             effects: VecDeque::new(),
             ended: false,
         }
@@ -109,7 +109,7 @@ impl Desk {
     /// The Lease is open.
     pub(super) fn open(&mut self, window: Window, now: Instant) {
         self.window = Some(window);
-        self.last_arrival = now;
+        (self.last_arrival, self.stirred) = (now, now);
         self.serve(now);
     }
 
@@ -146,7 +146,7 @@ impl Desk {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.last_arrival = now;
         self.anything_arrived = true;
-        self.refill_due = None;
+        self.stirred = now;
         if let Some(window) = &mut self.window {
             window.deliver(delivery, now);
         }
@@ -189,7 +189,8 @@ impl Desk {
             (None, _) => self.attended + self.patience.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
             (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
-            (Some(seated), _) => seated.poll.deadline.max(self.refill_due.unwrap_or(seated.poll.deadline)),
+            (Some(seated), Some(window)) if window.expects_more() => seated.poll.deadline.max(self.stirred + REFILL),
+            (Some(seated), _) => seated.poll.deadline,
         };
         unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
     }
@@ -240,16 +241,16 @@ impl Desk {
         }
         // Looked for until something is handed out: what the token stands for may come back from another Lease a moment after
         // this one was opened.
-        let may_be_refilled = window.may_be_refilled();
         if !seated.confirmed
             && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
         {
             seated.confirmed = true;
-            self.refill_due = may_be_refilled.then(|| now + REFILL);
+            self.stirred = now;
             self.effects.push_back(Effect::Confirm(tag));
         }
         let goes_on = seated.poll.goes_on;
         while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || goes_on) {
+            self.stirred = now;
             self.effects.push_back(Effect::Confirm(tag));
         }
         let held_back = !goes_on && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
@@ -259,10 +260,11 @@ impl Desk {
             Outcome::Batch(batch)
         } else if goes_on && window.is_full() {
             Outcome::WindowFull
-        } else if now >= seated.poll.deadline.max(self.refill_due.unwrap_or(now)) {
-            Outcome::Nothing
-        } else {
+        } else if now < seated.poll.deadline || (window.expects_more() && now < self.stirred + REFILL) {
             return;
+        } else {
+            window.expect_no_more();
+            Outcome::Nothing
         };
         self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
         self.attended = now;

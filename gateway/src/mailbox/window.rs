@@ -35,6 +35,8 @@ pub(super) struct Window {
     begun: bool,
     /// How many more messages waited when the Lease was opened than have come since.
     backlog: u32,
+    /// The window was full: the broker holds back what came after.
+    was_full: bool,
     /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the front.
     fresh: bool,
 }
@@ -83,6 +85,8 @@ impl Window {
             head: counted,
             begun: false,
             backlog: counted,
+            // A broker need not count further than it hands over.
+            was_full: counted >= u32::from(capacity),
             fresh: true,
         }
     }
@@ -94,6 +98,7 @@ impl Window {
         let silent = std::mem::replace(&mut self.begun, true) && matches!(delivery.content, Content::Created(_));
         self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0, silent });
         if self.entries.len() >= self.capacity {
+            self.was_full = true;
             self.head = 0;
         }
     }
@@ -203,9 +208,14 @@ impl Window {
         self.entries.len() >= self.capacity
     }
 
-    /// Tells whether more may wait in the mailbox and come as soon as something is confirmed.
-    pub(super) fn may_be_refilled(&self) -> bool {
-        self.is_full() || self.backlog > 0
+    /// Tells whether more may be on its way, or come as soon as something is confirmed.
+    pub(super) const fn expects_more(&self) -> bool {
+        self.was_full || self.backlog > 0
+    }
+
+    /// Gives up expecting more: nothing came though there was room.
+    pub(super) const fn expect_no_more(&mut self) {
+        (self.was_full, self.backlog) = (false, 0);
     }
 
     /// Tells whether nothing is unconfirmed.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use postern_tests::{Batch, Broker, Disk, Gateway, GatewayBuilder, Poll, Request, World, eventually_eq, unique};
+use postern_tests::{
+    Batch, Broker, Disk, EventStream, Gateway, GatewayBuilder, Poll, Request, World, eventually_eq, unique,
+};
 
 /// An event that costs 1000 bytes: its payload, and 128 besides.
 fn kilobyte(n: u64) -> String {
@@ -205,4 +207,67 @@ async fn a_client_that_never_got_anything_is_told_what_retention_took_before_it_
     let seen = poll.clone().last_seen(&told.last_seen);
     seen.wait(0).send(&gateway).await.expect_status(204);
     poll.wait(0).send(&gateway).await.expect_status(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loss_after_a_loss_that_was_told_is_told_as_well() {
+    let gateway =
+        Gateway::builder().embedded().flag("--retention-bytes", "64000").flag("--linger", "50ms").start().await;
+    gateway.wait_ready().await;
+    let (client, topic) = (unique("never"), unique("jobs"));
+    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
+    bind.send(gateway.address()).await.expect_status(204);
+    let backend = Broker::Embedded.behind(&gateway).await;
+    let mut poll = Poll::of(&client);
+    for loss in 0..3 {
+        backend.publish(&topic, r#"{"n":0}"#).await;
+        for n in 0..200 {
+            backend.publish("other.topic", &kilobyte(n)).await;
+        }
+        let told = poll.send(&gateway).await.batch();
+        assert!(told.reset && told.events.is_empty(), "loss {loss}: {told:?}");
+        poll = Poll::of(&client).last_seen(&told.last_seen);
+        let readers = async || backend.consumer_count(&client).await;
+        eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
+    }
+    poll.wait(0).send(&gateway).await.expect_status(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_after_a_creation_was_told_is_told_too() {
+    let builder = Gateway::builder().embedded().flag("--retention-bytes", "64000").flag("--linger", "50ms");
+    let gateway = builder.start().await;
+    gateway.wait_ready().await;
+    let (client, topic) = (unique("made"), unique("jobs"));
+    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
+    bind.send(gateway.address()).await.expect_status(204);
+    let backend = Broker::Embedded.behind(&gateway).await;
+    let told = Poll::of(&client).last_seen("of-an-older-mailbox").send(&gateway).await.batch();
+    assert!(told.reset);
+    let readers = async || backend.consumer_count(&client).await;
+    eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
+    backend.publish(&topic, r#"{"n":1}"#).await;
+    for n in 0..200 {
+        backend.publish("other.topic", &kilobyte(n)).await;
+    }
+    let again = Poll::of(&client).last_seen(&told.last_seen).send(&gateway).await;
+    assert!(again.batch().reset, "event 1 was lost after the creation was told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_without_a_token_is_told_what_retention_took() {
+    let gateway = Gateway::builder().embedded().flag("--retention-bytes", "64000").start().await;
+    gateway.wait_ready().await;
+    let (client, topic) = (unique("sse"), unique("jobs"));
+    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
+    bind.send(gateway.address()).await.expect_status(204);
+    let backend = Broker::Embedded.behind(&gateway).await;
+    backend.publish(&topic, r#"{"n":0}"#).await;
+    for n in 0..200 {
+        backend.publish("other.topic", &kilobyte(n)).await;
+    }
+    let path = format!("/clients/{client}/events");
+    let mut stream = EventStream::open(gateway.address(), &path, "").await;
+    let first = stream.next().await;
+    assert!(first.is_some_and(|event| event.kind == "reset"));
 }

@@ -137,8 +137,10 @@ impl Mailbox {
     }
 
     /// Takes note that events before an offset are gone which were not confirmed.
+    ///
+    /// The marker has an id of its own: a token for an older one must not confirm what was lost after that was told.
     pub(super) fn note_loss(&mut self, offset: u64) {
-        self.marker.get_or_insert_with(|| Marker::new(offset, Gone::Events)).gone = Gone::Events;
+        self.marker = Some(Marker::new(offset, Gone::Events));
     }
 
     /// Takes note that there is nothing unconfirmed before a place.
@@ -212,6 +214,21 @@ mod tests {
         assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::OlderMailbox));
         mailbox.trim(4, true);
         assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::Events));
+    }
+
+    #[test]
+    fn a_loss_after_a_marker_was_handed_over_is_told_by_another() {
+        for gone in [Gone::OlderMailbox, Gone::Events] {
+            let mut mailbox = Mailbox::new(0);
+            let told = Marker::new(0, gone);
+            mailbox.marker = Some(told.clone());
+            mailbox.handed_over = told.place().next();
+            mailbox.trim(4, true);
+            let marker = mailbox.marker.clone().unwrap();
+            assert!(marker.id != told.id && marker.gone == Gone::Events, "{gone:?}");
+            mailbox.confirm(told.place());
+            assert_eq!(mailbox.marker, Some(marker));
+        }
     }
 
     #[test]

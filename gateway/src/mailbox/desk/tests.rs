@@ -190,6 +190,7 @@ fn a_token_is_looked_for_until_something_is_handed_out() {
 #[test]
 fn a_poll_that_makes_room_waits_for_what_takes_it_past_its_deadline() {
     let now = Instant::now();
+    let at = |millis| now + Duration::from_millis(millis);
     let mut desk = open_desk(0, now);
     for tag in 1..=8 {
         desk.deliver(delivery(tag, false, usize::try_from(tag).unwrap()), now);
@@ -200,13 +201,32 @@ fn a_poll_that_makes_room_waits_for_what_takes_it_past_its_deadline() {
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(8))));
     assert!(desk.take_effect().is_none(), "the window was full, so more may wait");
     assert_eq!(desk.wakeup(), now + REFILL);
-    desk.deliver(delivery(9, false, 9), now + Duration::from_millis(5));
-    desk.tick(now + Duration::from_millis(5));
+    desk.deliver(delivery(9, false, 9), at(5));
+    desk.tick(at(5));
     let seen = batch(&mut desk).last_seen;
-    // The window was not full this time: what is not there does not wait either.
-    desk.attach(poll(3, Some(&seen), now), now + Duration::from_millis(6));
+    // One event need not be all that was held back.
+    desk.attach(poll(3, Some(&seen), now), at(6));
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(9))));
+    assert!(desk.take_effect().is_none());
+    desk.tick(at(6) + REFILL);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(3), Outcome::Nothing))));
+    // From then on the mailbox is known to be empty.
+    desk.attach(poll(4, Some(&seen), now), at(7) + REFILL);
+    assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(4), Outcome::Nothing))));
+}
+
+#[test]
+fn a_marker_that_is_passed_over_is_not_all_that_was_counted() {
+    let now = Instant::now();
+    let mut desk = open_desk(3, now);
+    desk.attach(poll(1, None, now), now);
+    desk.deliver(Delivery { tag: 1, redelivered: false, content: Content::Created("m".parse().unwrap()) }, now);
+    desk.tick(now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
+    assert!(desk.take_effect().is_none(), "two more were counted");
+    desk.deliver(delivery(2, false, 1), now);
+    desk.tick(now);
+    assert_eq!(batch(&mut desk).events.len(), 1);
 }
 
 #[test]

@@ -168,11 +168,14 @@ impl AmqpTail {
     /// Opens a reader at the last message and reads that; `None` if another one is there, or none.
     async fn reopened(broker: &AmqpBroker, last: &Mark) -> Result<Option<Reader>, BrokerError> {
         let mut reader = broker.follow_from(Start::At(last.offset)).await?;
-        match timeout(ON_ITS_WAY, reader.next()).await {
-            Ok(first) => Ok((Mark::of(&first?) == *last).then_some(reader)),
-            // RabbitMQ waits without a word for an offset past the end: this stream is another one.
-            Err(_) => Ok(None),
+        // RabbitMQ waits without a word for an offset past the end: then this stream is another one.
+        let Ok(first) = timeout(ON_ITS_WAY, reader.next()).await else { return Ok(None) };
+        if Mark::of(&first?) != *last {
+            return Ok(None);
         }
+        // The exchange may have been deleted, and declared anew by the connection that publishes.
+        broker.bind_feed().await?;
+        Ok(Some(reader))
     }
 }
 

@@ -79,9 +79,10 @@ impl Model {
             if mailbox.messages.len() == before {
                 continue;
             }
+            let marker = new_marker(&mut self.markers, Flag::Either);
             match mailbox.messages.first_mut() {
-                Some(Message { what: What::Marker(_), flag }) => *flag = Flag::Either,
-                _ => mailbox.messages.insert(0, new_marker(&mut self.markers, Flag::Either)),
+                Some(older @ Message { what: What::Marker(_), .. }) => *older = marker,
+                _ => mailbox.messages.insert(0, marker),
             }
         }
     }
