@@ -202,13 +202,10 @@ impl AmqpBroker {
         warn!(exchange = names::EXCHANGE, "the exchange was deleted, and every binding with it; it is declared anew");
         self.administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await).await?;
         if let Err(error) = self.bind_feed().await {
-            match error {
-                BrokerError::Refused { .. } => warn!(
-                    %error,
-                    "the feed cannot be bound again, so it gets no events; allow this user to write to it and to read the exchange"
-                ),
-                // It is not there now; its own start binds it.
-                _ => debug!(%error, "the feed was not bound again"),
+            if let BrokerError::Refused { .. } = error {
+                warn!(%error, "the feed is not bound again and gets no events; permit this user to bind it to the exchange");
+            } else {
+                debug!(%error, "the feed is not there to be bound again; its own start does that");
             }
         }
         *restored = Some(Instant::now());
