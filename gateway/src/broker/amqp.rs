@@ -102,10 +102,12 @@ impl AmqpBroker {
         Ok(self.on_mailbox(client, Task::Bind(topics)).await?.ok())
     }
 
-    /// Makes a mailbox, with a marker, unless one was made here since the creations were counted so.
-    async fn create(&self, client: &ClientId, counted: u64) -> Result<(), BrokerError> {
-        let mut creations = self.creations.lock(client).await;
-        if *creations != counted && self.look(client).await?.is_some() {
+    /// Makes a mailbox, with a marker, unless one was made here since so many creations had ended.
+    async fn create(&self, client: &ClientId, ended: u64) -> Result<(), BrokerError> {
+        let Ok(turn) = timeout(CALL_TIMEOUT, self.creations.turn(client)).await else {
+            return Err(BrokerError::Unavailable("no answer while other mailboxes are made".to_owned()));
+        };
+        if turn.ended() != ended && self.look(client).await?.is_some() {
             return Ok(());
         }
         let (publishing, _place) = self.links.publishing_apart().await?;
@@ -125,7 +127,6 @@ impl AmqpBroker {
                 Err(error) => Err(error),
             }
         };
-        *creations += 1;
         in_time("create a mailbox", creating).await?;
         debug!(%client, "mailbox created");
         Ok(())
@@ -145,14 +146,14 @@ impl AmqpBroker {
                 Err(Absent::NoQueue) => {}
             }
         }
-        let counted = self.creations.count(client).await;
+        let ended = self.creations.ended(client);
         if let Ok(mailbox) = self.open_existing(client, ours, topics).await? {
             return Ok(mailbox);
         }
         if topics.is_empty() {
             return Err(OpenError::NoMailbox);
         }
-        self.create(client, counted).await?;
+        self.create(client, ended).await?;
         // It can be gone again only if it was deleted at once.
         self.open_existing(client, ours, topics).await?.map_err(|_| OpenError::NoMailbox)
     }
@@ -300,11 +301,11 @@ impl Broker for AmqpBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        let counted = self.creations.count(client).await;
+        let ended = self.creations.ended(client);
         if self.look_and_bind(client, topics).await?.is_some() {
             return Ok(());
         }
-        self.create(client, counted).await?;
+        self.create(client, ended).await?;
         let gone = || BrokerError::Unavailable("the mailbox was deleted while it was bound".to_owned());
         self.look_and_bind(client, topics).await?.map(drop).ok_or_else(gone)
     }

@@ -62,7 +62,7 @@ impl State {
     }
 
     /// Forgets what the log does not keep any more. The window and the index forget it together: a place in a window that the
-    /// index knows less of would be moved past events that nobody got.
+    /// index knows less of would be moved past events that no client got.
     pub(super) fn trim(&mut self, oldest: u64) {
         self.window.trim(oldest, Instant::now());
         self.newest.trim(oldest);
