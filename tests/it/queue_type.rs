@@ -54,6 +54,8 @@ async fn a_mailbox_of_another_type_is_refused_and_an_operator_is_told() {
             let refused = poll.send(&gateway).await;
             assert!(refused.problem(503).contains("another type"), "{known_from}: {refused:?}");
         }
+        let bind = Request::new("PUT", &format!("/clients/{client}/topics/jobs.1"));
+        assert!(bind.send(gateway.address()).await.problem(503).contains("another type"), "{known_from}");
         let fields = gateway.wait_logged("the broker refused", Duration::from_secs(5)).await;
         assert!(fields.to_string().contains(&queue), "{fields}");
         // As the answer says: deleted, it is made anew.

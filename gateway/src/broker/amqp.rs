@@ -97,11 +97,6 @@ impl AmqpBroker {
         Ok(self.on_mailbox(client, Task::Look).await?.ok())
     }
 
-    /// Looks at a mailbox and binds it to more topics; `None` if there is none.
-    async fn look_and_bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<Option<Queue>, BrokerError> {
-        Ok(self.on_mailbox(client, Task::Bind(topics)).await?.ok())
-    }
-
     /// Makes a mailbox, with a marker, unless one was made here since so many creations had ended.
     async fn create(&self, client: &ClientId, ended: u64) -> Result<(), BrokerError> {
         let Ok(turn) = timeout(CALL_TIMEOUT, self.creations.turn(client)).await else {
@@ -138,16 +133,17 @@ impl AmqpBroker {
         // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter. Else the
         // question is passive: an active declare would silently make a new mailbox, without a marker, of one that expired
         // a moment ago. Either way the clock of the mailbox's expiry starts anew.
-        let ours = queue::expires_ms(client, self.expiry.time);
         if !request.seen_before && !topics.is_empty() && !self.expiry.others_exist() {
-            match self.on_mailbox(client, Task::Declare(ours, topics)).await? {
+            let expires_ms = queue::expires_ms(client, self.expiry.time);
+            match self.on_mailbox(client, Task::Declare(expires_ms, topics)).await? {
                 Ok(mailbox) => return Ok(mailbox),
                 Err(Absent::Other(current)) => self.expiry.found(current),
                 Err(Absent::NoQueue) => {}
             }
         }
+        let open = |expires| Task::Open(expires, topics);
         let ended = self.creations.ended(client);
-        if let Ok(mailbox) = self.open_existing(client, ours, topics).await? {
+        if let Some(mailbox) = self.on_existing(client, open).await? {
             return Ok(mailbox);
         }
         if topics.is_empty() {
@@ -155,27 +151,26 @@ impl AmqpBroker {
         }
         self.create(client, ended).await?;
         // It can be gone again only if it was deleted at once.
-        self.open_existing(client, ours, topics).await?.map_err(|_| OpenError::NoMailbox)
+        self.on_existing(client, open).await?.ok_or(OpenError::NoMailbox)
     }
 
-    /// Returns a mailbox that is there, bound to these topics; one of another type than classic is refused.
+    /// Runs a task on a mailbox that is there; `None` if there is none. One of another type than classic is refused.
     ///
     /// One that was made with another expiry keeps it, and is compared with one of that expiry: RabbitMQ names the expiry
     /// before the type.
-    async fn open_existing(
+    async fn on_existing<'a>(
         &self,
         client: &ClientId,
-        ours: i64,
-        topics: &[TopicPattern],
-    ) -> Result<Result<Queue, Absent>, BrokerError> {
-        let mut expires = Expires::After(Some(ours));
+        task: impl Fn(Expires) -> Task<'a>,
+    ) -> Result<Option<Queue>, BrokerError> {
+        let mut expires = Expires::After(Some(queue::expires_ms(client, self.expiry.time)));
         loop {
-            match self.on_mailbox(client, Task::Open(expires, topics)).await? {
+            match self.on_mailbox(client, task(expires)).await? {
                 Err(Absent::Other(current)) if current != expires => {
                     self.expiry.found(current);
                     expires = current;
                 }
-                done => return Ok(done),
+                done => return Ok(done.ok()),
             }
         }
     }
@@ -301,13 +296,14 @@ impl Broker for AmqpBroker {
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        let bind = |expires| Task::Bind(expires, topics);
         let ended = self.creations.ended(client);
-        if self.look_and_bind(client, topics).await?.is_some() {
+        if self.on_existing(client, bind).await?.is_some() {
             return Ok(());
         }
         self.create(client, ended).await?;
         let gone = || BrokerError::Unavailable("the mailbox was deleted while it was bound".to_owned());
-        self.look_and_bind(client, topics).await?.map(drop).ok_or_else(gone)
+        self.on_existing(client, bind).await?.map(drop).ok_or_else(gone)
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {

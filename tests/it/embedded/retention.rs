@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Batch, Broker, Disk, EventStream, Gateway, GatewayBuilder, Poll, Request, World, eventually_eq, unique,
+    Backend, Batch, Broker, Disk, EventStream, Gateway, GatewayBuilder, Poll, Request, World, eventually_eq, unique,
 };
 
 /// An event that costs 1000 bytes: its payload, and 128 besides.
@@ -185,89 +185,91 @@ async fn what_is_kept_is_counted_from_the_start() {
     );
 }
 
+/// A mailbox that was made by a binding, and whose client was never there.
+struct Unread {
+    gateway: Gateway,
+    backend: Backend,
+    client: String,
+    topic: String,
+}
+
+impl Unread {
+    async fn new() -> Self {
+        let builder = Gateway::builder().embedded().flag("--retention-bytes", "64000").flag("--linger", "50ms");
+        let gateway = builder.start().await;
+        gateway.wait_ready().await;
+        let (client, topic) = (unique("unread"), unique("jobs"));
+        let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
+        bind.send(gateway.address()).await.expect_status(204);
+        Self { backend: Broker::Embedded.behind(&gateway).await, gateway, client, topic }
+    }
+
+    /// Stores an event for the client, and then so many others that retention takes it.
+    async fn loses_an_event(&self) {
+        self.backend.publish(&self.topic, r#"{"n":0}"#).await;
+        for n in 0..200 {
+            self.backend.publish("other.topic", &kilobyte(n)).await;
+        }
+    }
+
+    fn poll(&self) -> Poll {
+        Poll::of(&self.client)
+    }
+
+    /// Has a poll told that something is gone; returns the token of that.
+    async fn is_told(&self, poll: &Poll) -> String {
+        let told = poll.send(&self.gateway).await.batch();
+        assert!(told.reset && told.events.is_empty(), "{told:?}");
+        told.last_seen
+    }
+
+    /// Waits until the Lease has ended.
+    async fn is_left(&self) {
+        let readers = async || self.backend.consumer_count(&self.client).await;
+        eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_got_anything_is_told_what_retention_took_before_it_came() {
-    let gateway = Gateway::builder().embedded().flag("--retention-bytes", "64000").start().await;
-    gateway.wait_ready().await;
-    let (client, topic) = (unique("never"), unique("jobs"));
-    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
-    bind.send(gateway.address()).await.expect_status(204);
-    let backend = Broker::Embedded.behind(&gateway).await;
-    backend.publish(&topic, r#"{"n":0}"#).await;
-    for n in 0..200 {
-        backend.publish("other.topic", &kilobyte(n)).await;
-    }
-    let poll = Poll::of(&client);
+    let unread = Unread::new().await;
+    unread.loses_an_event().await;
     // It has no token to show, and is told until it has one.
     for _ in 0..2 {
-        let told = poll.send(&gateway).await.batch();
-        assert!(told.reset && told.events.is_empty(), "{told:?}");
+        unread.is_told(&unread.poll()).await;
     }
-    let told = poll.send(&gateway).await.batch();
-    let seen = poll.clone().last_seen(&told.last_seen);
-    seen.wait(0).send(&gateway).await.expect_status(204);
-    poll.wait(0).send(&gateway).await.expect_status(204);
+    let token = unread.is_told(&unread.poll()).await;
+    unread.poll().last_seen(&token).wait(0).send(&unread.gateway).await.expect_status(204);
+    unread.poll().wait(0).send(&unread.gateway).await.expect_status(204);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loss_after_a_loss_that_was_told_is_told_as_well() {
-    let gateway =
-        Gateway::builder().embedded().flag("--retention-bytes", "64000").flag("--linger", "50ms").start().await;
-    gateway.wait_ready().await;
-    let (client, topic) = (unique("never"), unique("jobs"));
-    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
-    bind.send(gateway.address()).await.expect_status(204);
-    let backend = Broker::Embedded.behind(&gateway).await;
-    let mut poll = Poll::of(&client);
-    for loss in 0..3 {
-        backend.publish(&topic, r#"{"n":0}"#).await;
-        for n in 0..200 {
-            backend.publish("other.topic", &kilobyte(n)).await;
-        }
-        let told = poll.send(&gateway).await.batch();
-        assert!(told.reset && told.events.is_empty(), "loss {loss}: {told:?}");
-        poll = Poll::of(&client).last_seen(&told.last_seen);
-        let readers = async || backend.consumer_count(&client).await;
-        eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
+    let unread = Unread::new().await;
+    let mut poll = unread.poll();
+    for _ in 0..3 {
+        unread.loses_an_event().await;
+        let token = unread.is_told(&poll).await;
+        poll = unread.poll().last_seen(&token);
+        unread.is_left().await;
     }
-    poll.wait(0).send(&gateway).await.expect_status(204);
+    poll.wait(0).send(&unread.gateway).await.expect_status(204);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_lost_after_a_creation_was_told_is_told_too() {
-    let builder = Gateway::builder().embedded().flag("--retention-bytes", "64000").flag("--linger", "50ms");
-    let gateway = builder.start().await;
-    gateway.wait_ready().await;
-    let (client, topic) = (unique("made"), unique("jobs"));
-    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
-    bind.send(gateway.address()).await.expect_status(204);
-    let backend = Broker::Embedded.behind(&gateway).await;
-    let told = Poll::of(&client).last_seen("of-an-older-mailbox").send(&gateway).await.batch();
-    assert!(told.reset);
-    let readers = async || backend.consumer_count(&client).await;
-    eventually_eq(Duration::from_secs(5), "readers", Some(0), readers).await;
-    backend.publish(&topic, r#"{"n":1}"#).await;
-    for n in 0..200 {
-        backend.publish("other.topic", &kilobyte(n)).await;
-    }
-    let again = Poll::of(&client).last_seen(&told.last_seen).send(&gateway).await;
-    assert!(again.batch().reset, "event 1 was lost after the creation was told");
+async fn a_loss_after_a_creation_that_was_told_is_told_as_well() {
+    let unread = Unread::new().await;
+    let token = unread.is_told(&unread.poll().last_seen("of-an-older-mailbox")).await;
+    unread.is_left().await;
+    unread.loses_an_event().await;
+    unread.is_told(&unread.poll().last_seen(&token)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_without_a_token_is_told_what_retention_took() {
-    let gateway = Gateway::builder().embedded().flag("--retention-bytes", "64000").start().await;
-    gateway.wait_ready().await;
-    let (client, topic) = (unique("sse"), unique("jobs"));
-    let bind = Request::new("PUT", &format!("/clients/{client}/topics/{topic}"));
-    bind.send(gateway.address()).await.expect_status(204);
-    let backend = Broker::Embedded.behind(&gateway).await;
-    backend.publish(&topic, r#"{"n":0}"#).await;
-    for n in 0..200 {
-        backend.publish("other.topic", &kilobyte(n)).await;
-    }
-    let path = format!("/clients/{client}/events");
-    let mut stream = EventStream::open(gateway.address(), &path, "").await;
-    let first = stream.next().await;
+    let unread = Unread::new().await;
+    unread.loses_an_event().await;
+    let path = format!("/clients/{}/events", unread.client);
+    let first = EventStream::open(unread.gateway.address(), &path, "").await.next().await;
     assert!(first.is_some_and(|event| event.kind == "reset"));
 }

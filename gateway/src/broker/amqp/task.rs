@@ -14,8 +14,8 @@ pub(super) enum Task<'a> {
     Declare(i64, &'a [TopicPattern]),
     /// Compares it, if it is there, with one of this expiry, and binds it unless it is being read.
     Open(Expires, &'a [TopicPattern]),
-    /// Binds it, if it is there.
-    Bind(&'a [TopicPattern]),
+    /// Compares it, if it is there, with one of this expiry, and binds it.
+    Bind(Expires, &'a [TopicPattern]),
     /// Takes one binding from it, if it is there.
     Unbind(&'a TopicPattern),
 }
@@ -43,7 +43,7 @@ impl Task<'_> {
             Self::Look => "look at a mailbox",
             Self::Declare(..) => "create a mailbox",
             Self::Open(..) => "open a mailbox",
-            Self::Bind(_) => "bind a mailbox",
+            Self::Bind(..) => "bind a mailbox",
             Self::Unbind(_) => "unbind a mailbox",
         }
     }
@@ -52,18 +52,18 @@ impl Task<'_> {
     pub(super) async fn run(self, channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {
         let mailbox = match self {
             Self::Declare(expires_ms, _) => queue::declare(channel, client, Some(expires_ms)).await?,
-            Self::Look | Self::Open(..) | Self::Bind(_) | Self::Unbind(_) => queue::look(channel, client).await?,
+            Self::Look | Self::Open(..) | Self::Bind(..) | Self::Unbind(_) => queue::look(channel, client).await?,
         };
         match self {
             Self::Look => {}
             Self::Declare(..) | Self::Open(..) if mailbox.consumer_count() > 0 => {}
             // Only an active declare tells another type. The look has just started the clock of the expiry anew, so this makes
             // no mailbox unless it is deleted in the same millisecond.
-            Self::Open(Expires::After(expires_ms), topics) => {
+            Self::Open(Expires::After(expires_ms), topics) | Self::Bind(Expires::After(expires_ms), topics) => {
                 queue::declare(channel, client, expires_ms).await?;
                 queue::bind(channel, client, topics).await?;
             }
-            Self::Declare(_, topics) | Self::Open(Expires::Unknown, topics) | Self::Bind(topics) => {
+            Self::Declare(_, topics) | Self::Open(Expires::Unknown, topics) | Self::Bind(Expires::Unknown, topics) => {
                 queue::bind(channel, client, topics).await?;
             }
             // RabbitMQ answers that it is done also where it cannot reach the queue; hence the look.
