@@ -281,6 +281,7 @@ impl Config {
                 memory: self.max_memory,
             },
             feeds: FeedOptions {
+                // What is in memory goes no later than what is stored.
                 window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age.min(self.retention_age) },
                 topics: self.feed_index,
             },
@@ -352,6 +353,13 @@ mod tests {
         assert_eq!(folder(&[]), Some("./postern-data".into()));
         assert_eq!(folder(&["--amqp-url", "", "--data-dir", "/var/lib/postern"]), Some("/var/lib/postern".into()));
         assert_eq!(folder(&["--memory"]), None);
+    }
+
+    #[test]
+    fn the_window_of_feeds_is_no_older_than_what_is_kept() {
+        let age = |flags: &[&str]| settings(flags).unwrap().feeds.window.age;
+        assert_eq!(age(&["--retention-age", "10m"]), Duration::from_mins(10));
+        assert_eq!(age(&["--retention-age", "10m", "--feed-window-age", "1m"]), Duration::from_mins(1));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
-                Look::Ahead(ticket, answer) => Ok(self.catch_up(ticket, answer, catch_up).await),
+                Look::Ahead(cursor, ticket, answer) => self.catch_up(cursor, ticket, answer, catch_up).await,
                 Look::Newest(look) => self.newest(&request, look).await,
                 Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
             };
@@ -203,6 +203,8 @@ impl<L: EventLog> Feed<L> {
                 Ok(Back::Reached(reached)) => start = Start::Behind(reached),
                 Ok(Back::Late(reached)) if reset => return told(FeedBatch::of(Vec::new(), 0, false, reached), reset),
                 Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
+                // Not a reset: another gateway gave this place, and nothing is gone.
+                Ok(Back::Lagging) => return FeedOutcome::NotReady,
                 Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
                 Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
                 Ok(Back::Again) => {}
@@ -243,16 +245,23 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Waits for anything to come, as long as there is time.
-    async fn catch_up(&self, ticket: Ticket, answer: oneshot::Receiver<Arc<FeedBatch>>, until: Instant) -> Back {
+    /// Waits for anything to come, as long as there is time; then asks the log itself whether it has the place.
+    async fn catch_up(
+        &self,
+        cursor: Cursor,
+        ticket: Ticket,
+        answer: oneshot::Receiver<Arc<FeedBatch>>,
+        until: Instant,
+    ) -> Result<Back, BrokerError> {
         let everything = everything();
         let mut leaving = Leaving { feed: self, pattern: &everything, ticket: Some(ticket) };
         match timeout_at(until, answer).await {
             Ok(_) => {
                 leaving.ticket = None;
-                Back::Again
+                Ok(Back::Again)
             }
-            Err(_) => Back::Elsewhere,
+            Err(_) if self.log.reaches(cursor.next.saturating_sub(1)).await? => Ok(Back::Lagging),
+            Err(_) => Ok(Back::Elsewhere),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use events::amqp::names;
 use postern_tests::{
-    Amqp, DirectPublisher, EventStream, Gateway, RabbitNode, Request, eventually, roaming::quiet_seconds,
+    Amqp, DirectPublisher, EventStream, Gateway, RabbitNode, Relay, Request, eventually, roaming::quiet_seconds,
+    shared_node,
 };
 use tokio::time::Instant;
 
@@ -92,4 +93,30 @@ async fn a_feed_whose_exchange_was_deleted_is_bound_again_with_its_connection() 
     })
     .await;
     assert_eq!(next_number(&gateway, &mut place, 20).await, Some(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_lags_resets_no_client_of_another_one() {
+    let url = shared_node().await.vhost("lag").await;
+    let ahead = Gateway::builder().amqp_url(&url).with_feed().start().await;
+    ahead.wait_ready().await;
+    let port: u16 = url.split(':').nth(3).and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
+    let relay = Relay::to(([127, 0, 0, 1], port).into()).await;
+    let lagging = url.replace(&format!(":{port}/"), &format!(":{}/", relay.address().port()));
+    let lagging = Gateway::builder().amqp_url(&lagging).with_feed().start().await;
+    lagging.wait_ready().await;
+    let mut place = String::from("now");
+    assert_eq!(next_number(&ahead, &mut place, 0).await, None);
+    relay.cut();
+    DirectPublisher::connect(&url).await.publish_numbered("quiet.1", 0..1).await;
+    assert_eq!(next_number(&ahead, &mut place, 10).await, Some(0));
+    let poll = Request::get(&format!("{ALL}?last_seen={place}&wait=0"));
+    poll.send(lagging.address()).await.expect_status(503);
+    relay.restore();
+    eventually(Duration::from_mins(1), "the place is known", async || {
+        let answer = poll.send(lagging.address()).await;
+        assert!(answer.status == 204 || answer.status == 503, "{answer:?}");
+        if answer.status == 204 { Ok(()) } else { Err(answer) }
+    })
+    .await;
 }

@@ -62,6 +62,9 @@ pub trait EventLog: Send + Sync + 'static {
         0
     }
 
+    /// Tells whether the log has an event at an offset or after it, also one that no tail has handed over yet.
+    fn reaches(&self, offset: u64) -> impl Future<Output = Result<bool, BrokerError>> + Send;
+
     /// Looks through the log in `from..to` for events of matching topics, until there are `limit` of them, or 1 MiB of
     /// payload, or a bounded number of events was looked at.
     ///

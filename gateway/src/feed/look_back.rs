@@ -29,6 +29,8 @@ pub(super) enum Back {
     Late(Cursor),
     /// The place is none of this log.
     Elsewhere,
+    /// The place is of this log, and this gateway has not read so far yet.
+    Lagging,
     /// Events behind the place are gone.
     Gone,
     /// What is known of the log has changed: the same look can come to something else.

@@ -35,7 +35,7 @@ pub(super) enum Look {
     /// The place is none of this log.
     Elsewhere,
     /// The place is beyond the end; the poll is among those who wait for anything.
-    Ahead(Ticket, oneshot::Receiver<Arc<FeedBatch>>),
+    Ahead(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
     /// There is nothing yet; the poll is among the watchers.
     Wait(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
 }
@@ -94,7 +94,7 @@ impl State {
                 }
                 Some(false) if self.window.is_before(cursor) => {
                     let (ticket, answer) = self.watchers.watch(&everything(), 1, false);
-                    return Look::Ahead(ticket, answer);
+                    return Look::Ahead(cursor, ticket, answer);
                 }
                 Some(false) => return Look::Elsewhere,
                 None => return Look::Older { cursor: Some(cursor), to },

@@ -44,6 +44,9 @@ use crate::broker::{
     log::{EventLog, LogEnd, Logged, Searched},
 };
 
+/// How long a message that is stored may take to come.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
+
 /// How long a reader that was kept is waited for: its next messages should be here already.
 const KEPT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -223,6 +226,17 @@ impl EventLog for AmqpBroker {
                 show(&event.topic, offset);
             }
         }
+    }
+
+    /// Reads the messages that were stored last, because a stream does not tell its end.
+    async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
+        let mut reader = self.read_from(Start::Newest, "newest").await?;
+        while let Ok(stored) = timeout(ON_ITS_WAY, reader.next()).await {
+            if stored?.offset >= offset {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {

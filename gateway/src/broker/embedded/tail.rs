@@ -48,6 +48,10 @@ impl EventLog for EmbeddedBroker {
         self.handle.core().log.oldest()
     }
 
+    async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
+        Ok(self.handle.core().log.next() > offset)
+    }
+
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
         let oldest = self.handle.core().log.oldest();
         let mut reached = from.max(oldest);

@@ -15,6 +15,7 @@ use tracing::info;
 
 use super::{
     super::AmqpBroker,
+    ON_ITS_WAY,
     reader::{Reader, Start, Stored},
 };
 use crate::broker::{
@@ -27,9 +28,6 @@ const MOST_AT_ONCE: usize = 256;
 
 /// After so long without a message it is asked whether there is none.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// How long a message that is stored may take to come.
-const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// For how long a lost reader is replaced, before the feed's polls are told that the log cannot be read.
 const RESUME: Duration = Duration::from_secs(5);
