@@ -135,9 +135,14 @@ impl<L: EventLog> Feed<L> {
     async fn follow_once(&self, pause: &mut Duration) -> Result<std::convert::Infallible, BrokerError> {
         let mut newest = Newest::new(self.options.topics);
         let end = self.log.end(|topic, offset| newest.note(topic, offset)).await?;
-        // Its place is that of everybody who has seen all; unless retention takes it at this very moment.
+        newest.miss_before(end.complete_from);
+        // Its place is that of every client that has seen all; unless retention takes it at this very moment, or an event after
+        // it is damaged: that one is to be found by a look at the log.
         let last = match newest.last() {
-            Some(last) => self.log.search(&everything(), last, last + 1, 1).await?.found.pop(),
+            Some(last) => {
+                let searched = self.log.search(&everything(), last, end.next, 2).await?;
+                searched.found.into_iter().next().filter(|_| searched.reached >= end.next && !searched.damaged)
+            }
             None => None,
         };
         let mut window = Window::new(self.options.window, last.as_ref().map_or(end.next, |last| last.offset));
@@ -201,6 +206,7 @@ impl<L: EventLog> Feed<L> {
             match back {
                 Ok(Back::Found(batch)) => return told(batch, reset),
                 Ok(Back::Reached(reached)) => start = Start::Behind(reached),
+                Ok(Back::Damaged(reached)) => (start, reset) = (Start::Behind(reached), true),
                 Ok(Back::Late(reached)) if reset => return told(FeedBatch::of(Vec::new(), 0, false, reached), reset),
                 Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
                 // Not a reset: another gateway gave this place, and nothing is gone.
@@ -281,7 +287,7 @@ impl<L: EventLog> Feed<L> {
 }
 
 fn told(batch: FeedBatch, reset: bool) -> FeedOutcome {
-    FeedOutcome::Batch(Arc::new(FeedBatch { reset, ..batch }))
+    FeedOutcome::Batch(Arc::new(FeedBatch { reset: reset || batch.reset, ..batch }))
 }
 
 /// Takes a poll from among the watchers when it ends unanswered, however that happens.

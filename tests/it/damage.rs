@@ -90,12 +90,31 @@ struct Seen {
     told: bool,
 }
 
-async fn read(gateway: &Gateway, payload: usize) -> Seen {
-    let (mut seen, mut token) = (Seen::default(), "older".to_owned());
+/// Who reads: a mailbox that was made before, or a feed from its oldest event on.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Mailbox,
+    Feed,
+}
+
+impl Reader {
+    fn poll(self, token: &str) -> Request {
+        match self {
+            Self::Mailbox => Poll::of("reader").topics("a.*").last_seen(token).wait(1).request(),
+            Self::Feed => Request::get(&format!("/topics/a.*/events?last_seen={token}&wait=0")),
+        }
+    }
+}
+
+async fn read(gateway: &Gateway, payload: usize, reader: Reader) -> Seen {
+    let first = match reader {
+        Reader::Mailbox => "older",
+        Reader::Feed => "oldest",
+    };
+    let (mut seen, mut token) = (Seen::default(), first.to_owned());
     let mut connection = HttpConnection::open(gateway.address()).await;
     loop {
-        let poll = Poll::of("reader").topics("a.*").last_seen(&token).wait(1);
-        let answer: Answer = poll.send_on(&mut connection).await;
+        let answer: Answer = connection.request(&reader.poll(&token)).await;
         if answer.status == 204 {
             return seen;
         }
@@ -129,18 +148,20 @@ async fn survives_damage(payload: usize, in_order: bool) {
                 ("an error".to_owned(), finished.stderr)
             }
             Ok(gateway) => {
-                let seen = read(&gateway, payload).await;
-                assert!(seen.numbers.is_sorted_by(|a, b| a < b), "{damage}: out of order: {:?}", seen.numbers);
-                let (missing, log) = (EVENTS - seen.numbers.len() as u64, gateway.log().tail(usize::MAX));
-                assert!(
-                    missing == 0 || seen.told,
-                    "{damage}: {missing} events are missing, and the client was not told"
-                );
-                assert!(
-                    missing == 0 || log.contains("damaged"),
-                    "{damage}: {missing} events are missing in silence: {log}"
-                );
-                (format!("{missing} missing"), log)
+                let (mut outcome, mut all) = (String::new(), String::new());
+                for reader in [Reader::Mailbox, Reader::Feed] {
+                    let seen = read(&gateway, payload, reader).await;
+                    assert!(seen.numbers.is_sorted_by(|a, b| a < b), "{damage}: out of order: {:?}", seen.numbers);
+                    let (missing, log) = (EVENTS - seen.numbers.len() as u64, gateway.log().tail(usize::MAX));
+                    assert!(missing == 0 || seen.told, "{damage}: {reader:?} was not told of {missing} missing events");
+                    assert!(
+                        missing == 0 || log.contains("damaged"),
+                        "{damage}: {missing} events are missing in silence: {log}"
+                    );
+                    outcome = format!("{outcome} {missing} missing in the {reader:?}");
+                    all = log;
+                }
+                (outcome, all)
             }
         };
         assert!(!log.contains("panicked"), "{damage}: {outcome}: {log}");
@@ -184,7 +205,7 @@ async fn a_store_that_lacks_a_file_is_refused_and_not_begun_anew() {
             assert!(refused.stderr.contains(words), "without {missing}: {refused:?}");
         }
         fs::rename(&aside, &path).unwrap();
-        let seen = read(&start().start().await, 20).await;
+        let seen = read(&start().start().await, 20, Reader::Mailbox).await;
         assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>(), "nothing was changed for lack of {missing}");
     }
 }

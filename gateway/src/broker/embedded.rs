@@ -24,7 +24,7 @@ mod shared;
 mod store;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::{

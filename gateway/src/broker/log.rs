@@ -26,6 +26,9 @@ pub struct Logged {
 pub struct LogEnd<T> {
     /// No event before it has this offset or a higher one.
     pub next: u64,
+    /// Every event from this offset on was shown, or was followed by a newer one of its topic. Before it, events are damaged
+    /// whose topics are not known.
+    pub complete_from: u64,
     /// Follows the log from here on.
     pub tail: T,
 }
@@ -37,6 +40,9 @@ pub struct Searched {
     pub before: Option<Logged>,
     /// What was found, in order.
     pub found: Vec<Logged>,
+    /// Before what was found, or if nothing was, before where the search stopped, retained events are missing that may have
+    /// matched: they are damaged. A search that has found something stops before such events.
+    pub damaged: bool,
     /// The last event that was looked at, if that is known: the next search can go on behind it.
     pub last: Option<Logged>,
     /// Everything before this offset was looked at; always beyond where the search began, if that was before its end.

@@ -11,13 +11,14 @@ use crate::broker::{
     log::{EventLog, Logged},
 };
 
-/// The newest events of topics that were forgotten, in order.
-enum Forgotten {
-    All(Vec<Logged>),
-    /// Those of a part of the log, behind which the client goes on.
-    Some(FeedBatch),
-    /// None was found up to this place before the deadline.
-    Late(Cursor),
+/// The newest events of topics that were forgotten.
+struct Forgotten {
+    /// In order.
+    events: Vec<Logged>,
+    /// They are those of a part of the log, after which the client goes on.
+    end: Option<Cursor>,
+    /// Events that may have been among them are damaged.
+    damaged: bool,
 }
 
 /// What a look at the log came to.
@@ -27,6 +28,8 @@ pub(super) enum Back {
     Reached(Cursor),
     /// There is nothing before this place, and no time to look further.
     Late(Cursor),
+    /// There is nothing before this place but damaged events.
+    Damaged(Cursor),
     /// The place is none of this log.
     Elsewhere,
     /// The place is of this log, and this gateway has not read so far yet.
@@ -41,12 +44,18 @@ impl<L: EventLog> Feed<L> {
     /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on behind the
     /// last of them, and gets all that follows.
     pub(super) async fn newest(&self, request: &FeedRequest, look: NewestLook) -> Result<Back, BrokerError> {
-        let mut found = Vec::new();
+        let (mut found, mut damaged) = (Vec::new(), false);
         if look.forgotten_before > 0 {
-            match self.forgotten(request, look.forgotten_before).await? {
-                Forgotten::All(events) => found = events,
-                Forgotten::Some(batch) => return Ok(Back::Found(batch)),
-                Forgotten::Late(reached) => return Ok(Back::Late(reached)),
+            let forgotten = self.forgotten(request, look.forgotten_before).await?;
+            (found, damaged) = (forgotten.events, forgotten.damaged);
+            if let Some(end) = forgotten.end {
+                return Ok(match found.is_empty() {
+                    true if damaged => Back::Damaged(end),
+                    true => Back::Late(end),
+                    false => {
+                        Back::Found(FeedBatch { reset: damaged, ..FeedBatch::of(found, request.limit, false, end) })
+                    }
+                });
             }
         }
         for offset in look.offsets {
@@ -61,47 +70,47 @@ impl<L: EventLog> Feed<L> {
                 self.forget(searched.oldest);
                 return Ok(Back::Again);
             }
+            damaged |= searched.damaged;
             found.extend(searched.found);
         }
-        if found.is_empty() {
-            return Ok(Back::Reached(look.end));
-        }
-        Ok(Back::Found(FeedBatch::of(found, request.limit, false, look.end)))
+        Ok(match found.is_empty() {
+            true if damaged => Back::Damaged(look.end),
+            true => Back::Reached(look.end),
+            false => Back::Found(FeedBatch { reset: damaged, ..FeedBatch::of(found, request.limit, false, look.end) }),
+        })
     }
 
     /// Looks up in the log, before an offset, the newest events of topics that the index has forgotten.
     async fn forgotten(&self, request: &FeedRequest, before: u64) -> Result<Forgotten, BrokerError> {
-        let mut newest = HashMap::new();
         let in_order = |newest: HashMap<Topic, Logged>| {
             let mut events: Vec<Logged> = newest.into_values().collect();
             events.sort_unstable_by_key(|logged| logged.offset);
             events
         };
+        let (mut newest, mut damaged) = (HashMap::new(), false);
         let (mut from, mut place) = (0, None);
         while from < before {
             let searched = self.log.search(&request.pattern, from, before, usize::MAX).await?;
+            damaged |= searched.damaged;
             from = searched.reached;
             place = searched.last.as_ref().map(Cursor::behind).or(place);
             for logged in searched.found {
                 let topic = &logged.event.topic;
-                if self.state().as_ref().is_some_and(|state| state.newest.knows(topic)) {
+                if self.state().as_ref().is_some_and(|state| state.newest.knows_since(topic, before)) {
                     continue;
                 }
                 if newest.len() == request.limit && !newest.contains_key(topic) {
-                    let found = in_order(newest);
-                    let end = found.last().map(Cursor::behind).unwrap_or_default();
-                    return Ok(Forgotten::Some(FeedBatch::of(found, request.limit, false, end)));
+                    let events = in_order(newest);
+                    let end = events.last().map(Cursor::behind).unwrap_or_default();
+                    return Ok(Forgotten { events, end: Some(end), damaged });
                 }
                 newest.insert(topic.clone(), logged);
             }
-            if let Some(place) = place.filter(|_| from < before && Instant::now() >= request.deadline) {
-                return Ok(match in_order(newest) {
-                    none if none.is_empty() => Forgotten::Late(place),
-                    found => Forgotten::Some(FeedBatch::of(found, request.limit, false, place)),
-                });
+            if place.is_some() && from < before && Instant::now() >= request.deadline {
+                return Ok(Forgotten { events: in_order(newest), end: place, damaged });
             }
         }
-        Ok(Forgotten::All(in_order(newest)))
+        Ok(Forgotten { events: in_order(newest), end: None, damaged })
     }
 
     /// Looks through what is older than the window, from a place up to the window, or until the deadline.
@@ -136,11 +145,13 @@ impl<L: EventLog> Feed<L> {
             None => self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?,
         };
         let mut from = cursor.map_or(0, |cursor| cursor.next);
+        let mut damaged = false;
         loop {
             // Of an empty place before everything nothing can be gone but what was there.
             if cursor.is_some() && searched.oldest > from {
                 return Ok(Back::Gone);
             }
+            damaged |= searched.damaged;
             place = searched.last.as_ref().map(Cursor::behind).or(place);
             from = searched.reached;
             if let Some(last) = searched.found.last() {
@@ -149,13 +160,15 @@ impl<L: EventLog> Feed<L> {
                 if from >= to.next {
                     end = self.join(request, &mut found, to).unwrap_or(end);
                 }
-                return Ok(Back::Found(FeedBatch::of(found, *limit, request.latest_only, end)));
+                let batch = FeedBatch::of(found, *limit, request.latest_only, end);
+                return Ok(Back::Found(FeedBatch { reset: damaged, ..batch }));
             }
             if from >= to.next {
-                return Ok(Back::Reached(to));
+                return Ok(if damaged { Back::Damaged(to) } else { Back::Reached(to) });
             }
-            if let Some(place) = place.filter(|_| Instant::now() >= request.deadline) {
-                return Ok(Back::Late(place));
+            // Without a new place the next poll would look at the same again.
+            if let Some(place) = place.filter(|place| Some(*place) != cursor && Instant::now() >= request.deadline) {
+                return Ok(if damaged { Back::Damaged(place) } else { Back::Late(place) });
             }
             searched = self.log.search(pattern, from, to.next, *limit).await?;
         }

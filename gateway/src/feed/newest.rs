@@ -51,8 +51,14 @@ impl Newest {
         let known = node.newest.replace(offset).and_then(|before| self.by_offset.remove(&before));
         self.by_offset.insert(offset, known.unwrap_or_else(|| topic.clone()));
         if self.by_offset.len() > self.most {
-            self.complete_from = self.forget_quietest().unwrap_or(offset) + 1;
+            let forgotten = self.forget_quietest().unwrap_or(offset);
+            self.miss_before(forgotten + 1);
         }
+    }
+
+    /// Takes note that before an offset there may be newer events than those it knows.
+    pub(super) fn miss_before(&mut self, offset: u64) {
+        self.complete_from = self.complete_from.max(offset);
     }
 
     /// Every topic whose newest event has this offset or a higher one is here.
@@ -94,10 +100,10 @@ impl Newest {
         quiet
     }
 
-    /// Tells whether this topic is here.
-    pub(super) fn knows(&self, topic: &Topic) -> bool {
+    /// Tells whether this topic is known to have an event with this offset or a higher one.
+    pub(super) fn knows_since(&self, topic: &Topic, offset: u64) -> bool {
         let node = topic.as_str().split('.').try_fold(&self.root, |node, word| node.next.get(word));
-        node.is_some_and(|node| node.newest.is_some())
+        node.and_then(|node| node.newest).is_some_and(|newest| newest >= offset)
     }
 
     /// Forgets events before an offset, and the topics that have no other.
@@ -238,7 +244,8 @@ mod tests {
             let quiet = since >= newest.complete_from() && expected.iter().all(|offset| *offset < since);
             prop_assert_eq!(newest.is_quiet_since(&pattern, since), quiet);
             for (topic, offset) in plain {
-                prop_assert_eq!(newest.knows(topic), offset >= known);
+                prop_assert_eq!(newest.knows_since(topic, 0), offset >= known);
+                prop_assert!(!newest.knows_since(topic, offset + 1));
             }
             prop_assert_eq!(newest.since(&pattern, 0, usize::MAX), expected);
         }

@@ -42,9 +42,9 @@ pub(super) enum Look {
 
 /// What is known of the newest events that a poll asks for.
 pub(super) struct NewestLook {
-    /// Where they are, as far as they are known.
+    /// Where they are, from `forgotten_before` on.
     pub(super) offsets: Vec<u64>,
-    /// Other topics have theirs before this offset.
+    /// Other topics may have theirs before this offset.
     pub(super) forgotten_before: u64,
     /// The place at the end.
     pub(super) end: Cursor,
@@ -76,9 +76,10 @@ impl State {
             Start::Oldest => return Look::Older { cursor: None, to },
             Start::Newest => {
                 // One more than fits tells that there are more.
-                let offsets = self.newest.since(&request.pattern, 0, request.limit + 1);
-                let is_all = !offsets.is_empty() && request.pattern.is_topic();
-                let forgotten_before = if is_all { 0 } else { self.newest.complete_from() };
+                let complete_from = self.newest.complete_from();
+                let offsets = self.newest.since(&request.pattern, complete_from, request.limit + 1);
+                let is_all = request.pattern.is_topic() && !offsets.is_empty();
+                let forgotten_before = if is_all { 0 } else { complete_from };
                 if !offsets.is_empty() || forgotten_before > 0 {
                     return Look::Newest(NewestLook { offsets, forgotten_before, end: self.window.end() });
                 }

@@ -1,8 +1,11 @@
-//! Feeds on the embedded broker's log in memory.
+//! Feeds on the embedded broker's log.
+
+mod ends;
+mod model;
 
 use std::{sync::Arc, time::Duration};
 
-use events::Event;
+use events::{Event, EventId};
 use tokio::time::{Instant, timeout};
 
 use super::*;
@@ -12,24 +15,27 @@ use crate::broker::{
     log::Logged,
 };
 
-/// A Feed whose log keeps so many bytes, whose window holds so many, and whose index so many topics.
+/// A Feed over an embedded broker.
 struct World {
-    broker: Arc<EmbeddedBroker>,
+    broker: EmbeddedBroker,
     feed: Arc<Feed<EmbeddedBroker>>,
     following: tokio::task::JoinHandle<()>,
 }
 
 impl World {
+    /// Makes one whose log keeps so many bytes in memory, whose window holds so many, and whose index so many topics.
     async fn new(retention: u64, window_bytes: usize, topics: usize) -> Self {
         let forever = Duration::from_hours(24);
         let retention = Retention { age: forever, bytes: retention };
         let feed_topics = vec!["#".parse().unwrap()];
         let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
-        let broker = Arc::new(EmbeddedBroker::start(&options, Arc::default()).unwrap());
-        let feed = Feed::new(
-            Arc::clone(&broker),
-            FeedOptions { window: WindowLimits { bytes: window_bytes, age: forever }, topics },
-        );
+        Self::over(EmbeddedBroker::start(&options, Arc::default()).unwrap(), window_bytes, topics).await
+    }
+
+    async fn over(broker: EmbeddedBroker, window_bytes: usize, topics: usize) -> Self {
+        let age = Duration::from_hours(24);
+        let options = FeedOptions { window: WindowLimits { bytes: window_bytes, age }, topics };
+        let feed = Feed::new(Arc::new(broker.clone()), options);
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {
@@ -38,18 +44,34 @@ impl World {
         Self { broker, feed, following }
     }
 
+    /// Ends it, with the broker as it is told.
+    async fn end(self, end: impl AsyncFnOnce(&EmbeddedBroker)) {
+        let broker = self.broker.clone();
+        self.following.abort();
+        drop(self);
+        // The task lets go of the log only now.
+        tokio::task::yield_now().await;
+        end(&broker).await;
+    }
+
     async fn roomy() -> Self {
         Self::new(1 << 30, 1 << 20, 1000).await
     }
 
-    /// Publishes numbers and waits until the Feed has the last one.
-    async fn publish(&self, topic: &str, numbers: std::ops::Range<u64>) {
+    /// Publishes numbers; returns the id of the last one.
+    async fn store(&self, topic: &str, numbers: std::ops::Range<u64>) -> Option<EventId> {
         let mut last = None;
         for number in numbers {
             let event = Event::new(topic.parse().unwrap(), None, number.to_string());
             self.broker.publish(&event).await.unwrap();
             last = Some(event.id);
         }
+        last
+    }
+
+    /// Publishes numbers and waits until the Feed has the last one, whose topic must be for feeds.
+    async fn publish(&self, topic: &str, numbers: std::ops::Range<u64>) {
+        let last = self.store(topic, numbers).await;
         let newest = || {
             let state = self.feed.state();
             state.as_ref().unwrap().window.from(0).last().map(|logged| logged.event.id.clone())
@@ -61,7 +83,10 @@ impl World {
 
     async fn poll(&self, pattern: &str, start: Start, wait: Duration) -> FeedOutcome {
         let (pattern, deadline) = (pattern.parse().unwrap(), Instant::now() + wait);
-        let request = FeedRequest { pattern, start, limit: 100, latest_only: false, deadline };
+        self.ask(FeedRequest { pattern, start, limit: 100, latest_only: false, deadline }).await
+    }
+
+    async fn ask(&self, request: FeedRequest) -> FeedOutcome {
         timeout(Duration::from_secs(30), self.feed.poll(request)).await.expect("a poll ends by its deadline")
     }
 
@@ -300,42 +325,6 @@ async fn of_topics_whose_newest_event_is_gone_the_others_come() {
     let oldest = 100 + world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
     assert!(oldest > 200, "more than a batch is gone");
     assert_eq!(world.look("a.*", Start::Newest).await.0, (oldest..400).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn who_comes_while_the_gateway_ends_keeps_its_place() {
-    let world = World::roomy().await;
-    let (_, _, place) = world.look("a", Start::Now).await;
-    world.publish("a", 0..3).await;
-    world.feed.close();
-    match world.poll("a", Start::Behind(place), Duration::ZERO).await {
-        FeedOutcome::ShuttingDown(end) => assert_eq!(end, Some(place), "it has not got what came since"),
-        other => panic!("{other:?}"),
-    }
-    // A reset is not told, so the place that calls for one stays.
-    for start in [Start::Newest, Start::Oldest, Start::Elsewhere] {
-        let outcome = world.poll("a", start, Duration::ZERO).await;
-        assert!(matches!(outcome, FeedOutcome::ShuttingDown(None)), "{outcome:?}");
-    }
-}
-
-#[tokio::test]
-async fn who_waits_while_the_gateway_ends_goes_on_where_it_began() {
-    let world = Arc::new(World::roomy().await);
-    let (_, _, place) = world.look("a", Start::Now).await;
-    let poll = tokio::spawn({
-        let world = Arc::clone(&world);
-        async move { world.poll("a", Start::Behind(place), Duration::from_secs(20)).await }
-    });
-    while world.feed.state().as_ref().unwrap().watchers.count() < 1 {
-        tokio::task::yield_now().await;
-    }
-    world.feed.close();
-    // The log is followed for a moment more.
-    let event = Arc::new(Event::new("a".parse().unwrap(), None, "0"));
-    world.feed.state().as_mut().unwrap().append(&[Logged { offset: 0, event }]);
-    let outcome = poll.await.unwrap();
-    assert!(matches!(outcome, FeedOutcome::ShuttingDown(Some(end)) if end == place), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -220,7 +220,8 @@ impl EventLog for AmqpBroker {
                 info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
             }
             if control && event.id == end {
-                return Ok(LogEnd { next: offset + 1, tail: AmqpTail::new(self.clone(), reader, &stored) });
+                let tail = AmqpTail::new(self.clone(), reader, &stored);
+                return Ok(LogEnd { next: offset + 1, complete_from: 0, tail });
             }
             if !control {
                 show(&event.topic, offset);

@@ -147,4 +147,12 @@ impl Store {
             Self::Disk(disk) => disk.read(offsets),
         }
     }
+
+    /// Loses an event, as damage does, and its head, too, if that is asked for.
+    #[cfg(test)]
+    pub(super) fn lose(&self, offset: u64, with_head: bool) {
+        if let Self::Disk(disk) = self {
+            disk.lose(offset, with_head);
+        }
+    }
 }

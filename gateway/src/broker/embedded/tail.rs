@@ -1,8 +1,8 @@
 //! The log as a Feed reads it.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use events::{Topic, TopicPattern};
+use events::{Event, Topic, TopicPattern};
 
 use super::{EmbeddedBroker, shared::Handle};
 use crate::broker::{
@@ -36,12 +36,12 @@ impl EventLog for EmbeddedBroker {
     type Tail = EmbeddedTail;
 
     async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
-        let (next, newest) = {
+        let (next, Newest { events, complete_from }) = {
             let core = self.handle.core();
             (core.log.next(), core.log.newest())
         };
-        newest.iter().filter(|(topic, _)| self.feeds(topic)).for_each(|(topic, offset)| show(topic, *offset));
-        Ok(LogEnd { next, tail: EmbeddedTail { broker: self.clone(), next } })
+        events.iter().filter(|(topic, _)| self.feeds(topic)).for_each(|(topic, offset)| show(topic, *offset));
+        Ok(LogEnd { next, complete_from, tail: EmbeddedTail { broker: self.clone(), next } })
     }
 
     fn known_oldest(&self) -> u64 {
@@ -57,18 +57,25 @@ impl EventLog for EmbeddedBroker {
         let mut reached = from.max(oldest);
         let stop = to.min(reached + SEARCH);
         let mut found: Vec<Logged> = Vec::new();
-        let mut bytes = 0;
-        while reached < stop && found.len() < limit && bytes <= SEARCH_BYTES {
-            let (offsets, to) = self.select(pattern, reached..stop.min(reached + SCAN), PIECE.min(limit - found.len()));
-            reached = to;
-            for logged in self.handle.load(&offsets).await? {
-                bytes += logged.event.payload.len();
-                if bytes > SEARCH_BYTES && !found.is_empty() {
-                    reached = logged.offset;
-                    break;
-                }
-                found.push(logged);
+        let (mut bytes, mut damaged) = (0, false);
+        'search: while reached < stop && found.len() < limit && bytes <= SEARCH_BYTES {
+            let range = reached..stop.min(reached + SCAN);
+            let selected = self.select(pattern, range, PIECE.min(limit - found.len()));
+            if selected.damaged && !found.is_empty() {
+                break;
             }
+            damaged |= selected.damaged;
+            for (offset, event) in self.handle.load(&selected.offsets).await? {
+                let size = event.as_ref().map(|event| event.payload.len());
+                if !found.is_empty() && size.is_none_or(|size| bytes + size > SEARCH_BYTES) {
+                    reached = offset;
+                    break 'search;
+                }
+                bytes += size.unwrap_or_default();
+                damaged |= event.is_none();
+                found.extend(event.map(|event| Logged { offset, event }));
+            }
+            reached = selected.reached;
             tokio::task::yield_now().await;
         }
         let last = match found.last() {
@@ -76,7 +83,7 @@ impl EventLog for EmbeddedBroker {
             last if reached > from => self.event(reached - 1).await?.or_else(|| last.cloned()),
             _ => None,
         };
-        Ok(Searched { before: None, found, last, reached, oldest: self.handle.core().log.oldest() })
+        Ok(Searched { before: None, found, damaged, last, reached, oldest: self.handle.core().log.oldest() })
     }
 
     /// Nothing is kept open: what was looked at is found again by its offset.
@@ -98,7 +105,8 @@ impl EventLog for EmbeddedBroker {
 impl EmbeddedBroker {
     /// Returns the event at an offset, if it is there.
     async fn event(&self, offset: u64) -> Result<Option<Logged>, BrokerError> {
-        Ok(self.handle.load(&[offset]).await?.pop())
+        let loaded = self.handle.load(&[offset]).await?.pop();
+        Ok(loaded.and_then(|(offset, event)| Some(Logged { offset, event: event? })))
     }
 }
 
@@ -110,10 +118,15 @@ impl LogTail for EmbeddedTail {
             let end = handle.core().log.next().min(self.next + AT_ONCE);
             if self.next < end {
                 let offsets: Vec<u64> = (self.next..end).collect();
-                let mut events = handle.load(&offsets).await?;
-                if events.len() < offsets.len() && handle.core().log.oldest() > self.next {
+                let loaded = handle.load(&offsets).await?;
+                if loaded.len() < offsets.len() {
                     return Err(BrokerError::Unavailable("the log was trimmed faster than it was read".to_owned()));
                 }
+                let logged = |(offset, event): (u64, Option<Arc<Event>>)| Some(Logged { offset, event: event? });
+                let events: Option<Vec<Logged>> = loaded.into_iter().map(logged).collect();
+                let Some(mut events) = events else {
+                    return Err(BrokerError::Unavailable("an event is damaged".to_owned()));
+                };
                 self.next = end;
                 events.retain(|logged| self.broker.feeds(&logged.event.topic));
                 if !events.is_empty() {
@@ -132,63 +145,87 @@ impl EmbeddedBroker {
         self.feed_topics.iter().any(|pattern| pattern.matches(topic))
     }
 
-    /// Returns the offsets of matching events, up to `limit`, and up to where it looked.
-    fn select(&self, pattern: &TopicPattern, range: Range<u64>, limit: usize) -> (Vec<u64>, u64) {
+    /// Looks for matching events, up to `limit`.
+    fn select(&self, pattern: &TopicPattern, range: Range<u64>, limit: usize) -> Selected {
         let core = self.handle.core();
-        let (mut offsets, end) = (Vec::new(), range.end);
+        let mut selected = Selected { offsets: Vec::new(), damaged: false, reached: range.end };
         for (offset, topic) in core.log.topics(range) {
-            let topic = topic.map(|id| core.log.topic(id));
-            if topic.is_some_and(|topic| pattern.matches(topic) && self.feeds(topic)) {
-                offsets.push(offset);
-                if offsets.len() == limit {
-                    return (offsets, offset + 1);
+            let is_selected = match topic.map(|id| core.log.topic(id)) {
+                Some(topic) => pattern.matches(topic) && self.feeds(topic),
+                None if selected.offsets.is_empty() => {
+                    selected.damaged = true;
+                    false
+                }
+                None => {
+                    selected.reached = offset;
+                    break;
+                }
+            };
+            if is_selected {
+                selected.offsets.push(offset);
+                if selected.offsets.len() == limit {
+                    selected.reached = offset + 1;
+                    break;
                 }
             }
         }
-        (offsets, end)
+        selected
     }
+}
+
+/// What was selected from the heads of events.
+struct Selected {
+    /// Where there are matching events.
+    offsets: Vec<u64>,
+    /// Before the first of them, events are missing whose topics are not known.
+    damaged: bool,
+    /// Everything before this offset was looked at.
+    reached: u64,
 }
 
 impl Handle {
-    /// Returns the events at these offsets, but for those that are gone or damaged. What retention dropped is gone, though the
-    /// store can still read it until it drops whole tables.
-    async fn load(&self, offsets: &[u64]) -> Result<Vec<Logged>, BrokerError> {
-        let (mut here, mut elsewhere) = (Vec::with_capacity(offsets.len()), Vec::new());
-        {
+    /// Reads the events at these offsets, but for those that retention has dropped; `None` stands for one that is damaged.
+    async fn load(&self, offsets: &[u64]) -> Result<Vec<(u64, Option<Arc<Event>>)>, BrokerError> {
+        let mut events: Vec<_> = {
             let core = self.core();
-            let oldest = core.log.oldest();
-            for offset in offsets.iter().filter(|offset| **offset >= oldest) {
-                match core.log.recent(*offset) {
-                    Some(stored) => here.push(Logged { offset: *offset, event: Arc::new(stored.event.clone()) }),
-                    None => elsewhere.push(*offset),
-                }
+            let kept = offsets.iter().copied().filter(|offset| *offset >= core.log.oldest());
+            let recent = |offset| core.log.recent(offset).map(|stored| Arc::new(stored.event.clone()));
+            kept.map(|offset| (offset, recent(offset))).collect()
+        };
+        let elsewhere: Vec<u64> =
+            events.iter().filter(|(_, event)| event.is_none()).map(|(offset, _)| *offset).collect();
+        if !elsewhere.is_empty() {
+            let mut read = self.read(elsewhere).await?.into_iter();
+            for (_, event) in events.iter_mut().filter(|(_, event)| event.is_none()) {
+                *event = read.next().flatten().map(Arc::new);
             }
+            // What was dropped meanwhile is not damaged, and the store can read some of it until it drops whole tables.
+            let oldest = self.core().log.oldest();
+            events.retain(|(offset, _)| *offset >= oldest);
         }
-        if elsewhere.is_empty() {
-            return Ok(here);
-        }
-        let read = self.read(elsewhere.clone()).await?;
-        let logged = elsewhere.into_iter().zip(read).filter_map(|(offset, event)| {
-            let event = Arc::new(event?);
-            Some(Logged { offset, event })
-        });
-        here.extend(logged);
-        here.sort_unstable_by_key(|logged| logged.offset);
-        Ok(here)
+        Ok(events)
     }
 }
 
+/// The newest events by topic.
+struct Newest {
+    /// One for each topic, in order.
+    events: Vec<(Topic, u64)>,
+    /// After the last event whose topic is not known.
+    complete_from: u64,
+}
+
 impl super::log::Log {
-    /// Returns the newest event of each topic, in order.
-    fn newest(&self) -> Vec<(Topic, u64)> {
-        let mut newest = std::collections::HashMap::new();
+    fn newest(&self) -> Newest {
+        let (mut newest, mut complete_from) = (HashMap::new(), 0);
         for (offset, topic) in self.topics(self.oldest()..self.next()) {
-            if let Some(id) = topic {
-                newest.insert(id, offset);
+            match topic {
+                Some(id) => _ = newest.insert(id, offset),
+                None => complete_from = offset + 1,
             }
         }
-        let mut newest: Vec<_> = newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect();
-        newest.sort_unstable_by_key(|(_, offset)| *offset);
-        newest
+        let mut events: Vec<_> = newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect();
+        events.sort_unstable_by_key(|(_, offset)| *offset);
+        Newest { events, complete_from }
     }
 }

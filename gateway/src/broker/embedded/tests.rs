@@ -2,7 +2,7 @@
 //! right; after each of them both say the same of every mailbox. Ends in order and crashes come between.
 
 mod ends;
-mod folder;
+pub(crate) mod folder;
 mod full;
 mod lease;
 mod model;

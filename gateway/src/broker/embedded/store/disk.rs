@@ -212,6 +212,11 @@ impl Disk {
         self.gave_up.store(true, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn lose(&self, offset: u64, with_head: bool) {
+        self.engine().unwrap().lose(offset, with_head).unwrap();
+    }
+
     fn give_up(&self, error: &fjall::Error) -> StoreError {
         self.gave_up.store(true, Ordering::Relaxed);
         StoreError::Failed(match error {

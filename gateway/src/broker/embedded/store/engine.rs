@@ -156,4 +156,13 @@ impl Engine {
         self.heads.tree.drop_range(keys)?;
         Ok(())
     }
+
+    #[cfg(test)]
+    pub(super) fn lose(&self, offset: u64, with_head: bool) -> Result<(), fjall::Error> {
+        self.events.remove(offset.to_be_bytes())?;
+        if with_head {
+            self.heads.remove(offset.to_be_bytes())?;
+        }
+        self.database.persist(PersistMode::Buffer)
+    }
 }

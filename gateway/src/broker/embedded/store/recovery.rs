@@ -147,12 +147,17 @@ impl Reading {
             self.unreadable_mailboxes > 0,
             format!("{} mailboxes are unreadable and were dropped", self.unreadable_mailboxes),
         );
+        let lost_at = log.next();
+        if lost_batches > 0 {
+            // It stands for the events that may be lost, so that whatever reads across it is told.
+            log.restore(None);
+        }
         for (_, mailbox) in &mut self.mailboxes {
             // After a crash nobody knows what was handed over last: all of it may have been, a marker at the very end, too.
             if !meta.signed_off || !damage.is_empty() {
                 mailbox.handed_over = Place::before(log.next()).next();
             }
-            if lost_batches > 0 {
+            if lost_batches > 0 && !mailbox.is_bound_at(lost_at) {
                 mailbox.note_loss(log.next());
             }
         }

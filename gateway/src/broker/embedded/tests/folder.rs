@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// A place for a new folder, removed with all it holds when it is dropped.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("postern-store-{}", Uuid::new_v4().simple())))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

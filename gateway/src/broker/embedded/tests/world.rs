@@ -62,10 +62,16 @@ pub(super) fn start(options: &EmbeddedOptions) -> EmbeddedBroker {
     EmbeddedBroker::start(options, Arc::default()).unwrap()
 }
 
-/// Ends a broker without a word, as a kill does: nothing more is written.
-pub(super) fn crash(broker: EmbeddedBroker) {
-    broker.handle.store.close();
-    drop(broker);
+impl EmbeddedBroker {
+    /// Ends without a word, as a kill does: nothing more is written.
+    pub(crate) fn crash(self) {
+        self.handle.store.close();
+    }
+
+    /// Loses an event on disk, as damage does, and its head, too, if that is asked for.
+    pub(crate) fn lose(&self, offset: u64, with_head: bool) {
+        self.handle.store.lose(offset, with_head);
+    }
 }
 
 /// A real broker and the model of it.
@@ -157,7 +163,7 @@ impl World {
             Step::Crash => {
                 self.model.crash();
                 self.drop_leases();
-                crash(self.broker.take().unwrap());
+                self.broker.take().unwrap().crash();
                 self.start_again();
             }
         }
