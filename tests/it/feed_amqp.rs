@@ -22,6 +22,9 @@ use lapin::{
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 
+/// So long that no reader goes for lack of use, however busy the machine is.
+const NEVER: Duration = Duration::from_mins(10);
+
 async fn connect(url: &str) -> AmqpBroker {
     connect_with(url, Duration::from_secs(15), 1 << 30).await
 }
@@ -353,10 +356,10 @@ async fn catch_up(broker: &AmqpBroker, wanted: &str, mut seen: Logged, to: u64) 
 }
 
 /// Returns the channels of those who search the feed; RabbitMQ does not list the consumers of a stream.
-async fn readers(url: &str) -> BTreeSet<String> {
+async fn readers(node: &RabbitNode, url: &str) -> BTreeSet<String> {
     let vhost = url.rsplit('/').next().unwrap();
     let arguments = ["list_channels", "--formatter", "json", "vhost", "name", "consumer_count", "prefetch_count"];
-    let json = shared_node().await.rabbitmqctl(&arguments).await;
+    let json = node.rabbitmqctl(&arguments).await;
     let channels: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let searches = |channel: &&serde_json::Value| {
         channel["vhost"] == vhost && channel["consumer_count"] == 1 && channel["prefetch_count"] != 1000
@@ -366,7 +369,9 @@ async fn readers(url: &str) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
-    let (url, broker) = alone().await;
+    let node = shared_node().await;
+    let url = node.vhost("feed").await;
+    let broker = connect_with(&url, NEVER, 1 << 30).await;
     broker.end(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
     publish(&broker, "b", 1000..2000).await;
@@ -380,18 +385,18 @@ async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
         assert_eq!(numbers(&searched.found), list(7 + piece * 50..57 + piece * 50));
         seen = searched.last.unwrap();
     }
-    let opened = readers(&url).await;
+    let opened = readers(node, &url).await;
     assert_eq!(opened.len(), 1, "the first search's");
     // Another place, and another pattern, have readers of their own.
     let other = broker.search_behind(&pattern("a"), first.found[2].offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [3]);
     let other = broker.search_behind(&pattern("#"), seen.offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [507]);
-    let three = readers(&url).await;
+    let three = readers(node, &url).await;
     assert!(three.len() == 3 && three.is_superset(&opened), "{opened:?}, {three:?}");
     let rest = catch_up(&broker, "a", seen, end.next).await;
     assert_eq!(numbers(&rest), list((507..1000).chain(2000..3000)));
-    let two = readers(&url).await;
+    let two = readers(node, &url).await;
     assert!(two.len() == 2 && two.is_disjoint(&opened), "who has come to the end leaves no reader behind: {two:?}");
 }
 
@@ -415,9 +420,11 @@ async fn clients_that_catch_up_beside_each_other_get_exactly_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readers_are_bounded_and_go_when_nobody_comes_back() {
-    let url = shared_node().await.vhost("feed").await;
-    let broker = connect_with(&url, Duration::from_secs(4), 1 << 30).await;
+async fn readers_are_bounded() {
+    // Not the shared one: under other settings there are fewer channels than readers.
+    let node = RabbitNode::start().await;
+    let url = node.vhost("feed").await;
+    let broker = connect_with(&url, NEVER, 1 << 30).await;
     broker.end(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..100).await;
     let end = broker.end(|_, _| ()).await.unwrap();
@@ -426,10 +433,21 @@ async fn readers_are_bounded_and_go_when_nobody_comes_back() {
         async move { broker.search(&wanted, 0, end.next, 1).await.map(|searched| searched.found.len()) }
     });
     assert_eq!(try_join_all(searches).await.unwrap(), [1; 160]);
-    let open = readers(&url).await.len();
+    let open = readers(&node, &url).await.len();
     assert!((100..=128).contains(&open), "{open} readers are open");
-    eventually(Duration::from_secs(30), "readers that nobody needs are closed", async || {
-        let open = readers(&url).await.len();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_go_when_nobody_comes_back() {
+    let (url, broker) = alone().await;
+    broker.end(|_, _| ()).await.unwrap();
+    publish(&broker, "a", 0..100).await;
+    let end = broker.end(|_, _| ()).await.unwrap();
+    broker.search(&pattern("a"), 0, end.next, 1).await.unwrap();
+    let node = shared_node().await;
+    assert_eq!(readers(node, &url).await.len(), 1, "it waits for its client");
+    eventually(Duration::from_mins(1), "readers that nobody needs are closed", async || {
+        let open = readers(node, &url).await.len();
         if open == 0 { Ok(()) } else { Err(open) }
     })
     .await;
