@@ -19,7 +19,7 @@ use crate::{Amqp, Finished, Log, Process, eventually, program, unique};
 /// A node starts in 4 to 6 s on two idle cores.
 const START: Duration = Duration::from_mins(1);
 const STOP: Duration = Duration::from_secs(30);
-const CLI: Duration = Duration::from_secs(30);
+const CLI: Duration = Duration::from_mins(2);
 
 /// A RabbitMQ node with its own data, killed and removed when it is dropped.
 #[derive(Debug)]

@@ -30,6 +30,8 @@ pub enum FaultKind {
     Duplicate,
     /// `reset` was told, and nothing is gone.
     ResetWithoutLoss,
+    /// A poll that does not wait said that there is nothing more, and something was stored long before.
+    Withheld,
     /// At the end, something stored is neither confirmed nor waiting.
     Missing,
     /// At the end, more is waiting than was published and not confirmed.

@@ -16,7 +16,7 @@ mod step;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use self::log::{At, Log};
+use self::log::{At, Log, Waiting};
 pub use self::step::Step;
 use super::{
     Published, Seen,
@@ -56,6 +56,8 @@ pub struct MailboxHistory {
     calm: Option<String>,
     open: BTreeMap<u64, Request>,
     dropped: bool,
+    /// What was stored when the client began to drain its mailbox.
+    waiting: Vec<Waiting>,
     now: u64,
     steps: Steps,
 }
@@ -96,6 +98,7 @@ impl MailboxHistory {
             calm: None,
             open: BTreeMap::new(),
             dropped: false,
+            waiting: Vec::new(),
             now: 0,
             steps: Steps::default(),
         }
@@ -171,6 +174,12 @@ impl MailboxHistory {
                 self.open.remove(request);
             }
             Step::Disturbed(_) => self.disturbed(),
+            Step::Drains => self.waiting = self.log.waiting(published),
+            Step::Drained => {
+                if let Some(withheld) = self.log.withheld(&self.waiting) {
+                    return Err((FaultKind::Withheld, format!("{withheld} was stored before the client began")));
+                }
+            }
             Step::Dropped => (self.dropped, self.calm) = (true, None),
         }
         Ok(())

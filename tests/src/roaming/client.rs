@@ -98,8 +98,9 @@ impl Client {
                 self.kept[gateway].http2 = None;
                 return;
             }
+            24..27 => return self.drains().await,
             // To the next gateway in a hurry.
-            24..50 => {
+            27..50 => {
                 self.gateway = (self.gateway + 1) % self.ground.gateways.len();
                 let call = self.call(Way::Http1, Leave::Resets);
                 self.make(call).await
@@ -121,6 +122,22 @@ impl Client {
             _ => 2000,
         };
         sleep(Duration::from_millis(self.random.random_range(0..=pause))).await;
+    }
+
+    /// Stays away for a while, then reads without waiting until there is nothing more, as a job does that runs by a clock.
+    async fn drains(&mut self) {
+        self.ground.record(self.number, &Step::Drains);
+        sleep(Duration::from_millis(self.random.random_range(1000..3000))).await;
+        let end = Instant::now() + DRAIN;
+        while Instant::now() < end && !self.ground.has_failed() {
+            let call = Call { wait: 0, limit: 100, ..self.call(Way::Http1, Leave::Stays) };
+            match self.make(call).await {
+                Reply::Token(_) => {}
+                Reply::Nothing => return self.ground.record(self.number, &Step::Drained),
+                Reply::Refused => sleep(REFUSED).await,
+                Reply::Broken => return,
+            }
+        }
     }
 
     /// Deletes its mailbox and makes it anew, naming its topics all at once.

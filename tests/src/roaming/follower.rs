@@ -47,8 +47,9 @@ impl Follower {
             } else {
                 self.polls(after).await;
             }
-            // Now and then for so long that the log goes on without it.
-            let pause = if self.random.random_ratio(1, 20) { 3000 } else { 200 };
+            // Now and then for so long that the log goes on without it; often where a log forgets.
+            let often = if self.ground.retention { 3 } else { 20 };
+            let pause = if self.random.random_ratio(1, often) { 3000 } else { 200 };
             sleep(Duration::from_millis(self.random.random_range(0..pause))).await;
         }
         let end = Instant::now() + DRAIN;

@@ -30,6 +30,8 @@ pub(super) struct Ground {
     pub(super) topics: Vec<String>,
     pub(super) clients: Vec<Mutex<ClientGround>>,
     pub(super) feeds: Vec<(String, Mutex<FeedHistory>)>,
+    /// The log forgets.
+    pub(super) retention: bool,
     pub(super) counts: Counters,
     published: Mutex<Published>,
     faults: Mutex<Vec<Fault>>,
@@ -125,6 +127,7 @@ impl Ground {
             gateways: plan.gateways.clone(),
             clients: clients.collect(),
             feeds: feeds.collect(),
+            retention: plan.retention,
             topics: own.chain(shared).collect(),
             counts: Counters::default(),
             published: Mutex::default(),

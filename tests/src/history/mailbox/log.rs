@@ -46,6 +46,13 @@ struct Reset {
     step: String,
 }
 
+/// A message that is stored and did not come yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    topic: usize,
+    number: u64,
+}
+
 /// Where a message is.
 pub(super) struct At {
     pub(super) index: usize,
@@ -184,6 +191,25 @@ impl Log {
             [if excused { (0, stored) } else { (stored, 0) }, (0, perhaps.count())]
         });
         all.fold((0, 0), |(stored, perhaps), more| (stored + more.0, perhaps + more.1))
+    }
+
+    /// Returns what is surely stored and never came, but for what the client was told is gone.
+    pub(super) fn waiting(&self, published: &Published) -> Vec<Waiting> {
+        let unexcused = self.topics.iter().enumerate().filter(|(_, topic)| topic.reset.is_none() && !topic.excused);
+        let waiting = unexcused.flat_map(|(topic, Topic { name, next, .. })| {
+            let stored = (*next..published.count(name)).filter(move |number| published.is_stored(name, *number));
+            stored.map(move |number| Waiting { topic, number })
+        });
+        waiting.collect()
+    }
+
+    /// Finds one of these that still has not come; returns its name.
+    pub(super) fn withheld(&self, waiting: &[Waiting]) -> Option<String> {
+        let still = waiting.iter().find(|Waiting { topic, number }| {
+            let Topic { next, reset, excused, .. } = &self.topics[*topic];
+            number >= next && reset.is_none() && !excused
+        });
+        still.map(|Waiting { topic, number }| format!("{}#{number}", self.topics[*topic].name))
     }
 
     pub(super) fn first_unseen(&self, published: &Published) -> Option<String> {

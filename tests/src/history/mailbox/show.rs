@@ -23,6 +23,8 @@ impl MailboxHistory {
             Step::Ended { request, how } => format!("{request}   over: {how}"),
             Step::Broken { request, how } => format!("{request}   broken off: {how}"),
             Step::Disturbed(how) => format!("disturbed: {how}"),
+            Step::Drains => "is about to read until there is nothing more".to_owned(),
+            Step::Drained => "was told that there is nothing more".to_owned(),
             Step::Dropped => "the mailbox was dropped".to_owned(),
         };
         format!("{now} [{sure}..{maybe}] {text}")

@@ -60,6 +60,10 @@ pub enum Step {
     /// A gateway was killed, or connections to the broker were closed: acknowledgements up to here may be lost. At the
     /// beginning of such a thing, and again at its end.
     Disturbed(String),
+    /// From a moment later on, the client reads without waiting.
+    Drains,
+    /// It was told that there is nothing more: it has all that was stored when it began.
+    Drained,
     /// The mailbox was deleted, or has expired, with all that was in it.
     Dropped,
 }

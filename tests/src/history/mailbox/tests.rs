@@ -292,6 +292,16 @@ fn what_is_missing_or_too_much_at_the_end_is_found() {
 }
 
 #[test]
+fn an_event_that_is_withheld_from_a_client_that_drains_is_found() {
+    let drains = |tale: Tale| tale.step(Step::Drains);
+    drains(Tale::of(3)).poll("", "0 1", "a").nothing("a").step(Step::Drained).is(Withheld);
+    drains(Tale::of(3)).poll("", "0 1 2", "a").nothing("a").step(Step::Drained).ends_right(0);
+    let mut later = drains(Tale::of(1));
+    later.publish("t", Stored::Yes);
+    later.poll("", "0", "a").nothing("a").step(Step::Drained).ends_right(1);
+}
+
+#[test]
 fn a_mailbox_that_is_said_to_be_gone_is_found() {
     let refused = |status| Tale::of(0).asks(0, "").step(Step::Refused { request: 0, status });
     refused(404).is(Absent);
