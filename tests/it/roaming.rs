@@ -14,7 +14,7 @@ use postern_tests::{
 };
 use tokio::time::Instant;
 
-/// What each test takes in CI, besides its start and its end; there are eight.
+/// What each test takes in CI, besides its start and its end; there are nine.
 const SECONDS: u64 = 7;
 
 /// How often clients that take turns change gateways in CI.
@@ -168,15 +168,23 @@ async fn clients_come_and_go_at_an_embedded_gateway_that_is_killed() {
     roams_disturbed(&mut place, plan).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn followers_of_a_log_that_forgets_are_told_what_they_missed() {
-    let mut place = Place::embedded(|builder| {
-        let builder = builder.flag("--retention-bytes", "300000").flag("--feed-window", "200000");
-        builder.flag("--feed-index", "3")
-    })
-    .await;
+/// Has followers read an embedded log that keeps little, through a gateway that is killed now and then.
+async fn follow_a_log_that_forgets(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) {
+    let mut place = Place::embedded(|builder| flags(builder.flag("--retention-bytes", "300000"))).await;
     let plan = Plan { clients: 0, shared: 8, retention: true, ..place.plan() };
     roams_disturbed(&mut place, plan).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_of_a_log_that_forgets_are_told_what_they_missed() {
+    // Neither the window nor the index of topics knows all that the log has.
+    let small = |builder: GatewayBuilder| builder.flag("--feed-window", "200000").flag("--feed-index", "3");
+    follow_a_log_that_forgets(small).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_of_a_log_that_forgets_are_told_where_memory_holds_more_than_the_log() {
+    follow_a_log_that_forgets(|builder| builder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
