@@ -12,7 +12,7 @@ use postern_tests::{
 };
 
 const JSON: &str = "application/json";
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 async fn started(builder: GatewayBuilder) -> Gateway {
     let gateway = builder.start().await;

@@ -9,7 +9,7 @@ use postern_tests::{
 use serde_json::Value;
 
 /// Generous to a busy machine; the longest pause of the page between two attempts is 10 s.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Writes down every row that is put into the list from now on, also those that leave it again.
 const RECORD: &str = r#"

@@ -14,7 +14,7 @@ async fn a_gateway_killed_with_fifty_unconfirmed_events_forgets_none_of_them(bro
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
     backend.publish_numbered(&topic, 0..60).await;
-    let all = eventually(Duration::from_secs(10), "60 events at once", async || {
+    let all = eventually(Duration::from_mins(1), "60 events at once", async || {
         let batch = poll.send(&gateway).await.batch();
         if batch.events.len() == 60 { Ok(batch) } else { Err(batch.events.len()) }
     })

@@ -227,7 +227,7 @@ async fn a_full_disk_refuses_events_serves_readers_and_heals() {
     publish("{\"n\":10}").send(gateway.address()).await.expect_status(202);
     gateway.kill9();
     gateway.start_again().await;
-    let seen = eventually(Duration::from_secs(10), "the mailbox after the restart", async || {
+    let seen = eventually(Duration::from_mins(1), "the mailbox after the restart", async || {
         let batch = poll().last_seen(&batch.last_seen).send(&gateway).await.batch();
         if batch.events.is_empty() { Err("nothing") } else { Ok(batch.numbers("n")) }
     })

@@ -25,7 +25,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A world whose client is bound and has never polled, so that nothing was handed out.
 async fn bound(flags: &[(&str, &str)]) -> World {

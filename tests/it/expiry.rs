@@ -30,7 +30,7 @@ async fn behind(broker: Broker, gateway: &Gateway) -> Backend {
 /// Waits until the broker has dropped a mailbox, without touching it: looking over AMQP would keep it alive.
 async fn is_dropped(broker: Broker, gateway: &Gateway, client: &str) {
     let queue = format!("postern.mailbox.{client}");
-    eventually(Duration::from_secs(20), "the mailbox expires", async || {
+    eventually(Duration::from_mins(1), "the mailbox expires", async || {
         let is_there = match broker {
             Broker::RabbitMq => shared_node().await.queues("/").await.iter().any(|row| row.name == queue),
             Broker::Embedded => broker.behind(gateway).await.messages_ready(client).await.is_some(),

@@ -47,7 +47,7 @@ async fn connect_with(url: &str, linger: Duration, bytes: u64) -> AmqpBroker {
 
 async fn wait_ready(broker: &AmqpBroker) {
     let ready = async || broker.is_ready().then_some(()).ok_or("not yet");
-    eventually(Duration::from_secs(30), "the broker is ready", ready).await;
+    eventually(Duration::from_mins(1), "the broker is ready", ready).await;
 }
 
 /// A broker in a virtual host of its own: there is one feed in each.
@@ -63,7 +63,7 @@ fn pattern(text: &str) -> TopicPattern {
 
 /// Finds the end as a gateway does: a node takes connections before its streams are there.
 async fn end_soon(broker: &AmqpBroker) -> LogEnd<AmqpTail> {
-    eventually(Duration::from_secs(30), "the end is found", async || {
+    eventually(Duration::from_mins(1), "the end is found", async || {
         broker.end(|_, _| ()).await.map_err(|error| {
             assert!(error.is_retryable(), "{error}");
             error.to_string()
@@ -320,7 +320,7 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
         let again = timeout(PATIENCE, end.tail.next()).await.expect("and told again").unwrap_err();
         assert!(matches!(again, BrokerError::Unavailable(_)), "{again}");
         let missed = async || if broker.is_ready() { Err("it seems to be there") } else { Ok(()) };
-        eventually(Duration::from_secs(30), "the broker is missed", missed).await;
+        eventually(Duration::from_mins(1), "the broker is missed", missed).await;
         assert!(matches!(broker.end(|_, _| ()).await, Err(BrokerError::Unavailable(_))));
         let search = broker.search(&pattern("#"), 0, known.next, 10).await;
         assert!(matches!(search, Err(BrokerError::Unavailable(_))), "{search:?}");

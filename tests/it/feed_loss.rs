@@ -121,7 +121,7 @@ async fn a_kill_of_the_gateway_costs_those_who_follow_nothing(broker: Broker) {
             let held = metrics.lines().find(|line| line.starts_with("postern_polls_held ")).map(str::to_owned);
             if held.as_deref() == Some("postern_polls_held 30") { Ok(()) } else { Err(held) }
         };
-        eventually(Duration::from_secs(20), "all polls are held", held).await;
+        eventually(Duration::from_mins(1), "all polls are held", held).await;
         stage.gateway.kill9();
         if broker == Broker::RabbitMq {
             // Publishers need no gateway.
@@ -229,7 +229,7 @@ async fn a_broker_that_restarts_costs_those_who_follow_nothing() {
             let poll = Request::get("/topics/log.0/events?last_seen=oldest&wait=0").send(gateway).await;
             if poll.status == 503 && poll.header("retry-after").is_some() { Ok(()) } else { Err(poll) }
         };
-        eventually(Duration::from_secs(20), "polls are refused", refused).await;
+        eventually(Duration::from_mins(1), "polls are refused", refused).await;
         node.start_again().await;
         // A stream comes back some time after its broker.
         let served = async || {
@@ -317,7 +317,7 @@ async fn whoever_waits_for_a_log_that_was_deleted_is_told_and_goes_on_with_the_n
         let answer = stage.poll("a", "wait=0&last_seen=now").await;
         if answer.status == 204 { Ok(()) } else { Err(answer) }
     };
-    eventually(Duration::from_secs(30), "polls are served", ready).await;
+    eventually(Duration::from_mins(1), "polls are served", ready).await;
     let told = stage.poll("a", &format!("wait=20&last_seen={end}")).await.batch();
     assert_eq!((told.numbers("n"), told.reset), (vec![], true), "nothing is left");
     stage.publish("a", 50..200).await;
@@ -369,7 +369,7 @@ async fn a_poll_of_one_client_moves_no_other_client_past_what_retention_took() {
     let place = read(&gateway, "jobs.%23", "oldest").await.batch().last_seen;
     backend.publish("jobs.a", r#"{"n":1}"#).await;
     backend.publish("old", r#"{"n":2}"#).await;
-    eventually(Duration::from_secs(30), "the log forgets all", async || {
+    eventually(Duration::from_mins(1), "the log forgets all", async || {
         let metrics = Request::get("/metrics").send(gateway.address()).await.text();
         if metrics.contains("\npostern_store_events 0\n") { Ok(()) } else { Err("not yet") }
     })

@@ -87,7 +87,7 @@ async fn a_feed_whose_exchange_was_deleted_is_bound_again_with_its_connection() 
     node.rabbitmqctl(&["close_all_connections", "a test"]).await;
     gateway.wait_logged("the feed is read on after it was lost", Duration::from_secs(20)).await;
     let publish = || Request::publish("quiet.1", "application/json", r#"{"n":7}"#);
-    eventually(Duration::from_secs(20), "a publish", async || {
+    eventually(Duration::from_mins(1), "a publish", async || {
         let answer = publish().send(gateway.address()).await;
         if answer.status == 202 { Ok(()) } else { Err(answer) }
     })

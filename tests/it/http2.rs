@@ -112,7 +112,7 @@ async fn more_polls_than_connections_are_told_so(broker: Broker) {
         let metrics = connection.get("/metrics").await.1;
         metrics.lines().any(|line| line == "postern_polls_held 3")
     };
-    eventually_eq(Duration::from_secs(10), "three polls are held", true, count).await;
+    eventually_eq(Duration::from_mins(1), "three polls are held", true, count).await;
     let (status, problem) = connection.get(&mailbox(&world, &unique("proxied"), 0)).await;
     assert!(status == 503 && problem.contains("--max-connections"), "{status} {problem}");
 }

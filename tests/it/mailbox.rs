@@ -42,7 +42,7 @@ async fn without_a_confirm_the_same_events_come_again_and_say_so(broker: Broker)
 
 /// Polls without a confirm until so many events come at once.
 async fn eventually_all(world: &World, count: usize) -> postern_tests::Batch {
-    postern_tests::eventually(Duration::from_secs(10), "all events at once", async || {
+    postern_tests::eventually(Duration::from_mins(1), "all events at once", async || {
         let batch = world.poll().send(&world.gateway).await.batch();
         if batch.events.len() == count { Ok(batch) } else { Err(batch.events.len()) }
     })
@@ -149,7 +149,7 @@ async fn a_pattern_selects_the_same_topics_while_its_client_waits_and_while_it_i
             drop(std::mem::take(&mut waiting));
             for client in &clients {
                 let readers = async || backend.consumer_count(client).await;
-                eventually_eq(Duration::from_secs(10), "readers", Some(0), readers).await;
+                eventually_eq(Duration::from_mins(1), "readers", Some(0), readers).await;
             }
         }
         for (n, topic) in topics.iter().enumerate() {

@@ -187,7 +187,7 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     world.gateway.wait_ready().await;
     for (id, payload) in ids.iter().zip(["1", "2"]) {
         let again = Request::publish(&world.topic, JSON, payload).header("Event-Id", id);
-        let accepted = eventually(Duration::from_secs(20), "a retry to be accepted", async || {
+        let accepted = eventually(Duration::from_mins(1), "a retry to be accepted", async || {
             let answer = world.post(again.clone()).await;
             if answer.status == 202 { Ok(answer) } else { Err(answer) }
         });
@@ -195,7 +195,7 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     }
     // The reading side has to come back too; until it has, polls are told to try again.
     let ids = HashSet::from(ids);
-    eventually(Duration::from_secs(20), "both events", async || {
+    eventually(Duration::from_mins(1), "both events", async || {
         let answer = world.poll().send(&world.gateway).await;
         if answer.status != 200 {
             return Err(answer);

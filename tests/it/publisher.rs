@@ -10,7 +10,7 @@ use std::{collections::HashMap, time::Duration};
 
 use postern_tests::{Batch, EventView, Finished, Folder, Gateway, Poll, Publisher, eventually, shared_broker, unique};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A gateway, and a client that has subscribed to everything below a topic.
 struct World {

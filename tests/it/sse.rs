@@ -215,7 +215,7 @@ async fn a_feed_streams_its_newest_event_and_then_all_that_come(broker: Broker) 
         let mut stream = EventStream::open(gateway.address(), "/topics/stock.1/events", "").await;
         stream.take(1).await[0].number("n")
     };
-    eventually_eq(Duration::from_secs(10), "the newest event", 2, newest).await;
+    eventually_eq(Duration::from_mins(1), "the newest event", 2, newest).await;
     let mut stream = EventStream::open(gateway.address(), "/topics/stock.*/events", "").await;
     assert_eq!(numbers(&stream.take(1).await), [2]);
     publish(&gateway, "stock.2", 3..6).await;

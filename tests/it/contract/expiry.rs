@@ -11,7 +11,7 @@ use super::world::{Factory, Reader, marker, next, numbers, open, refused, take};
 const EXPIRY: Duration = Duration::from_secs(2);
 
 async fn is_gone<F: Factory>(world: &F, reader: &Reader) {
-    eventually(Duration::from_secs(20), "the mailbox expires", async || {
+    eventually(Duration::from_mins(1), "the mailbox expires", async || {
         if world.has_mailbox(&reader.client).await { Err("it is still there") } else { Ok(()) }
     })
     .await;

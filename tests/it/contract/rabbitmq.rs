@@ -37,7 +37,7 @@ async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
 }
 
 async fn wait_ready(broker: &AmqpBroker) {
-    eventually(Duration::from_secs(30), "the broker is ready", async || {
+    eventually(Duration::from_mins(1), "the broker is ready", async || {
         broker.is_ready().then_some(()).ok_or("not yet")
     })
     .await;
@@ -93,7 +93,7 @@ impl Durable for Alone {
     async fn crash(&mut self) {
         self.node.kill9();
         let noticed = async || if self.broker.is_ready() { Err("it seems to be there") } else { Ok(()) };
-        eventually(Duration::from_secs(30), "the broker is missed", noticed).await;
+        eventually(Duration::from_mins(1), "the broker is missed", noticed).await;
         self.node.start_again().await;
         wait_ready(&self.broker).await;
     }

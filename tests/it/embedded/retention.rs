@@ -94,7 +94,7 @@ async fn the_oldest_go_by_age_and_only_who_missed_them_is_told() {
     backend.publish_numbered(topic, 1..4).await;
     // The marker alone is left.
     let ready = async || backend.messages_ready(client).await;
-    eventually_eq(Duration::from_secs(20), "messages ready", Some(1), ready).await;
+    eventually_eq(Duration::from_mins(1), "messages ready", Some(1), ready).await;
     let mut held = readers.is_told().await.hold(gateway).await;
     assert!(held.is_silent(Duration::from_millis(200)).await, "nothing is left");
     backend.publish(topic, r#"{"n":4}"#).await;
@@ -110,7 +110,7 @@ async fn a_mailbox_that_expired_stays_gone_and_its_client_is_told() {
     let mut world = World::with(Broker::Embedded, flags).await;
     world.backend.publish(&world.topic, r#"{"n":0}"#).await;
     let seen = world.poll().send(&world.gateway).await.batch();
-    eventually_eq(Duration::from_secs(20), "the mailbox", (None, None), async || world.mailbox().await).await;
+    eventually_eq(Duration::from_mins(1), "the mailbox", (None, None), async || world.mailbox().await).await;
     world.gateway.kill9();
     world.gateway.start_again().await;
     assert_eq!(world.mailbox().await, (None, None));
@@ -170,7 +170,7 @@ async fn an_event_that_was_stored_in_the_future_expires_with_the_others() {
         let metrics = Request::get("/metrics").send(gateway.address()).await.text();
         metrics.lines().find_map(|line| line.strip_prefix("postern_store_events ")).map(str::to_owned)
     };
-    eventually_eq(Duration::from_secs(30), "events", Some("0".to_owned()), events).await;
+    eventually_eq(Duration::from_mins(1), "events", Some("0".to_owned()), events).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
