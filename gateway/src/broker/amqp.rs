@@ -343,6 +343,11 @@ impl Broker for AmqpBroker {
         }
     }
 
+    async fn failed(&self) -> &'static str {
+        self.links.failed().await;
+        "a task that keeps the connections to RabbitMQ has panicked"
+    }
+
     fn is_ready(&self) -> bool {
         self.links.is_ready()
     }

@@ -73,6 +73,8 @@ pub(super) struct Links {
     warned: AtomicBool,
     was_ready: AtomicBool,
     closing: CancellationToken,
+    /// A task has panicked.
+    failed: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -104,9 +106,10 @@ impl Links {
             warned: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
+            failed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        links.tasks.spawn(Arc::clone(&links).supervise());
+        links.spawn(Arc::clone(&links).supervise());
         Ok(links)
     }
 
@@ -209,9 +212,23 @@ impl Links {
     /// Runs a task beside the supervisor, for as long.
     pub(super) fn run_beside(&self, task: impl Future<Output = ()> + Send + 'static) {
         let closing = self.closing.clone();
-        self.tasks.spawn(async move {
+        self.spawn(async move {
             closing.run_until_cancelled(task).await;
         });
+    }
+
+    /// Runs a task that ends by itself; its panic is noticed.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let panicked = self.failed.clone().drop_guard();
+        self.tasks.spawn(async move {
+            task.await;
+            panicked.disarm();
+        });
+    }
+
+    /// Waits until a task has panicked.
+    pub(super) async fn failed(&self) {
+        self.failed.cancelled().await;
     }
 
     /// Closes every connection and stops the supervisor.
@@ -372,3 +389,6 @@ fn not_connected() -> BrokerError {
 const fn no_room(attempted: &'static str, reason: &'static str) -> BrokerError {
     BrokerError::NoRoom { attempted, reason }
 }
+
+#[cfg(test)]
+mod tests;
