@@ -263,6 +263,9 @@ async fn a_full_disk_heals_by_retention_alone() {
     publish(61).send(gateway.address()).await.expect_status(202);
     let told = poll().last_seen("older").send(&gateway).await.batch();
     assert!(told.reset && told.events.is_empty(), "what retention took is told: {told:?}");
-    let rest = poll().last_seen(&told.last_seen).send(&gateway).await.batch();
-    assert_eq!(rest.numbers("n").last(), Some(&61));
+    // On a slow machine the last of the large ones are not old enough to go.
+    let mut seen = told;
+    while seen.numbers("n").last() != Some(&61) {
+        seen = poll().last_seen(&seen.last_seen).send(&gateway).await.batch();
+    }
 }

@@ -76,7 +76,8 @@ async fn the_oldest_go_by_size_and_only_who_missed_them_is_told() {
     let mut rest = Vec::new();
     while rest.last() != Some(&200) {
         let batch = poll.send(&readers.world.gateway).await.batch();
-        assert!(!batch.reset, "it is told once");
+        // Retention may take a little more after it was told of: that is a loss of its own, before all that is left.
+        assert!(!batch.reset || rest.is_empty(), "it is told once");
         rest.extend(batch.numbers("n"));
         poll = poll.last_seen(&batch.last_seen);
     }
