@@ -24,6 +24,9 @@ const HANDOVERS: u64 = 300;
 const LINGERS: [&str; 3] = ["700ms", "1500ms", "300ms"];
 const WINDOWS: [usize; 3] = [8, 5, 16];
 
+/// So many bytes that retention takes nothing from who roams for hours.
+const EVERYTHING: &str = "100000000000";
+
 /// How long the gateways are left in peace between two kills.
 const PEACE: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,7 @@ impl Place {
         let mut gateways = Vec::new();
         for (linger, window) in LINGERS.iter().zip(WINDOWS).take(count) {
             let builder = Gateway::builder().amqp_url(url).with_feed().flag("--linger", linger);
+            let builder = builder.flag("--retention-bytes", EVERYTHING);
             gateways.push(builder.flag("--window", window.to_string()).start().await);
         }
         Self { gateways, amqp_url: Some(url.to_owned()) }.ready().await
@@ -157,13 +161,13 @@ async fn clients_roam_where_queues_are_quorum_queues_unless_told_otherwise() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_and_go_at_an_embedded_gateway() {
-    let place = Place::embedded(|builder| builder).await;
+    let place = Place::embedded(|builder| builder.flag("--retention-bytes", EVERYTHING)).await;
     roams(Plan { drops: true, ..place.plan() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_come_and_go_at_an_embedded_gateway_that_is_killed() {
-    let mut place = Place::embedded(|builder| builder).await;
+    let mut place = Place::embedded(|builder| builder.flag("--retention-bytes", EVERYTHING)).await;
     let plan = place.plan();
     roams_disturbed(&mut place, plan).await;
 }

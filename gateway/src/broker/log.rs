@@ -68,7 +68,7 @@ pub trait EventLog: Send + Sync + 'static {
         0
     }
 
-    /// Tells whether the log has an event at an offset or after it, also one that no tail has handed over yet.
+    /// Tells whether a tail will hand over an event of this offset or a higher one which is stored already.
     fn reaches(&self, offset: u64) -> impl Future<Output = Result<bool, BrokerError>> + Send;
 
     /// Looks through the log in `from..to` for events of matching topics, until there are `limit` of them, or 1 MiB of

@@ -87,11 +87,14 @@ impl<L: EventLog> Feed<L> {
             events.sort_unstable_by_key(|logged| logged.offset);
             events
         };
-        let (mut newest, mut damaged) = (HashMap::new(), false);
+        let (mut newest, mut damaged_after) = (HashMap::new(), None);
+        // What is damaged after the place that the client gets is told when it comes there.
+        let damaged =
+            |after: Option<u64>, end: Option<Cursor>| after.is_some_and(|after| end.is_none_or(|end| end.next > after));
         let (mut from, mut place) = (0, None);
         while from < before {
             let searched = self.log.search(&request.pattern, from, before, usize::MAX).await?;
-            damaged |= searched.damaged;
+            damaged_after = damaged_after.or(searched.damaged.then_some(from));
             from = searched.reached;
             place = searched.last.as_ref().map(Cursor::behind).or(place);
             for logged in searched.found {
@@ -101,16 +104,16 @@ impl<L: EventLog> Feed<L> {
                 }
                 if newest.len() == request.limit && !newest.contains_key(topic) {
                     let events = in_order(newest);
-                    let end = events.last().map(Cursor::behind).unwrap_or_default();
-                    return Ok(Forgotten { events, end: Some(end), damaged });
+                    let end = Some(events.last().map(Cursor::behind).unwrap_or_default());
+                    return Ok(Forgotten { events, end, damaged: damaged(damaged_after, end) });
                 }
                 newest.insert(topic.clone(), logged);
             }
             if place.is_some() && from < before && Instant::now() >= request.deadline {
-                return Ok(Forgotten { events: in_order(newest), end: place, damaged });
+                return Ok(Forgotten { events: in_order(newest), end: place, damaged: damaged(damaged_after, place) });
             }
         }
-        Ok(Forgotten { events: in_order(newest), end: None, damaged })
+        Ok(Forgotten { events: in_order(newest), end: None, damaged: damaged(damaged_after, None) })
     }
 
     /// Looks through what is older than the window, from a place up to the window, or until the deadline.
@@ -123,26 +126,32 @@ impl<L: EventLog> Feed<L> {
         let FeedRequest { pattern, limit, .. } = request;
         let mut place = cursor;
         let compared = cursor.filter(|cursor| !cursor.is_behind_none());
-        let mut searched = match compared.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?))) {
-            Some((cursor, seen)) => {
-                // Where nothing can be found, the place is still to be checked.
-                let nothing_new =
-                    self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(pattern, cursor.next));
-                let limit = if nothing_new { 0 } else { *limit };
-                let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
-                let is_compared = match &searched.before {
-                    Some(before) if cursor.is_behind(before) => true,
-                    // The last that the client has seen was the last that went: it has missed nothing.
-                    None if searched.oldest == cursor.next => false,
-                    None if searched.oldest > seen => return Ok(Back::Gone),
-                    _ => return Ok(Back::Elsewhere),
-                };
-                if nothing_new {
-                    return Ok(Back::Reached(to));
-                }
-                if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
+        let compared = compared.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?)));
+        let mut searched = if let Some((cursor, seen)) = compared {
+            // Where nothing can be found, the place is still to be checked.
+            let nothing_new =
+                self.state().as_ref().is_some_and(|state| state.newest.is_quiet_since(pattern, cursor.next));
+            let limit = if nothing_new { 0 } else { *limit };
+            let searched = self.log.search_behind(pattern, seen, to.next, limit).await?;
+            let is_compared = match &searched.before {
+                Some(before) if cursor.is_behind(before) => true,
+                // The last that the client has seen was the last that went: it has missed nothing.
+                None if searched.oldest == cursor.next => false,
+                None if searched.oldest > seen => return Ok(Back::Gone),
+                _ => return Ok(Back::Elsewhere),
+            };
+            if nothing_new {
+                return Ok(Back::Reached(to));
             }
-            None => self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?,
+            if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
+        } else {
+            // A place that is to be compared with nothing is right behind no event, or it is of another log.
+            if let Some(before) = cursor.and_then(|cursor| cursor.next.checked_sub(1))
+                && !self.log.search(&everything(), before, before + 1, 1).await?.found.is_empty()
+            {
+                return Ok(Back::Elsewhere);
+            }
+            self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?
         };
         let mut from = cursor.map_or(0, |cursor| cursor.next);
         let mut damaged = false;

@@ -1,5 +1,6 @@
 //! Feeds on the embedded broker's log.
 
+mod damage;
 mod ends;
 mod model;
 
@@ -342,13 +343,6 @@ async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
         window.push(logged(offset), Instant::now());
     }
     assert_eq!(window.knows(empty), None);
-
-    let world = World::new(1 << 30, 600, 1000).await;
-    world.publish("b", 0..1).await;
-    world.publish("a", 1..10).await;
-    // Where an event of this log stands that was none for feeds.
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 1, check: 0 })).await;
-    assert_eq!((seen, reset), ((1..10).collect::<Vec<_>>(), false));
 }
 
 #[tokio::test]

@@ -101,7 +101,8 @@ impl Window {
     pub(super) fn knows(&self, cursor: Cursor) -> Option<bool> {
         if cursor.is_behind_none() && cursor.next >= self.before.next {
             // Its offset tells nothing but how much that is no event has been stored, by whatever gateway.
-            return Some(self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
+            let is_behind_event = cursor.next == self.before.next && !self.before.is_behind_none();
+            return Some(!is_behind_event && self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
         }
         if self.is_before(cursor) {
             return Some(false);

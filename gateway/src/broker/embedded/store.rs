@@ -148,6 +148,14 @@ impl Store {
         }
     }
 
+    /// Forgets that events from this offset on were stored, as a cut journal does; tables may have them all the same.
+    #[cfg(test)]
+    pub(super) fn go_back_to(&self, next: u64) {
+        if let Self::Disk(disk) = self {
+            disk.go_back_to(next);
+        }
+    }
+
     /// Loses an event, as damage does, and its head, too, if that is asked for.
     #[cfg(test)]
     pub(super) fn lose(&self, offset: u64, with_head: bool) {

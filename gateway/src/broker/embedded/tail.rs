@@ -49,7 +49,9 @@ impl EventLog for EmbeddedBroker {
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
-        Ok(self.handle.core().log.next() > offset)
+        let core = self.handle.core();
+        let topic = core.log.topics(offset..offset + 1).next().and_then(|(_, topic)| topic);
+        Ok(topic.is_some_and(|id| self.feeds(core.log.topic(id))))
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {

@@ -213,6 +213,12 @@ impl Disk {
     }
 
     #[cfg(test)]
+    pub(super) fn go_back_to(&self, next: u64) {
+        let meta = *self.meta();
+        self.engine().unwrap().write_meta(&Meta { next, synced: meta.synced - 1, ..meta }).unwrap();
+    }
+
+    #[cfg(test)]
     pub(super) fn lose(&self, offset: u64, with_head: bool) {
         self.engine().unwrap().lose(offset, with_head).unwrap();
     }

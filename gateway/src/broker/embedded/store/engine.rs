@@ -149,12 +149,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes the events at these offsets; on disk with the next write.
+    pub(super) fn forget(&self, offsets: Range<u64>) -> Result<(), fjall::Error> {
+        for offset in offsets {
+            self.events.remove(offset.to_be_bytes())?;
+            self.heads.remove(offset.to_be_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Gives back the space of everything before an offset, as far as whole tables go.
     pub(super) fn drop_before(&self, end: u64) -> Result<(), fjall::Error> {
         let keys = 0_u64.to_be_bytes()..end.to_be_bytes();
         self.events.tree.drop_range(keys.clone())?;
         self.heads.tree.drop_range(keys)?;
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn write_meta(&self, meta: &Meta) -> Result<(), fjall::Error> {
+        self.meta.insert(META, record::meta(META, meta))?;
+        self.database.persist(PersistMode::Buffer)
     }
 
     #[cfg(test)]

@@ -86,6 +86,9 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
     let mut recovered = reading.finish(log, &meta, witnessed);
+    // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
+    // readers that it is gone.
+    engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
     recovered.log.date(recovered.clock.now());
     Ok((Disk::new(folder, engine, meta, witness), recovered))
 }

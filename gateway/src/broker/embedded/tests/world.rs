@@ -68,6 +68,12 @@ impl EmbeddedBroker {
         self.handle.store.close();
     }
 
+    /// Ends without a word, and forgets that events from this offset on were stored.
+    pub(crate) fn crash_and_go_back_to(self, next: u64) {
+        self.handle.store.go_back_to(next);
+        self.crash();
+    }
+
     /// Loses an event on disk, as damage does, and its head, too, if that is asked for.
     pub(crate) fn lose(&self, offset: u64, with_head: bool) {
         self.handle.store.lose(offset, with_head);
