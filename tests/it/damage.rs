@@ -148,6 +148,7 @@ async fn survives_damage(payload: usize, in_order: bool) {
                 ("an error".to_owned(), finished.stderr)
             }
             Ok(gateway) => {
+                gateway.wait_ready().await;
                 let (mut outcome, mut all) = (String::new(), String::new());
                 for reader in [Reader::Mailbox, Reader::Feed] {
                     let seen = read(&gateway, payload, reader).await;
