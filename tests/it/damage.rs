@@ -100,7 +100,7 @@ enum Reader {
 impl Reader {
     fn poll(self, token: &str) -> Request {
         match self {
-            Self::Mailbox => Poll::of("reader").topics("a.*").last_seen(token).wait(1).request(),
+            Self::Mailbox => Poll::of("reader").topics("a.*").last_seen(token).wait(5).request(),
             Self::Feed => Request::get(&format!("/topics/a.*/events?last_seen={token}&wait=0")),
         }
     }
