@@ -1,9 +1,8 @@
 //! The log that Feeds are read from, on RabbitMQ: where it ends, what follows, and what is found in it.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+mod readers;
+
+use std::{collections::HashMap, time::Duration};
 
 use events::{
     Event, Topic, TopicPattern,
@@ -21,9 +20,6 @@ use lapin::{
 };
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
-
-/// So long that no reader goes for lack of use, however busy the machine is.
-const NEVER: Duration = Duration::from_mins(10);
 
 async fn connect(url: &str) -> AmqpBroker {
     connect_with(url, Duration::from_secs(15), 1 << 30).await
@@ -336,143 +332,6 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
     assert!(after[0].offset >= end.next);
     broker.close().await;
     assert!(matches!(end.tail.next().await, Err(BrokerError::Unavailable(_))), "an orderly end is one too");
-}
-
-/// Reads on behind an event in small pieces, as a client does that catches up, with pieces of random size.
-async fn catch_up(broker: &AmqpBroker, wanted: &str, mut seen: Logged, to: u64) -> Vec<Logged> {
-    let mut all = Vec::new();
-    loop {
-        let limit = rand::random_range(1..200);
-        let searched = broker.search_behind(&pattern(wanted), seen.offset, to, limit).await.unwrap();
-        let before = searched.before.expect("it is there");
-        assert_eq!((before.offset, before.event.check(0)), (seen.offset, seen.event.check(0)));
-        assert!(searched.oldest <= seen.offset + 1 && searched.found.len() <= limit);
-        all.extend(searched.found);
-        if searched.reached >= to {
-            return all;
-        }
-        seen = searched.last.expect("something was looked at");
-    }
-}
-
-/// Returns the channels of those who search the feed; RabbitMQ does not list the consumers of a stream.
-async fn readers(node: &RabbitNode, url: &str) -> BTreeSet<String> {
-    let vhost = url.rsplit('/').next().unwrap();
-    let arguments = ["list_channels", "--formatter", "json", "vhost", "name", "consumer_count", "prefetch_count"];
-    let json = node.rabbitmqctl(&arguments).await;
-    let channels: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
-    let searches = |channel: &&serde_json::Value| {
-        channel["vhost"] == vhost && channel["consumer_count"] == 1 && channel["prefetch_count"] != 1000
-    };
-    channels.iter().filter(searches).map(|channel| channel["name"].as_str().unwrap().to_owned()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
-    let node = shared_node().await;
-    let url = node.vhost("feed").await;
-    let broker = connect_with(&url, NEVER, 1 << 30).await;
-    broker.end(|_, _| ()).await.unwrap();
-    publish(&broker, "a", 0..1000).await;
-    publish(&broker, "b", 1000..2000).await;
-    publish(&broker, "a", 2000..3000).await;
-    let end = broker.end(|_, _| ()).await.unwrap();
-    let first = broker.search(&pattern("a"), 0, end.next, 7).await.unwrap();
-    let mut seen = first.last.unwrap();
-    assert_eq!(numbers(&first.found), list(0..7));
-    for piece in 0..10 {
-        let searched = broker.search_behind(&pattern("a"), seen.offset, end.next, 50).await.unwrap();
-        assert_eq!(numbers(&searched.found), list(7 + piece * 50..57 + piece * 50));
-        seen = searched.last.unwrap();
-    }
-    let opened = readers(node, &url).await;
-    assert_eq!(opened.len(), 1, "the first search's");
-    // Another place, and another pattern, have readers of their own.
-    let other = broker.search_behind(&pattern("a"), first.found[2].offset, end.next, 1).await.unwrap();
-    assert_eq!(numbers(&other.found), [3]);
-    let other = broker.search_behind(&pattern("#"), seen.offset, end.next, 1).await.unwrap();
-    assert_eq!(numbers(&other.found), [507]);
-    let three = readers(node, &url).await;
-    assert!(three.len() == 3 && three.is_superset(&opened), "{opened:?}, {three:?}");
-    let rest = catch_up(&broker, "a", seen, end.next).await;
-    assert_eq!(numbers(&rest), list((507..1000).chain(2000..3000)));
-    let two = readers(node, &url).await;
-    assert!(two.len() == 2 && two.is_disjoint(&opened), "who has come to the end leaves no reader behind: {two:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn clients_that_catch_up_beside_each_other_get_exactly_their_own() {
-    let (_, broker) = alone().await;
-    broker.end(|_, _| ()).await.unwrap();
-    for hundred in 0..40 {
-        publish(&broker, &format!("t.{}", hundred % 4), hundred * 100..hundred * 100 + 100).await;
-    }
-    let end = broker.end(|_, _| ()).await.unwrap();
-    let first = broker.search(&pattern("#"), 0, end.next, 1).await.unwrap().last.unwrap();
-    let clients = (0..60).map(|client| {
-        let (broker, first) = (broker.clone(), first.clone());
-        async move { (client % 4, catch_up(&broker, &format!("t.{}", client % 4), first, end.next).await) }
-    });
-    for (topic, found) in futures_util::future::join_all(clients).await {
-        let of_topic = (1..4000).filter(|number| number / 100 % 4 == topic);
-        assert_eq!(numbers(&found), list(of_topic));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn readers_are_bounded() {
-    // Not the shared one: under other settings there are fewer channels than readers.
-    let node = RabbitNode::start().await;
-    let url = node.vhost("feed").await;
-    let broker = connect_with(&url, NEVER, 1 << 30).await;
-    broker.end(|_, _| ()).await.unwrap();
-    publish(&broker, "a", 0..100).await;
-    let end = broker.end(|_, _| ()).await.unwrap();
-    let searches = (0..160).map(|n| {
-        let (broker, wanted) = (broker.clone(), pattern(&format!("{}{}", ["#", "*"][n % 2], ".#".repeat(n / 2))));
-        async move { broker.search(&wanted, 0, end.next, 1).await.map(|searched| searched.found.len()) }
-    });
-    assert_eq!(try_join_all(searches).await.unwrap(), [1; 160]);
-    let open = readers(&node, &url).await.len();
-    assert!((100..=128).contains(&open), "{open} readers are open");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn readers_go_when_nobody_comes_back() {
-    let (url, broker) = alone().await;
-    broker.end(|_, _| ()).await.unwrap();
-    publish(&broker, "a", 0..100).await;
-    let end = broker.end(|_, _| ()).await.unwrap();
-    broker.search(&pattern("a"), 0, end.next, 1).await.unwrap();
-    let node = shared_node().await;
-    assert_eq!(readers(node, &url).await.len(), 1, "it waits for its client");
-    eventually(Duration::from_mins(1), "readers that nobody needs are closed", async || {
-        let open = readers(node, &url).await.len();
-        if open == 0 { Ok(()) } else { Err(open) }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_a_deleted_feed_is_not_taken_for_one_of_the_next() {
-    let (url, broker) = alone().await;
-    let amqp = Amqp::connect(&url).await;
-    broker.end(|_, _| ()).await.unwrap();
-    publish(&broker, "a", 0..1000).await;
-    let mut end = broker.end(|_, _| ()).await.unwrap();
-    let seen = broker.search(&pattern("a"), 0, end.next, 5).await.unwrap().last.unwrap();
-    amqp.delete_queue(FEED).await;
-    timeout(PATIENCE, end.tail.next()).await.expect("the loss should be told").unwrap_err();
-    broker.end(|_, _| ()).await.unwrap();
-    publish(&broker, "a", 5000..5100).await;
-    let end = broker.end(|_, _| ()).await.unwrap();
-    let searched = broker.search_behind(&pattern("a"), seen.offset, end.next, 3).await.unwrap();
-    assert_ne!(
-        searched.before.as_ref().map(|before| before.event.check(0)),
-        Some(seen.event.check(0)),
-        "of another log"
-    );
-    assert!(numbers(&searched.found).iter().all(|number| *number >= 5000), "{searched:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,17 +150,16 @@ impl RabbitNode {
 
     /// Runs the real command line tool against this node and returns its output; panics if it fails. Takes 0.3 to 2 s.
     pub async fn rabbitmqctl(&self, arguments: &[&str]) -> String {
-        loop {
+        eventually(CLI, "a node that runs", async || {
             let mut command = self.place.command("rabbitmqctl");
             command.args(["--quiet", "--node", &self.place.name]).args(arguments);
             let Finished { status, stdout, stderr } = program::finish("rabbitmqctl", &mut command, CLI).await;
-            if status.success() {
-                return stdout;
-            }
             // A node takes connections a moment before it says that it is running.
             let is_starting = stderr.contains("requires the 'rabbit' app to be running");
-            assert!(is_starting, "rabbitmqctl {arguments:?} failed ({status}):\n{stdout}{stderr}");
-        }
+            assert!(status.success() || is_starting, "rabbitmqctl {arguments:?} failed ({status}):\n{stdout}{stderr}");
+            if status.success() { Ok(stdout) } else { Err(stderr) }
+        })
+        .await
     }
 
     /// Lists the queues of a virtual host. Unlike a passive declare this touches no queue's expiry clock.

@@ -40,6 +40,17 @@ pub(super) enum Back {
     Again,
 }
 
+impl Back {
+    /// Tells as well that events which may have matched are damaged, if they are.
+    fn telling(self, damaged: bool) -> Self {
+        match self {
+            Self::Found(batch) if damaged => Self::Found(FeedBatch { reset: true, ..batch }),
+            Self::Reached(place) | Self::Late(place) if damaged => Self::Damaged(place),
+            other => other,
+        }
+    }
+}
+
 impl<L: EventLog> Feed<L> {
     /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on behind the
     /// last of them, and gets all that follows.
@@ -49,13 +60,8 @@ impl<L: EventLog> Feed<L> {
             let forgotten = self.forgotten(request, look.forgotten_before).await?;
             (found, damaged) = (forgotten.events, forgotten.damaged);
             if let Some(end) = forgotten.end {
-                return Ok(match found.is_empty() {
-                    true if damaged => Back::Damaged(end),
-                    true => Back::Late(end),
-                    false => {
-                        Back::Found(FeedBatch { reset: damaged, ..FeedBatch::of(found, request.limit, false, end) })
-                    }
-                });
+                let batch = FeedBatch::of(found, request.limit, false, end);
+                return Ok(if batch.events.is_empty() { Back::Late(end) } else { Back::Found(batch) }.telling(damaged));
             }
         }
         for offset in look.offsets {
@@ -73,11 +79,8 @@ impl<L: EventLog> Feed<L> {
             damaged |= searched.damaged;
             found.extend(searched.found);
         }
-        Ok(match found.is_empty() {
-            true if damaged => Back::Damaged(look.end),
-            true => Back::Reached(look.end),
-            false => Back::Found(FeedBatch { reset: damaged, ..FeedBatch::of(found, request.limit, false, look.end) }),
-        })
+        let batch = FeedBatch::of(found, request.limit, false, look.end);
+        Ok(if batch.events.is_empty() { Back::Reached(look.end) } else { Back::Found(batch) }.telling(damaged))
     }
 
     /// Looks up in the log, before an offset, the newest events of topics that the index has forgotten.
@@ -170,14 +173,14 @@ impl<L: EventLog> Feed<L> {
                     end = self.join(request, &mut found, to).unwrap_or(end);
                 }
                 let batch = FeedBatch::of(found, *limit, request.latest_only, end);
-                return Ok(Back::Found(FeedBatch { reset: damaged, ..batch }));
+                return Ok(Back::Found(batch).telling(damaged));
             }
             if from >= to.next {
-                return Ok(if damaged { Back::Damaged(to) } else { Back::Reached(to) });
+                return Ok(Back::Reached(to).telling(damaged));
             }
             // Without a new place the next poll would look at the same again.
             if let Some(place) = place.filter(|place| Some(*place) != cursor && Instant::now() >= request.deadline) {
-                return Ok(if damaged { Back::Damaged(place) } else { Back::Late(place) });
+                return Ok(Back::Late(place).telling(damaged));
             }
             searched = self.log.search(pattern, from, to.next, *limit).await?;
         }
