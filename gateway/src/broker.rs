@@ -180,8 +180,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
     ///
-    /// Waits up to 2 s for a holder to let go. Not cancel-safe: a dropped call may leave a Lease to be closed by the
-    /// broker a moment later.
+    /// Waits up to 2 s for a holder to let go. A dropped call keeps no Lease; one that was on its way is free again a moment
+    /// later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
     /// Binds a mailbox to more topics; creates it if there is none.

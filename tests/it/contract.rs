@@ -45,6 +45,7 @@ macro_rules! contract {
                 a_second_lease_is_refused_after_two_seconds,
                 a_second_lease_opens_as_soon_as_the_first_is_released,
                 a_second_lease_opens_as_soon_as_the_mailbox_is_deleted,
+                an_opening_that_is_given_up_at_any_step_keeps_nothing,
                 tags_grow_strictly,
                 a_dropped_next_loses_nothing,
                 a_lease_ends_with_its_mailbox,

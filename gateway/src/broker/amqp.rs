@@ -6,11 +6,13 @@
 //! * `repair` mends messages of foreign publishers that the AMQP library would give up a connection over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
+//! * `asking` asks for a consumer so that none stays that nobody waits for.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse is
 //! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
 //! replaced. What a refusal means is read in `error`, and nowhere else.
 
+mod asking;
 mod creations;
 mod error;
 mod expiry;

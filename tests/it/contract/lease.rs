@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use gateway::broker::{Broker, Lease, LeaseEnded, LeaseRequest, OpenError};
-use postern_tests::{PATIENCE, eventually};
+use postern_tests::{PATIENCE, eventually, give_up};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -55,6 +55,25 @@ pub(super) async fn a_second_lease_opens_as_soon_as_the_mailbox_is_deleted<F: Fa
     let mut second = again_if_held(second, world.broker(), &alice).await;
     alice.publish(world.broker(), 0..1).await;
     assert_eq!(numbers(&take(&mut second, 1).await), [0]);
+}
+
+/// What is given up on its way, because it takes too long, must not go on reading: nobody else could.
+pub(super) async fn an_opening_that_is_given_up_at_any_step_keeps_nothing<F: Factory>() {
+    const EVENTS: usize = 3;
+    let world = F::start(NEVER).await;
+    for polls in 1.. {
+        let alice = Reader::new();
+        alice.subscribe(world.broker()).await;
+        alice.publish(world.broker(), 0..EVENTS).await;
+
+        let was_through = give_up(world.broker().open(alice.again()), polls).await;
+        let opened = world.broker().open(alice.again()).await;
+        let mut lease = again_if_held(opened, world.broker(), &alice).await;
+        assert_eq!(numbers(&take(&mut lease, EVENTS).await), (0..EVENTS).collect::<Vec<_>>(), "after {polls} steps");
+        if was_through {
+            return;
+        }
+    }
 }
 
 pub(super) async fn tags_grow_strictly<F: Factory>() {

@@ -7,7 +7,7 @@ use gateway::broker::{
     amqp::AmqpBroker,
     log::{EventLog, LogTail, Logged},
 };
-use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
+use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, give_up, shared_node};
 use tokio::time::timeout;
 
 use super::{FEED, alone, connect_with, list, numbers, pattern, publish};
@@ -112,6 +112,26 @@ async fn readers_are_bounded() {
     assert_eq!(try_join_all(searches).await.unwrap(), [1; 160]);
     let open = readers(&node, &url).await.len();
     assert!((100..=128).contains(&open), "{open} readers are open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_is_given_up_at_any_step_leaves_no_reader() {
+    let (url, broker) = alone().await;
+    broker.end(|_, _| ()).await.unwrap();
+    publish(&broker, "a", 0..10).await;
+    let end = broker.end(|_, _| ()).await.unwrap();
+    for polls in 1.. {
+        // It finds all, so it would leave no reader for the next.
+        if give_up(broker.search(&pattern("a"), 0, end.next, 100), polls).await {
+            break;
+        }
+    }
+    let node = shared_node().await;
+    eventually(Duration::from_mins(1), "every reader is closed", async || {
+        let open = readers(node, &url).await.len();
+        if open == 0 { Ok(()) } else { Err(open) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use super::{
     AmqpBroker,
+    asking::ask,
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
     links::Occupied,
     queue,
@@ -56,7 +57,8 @@ pub struct AmqpLease {
     ended: Option<LeaseEnded>,
 }
 
-/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused.
+/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped call keeps
+/// nothing open.
 pub(super) async fn open(
     broker: &AmqpBroker,
     mut link: Occupied,
@@ -76,7 +78,8 @@ pub(super) async fn open(
             Err(error) => return Err(failed(error)),
         }
     };
-    match consume(&channel, request).await {
+    let (link, consumer) = ask(link, &channel, consume(&channel, request)).await;
+    match consumer {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
             broker: broker.clone(),
             client: request.client.clone(),

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    super::{in_time, links::Occupied},
+    super::{asking::ask, in_time, links::Occupied},
     queue::unless_away,
 };
 use crate::broker::BrokerError;
@@ -90,17 +90,17 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as the
-    /// consumer's.
+    /// consumer's. A dropped call keeps nothing open.
     pub(super) async fn open(link: Occupied, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
             let channel = link.channel().await?;
-            let consumer = consume(&channel, start, name, prefetch).await;
+            let (link, consumer) = ask(link, &channel, consume(&channel, start, name, prefetch)).await;
             if consumer.is_err() {
                 link.note_if_closed(&channel);
             }
-            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel)))
+            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel, link)))
         };
-        let (consumer, channel) = in_time("read the feed", opening).await??;
+        let (consumer, channel, link) = in_time("read the feed", opening).await??;
         let next = match start {
             Start::Oldest | Start::Newest => 0,
             Start::At(offset) => offset,
