@@ -227,6 +227,11 @@ pub trait Lease: Send + 'static {
     /// Waits for the next message. Cancel-safe. After an error it must not be called again.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, LeaseEnded>> + Send;
 
+    /// Tells whether nothing waits in the mailbox: all that was stored before this call was given by [`Self::next`], or is given
+    /// by it without waiting. Says `false` also where that cannot be found out in time. Cancel-safe. After an error nothing must
+    /// be called again but [`Self::release`].
+    fn is_drained(&mut self) -> impl Future<Output = Result<bool, LeaseEnded>> + Send;
+
     /// Confirms everything up to and including `tag`, for good. Not cancel-safe.
     fn confirm(&mut self, tag: u64) -> impl Future<Output = Result<(), LeaseEnded>> + Send;
 

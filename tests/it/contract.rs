@@ -56,6 +56,8 @@ macro_rules! contract {
                 a_confirm_goes_by_place_and_not_by_id,
                 what_is_confirmed_does_not_come_again,
                 who_opens_is_told_how_many_wait,
+                a_mailbox_that_is_drained_has_given_all_that_was_stored,
+                a_mailbox_whose_rest_is_on_its_way_is_not_drained,
             }
             bindings {
                 patterns_select_as_a_topic_exchange_does,

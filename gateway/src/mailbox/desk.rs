@@ -14,7 +14,7 @@ use super::{
     poll::{Outcome, Poll, PollId, PollOrder},
     window::Window,
 };
-use crate::broker::Delivery;
+use crate::broker::{BrokerError, Delivery};
 
 /// How long a fresh Lease waits for the first of the messages that waited when it was opened.
 const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
@@ -22,9 +22,12 @@ const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
 /// How long it waits for each further one: then they are taken to be elsewhere.
 const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
 
-/// How long a Lease that may have more must have been still before a poll is told that there is nothing, also past the poll's
-/// deadline: a client that drains its mailbox with short polls takes that answer for the end.
-const REFILL: Duration = Duration::from_secs(1);
+/// How long after the broker said that more waits it is asked again. It comes by itself, and mostly at once.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long after its deadline a poll is told that the broker does not bring what waits. It is not told that there is nothing:
+/// a client that drains its mailbox with short polls takes that for the end.
+const MOST_LATE: Duration = Duration::from_secs(10);
 
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
 const HOLD_BACK: Duration = Duration::from_secs(1);
@@ -54,6 +57,8 @@ pub(super) enum Ending {
 pub(super) enum Effect {
     /// Confirm to the broker up to and including this tag. Always before the answer that follows it.
     Confirm(u64),
+    /// Ask the broker whether the mailbox is drained, and tell the desk after all that has arrived.
+    Ask,
     /// Give this poll its answer.
     Answer(PollId, Outcome),
     /// Release the Lease; nothing follows.
@@ -76,8 +81,8 @@ pub(super) struct Desk {
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,
     anything_arrived: bool,
-    /// When something came or was confirmed last; at first, when the Lease was opened.
-    stirred: Instant,
+    /// Before then the broker is not asked again whether more waits.
+    ask: Instant,
     effects: VecDeque<Effect>,
     ended: bool,
 }
@@ -100,7 +105,7 @@ impl Desk {
             attended: now,
             last_arrival: now,
             anything_arrived: false,
-            stirred: now,
+            ask: now,
             effects: VecDeque::new(),
             ended: false,
         }
@@ -109,7 +114,7 @@ impl Desk {
     /// The Lease is open.
     pub(super) fn open(&mut self, window: Window, now: Instant) {
         self.window = Some(window);
-        (self.last_arrival, self.stirred) = (now, now);
+        self.last_arrival = now;
         self.serve(now);
     }
 
@@ -146,10 +151,17 @@ impl Desk {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.last_arrival = now;
         self.anything_arrived = true;
-        self.stirred = now;
         if let Some(window) = &mut self.window {
             window.deliver(delivery, now);
         }
+    }
+
+    /// The broker says whether the mailbox is drained; what it brought before that has been delivered.
+    pub(super) fn told(&mut self, is_drained: bool, now: Instant) {
+        if is_drained && let Some(window) = &mut self.window {
+            window.expect_no_more();
+        }
+        self.serve(now);
     }
 
     /// The client of a poll hung up while it waited, or its answer did not arrive.
@@ -189,7 +201,7 @@ impl Desk {
             (None, _) => self.attended + self.patience.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
             (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
-            (Some(seated), Some(window)) if window.expects_more() => seated.poll.deadline.max(self.stirred + REFILL),
+            (Some(seated), Some(window)) if window.expects_more() => seated.poll.deadline.max(self.ask),
             (Some(seated), _) => seated.poll.deadline,
         };
         unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
@@ -204,7 +216,7 @@ impl Desk {
     pub(super) fn take_answer(&mut self) -> Option<(PollId, Outcome)> {
         match self.effects.pop_front_if(|effect| matches!(effect, Effect::Answer(..)))? {
             Effect::Answer(poll, outcome) => Some((poll, outcome)),
-            Effect::Confirm(_) | Effect::End(_) => None,
+            Effect::Confirm(_) | Effect::Ask | Effect::End(_) => None,
         }
     }
 
@@ -245,12 +257,10 @@ impl Desk {
             && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
         {
             seated.confirmed = true;
-            self.stirred = now;
             self.effects.push_back(Effect::Confirm(tag));
         }
         let goes_on = seated.poll.goes_on;
         while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || goes_on) {
-            self.stirred = now;
             self.effects.push_back(Effect::Confirm(tag));
         }
         let held_back = !goes_on && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
@@ -260,11 +270,18 @@ impl Desk {
             Outcome::Batch(batch)
         } else if goes_on && window.is_full() {
             Outcome::WindowFull
-        } else if now < seated.poll.deadline || (window.expects_more() && now < self.stirred + REFILL) {
+        } else if now < seated.poll.deadline {
+            return;
+        } else if !window.expects_more() {
+            Outcome::Nothing
+        } else if now < seated.poll.deadline + MOST_LATE {
+            if now >= self.ask {
+                self.ask = now + ASK_AGAIN;
+                self.effects.push_back(Effect::Ask);
+            }
             return;
         } else {
-            window.expect_no_more();
-            Outcome::Nothing
+            Outcome::Broker(BrokerError::Unavailable("it does not bring what waits in the mailbox".to_owned()))
         };
         self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
         self.attended = now;

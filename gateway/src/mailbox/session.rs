@@ -157,9 +157,7 @@ impl<B: Broker> Session<B> {
                 delivery = lease.next() => {
                     self.desk.deliver(delivery.map_err(Over::Lost)?, Instant::now());
                     // Whatever has arrived with it goes into the same batch.
-                    while let Some(next) = lease.next().now_or_never() {
-                        self.desk.deliver(next.map_err(Over::Lost)?, Instant::now());
-                    }
+                    self.take_arrived(lease)?;
                     self.desk.tick(Instant::now());
                 }
                 () = &mut alarm => self.desk.tick(Instant::now()),
@@ -172,12 +170,25 @@ impl<B: Broker> Session<B> {
         while let Some(effect) = self.desk.take_effect() {
             match effect {
                 Effect::Confirm(tag) => lease.confirm(tag).await.map_err(Over::Lost)?,
+                Effect::Ask => {
+                    let is_drained = lease.is_drained().await.map_err(Over::Lost)?;
+                    self.take_arrived(lease)?;
+                    self.desk.told(is_drained, Instant::now());
+                }
                 Effect::Answer(poll, outcome) => self.answer(poll, outcome),
                 Effect::End(ending) => return Err(Over::Desk(ending)),
             }
         }
         self.share.set(self.desk.bytes());
         self.unconfirmed.store(self.desk.unconfirmed(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Delivers what the Lease gives without waiting.
+    fn take_arrived(&mut self, lease: &mut B::Lease) -> Result<(), Over> {
+        while let Some(next) = lease.next().now_or_never() {
+            self.desk.deliver(next.map_err(Over::Lost)?, Instant::now());
+        }
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! What is handed over, and what a confirm does to it.
 
-use gateway::broker::{Broker, Lease, LeaseRequest};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::FutureExt;
+use gateway::broker::{Broker, Delivery, Lease, LeaseRequest};
 
 use super::world::{Factory, NEVER, NOTHING, Reader, is_silent, numbers, open, take};
 
@@ -71,4 +74,60 @@ pub(super) async fn who_opens_is_told_how_many_wait<F: Factory>() {
     // Where more wait than the window holds, whoever reads needs to know no more than that.
     let lease = open(world.broker(), LeaseRequest { window: 2, ..alice.again() }).await;
     assert!((2..=5).contains(&lease.counted()), "{}", lease.counted());
+}
+
+/// Takes what a Lease gives without waiting.
+fn take_at_once(lease: &mut impl Lease) -> Vec<Delivery> {
+    std::iter::from_fn(|| lease.next().now_or_never()).map(Result::unwrap).collect()
+}
+
+pub(super) async fn a_mailbox_that_is_drained_has_given_all_that_was_stored<F: Factory>() {
+    const EVENTS: usize = 300;
+    let (world, alice) = (F::start(NEVER).await, Reader::new());
+    let mut lease = open(world.broker(), LeaseRequest { window: 7, ..alice.request() }).await;
+    let stored = AtomicUsize::new(0);
+    let publish = async {
+        for number in 0..EVENTS {
+            alice.publish(world.broker(), [number]).await;
+            stored.store(number + 1, Ordering::Relaxed);
+        }
+    };
+    let read = async {
+        let mut given = Vec::new();
+        while given.len() < EVENTS {
+            let before = stored.load(Ordering::Relaxed);
+            let is_drained = lease.is_drained().await.unwrap();
+            let taken = if is_drained { take_at_once(&mut lease) } else { take(&mut lease, 1).await };
+            if let Some(last) = taken.last() {
+                lease.confirm(last.tag).await.unwrap();
+            }
+            given.extend(numbers(&taken));
+            assert!(!is_drained || given.len() >= before, "{} of {before} were given", given.len());
+            tokio::task::yield_now().await;
+        }
+        given
+    };
+    let (given, ()) = tokio::join!(read, publish);
+    assert_eq!(given, (0..EVENTS).collect::<Vec<_>>());
+    assert!(lease.is_drained().await.unwrap(), "nothing is left");
+}
+
+pub(super) async fn a_mailbox_whose_rest_is_on_its_way_is_not_drained<F: Factory>() {
+    let (world, alice) = (F::start(NEVER).await, Reader::new());
+    alice.subscribe(world.broker()).await;
+    for round in 0..50 {
+        alice.publish(world.broker(), 0..16).await;
+        let mut lease = open(world.broker(), LeaseRequest { window: 8, ..alice.again() }).await;
+        let mut taken = take(&mut lease, 8).await;
+        assert!(!lease.is_drained().await.unwrap(), "the window is full");
+        // This makes room for all that is left.
+        lease.confirm(taken[7].tag).await.unwrap();
+        while !lease.is_drained().await.unwrap() {
+            taken.append(&mut take(&mut lease, 1).await);
+        }
+        taken.append(&mut take_at_once(&mut lease));
+        assert_eq!(numbers(&taken), (0..16).collect::<Vec<_>>(), "round {round}");
+        lease.confirm(taken[15].tag).await.unwrap();
+        lease.release().await;
+    }
 }

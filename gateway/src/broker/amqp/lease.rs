@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    AmqpBroker,
+    AmqpBroker, CALL_TIMEOUT,
     asking::ask,
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
     links::Occupied,
@@ -186,6 +186,25 @@ impl Lease for AmqpLease {
         };
         self.ended = Some(ended);
         Err(ended)
+    }
+
+    async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        let asking = async {
+            let waiting = queue::look(&self.channel, &self.client).await?.message_count();
+            // What the queue sent to this channel before it counted stands before the answer to another question: so when that
+            // has come, it has, too.
+            self.channel.basic_qos(self.window, BasicQosOptions::default()).await?;
+            Ok(waiting == 0)
+        };
+        match timeout(CALL_TIMEOUT, asking).await {
+            Ok(Ok(is_drained)) => Ok(is_drained),
+            Ok(Err(error)) => {
+                debug!(%error, "a lease was lost");
+                let is_gone = matches!(refusal(&error), Some(Refusal::NoQueue));
+                Err(if is_gone { LeaseEnded::MailboxGone } else { LeaseEnded::BrokerLost })
+            }
+            Err(_) => Ok(false),
+        }
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {

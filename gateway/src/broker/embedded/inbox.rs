@@ -107,6 +107,11 @@ impl Inbox {
         matches!(&*self.state(), State::Live(live) if live.waiting.is_empty() && live.held == 0)
     }
 
+    /// Tells whether the Lease has taken everything that is in the mailbox, but for what it read itself.
+    pub(super) fn is_drained(&self) -> bool {
+        matches!(&*self.state(), State::Live(live) if live.waiting.is_empty())
+    }
+
     /// Ends the Lease.
     pub(super) fn end(&self, why: LeaseEnded) {
         *self.state() = State::Ended(why);

@@ -162,6 +162,13 @@ impl Lease for EmbeddedLease {
         }
     }
 
+    async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        match self.inbox.ended() {
+            Some(ended) => Err(ended),
+            None => Ok(self.read.is_empty() && self.inbox.is_drained()),
+        }
+    }
+
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
         let (mut last, mut count) = (None, 0);
         while let Some((_, place)) = self.unconfirmed.pop_front_if(|(unconfirmed, _)| *unconfirmed <= tag) {

@@ -187,10 +187,8 @@ fn a_token_is_looked_for_until_something_is_handed_out() {
     assert_eq!(batch(&mut desk).events.len(), 1);
 }
 
-#[test]
-fn a_poll_that_makes_room_waits_for_what_takes_it_past_its_deadline() {
-    let now = Instant::now();
-    let at = |millis| now + Duration::from_millis(millis);
+/// Returns a desk whose poll, already past its deadline, has just confirmed all that a full window held.
+fn desk_that_made_room(now: Instant) -> Desk {
     let mut desk = open_desk(0, now);
     for tag in 1..=8 {
         desk.deliver(delivery(tag, false, usize::try_from(tag).unwrap()), now);
@@ -199,20 +197,61 @@ fn a_poll_that_makes_room_waits_for_what_takes_it_past_its_deadline() {
     let seen = batch(&mut desk).last_seen;
     desk.attach(poll(2, Some(&seen), now), now);
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(8))));
-    assert!(desk.take_effect().is_none(), "the window was full, so more may wait");
-    assert_eq!(desk.wakeup(), now + REFILL);
+    desk
+}
+
+#[test]
+fn a_poll_that_makes_room_is_told_that_there_is_nothing_only_when_the_broker_says_so() {
+    let now = Instant::now();
+    let at = |millis| now + Duration::from_millis(millis);
+    let mut desk = desk_that_made_room(now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)), "the window was full, so more may wait");
+    desk.told(false, now);
+    assert!(desk.take_effect().is_none());
+    assert_eq!(desk.wakeup(), now + ASK_AGAIN);
     desk.deliver(delivery(9, false, 9), at(5));
     desk.tick(at(5));
     let seen = batch(&mut desk).last_seen;
     // One event need not be all that was held back.
     desk.attach(poll(3, Some(&seen), now), at(6));
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(9))));
-    assert!(desk.take_effect().is_none());
-    desk.tick(at(6) + REFILL);
+    assert!(desk.take_effect().is_none(), "the broker was asked a moment ago");
+    desk.tick(now + ASK_AGAIN);
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)));
+    desk.told(true, now + ASK_AGAIN);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(3), Outcome::Nothing))));
     // From then on the mailbox is known to be empty.
-    desk.attach(poll(4, Some(&seen), now), at(7) + REFILL);
+    desk.attach(poll(4, Some(&seen), now), at(7) + ASK_AGAIN);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(4), Outcome::Nothing))));
+}
+
+#[test]
+fn what_arrived_before_the_broker_said_that_there_is_no_more_is_handed_out() {
+    let now = Instant::now();
+    let mut desk = desk_that_made_room(now);
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)));
+    desk.deliver(delivery(9, false, 9), now);
+    desk.told(true, now);
+    assert_eq!(batch(&mut desk).events.len(), 1);
+}
+
+#[test]
+fn what_a_broker_does_not_bring_is_an_error_and_not_nothing() {
+    let now = Instant::now();
+    let mut desk = desk_that_made_room(now);
+    let mut asked = 0;
+    loop {
+        match desk.take_effect() {
+            Some(Effect::Ask) => {
+                asked += 1;
+                desk.told(false, desk.wakeup());
+            }
+            Some(Effect::Answer(PollId(2), Outcome::Broker(_))) => break,
+            None => desk.tick(desk.wakeup()),
+            Some(effect) => panic!("{effect:?}"),
+        }
+    }
+    assert_eq!(asked, 50, "for ten seconds");
 }
 
 #[test]
@@ -223,7 +262,9 @@ fn a_marker_that_is_passed_over_is_not_all_that_was_counted() {
     desk.deliver(Delivery { tag: 1, redelivered: false, content: Content::Created("m".parse().unwrap()) }, now);
     desk.tick(now);
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
-    assert!(desk.take_effect().is_none(), "two more were counted");
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)), "two more were counted");
+    desk.told(false, now);
+    assert!(desk.take_effect().is_none());
     desk.deliver(delivery(2, false, 1), now);
     desk.tick(now);
     assert_eq!(batch(&mut desk).events.len(), 1);
@@ -236,6 +277,8 @@ fn what_was_counted_and_never_comes_is_not_waited_for() {
     desk.attach(poll(1, None, now), now);
     assert_eq!(desk.wakeup(), now + seconds(1));
     desk.tick(now + seconds(1));
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)));
+    desk.told(true, now + seconds(1));
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
 }
 

@@ -139,6 +139,10 @@ impl Lease for ModelLease {
         }
     }
 
+    async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        Ok(self.model.ready(&self.client) == 0)
+    }
+
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
         if self.model.confirms_fail {
             return Err(LeaseEnded::BrokerLost);

@@ -181,6 +181,7 @@ impl World {
                         self.last_acked = Some(message);
                     }
                 }
+                Effect::Ask => self.desk.told(self.ready.is_empty(), self.now),
                 Effect::Answer(_, Outcome::Batch(batch)) => self.hand_over(&batch)?,
                 Effect::Answer(..) => {}
                 Effect::End(_) => self.open(),
