@@ -6,13 +6,11 @@
 //! * `repair` mends messages of foreign publishers that the AMQP library would give up a connection over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
-//! * `asking` asks for a consumer so that none stays that nobody waits for.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse is
 //! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
 //! replaced. What a refusal means is read in `error`, and nowhere else.
 
-mod asking;
 mod creations;
 mod error;
 mod expiry;
@@ -107,21 +105,18 @@ impl AmqpBroker {
         if turn.ended() != ended && self.look(client).await?.is_some() {
             return Ok(());
         }
-        let (publishing, _place) = self.links.publishing_apart().await?;
+        let (publishing, place) = self.links.publishing_apart().await?;
         // The marker would wait for as long as the broker takes nothing.
         if publishing.is_blocked() {
             return Err(BrokerError::Blocked);
         }
         let creating = async {
-            let channel = publishing.channel().await?;
+            let channel = place.open().await?;
             let expires_ms = queue::expires_ms(client, self.expiry.time);
-            let created = queue::create(&channel, client, expires_ms).await;
-            publishing.note_if_closed(&channel);
-            match created {
-                Ok(()) => channel.close(200, "done".into()).await,
+            match queue::create(&channel, client, expires_ms).await {
                 // Another gateway created it a moment ago, with other arguments: it exists, and keeps those.
                 Err(error) if is_mismatch(&error) => Ok(()),
-                Err(error) => Err(error),
+                created => created,
             }
         };
         in_time("create a mailbox", creating).await?;
@@ -241,18 +236,12 @@ impl AmqpBroker {
         attempted: &'static str,
         task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BrokerError> {
-        let link = self.links.administering().await?;
-        let run = async {
-            let channel = link.channel().await?;
-            let result = task(&channel).await;
-            if channel.status().connected() {
-                channel.close(200, "done".into()).await?;
-            } else {
-                link.note_if_closed(&channel);
-            }
-            result
-        };
-        in_time(attempted, run).await
+        let place = self.links.administering().await?;
+        in_time(attempted, async {
+            let channel = place.open().await?;
+            task(&channel).await
+        })
+        .await
     }
 }
 

@@ -1,15 +1,17 @@
 //! Brokers on RabbitMQ.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
 use events::ClientId;
+use futures_util::future::join_all;
 use gateway::broker::{
     Broker,
     amqp::{AmqpBroker, AmqpOptions, FeedRetention},
 };
 use postern_tests::{RabbitNode, eventually, shared_node};
+use tokio::time::timeout;
 
-use super::world::{Durable, Factory};
+use super::world::{Durable, Factory, NEVER};
 
 /// On the node that all tests share.
 pub(super) struct Rabbit(AmqpBroker);
@@ -97,4 +99,20 @@ impl Durable for Alone {
         self.node.start_again().await;
         wait_ready(&self.broker).await;
     }
+}
+
+/// Each waits for the broker's answer though nobody waits for the call, and that takes a channel.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_given_up_take_no_more_channels_than_there_are() {
+    const MORE_THAN_PLACES: usize = 1500;
+    let Alone { node, broker, .. } = &Alone::start(NEVER).await;
+    let client = ClientId::from_str("alice").unwrap();
+    node.freeze();
+    for round in 0..3 {
+        let calls = (0..MORE_THAN_PLACES).map(|_| timeout(Duration::from_secs(1), broker.mailbox(&client)));
+        let answered = join_all(calls).await.into_iter().find_map(Result::ok);
+        assert!(answered.is_none(), "all wait, in round {round}: {answered:?}");
+    }
+    node.thaw();
+    eventually(Duration::from_mins(1), "the broker is asked again", async || broker.mailbox(&client).await).await;
 }

@@ -23,9 +23,8 @@ use tracing::{debug, warn};
 
 use super::{
     AmqpBroker, CALL_TIMEOUT,
-    asking::ask,
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
-    links::Occupied,
+    links::{Occupied, OwnChannel},
     queue,
 };
 use crate::broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest};
@@ -47,8 +46,7 @@ pub(super) enum Attempt {
 pub struct AmqpLease {
     broker: AmqpBroker,
     client: ClientId,
-    link: Occupied,
-    channel: Channel,
+    channel: OwnChannel,
     consumer: Consumer,
     counted: u32,
     window: u16,
@@ -68,7 +66,7 @@ pub(super) async fn open(
     let failed = |error| BrokerError::from(Failure("open a lease", error));
     let mut tries_left = 3;
     let channel = loop {
-        match link.channel().await {
+        match link.open().await {
             Ok(channel) => break channel,
             // Another connection may have one.
             Err(error) if has_no_channel(&error) && tries_left > 0 => {
@@ -78,12 +76,10 @@ pub(super) async fn open(
             Err(error) => return Err(failed(error)),
         }
     };
-    let (link, consumer) = ask(link, &channel, consume(&channel, request)).await;
-    match consumer {
+    match consume(&channel, request).await {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
             broker: broker.clone(),
             client: request.client.clone(),
-            link,
             channel,
             consumer,
             counted,
@@ -91,14 +87,11 @@ pub(super) async fn open(
             is_over: false,
             ended: None,
         }))),
-        Err(error) => {
-            link.note_if_closed(&channel);
-            match refusal(&error) {
-                Some(Refusal::InUse) => Ok(Attempt::Held),
-                Some(Refusal::NoQueue) => Ok(Attempt::Vanished),
-                _ => Err(failed(error)),
-            }
-        }
+        Err(error) => match refusal(&error) {
+            Some(Refusal::InUse) => Ok(Attempt::Held),
+            Some(Refusal::NoQueue) => Ok(Attempt::Vanished),
+            _ => Err(failed(error)),
+        },
     }
 }
 
@@ -141,9 +134,9 @@ impl AmqpLease {
         }
     }
 
-    async fn give_back(&self) -> Result<(), lapin::Error> {
+    async fn give_back(&mut self) -> Result<(), lapin::Error> {
         self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
-        self.channel.close(200, "released".into()).await
+        self.channel.close().await
     }
 }
 
@@ -214,20 +207,16 @@ impl Lease for AmqpLease {
         })
     }
 
-    async fn release(self) {
+    async fn release(mut self) {
         if !self.channel.status().connected() {
-            self.link.note_if_closed(&self.channel);
             return;
         }
         match timeout(RELEASE_TIMEOUT, self.give_back()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                debug!(%error, "a release met a channel that was closed already");
-                self.link.note_if_closed(&self.channel);
-            }
+            Ok(Err(error)) => debug!(%error, "a release met a channel that was closed already"),
             Err(_) => {
                 warn!("a release got no answer for {} s; replacing its connection", RELEASE_TIMEOUT.as_secs());
-                self.link.replace().await;
+                self.channel.replace_connection().await;
             }
         }
     }

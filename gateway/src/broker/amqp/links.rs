@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 use self::{kind::Kind, limits::Limits, link::Role};
 pub(super) use self::{
-    link::{Link, Occupied},
+    link::{Link, Occupied, OwnChannel},
     publish_link::{PublishLink, Published},
 };
 use super::{AmqpOptions, CALL_TIMEOUT};

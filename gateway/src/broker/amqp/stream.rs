@@ -120,18 +120,14 @@ impl AmqpBroker {
 
     /// Writes the control message that is read as the end, and returns its id.
     async fn mark_end(&self) -> Result<EventId, BrokerError> {
-        let (publishing, _place) = self.links.publishing_apart().await?;
+        let (publishing, place) = self.links.publishing_apart().await?;
         if publishing.is_blocked() {
             return Err(BrokerError::Blocked);
         }
         let id = EventId::new();
         let marking = async {
-            let channel = publishing.channel().await?;
-            let marked = queue::mark_end(&channel, &id).await;
-            publishing.note_if_closed(&channel);
-            let confirmation = marked?;
-            channel.close(200, "done".into()).await?;
-            Ok(confirmation)
+            let channel = place.open().await?;
+            queue::mark_end(&channel, &id).await
         };
         match in_time("mark the end of the feed", marking).await? {
             Confirmation::Ack(None) => Ok(id),

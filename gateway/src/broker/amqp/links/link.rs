@@ -1,7 +1,9 @@
 //! A connection: it carries Leases, or the channels of short administrative tasks, or those that publish.
 
 use std::{
+    future::pending,
     ops::Deref,
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +12,7 @@ use std::{
 };
 
 use lapin::{Channel, Connection};
-use tokio::time::timeout;
+use tokio::{runtime::Handle, task::JoinError, time::timeout};
 
 use super::limits::{Limits, comfortable_leases, max_closed_by_server, max_places};
 use crate::broker::amqp::error::{ChannelLimit, channel_limit, has_no_channel, soft_error};
@@ -87,11 +89,11 @@ impl Link {
         self.closed_by_server.load(Ordering::Relaxed) >= max_closed_by_server(self.channel_max())
     }
 
-    /// Opens a channel.
+    /// Opens a channel that nobody closes but the library, when it is dropped: one of an [`Occupied`] place is better.
     ///
     /// The number of a channel that the server closed once fails with that old error when its turn comes again: the
     /// error says nothing about now, and the next number is tried.
-    pub(in crate::broker::amqp) async fn channel(&self) -> Result<Channel, lapin::Error> {
+    pub(super) async fn channel(&self) -> Result<Channel, lapin::Error> {
         let mut tries_left = self.closed_by_server.load(Ordering::Relaxed) + 1;
         loop {
             tries_left -= 1;
@@ -108,13 +110,6 @@ impl Link {
                 }
                 Ok(channel) => return Ok(channel),
             }
-        }
-    }
-
-    /// Counts a channel that failed, if it was the server that closed it.
-    pub(in crate::broker::amqp) fn note_if_closed(&self, channel: &Channel) {
-        if !channel.status().connected() {
-            self.note_closed();
         }
     }
 
@@ -155,6 +150,21 @@ impl Occupied {
         link.places.fetch_add(1, Ordering::Relaxed);
         Some(Self(link))
     }
+
+    /// Opens the channel of this place.
+    pub(in crate::broker::amqp) async fn open(self) -> Result<OwnChannel, lapin::Error> {
+        // On a task of its own, so that a call which is dropped keeps the place until the broker has answered.
+        let opening = tokio::spawn(async move {
+            let channel = self.channel().await?;
+            Ok(OwnChannel { channel, place: Some(self) })
+        });
+        match opening.await.map_err(JoinError::try_into_panic) {
+            Ok(opened) => opened,
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends.
+            Err(Err(_)) => pending().await,
+        }
+    }
 }
 
 impl Deref for Occupied {
@@ -169,5 +179,60 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         self.0.places.fetch_sub(1, Ordering::Relaxed);
         self.0.limits.free(self.0.role == Role::Lease);
+    }
+}
+
+/// The channel of a place.
+///
+/// Dropping it closes the channel as soon as the broker has answered what was asked on it, however long that takes, and only
+/// then gives the place back. That also holds for a call that was given up on its way: a slow broker gets no more of them than
+/// there are places, and no consumer stays that nobody waits for. The library alone would keep such a consumer, and the
+/// channel with it: until the connection ended it would keep what the broker hands to it, and an exclusive one its whole queue.
+#[derive(Debug)]
+pub(in crate::broker::amqp) struct OwnChannel {
+    channel: Channel,
+    /// `None` once it was closed.
+    place: Option<Occupied>,
+}
+
+impl OwnChannel {
+    /// Closes it and waits for the broker's answer. To be called once.
+    pub(in crate::broker::amqp) async fn close(&mut self) -> Result<(), lapin::Error> {
+        self.channel.close(200, "done".into()).await?;
+        self.place = None;
+        Ok(())
+    }
+
+    /// Gives up the whole connection, with every other channel on it.
+    pub(in crate::broker::amqp) async fn replace_connection(self) {
+        if let Some(link) = &self.place {
+            link.replace().await;
+        }
+    }
+}
+
+impl Deref for OwnChannel {
+    type Target = Channel;
+
+    fn deref(&self) -> &Channel {
+        &self.channel
+    }
+}
+
+impl Drop for OwnChannel {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        if !self.channel.status().connected() {
+            place.note_closed();
+        } else if let Ok(runtime) = Handle::try_current() {
+            let channel = self.channel.clone();
+            runtime.spawn(async move {
+                if channel.close(200, "done".into()).await.is_err() {
+                    place.note_closed();
+                }
+            });
+        } else {
+            // The process is about to end, and its connections with it.
+        }
     }
 }

@@ -20,7 +20,10 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    super::{asking::ask, in_time, links::Occupied},
+    super::{
+        in_time,
+        links::{Occupied, OwnChannel},
+    },
     queue::unless_away,
 };
 use crate::broker::BrokerError;
@@ -63,8 +66,7 @@ impl Stored {
 
 /// See the module.
 pub(super) struct Reader {
-    link: Occupied,
-    channel: Channel,
+    channel: OwnChannel,
     consumer: Consumer,
     /// No message can have a lower offset.
     next: u64,
@@ -93,20 +95,16 @@ impl Reader {
     /// consumer's. A dropped call keeps nothing open.
     pub(super) async fn open(link: Occupied, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
-            let channel = link.channel().await?;
-            let (link, consumer) = ask(link, &channel, consume(&channel, start, name, prefetch)).await;
-            if consumer.is_err() {
-                link.note_if_closed(&channel);
-            }
-            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel, link)))
+            let channel = link.open().await?;
+            let consumer = consume(&channel, start, name, prefetch).await;
+            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel)))
         };
-        let (consumer, channel, link) = in_time("read the feed", opening).await??;
+        let (consumer, channel) = in_time("read the feed", opening).await??;
         let next = match start {
             Start::Oldest | Start::Newest => 0,
             Start::At(offset) => offset,
         };
         Ok(Self {
-            link,
             channel,
             consumer,
             next,
@@ -209,7 +207,6 @@ impl Reader {
 
     fn end(&mut self, reason: String) -> BrokerError {
         debug!(reason, "a reader of the feed was lost");
-        self.link.note_if_closed(&self.channel);
         let error = BrokerError::Unavailable(reason);
         self.ended = Some(error.clone());
         error
