@@ -19,7 +19,7 @@ const OLD_TOKENS: usize = 6;
 /// A poll that does not wait and took longer has waited for more, as long as a gateway does that.
 const WAITED: Duration = Duration::from_millis(900);
 
-/// How long the mailbox may take to be read to its end.
+/// How long nothing may come while the mailbox is read to its end.
 const DRAIN: Duration = Duration::from_secs(90);
 
 /// The pause of a client that was refused: far below what it is told, so that hand-overs are in a hurry.
@@ -238,7 +238,7 @@ impl Client {
     async fn drain(&mut self) {
         // What was kept would be found closed, or be taken for the client's last.
         self.kept.iter_mut().for_each(|kept| *kept = Kept::default());
-        let end = Instant::now() + DRAIN;
+        let mut end = Instant::now() + DRAIN;
         let mut empty = 0;
         while Instant::now() < end && !self.ground.has_failed() {
             let call = Call { limit: 100, wait: 1, ..self.call(Way::Http1, Leave::Closes) };
@@ -249,7 +249,10 @@ impl Client {
                         break;
                     }
                 }
-                Reply::Token(_) => empty = 0,
+                Reply::Token(_) => {
+                    empty = 0;
+                    end = Instant::now() + DRAIN;
+                }
                 Reply::Refused | Reply::Broken => sleep(REFUSED).await,
             }
         }

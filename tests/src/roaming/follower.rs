@@ -11,8 +11,8 @@ use crate::{
     history::{FeedStep, Place, Seen},
 };
 
-/// How long the feed may take to be read to its end: gateways that start read it first.
-const DRAIN: Duration = Duration::from_secs(90);
+/// How long a follower that reads to the end of its feed may come no further: gateways that start read the feed first.
+const STANDSTILL: Duration = Duration::from_secs(90);
 
 const REFUSED: Duration = Duration::from_millis(100);
 
@@ -52,12 +52,16 @@ impl Follower {
             let pause = if self.random.random_ratio(1, often) { 3000 } else { 200 };
             sleep(Duration::from_millis(self.random.random_range(0..pause))).await;
         }
-        let end = Instant::now() + DRAIN;
+        let mut moved = Instant::now();
         while !self.ground.has_failed() {
-            self.polls(self.newest()).await;
+            let before = self.newest();
+            self.polls(before.clone()).await;
             let Place::After(place) = self.newest() else { continue };
-            if self.ground.is_at_end(self.feed, &place) || Instant::now() > end {
+            if self.ground.is_at_end(self.feed, &place) || moved.elapsed() > STANDSTILL {
                 return self.ground.finish_feed(self.feed, &self.name, &place);
+            }
+            if Place::After(place) != before {
+                moved = Instant::now();
             }
         }
     }
