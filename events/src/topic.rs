@@ -5,6 +5,12 @@ use std::{fmt, str::FromStr, sync::Arc};
 /// The longest topic or pattern, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 const MAX_LEN: usize = 255;
 
+/// The most words of a pattern. Every publish walks the words of all patterns that could still select it.
+const MAX_PATTERN_WORDS: usize = 32;
+
+/// The most `#` of a pattern: each multiplies the ways in which it can select a topic. RabbitMQ takes no more from 4.3 on.
+const MAX_HASHES: usize = 2;
+
 /// What an event is about: words of `[A-Za-z0-9_-]+` joined by `.`, at most 255 bytes, e.g. `jobs.42.status`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
@@ -25,7 +31,7 @@ impl Topic {
     }
 }
 
-/// A [`Topic`] in which `*` stands for one word and `#` for any number of words, also none.
+/// A [`Topic`] in which `*` stands for one word and `#` for any number of words, also none: at most 32 words, two of them `#`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPattern(Arc<str>);
 
@@ -81,6 +87,14 @@ pub enum TopicError {
     /// As [`TopicError::Word`], where wildcards are allowed.
     #[error("a topic pattern is words of A-Z a-z 0-9 _ -, or * or #, joined by dots, but its word {0} is not one")]
     PatternWord(usize),
+    /// More words than a pattern may have.
+    #[error(
+        "a topic pattern has at most {MAX_PATTERN_WORDS} words, this one has {0}; # stands for any number of words"
+    )]
+    PatternWords(usize),
+    /// More `#` than a pattern may have.
+    #[error("a topic pattern has at most {MAX_HASHES} words that are #, this one has {0}")]
+    Hashes(usize),
 }
 
 fn is_word(word: &str) -> bool {
@@ -110,9 +124,16 @@ impl FromStr for TopicPattern {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match first_bad_word(text, |word| matches!(word, "*" | "#") || is_word(word))? {
-            Some(word) => Err(TopicError::PatternWord(word)),
-            None => Ok(Self(text.into())),
+        if let Some(word) = first_bad_word(text, |word| matches!(word, "*" | "#") || is_word(word))? {
+            return Err(TopicError::PatternWord(word));
+        }
+        let (words, hashes) = (text.split('.').count(), text.split('.').filter(|word| *word == "#").count());
+        if words > MAX_PATTERN_WORDS {
+            Err(TopicError::PatternWords(words))
+        } else if hashes > MAX_HASHES {
+            Err(TopicError::Hashes(hashes))
+        } else {
+            Ok(Self(text.into()))
         }
     }
 }
@@ -198,5 +219,14 @@ mod tests {
         for (bad, word) in [("a*", 1), ("a.#b", 2), ("a..#", 2), ("**", 1)] {
             assert_eq!(bad.parse::<TopicPattern>(), Err(TopicError::PatternWord(word)), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_pattern_is_bounded_by_what_it_costs() {
+        let pattern = |words: &[&str]| words.join(".").parse::<TopicPattern>();
+        assert!(pattern(&["*"; 32]).is_ok() && pattern(&["#", "a", "#"]).is_ok());
+        assert_eq!(pattern(&["*"; 33]), Err(TopicError::PatternWords(33)));
+        assert_eq!(pattern(&["#", "a", "#", "#"]), Err(TopicError::Hashes(3)));
+        assert!(["a"; 128].join(".").parse::<Topic>().is_ok(), "a topic costs one walk");
     }
 }
