@@ -10,6 +10,7 @@ mod config;
 mod contention;
 mod contract;
 mod cors;
+mod cost;
 mod crash;
 mod damage;
 mod disconnect;

@@ -69,6 +69,22 @@ async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(
     assert_eq!(world.mailbox().await, (Some(1), Some(0)));
 }
 
+on_both_brokers!(who_asked_nothing_yet_holds_nothing_up);
+async fn who_asked_nothing_yet_holds_nothing_up(broker: Broker) {
+    let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1m")).await;
+    // The spare connection of a browser, the first byte of a request or of a preface, half a head.
+    let mut connections = Vec::new();
+    for begun in ["", "G", "P", "GET /live HTTP/1.1\r\nhost: x\r\n"] {
+        let mut connection = HttpConnection::open(world.gateway.address()).await;
+        connection.send(begun.as_bytes()).await;
+        connections.push(connection);
+    }
+    // They were accepted and read from before this one is answered.
+    Request::get("/live").send(world.gateway.address()).await.expect_status(200);
+    world.gateway.terminate();
+    assert_eq!(world.gateway.wait_exit(Duration::from_secs(30)).await.code(), Some(0), "well within the grace period");
+}
+
 on_both_brokers!(a_client_that_is_stuck_is_left_behind_after_the_grace_period);
 async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period(broker: Broker) {
     let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1s")).await;

@@ -24,7 +24,8 @@ use super::{
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
-    sse, version,
+    sse,
+    version::{self, FirstBytes},
 };
 use crate::{
     broker::{Broker, log::EventLog},
@@ -117,9 +118,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
+async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App<B>>) {
     let span = debug_span!("connection", peer = %peer(&stream));
-    let Ok(version) = version::spoken(&stream, app.options.header_timeout).await else { return };
+    let spoken = version::spoken(&mut stream, app.options.header_timeout);
+    let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(spoken).await else { return };
     let fate = Arc::new(Fate::default());
     let owned = Arc::clone(app);
     let kept = Arc::clone(&fate);
@@ -141,13 +143,13 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
         };
         answering.instrument(span)
     });
-    let socket = ObservedSocket::new(stream, Arc::clone(&fate));
+    let socket = ObservedSocket::new(stream, first, Arc::clone(&fate));
     let serving = async {
         let ended = if version == Version::HTTP_2 {
             // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
             Box::pin(serve_http2(socket, service, app)).await
         } else {
-            serve_http1(socket, service, app).await
+            serve_http1(socket, service, &fate, app).await
         };
         if let Err(error) = ended {
             debug!(%error, "connection ended");
@@ -160,6 +162,7 @@ async fn serve_client<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>
 async fn serve_http1<B: Broker>(
     socket: ObservedSocket,
     service: impl HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    fate: &Fate,
     app: &App<B>,
 ) -> hyper::Result<()> {
     let serving = http1(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
@@ -168,7 +171,8 @@ async fn serve_http1<B: Broker>(
         ended = connection.as_mut() => ended,
         () = app.shutting_down.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // hyper waits for the rest of a head. Browsers keep spare connections without a request.
+            if fate.was_asked() { connection.await } else { Ok(()) }
         }
     }
 }
@@ -220,7 +224,7 @@ async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
         allowed_origins.decorate(allowed_origins.asked_by(&request), response.headers_mut());
         Ok::<_, Infallible>(response)
     });
-    let socket = TokioIo::new(ObservedSocket::new(stream, Arc::default()));
+    let socket = TokioIo::new(ObservedSocket::new(stream, FirstBytes::default(), Arc::default()));
     let _ = timeout(REFUSAL_TIMEOUT, http1(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
 }
 

@@ -110,7 +110,9 @@ async fn read(body: Incoming, most: usize, patience: Duration) -> Result<Bytes, 
         return Err(Problem::BodyTooLarge(most));
     }
     match timeout(patience, Limited::new(body, most).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        // Copied: a body in one piece is a slice of the connection's read buffer, which is 8 KiB and more. An event would keep
+        // that buffer in memory.
+        Ok(Ok(collected)) => Ok(Bytes::copy_from_slice(&collected.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
         Ok(Err(error)) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
         Err(_) => Err(Problem::BodyTooSlow(patience)),

@@ -24,6 +24,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::version::FirstBytes;
 use crate::mailbox::Receipt;
 
 /// How long a client may refuse to take any bytes of an answer.
@@ -38,6 +39,8 @@ const SMALL: usize = 2048;
 /// What became of one connection; over HTTP/2, of one answer.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
+    /// A request came at all.
+    asked: AtomicBool,
     /// A read or a write failed.
     broken: AtomicBool,
     /// An answer was handed to hyper and is not written out.
@@ -49,7 +52,13 @@ pub(super) struct Fate {
 impl Fate {
     /// A request came: its client has read the answer before.
     pub(super) fn request_came(&self) {
+        self.asked.store(true, Ordering::Release);
         self.keep(None);
+    }
+
+    /// Tells whether a request ever came.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
     }
 
     /// An answer that a Session gave is about to be written.
@@ -97,6 +106,8 @@ fn flattened<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<
 #[derive(Debug)]
 pub(super) struct ObservedSocket {
     stream: TcpStream,
+    /// Bytes that were read to detect the version; the first to be read again.
+    first: FirstBytes,
     fate: Arc<Fate>,
     /// Runs while the client takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
@@ -105,8 +116,8 @@ pub(super) struct ObservedSocket {
 }
 
 impl ObservedSocket {
-    pub(super) const fn new(stream: TcpStream, fate: Arc<Fate>) -> Self {
-        Self { stream, fate, stall: None, close_wait: None }
+    pub(super) const fn new(stream: TcpStream, first: FirstBytes, fate: Arc<Fate>) -> Self {
+        Self { stream, first, fate, stall: None, close_wait: None }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -122,6 +133,11 @@ impl ObservedSocket {
 
 impl AsyncRead for ObservedSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let first = self.first.take(buf.remaining());
+        if !first.is_empty() {
+            buf.put_slice(first);
+            return Poll::Ready(Ok(()));
+        }
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         Poll::Ready(self.fate.note(result))
     }

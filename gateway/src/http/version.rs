@@ -4,30 +4,91 @@ use std::{io, time::Duration};
 
 use hyper::Version;
 use tokio::{
-    net::TcpStream,
-    time::{sleep, timeout},
+    io::{AsyncRead, AsyncReadExt},
+    time::timeout,
 };
 
 /// What a client that knows that we speak HTTP/2 begins with (RFC 9113, section 3.4). No request of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long to wait for the rest of a preface that came in pieces, each time.
-const PIECE_WAIT: Duration = Duration::from_millis(10);
+/// The bytes that were read to detect the version. The connection reads them again before others.
+#[derive(Debug, Default)]
+pub(super) struct FirstBytes {
+    bytes: [u8; PREFACE.len()],
+    taken: usize,
+    count: usize,
+}
 
-/// Waits for the first bytes and leaves them where they are; an error if there are none within `patience`.
-pub(super) async fn spoken(stream: &TcpStream, patience: Duration) -> io::Result<Version> {
+impl FirstBytes {
+    /// Takes as many as fit.
+    pub(super) fn take(&mut self, most: usize) -> &[u8] {
+        let from = self.taken;
+        self.taken = self.count.min(from + most);
+        &self.bytes[from..self.taken]
+    }
+}
+
+/// Reads until the version is clear; an error if it is not within `patience`.
+pub(super) async fn spoken(
+    stream: &mut (impl AsyncRead + Unpin),
+    patience: Duration,
+) -> io::Result<(Version, FirstBytes)> {
+    let mut first = FirstBytes::default();
     let looking = async {
-        let mut first = [0; PREFACE.len()];
         loop {
-            let count = stream.peek(&mut first).await?;
-            if count == 0 || !PREFACE.starts_with(&first[..count]) {
-                return Ok(Version::HTTP_11);
+            let more = stream.read(&mut first.bytes[first.count..]).await?;
+            first.count += more;
+            if more == 0 || !PREFACE.starts_with(&first.bytes[..first.count]) {
+                return io::Result::Ok(Version::HTTP_11);
             }
-            if count == PREFACE.len() {
+            if first.count == PREFACE.len() {
                 return Ok(Version::HTTP_2);
             }
-            sleep(PIECE_WAIT).await;
         }
     };
-    timeout(patience, looking).await?
+    let version = timeout(patience, looking).await??;
+    Ok((version, first))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    async fn told(pieces: &[&[u8]]) -> (Version, Vec<u8>) {
+        let (mut client, mut server) = duplex(64);
+        let writing = async {
+            for piece in pieces {
+                client.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+            client.shutdown().await.unwrap();
+        };
+        let ((), spoken) = tokio::join!(writing, spoken(&mut server, Duration::from_secs(1)));
+        let (version, mut first) = spoken.unwrap();
+        let mut read = first.take(2).to_vec();
+        read.extend(first.take(100));
+        server.read_to_end(&mut read).await.unwrap();
+        (version, read)
+    }
+
+    #[tokio::test]
+    async fn the_bytes_that_told_are_read_again() {
+        for request in ["GET / HTTP/1.1", "P", "POST / HTTP/1.1", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r", ""] {
+            assert_eq!(told(&[request.as_bytes()]).await, (Version::HTTP_11, request.as_bytes().to_vec()));
+        }
+        let preface = [PREFACE, b"and more"].concat();
+        assert_eq!(told(&[&preface]).await, (Version::HTTP_2, preface.clone()));
+        assert_eq!(told(&[&preface[..1], &preface[1..20], &preface[20..]]).await, (Version::HTTP_2, preface.clone()));
+        assert_eq!(told(&[b"PR", b"OPFIND"]).await, (Version::HTTP_11, b"PROPFIND".to_vec()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beginning_that_does_not_go_on_is_given_up() {
+        let (mut client, mut server) = duplex(64);
+        client.write_all(b"P").await.unwrap();
+        let told = spoken(&mut server, Duration::from_secs(20)).await;
+        assert_eq!(told.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
 }
