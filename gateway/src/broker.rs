@@ -227,9 +227,9 @@ pub trait Lease: Send + 'static {
     /// Waits for the next message. Cancel-safe. After an error it must not be called again.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, LeaseEnded>> + Send;
 
-    /// Tells whether nothing waits in the mailbox: all that was stored before this call was given by [`Self::next`], or is given
-    /// by it without waiting. Says `false` also where that cannot be found out in time. Cancel-safe. After an error nothing must
-    /// be called again but [`Self::release`].
+    /// Returns whether the mailbox is drained: [`Self::next`] has returned every message that was stored before this call, or
+    /// returns it without waiting. Also returns `false` if the broker does not say so in time. Cancel-safe. After an error only
+    /// [`Self::release`] may be called.
     fn is_drained(&mut self) -> impl Future<Output = Result<bool, LeaseEnded>> + Send;
 
     /// Confirms everything up to and including `tag`, for good. Not cancel-safe.

@@ -52,6 +52,14 @@ async fn wrong_paths_and_parameters_are_named(broker: Broker) {
             ("GET", events("a%00"), 400, "client: "),
             ("GET", events("%C3%A4"), 400, "client: "),
             ("GET", events("a%ffb"), 400, "path: "),
+            ("GET", events("."), 400, "client: a client id is not \".\""),
+            ("GET", events("%2e%2E"), 400, "client: a client id is not \"..\""),
+            ("GET", format!("/{}", events("alice")), 404, "/clients/{client}/events"),
+            ("GET", format!("///{}", events("alice")), 404, "/clients/{client}/events"),
+            ("GET", "//metrics".to_owned(), 404, "/clients/{client}/events"),
+            ("GET", "/./metrics".to_owned(), 404, "/clients/{client}/events"),
+            ("GET", "/x/../metrics".to_owned(), 404, "/clients/{client}/events"),
+            ("GET", "http://elsewhere.example/metrics".to_owned(), 400, "Host: it is not elsewhere.example"),
             ("GET", "/clients/a%20b".to_owned(), 400, "client: "),
             ("DELETE", "/clients/a%20b".to_owned(), 400, "client: "),
             ("PUT", "/clients/a%20b/topics/x".to_owned(), 400, "client: "),
@@ -101,6 +109,10 @@ async fn wrong_paths_and_parameters_are_named(broker: Broker) {
             is_problem(&format!("{method} {target}"), &answer, *status, words);
             assert_eq!(answer.header("x-injected"), None);
         }
+        // A whole URL is as good as its path, if it is that of the host.
+        let head = "GET http://HERE:80/live HTTP/1.1\r\nhost: here:80\r\n\r\n";
+        connection.send(head.as_bytes()).await;
+        connection.answer().await.expect_status(200);
         // What is at the limit is not past it.
         for right in [events(&"c".repeat(128)), alice(&format!("topics={}", topics(64))), alice("topics=a&limit=500")] {
             assert_eq!(connection.request(&Request::get(&right)).await.status, 204, "{right}");

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use postern_tests::{
     Broker, Browser, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World,
-    eventually_eq, on_both_brokers, shared_node,
+    eventually_eq, on_both_brokers, shared_node, unique,
 };
 use rand::random_range;
 use serde_json::{Value, json};
@@ -228,6 +228,31 @@ async fn a_feed_streams_its_newest_event_and_then_all_that_come(broker: Broker) 
     let mut elsewhere = EventStream::open(gateway.address(), "/topics/stock.*/events?last_seen=elsewhere", "").await;
     assert_eq!(elsewhere.next().await.unwrap().kind, "reset");
     assert_eq!(numbers(&elsewhere.take(2).await), [2, 5]);
+}
+
+/// What an `EventSource` still has of the system that was here before.
+const FOREIGN_IDS: [&str; 5] = ["urn:uuid:7c4e", "2026-11-27T12:00:00+00:00", "a b", "\u{e4}", "1700000000:0"];
+
+on_both_brokers!(an_id_of_another_system_begins_with_a_reset);
+async fn an_id_of_another_system_begins_with_a_reset(broker: Broker) {
+    let gateway = feed_gateway(broker, |builder| builder).await;
+    publish(&gateway, "a", 0..3).await;
+    for id in FOREIGN_IDS.into_iter().chain([&*"x".repeat(129)]) {
+        let mut feed = EventStream::open(gateway.address(), "/topics/a/events", id).await;
+        assert_eq!(feed.next().await.unwrap().kind, "reset", "{id:?}");
+        assert_eq!(numbers(&feed.take(1).await), [2], "{id:?}");
+        // The mailbox is new, which its client is to know: it has seen something.
+        let path = format!("/clients/{}/events?topics=b", unique("moved"));
+        let mut mailbox = EventStream::open(gateway.address(), &path, id).await;
+        assert_eq!(mailbox.next().await.unwrap().kind, "reset", "{id:?}");
+    }
+    // A polyfill that cannot send a header sends a parameter.
+    let mut feed = EventStream::open(gateway.address(), "/topics/a/events?lastEventId=urn:uuid:7c4e", "").await;
+    assert_eq!(feed.next().await.unwrap().kind, "reset");
+    let place = feed.take(1).await[0].id.clone();
+    publish(&gateway, "a", 3..4).await;
+    let mut again = EventStream::open(gateway.address(), &format!("/topics/a/events?lastEventId={place}"), "").await;
+    assert_eq!(numbers(&again.take(1).await), [3]);
 }
 
 on_both_brokers!(a_quiet_stream_moves_with_the_log);

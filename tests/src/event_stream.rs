@@ -60,8 +60,11 @@ impl EventStream {
         let mut connection = HttpConnection::try_open(address).await.map_err(|_| Left::Reset)?;
         connection.send_unless_left(&request.bytes()).await?;
         let head = connection.head_unless_left().await?;
-        let typed = (head.status, head.header("content-type"), head.header("x-accel-buffering"));
-        assert_eq!(typed, (200, Some("text/event-stream"), Some("no")), "{head:?}");
+        let typed = (head.status, head.header("content-type"));
+        assert_eq!(typed, (200, Some("text/event-stream")), "{head:?}");
+        // No proxy is to keep, to gather or to compress events.
+        let passed_on = (head.header("cache-control"), head.header("x-accel-buffering"));
+        assert_eq!(passed_on, (Some("no-store, no-transform"), Some("no")), "{head:?}");
         // One that ends at once may come whole.
         let whole = match head.header("content-length") {
             Some(_) => Some(connection.body(&head).await),

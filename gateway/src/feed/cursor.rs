@@ -33,9 +33,12 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}~{:08x}", self.next, self.check)
+        write!(f, "{}~{:0CHECK_DIGITS$x}", self.next, self.check)
     }
 }
+
+/// How many digits the check of a place has.
+const CHECK_DIGITS: usize = 8;
 
 /// Where a poll wants to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,24 @@ pub enum Start {
     Behind(Cursor),
     /// At a place that is none of this log.
     Elsewhere,
+}
+
+impl Cursor {
+    /// Parses the place at the start of an entity tag. A proxy that compresses an answer appends a suffix to its tag: `-gzip`,
+    /// `;br`.
+    #[must_use]
+    pub fn beginning(text: &str) -> Option<Self> {
+        let (next, check) = text.split_once('~')?;
+        let (check, added) = check.split_at_checked(CHECK_DIGITS)?;
+        if added.starts_with(|next: char| next.is_ascii_alphanumeric()) {
+            return None;
+        }
+        Self::of(next, check)
+    }
+
+    fn of(next: &str, check: &str) -> Option<Self> {
+        Some(Self { next: next.parse().ok()?, check: u32::from_str_radix(check, 16).ok()? })
+    }
 }
 
 impl Start {
@@ -67,10 +88,7 @@ impl FromStr for Start {
 
     /// Reads `oldest`, `now`, or a token. What is none of them was not given out for this log.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let cursor = || {
-            let (next, check) = text.split_once('~')?;
-            Some(Cursor { next: next.parse().ok()?, check: u32::from_str_radix(check, 16).ok()? })
-        };
+        let cursor = || text.split_once('~').and_then(|(next, check)| Cursor::of(next, check));
         Ok(match text {
             "oldest" => Self::Oldest,
             "now" => Self::Now,
@@ -82,6 +100,17 @@ impl FromStr for Start {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_read_from_before_what_a_proxy_adds() {
+        let cursor = Cursor { next: 4, check: 0x5ab5_3095 };
+        for tag in ["4~5ab53095", "4~5ab53095-gzip", "4~5ab53095--br", "4~5ab53095;gzip", "4~5ab53095/zstd"] {
+            assert_eq!(Cursor::beginning(tag), Some(cursor), "{tag}");
+        }
+        for tag in ["", "4~", "4~5ab53095f", "4~5ab5309", "~5ab53095", "urn:uuid:1", "4~5ab5309ü"] {
+            assert_eq!(Cursor::beginning(tag), None, "{tag}");
+        }
+    }
 
     #[test]
     fn a_token_comes_back_as_it_was() {

@@ -32,8 +32,9 @@ pub(super) fn read(
     pattern: TopicPattern,
     query: Option<&str>,
     headers: &HeaderMap,
+    is_stream: bool,
 ) -> Result<(FeedRequest, Emptiness), Problem> {
-    let (request, is_conditional) = parameters::feed(pattern, query, headers)?;
+    let (request, is_conditional) = parameters::feed(pattern, query, headers, is_stream)?;
     Ok((request, if is_conditional { Emptiness::NotModified } else { Emptiness::NoContent }))
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::problem::Problem;
 use crate::{
-    feed::{FeedRequest, Start},
+    feed::{Cursor, FeedRequest, Start},
     mailbox::{LastSeen, PollOrder, PollRequest},
 };
 
@@ -28,25 +28,35 @@ const MAX_INSTANCE: usize = 64;
 /// What a browser's `EventSource` tells its place by (WHATWG HTML, section 9.2.4); it repeats its first URL for ever.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Reads a poll of a mailbox.
-pub(super) fn poll(query: Option<&str>, headers: &HeaderMap) -> Result<PollRequest, Problem> {
+/// The same as a parameter, where a polyfill cannot send the header.
+const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
+
+/// Reads a poll of a mailbox, or a stream of it.
+///
+/// An `EventSource` repeats the last id that it got, also that of another system at the same URL, and never retries after an
+/// error. So an id that is not a token of this gateway stands for a place of another log.
+pub(super) fn poll(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<PollRequest, Problem> {
     let query = Query::read(query)?;
     let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
     let limit = query.number("limit", &1, &MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     Ok(PollRequest {
         topics: topics(&query)?,
-        last_seen: last_seen(&query, headers)?,
+        last_seen: match last_seen(&query, headers) {
+            Err(_) if is_stream && query.has_event_id(headers) => Some(LastSeen::elsewhere()),
+            read => read?,
+        },
         limit,
         deadline: Instant::now() + spread(Duration::from_secs(wait)),
         order: query.get("poll").map(order).transpose()?,
     })
 }
 
-/// Reads a poll of a Feed; and whether it is conditional (RFC 9110, section 13): then nothing new is a 304.
+/// Reads a poll of a Feed, or a stream of it; and whether it is conditional (RFC 9110, section 13): then nothing new is a 304.
 pub(super) fn feed(
     pattern: TopicPattern,
     query: Option<&str>,
     headers: &HeaderMap,
+    is_stream: bool,
 ) -> Result<(FeedRequest, bool), Problem> {
     let query = Query::read(query)?;
     let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
@@ -56,36 +66,46 @@ pub(super) fn feed(
         Some("latest") => true,
         Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
     };
-    let token = match token(&query, headers)? {
-        Some((name, text)) => Some((name, text, false)),
-        None => entity_tag(headers)?.map(|tag| ("If-None-Match", tag, true)),
-    };
-    let is_conditional = token.as_ref().is_some_and(|(.., is_conditional)| *is_conditional);
-    let start = match token {
-        Some((name, text, _)) => {
-            let start = text.parse().unwrap_or(Start::Elsewhere);
-            if start == Start::Elsewhere {
-                LastSeen::from_str(text).map_err(|error| bad(name, &error))?;
-            }
-            start
+    let (start, is_conditional) = match place(&query, headers) {
+        Err(_) if is_stream && query.has_event_id(headers) => (Some(Start::Elsewhere), false),
+        Ok(None) => {
+            let tagged = tagged(headers)?;
+            (tagged, tagged.is_some())
         }
-        None => Start::Newest,
+        read => (read?, false),
     };
+    let start = start.unwrap_or(Start::Newest);
     let deadline = Instant::now() + spread(Duration::from_secs(wait));
     Ok((FeedRequest { pattern, start, limit, latest_only, deadline }, is_conditional))
 }
 
-/// Returns the first tag of `If-None-Match`, compared weakly (RFC 9110, section 8.8.3.2); `*` says nothing about a place.
-fn entity_tag(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(IF_NONE_MATCH) else { return Ok(None) };
-    let text = value.to_str().map_err(|_| bad("If-None-Match", &"it is not ASCII"))?;
-    let first = text.split(',').next().unwrap_or_default().trim();
-    let tag = first.strip_prefix("W/").unwrap_or(first);
-    if tag == "*" {
-        return Ok(None);
+/// Returns where a poll of a Feed wants to go on, if it says so by a token.
+fn place(query: &Query, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
+    let Some((name, text)) = token(query, headers)? else { return Ok(None) };
+    let start = text.parse().unwrap_or(Start::Elsewhere);
+    if start == Start::Elsewhere {
+        LastSeen::from_str(text).map_err(|error| bad(name, &error))?;
     }
-    let tag = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-    tag.map(Some).ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))
+    Ok(Some(start))
+}
+
+/// Returns the place of the first tag in `If-None-Match` that has one, compared weakly (RFC 9110, section 8.8.3.2). Other tags
+/// stand for a place of another log, `*` for none.
+fn tagged(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
+    let mut start = None;
+    for value in headers.get_all(IF_NONE_MATCH) {
+        let text = value.to_str().map_err(|_| bad("If-None-Match", &"it is not ASCII"))?;
+        for tag in text.split(',').map(str::trim).filter(|tag| *tag != "*") {
+            let tag = tag.strip_prefix("W/").unwrap_or(tag);
+            let quoted =
+                tag.strip_prefix('"').ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))?;
+            if let Some(cursor) = Cursor::beginning(quoted.trim_end_matches('"')) {
+                return Ok(Some(Start::Behind(cursor)));
+            }
+            start = Some(Start::Elsewhere);
+        }
+    }
+    Ok(start)
 }
 
 /// Shortens a wait by up to 10 %, so that clients that were answered together do not come back together.
@@ -116,11 +136,12 @@ fn token<'a>(query: &'a Query, headers: &'a HeaderMap) -> Result<Option<(&'stati
         Some(value) => Some(value.to_str().map_err(|_| bad("Last-Event-ID", &"it is not ASCII"))?),
         None => None,
     };
-    Ok(match (header.filter(|text| !text.is_empty()), query.get("last_seen")) {
-        (Some(text), _) => Some(("Last-Event-ID", text)),
-        (None, Some(text)) if !text.is_empty() => Some(("last_seen", text)),
-        (None, _) => None,
-    })
+    let given = [
+        ("Last-Event-ID", header),
+        (LAST_EVENT_ID_PARAMETER, query.get(LAST_EVENT_ID_PARAMETER)),
+        ("last_seen", query.get("last_seen")),
+    ];
+    Ok(given.into_iter().find_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?))))
 }
 
 fn order(text: &str) -> Result<PollOrder, Problem> {
@@ -139,7 +160,7 @@ fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
 struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    const KNOWN: [&'static str; 6] = ["topics", "last_seen", "wait", "limit", "poll", "fold"];
+    const KNOWN: [&'static str; 7] = ["topics", "last_seen", LAST_EVENT_ID_PARAMETER, "wait", "limit", "poll", "fold"];
 
     fn read(query: Option<&'a str>) -> Result<Self, Problem> {
         let mut known: Vec<(Cow<str>, Cow<str>)> = Vec::new();
@@ -153,6 +174,12 @@ impl<'a> Query<'a> {
             known.push((name, value));
         }
         Ok(Self(known))
+    }
+
+    /// Tells whether the place is that of an `EventSource`.
+    fn has_event_id(&self, headers: &HeaderMap) -> bool {
+        let header = headers.get(LAST_EVENT_ID).is_some_and(|id| !id.is_empty());
+        header || self.get(LAST_EVENT_ID_PARAMETER).is_some_and(|id| !id.is_empty())
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -178,7 +205,7 @@ mod tests {
     use super::*;
 
     fn read(query: &str) -> Result<PollRequest, String> {
-        poll(Some(query), &HeaderMap::new()).map_err(|problem| match problem {
+        poll(Some(query), &HeaderMap::new(), false).map_err(|problem| match problem {
             Problem::BadRequest(detail) => detail,
             other => format!("{other:?}"),
         })
@@ -186,7 +213,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn defaults_and_every_parameter() {
-        let plain = poll(None, &HeaderMap::new()).unwrap();
+        let plain = poll(None, &HeaderMap::new(), false).unwrap();
         assert_eq!((plain.topics.len(), plain.limit, plain.last_seen, plain.order), (0, 100, None, None));
         let wait = plain.deadline - Instant::now();
         assert!((Duration::from_millis(22_500)..=Duration::from_secs(25)).contains(&wait), "{wait:?}");
@@ -200,7 +227,7 @@ mod tests {
     fn the_header_comes_before_the_query_and_empty_is_none() {
         let mut headers = HeaderMap::new();
         headers.insert(LAST_EVENT_ID, "H".parse().unwrap());
-        let token = |query, headers: &HeaderMap| poll(Some(query), headers).unwrap().last_seen;
+        let token = |query, headers: &HeaderMap| poll(Some(query), headers, false).unwrap().last_seen;
         assert_eq!(token("last_seen=Q", &headers).unwrap().as_str(), "H");
         assert_eq!(token("last_seen=Q", &HeaderMap::new()).unwrap().as_str(), "Q");
         headers.insert(LAST_EVENT_ID, "".parse().unwrap());

@@ -5,9 +5,10 @@ use std::{borrow::Cow, fmt::Display, str::FromStr, sync::Arc};
 use bytes::Bytes;
 use events::{ClientId, Topic, TopicPattern};
 use hyper::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, Method, StatusCode, Version,
     body::{Body, Incoming},
-    header::{ALLOW, HeaderValue},
+    header::{ALLOW, HOST, HeaderValue},
+    http::request::Parts,
 };
 use percent_encoding::percent_decode_str;
 use tracing::debug;
@@ -50,8 +51,10 @@ impl<'a> Route<'a> {
             let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
             percent_decode_str(segment).decode_utf8().map_err(wrong)
         };
+        // Each path has one spelling, so that a proxy that checks paths checks the same path.
+        let path = path.strip_prefix('/').ok_or(Problem::NoSuchPath)?;
         let mut segments = [""; MOST_SEGMENTS];
-        let found = path.trim_start_matches('/').split('/').zip(&mut segments);
+        let found = path.split('/').zip(&mut segments);
         let count = found.map(|(segment, place)| *place = segment).count();
         Ok(match &segments[..count] {
             ["clients", client, "events"] => Self::Events(decoded(client)?),
@@ -107,6 +110,7 @@ impl Call {
     /// Reads a request.
     pub(super) fn of(request: HttpRequest) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
+        check_host(&parts)?;
         let route = Route::of(parts.uri.path())?;
         // A body that is left unread would hide it when the client hangs up.
         if !body.is_end_stream() && parts.method != Method::POST {
@@ -115,8 +119,9 @@ impl Call {
         let (query, headers) = (parts.uri.query(), &parts.headers);
         Ok(match (&parts.method, &route) {
             (&Method::GET, Route::Events(client)) => {
-                let (client, request) = (valid("client", client)?, parameters::poll(query, headers)?);
-                if sse::is_wanted(headers) { Self::Stream(client, request) } else { Self::Poll(client, request) }
+                let is_stream = sse::is_wanted(headers);
+                let (client, request) = (valid("client", client)?, parameters::poll(query, headers, is_stream)?);
+                if is_stream { Self::Stream(client, request) } else { Self::Poll(client, request) }
             }
             (&Method::GET, Route::Mailbox(client)) => Self::Look(valid("client", client)?),
             (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(valid("client", client)?),
@@ -127,8 +132,9 @@ impl Call {
                 Self::Unbind(valid("client", client)?, valid("topic pattern", pattern)?)
             }
             (&Method::GET, Route::Topic(pattern)) => {
-                let (request, emptiness) = feed::read(valid("topic pattern", pattern)?, query, headers)?;
-                if sse::is_wanted(headers) { Self::FollowStream(request) } else { Self::Follow(request, emptiness) }
+                let is_stream = sse::is_wanted(headers);
+                let (request, emptiness) = feed::read(valid("topic pattern", pattern)?, query, headers, is_stream)?;
+                if is_stream { Self::FollowStream(request) } else { Self::Follow(request, emptiness) }
             }
             (&Method::POST, Route::Topic(topic)) => Self::Publish(valid("topic", topic)?, parts.headers, body),
             (&Method::GET | &Method::HEAD, Route::Page) => Self::Page,
@@ -193,6 +199,18 @@ fn options(methods: &'static str) -> HttpResponse {
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
+}
+
+/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence (RFC 9112,
+/// section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
+fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let Some(named) = parts.uri.authority().filter(|_| parts.version < Version::HTTP_2) else { return Ok(()) };
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    if host.is_some_and(|host| host.eq_ignore_ascii_case(named.as_str().as_bytes())) {
+        Ok(())
+    } else {
+        Err(Problem::BadRequest(format!("Host: it is not {named}, which the request's URL names; send the path alone")))
+    }
 }
 
 fn valid<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {

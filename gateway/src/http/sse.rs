@@ -46,7 +46,15 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// Tells whether a client asks for Server-Sent Events.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.split(',').any(|media| media.trim().starts_with("text/event-stream")))
+    accepted.any(|value| value.split(',').any(is_stream))
+}
+
+/// Tells whether one part of `Accept` names streams, and not with the weight 0, which refuses them (RFC 9110, section 12.5.1).
+fn is_stream(media: &str) -> bool {
+    let mut parts = media.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"));
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    named && weight.is_none_or(|weight| weight.trim().parse() != Ok(0.0_f32))
 }
 
 /// Answers a client that this gateway cannot serve now.
@@ -158,7 +166,8 @@ fn streamed(source: impl Source) -> HttpResponse {
 fn headed(mut response: HttpResponse) -> HttpResponse {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // A proxy that compresses would keep events in its compressor.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     response
 }

@@ -22,12 +22,12 @@ const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
 /// How long it waits for each further one: then they are taken to be elsewhere.
 const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
 
-/// How long after the broker said that more waits it is asked again. It comes by itself, and mostly at once.
+/// The pause between two questions whether the mailbox is drained. Its messages arrive without them, mostly within it.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long after its deadline a poll is told that the broker does not bring what waits. It is not told that there is nothing:
-/// a client that drains its mailbox with short polls takes that for the end.
-const MOST_LATE: Duration = Duration::from_secs(10);
+/// How long past its deadline a poll waits for messages that are in the mailbox; then it fails. It is not answered with
+/// [`Outcome::Nothing`]: a client that drains its mailbox with short polls takes that for the end.
+const MAX_LATENESS: Duration = Duration::from_secs(10);
 
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
 const HOLD_BACK: Duration = Duration::from_secs(1);
@@ -57,7 +57,7 @@ pub(super) enum Ending {
 pub(super) enum Effect {
     /// Confirm to the broker up to and including this tag. Always before the answer that follows it.
     Confirm(u64),
-    /// Ask the broker whether the mailbox is drained, and tell the desk after all that has arrived.
+    /// Ask the broker whether the mailbox is drained, and pass the answer on after the messages that have arrived.
     Ask,
     /// Give this poll its answer.
     Answer(PollId, Outcome),
@@ -81,7 +81,7 @@ pub(super) struct Desk {
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,
     anything_arrived: bool,
-    /// Before then the broker is not asked again whether more waits.
+    /// The earliest moment of the next question whether the mailbox is drained.
     ask: Instant,
     effects: VecDeque<Effect>,
     ended: bool,
@@ -156,7 +156,7 @@ impl Desk {
         }
     }
 
-    /// The broker says whether the mailbox is drained; what it brought before that has been delivered.
+    /// The broker has answered whether the mailbox is drained; messages from before that answer were delivered.
     pub(super) fn told(&mut self, is_drained: bool, now: Instant) {
         if is_drained && let Some(window) = &mut self.window {
             window.expect_no_more();
@@ -274,14 +274,14 @@ impl Desk {
             return;
         } else if !window.expects_more() {
             Outcome::Nothing
-        } else if now < seated.poll.deadline + MOST_LATE {
+        } else if now < seated.poll.deadline + MAX_LATENESS {
             if now >= self.ask {
                 self.ask = now + ASK_AGAIN;
                 self.effects.push_back(Effect::Ask);
             }
             return;
         } else {
-            Outcome::Broker(BrokerError::Unavailable("it does not bring what waits in the mailbox".to_owned()))
+            Outcome::Broker(BrokerError::Unavailable("it does not deliver the messages of this mailbox".to_owned()))
         };
         self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
         self.attended = now;

@@ -46,6 +46,12 @@ impl LastSeen {
         Self { event: Some(SeenEvent { id, check: Some(check) }), place: Some(place), text }
     }
 
+    /// Returns a token that matches no delivery, for a client whose last event is one of another system.
+    #[must_use]
+    pub fn elsewhere() -> Self {
+        Self { event: None, place: None, text: "elsewhere".to_owned() }
+    }
+
     /// Returns the id of the event, for an operator's eyes.
     #[must_use]
     pub fn event_id(&self) -> Option<&EventId> {

@@ -184,7 +184,7 @@ impl<B: Broker> Session<B> {
         Ok(())
     }
 
-    /// Delivers what the Lease gives without waiting.
+    /// Delivers the messages that have arrived.
     fn take_arrived(&mut self, lease: &mut B::Lease) -> Result<(), Over> {
         while let Some(next) = lease.next().now_or_never() {
             self.desk.deliver(next.map_err(Over::Lost)?, Instant::now());

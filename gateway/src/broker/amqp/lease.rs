@@ -184,8 +184,8 @@ impl Lease for AmqpLease {
     async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
         let asking = async {
             let waiting = queue::look(&self.channel, &self.client).await?.message_count();
-            // What the queue sent to this channel before it counted stands before the answer to another question: so when that
-            // has come, it has, too.
+            // The queue may have sent messages to this channel just before it counted. The channel handles its requests in
+            // order: once it has answered this one, those messages have arrived.
             self.channel.basic_qos(self.window, BasicQosOptions::default()).await?;
             Ok(waiting == 0)
         };

@@ -107,7 +107,7 @@ impl Inbox {
         matches!(&*self.state(), State::Live(live) if live.waiting.is_empty() && live.held == 0)
     }
 
-    /// Tells whether the Lease has taken everything that is in the mailbox, but for what it read itself.
+    /// Returns whether the Lease has taken every message of the mailbox; it may still hold messages that it read ahead.
     pub(super) fn is_drained(&self) -> bool {
         matches!(&*self.state(), State::Live(live) if live.waiting.is_empty())
     }

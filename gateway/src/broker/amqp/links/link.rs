@@ -89,7 +89,7 @@ impl Link {
         self.closed_by_server.load(Ordering::Relaxed) >= max_closed_by_server(self.channel_max())
     }
 
-    /// Opens a channel that nobody closes but the library, when it is dropped: one of an [`Occupied`] place is better.
+    /// Opens a channel without a place, which the library closes when it is dropped. Prefer [`Occupied::open`].
     ///
     /// The number of a channel that the server closed once fails with that old error when its turn comes again: the
     /// error says nothing about now, and the next number is tried.
@@ -153,7 +153,7 @@ impl Occupied {
 
     /// Opens the channel of this place.
     pub(in crate::broker::amqp) async fn open(self) -> Result<OwnChannel, lapin::Error> {
-        // On a task of its own, so that a call which is dropped keeps the place until the broker has answered.
+        // On a task of its own: a cancelled call occupies the place until the broker has answered.
         let opening = tokio::spawn(async move {
             let channel = self.channel().await?;
             Ok(OwnChannel { channel, place: Some(self) })
@@ -184,10 +184,12 @@ impl Drop for Occupied {
 
 /// The channel of a place.
 ///
-/// Dropping it closes the channel as soon as the broker has answered what was asked on it, however long that takes, and only
-/// then gives the place back. That also holds for a call that was given up on its way: a slow broker gets no more of them than
-/// there are places, and no consumer stays that nobody waits for. The library alone would keep such a consumer, and the
-/// channel with it: until the connection ended it would keep what the broker hands to it, and an exclusive one its whole queue.
+/// Dropping it closes the channel in the background, and frees the place when the broker has confirmed that. The same holds for
+/// a cancelled call:
+///
+/// * A slow broker never has more pending calls than the connection has places.
+/// * No consumer outlives the call that asked for it. The library alone would keep the consumer of a cancelled `basic.consume`:
+///   until the connection ended, it would hold the deliveries that it got, and an exclusive one its queue.
 #[derive(Debug)]
 pub(in crate::broker::amqp) struct OwnChannel {
     channel: Channel,
