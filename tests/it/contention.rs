@@ -2,12 +2,16 @@
 //!
 //! Two gateways need RabbitMQ: an embedded broker has one.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use postern_tests::{
     Broker, DirectPublisher, Gateway, HttpConnection, PATIENCE, Poll, Request, eventually_eq, on_both_brokers,
     shared_broker, unique,
 };
+use tokio::time::timeout;
 
 on_both_brokers!(the_newest_poll_wins_and_no_event_goes_astray);
 async fn the_newest_poll_wins_and_no_event_goes_astray(broker: Broker) {
@@ -18,7 +22,7 @@ async fn the_newest_poll_wins_and_no_event_goes_astray(broker: Broker) {
     let mut older = poll.hold(&gateway).await;
     assert!(older.is_silent(Duration::from_millis(300)).await);
     let mut newer = poll.hold(&gateway).await;
-    let replaced = tokio::time::timeout(Duration::from_secs(1), older.answer()).await.expect("within a second");
+    let replaced = timeout(Duration::from_secs(1), older.answer()).await.expect("within a second");
     replaced.problem(409);
     assert_eq!(replaced.header("retry-after"), None, "whoever was replaced must not fight for its place");
     backend.publish_numbered(&topic, 0..3).await;
@@ -42,6 +46,24 @@ async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody(broke
     let mut next = poll.query("poll", "tab.3").hold(&gateway).await;
     current.answer().await.problem(409);
     assert!(next.is_silent(Duration::from_millis(300)).await);
+}
+
+on_both_brokers!(two_readers_that_come_back_at_once_do_not_keep_the_gateway_busy);
+async fn two_readers_that_come_back_at_once_do_not_keep_the_gateway_busy(broker: Broker) {
+    let gateway = broker.gateway().await.start().await;
+    let poll = Poll::of(&unique("alice")).topics(&unique("jobs")).wait(55);
+    let displaced = AtomicU32::new(0);
+    let reader = async || {
+        let mut connection = HttpConnection::open(gateway.address()).await;
+        loop {
+            poll.clone().send_on(&mut connection).await.problem(409);
+            displaced.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let fight = timeout(Duration::from_secs(4), async { tokio::join!(reader(), reader()) }).await;
+    assert!(fight.is_err(), "the readers go on");
+    let displaced = displaced.into_inner();
+    assert!((2..=20).contains(&displaced), "{displaced} polls were displaced within four seconds");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,11 @@ const MAX_LATENESS: Duration = Duration::from_secs(10);
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
 const HOLD_BACK: Duration = Duration::from_secs(1);
 
+/// Two readers of one mailbox displace each other for ever if both come back at once. A poll that is displaced within this time
+/// after another one was gets its answer so much later: then the mailbox changes its reader about twice a second. The newest
+/// poll never waits.
+const SLOWED: Duration = Duration::from_secs(1);
+
 /// The times that an operator can set.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -83,6 +88,10 @@ pub(super) struct Desk {
     anything_arrived: bool,
     /// The earliest moment of the next question whether the mailbox is drained.
     ask: Instant,
+    /// When a poll was displaced last.
+    displaced: Option<Instant>,
+    /// Displaced polls without an answer, with the time at which it is due; in this order.
+    slowed: VecDeque<(Instant, PollId)>,
     effects: VecDeque<Effect>,
     ended: bool,
 }
@@ -106,6 +115,8 @@ impl Desk {
             last_arrival: now,
             anything_arrived: false,
             ask: now,
+            displaced: None,
+            slowed: VecDeque::new(),
             effects: VecDeque::new(),
             ended: false,
         }
@@ -123,11 +134,11 @@ impl Desk {
         if let (Some(order), Some(highest)) = (&poll.order, &self.highest)
             && order.is_before(highest)
         {
-            self.effects.push_back(Effect::Answer(poll.id, Outcome::Replaced));
+            self.displace(poll.id, now);
             return;
         }
         if let Some(older) = self.poll.take() {
-            self.effects.push_back(Effect::Answer(older.poll.id, Outcome::Replaced));
+            self.displace(older.poll.id, now);
         }
         self.highest.clone_from(&poll.order);
         self.last = Some(poll.id);
@@ -180,8 +191,23 @@ impl Desk {
         }
     }
 
+    fn displace(&mut self, poll: PollId, now: Instant) {
+        match self.displaced.replace(now) {
+            Some(last) if now < last + SLOWED => self.slowed.push_back((now + SLOWED, poll)),
+            _ => self.effects.push_back(Effect::Answer(poll, Outcome::Replaced)),
+        }
+    }
+
+    /// Returns the displaced polls that have no answer yet.
+    pub(super) fn slowed(&self) -> impl Iterator<Item = PollId> {
+        self.slowed.iter().map(|(_, poll)| *poll)
+    }
+
     /// Looks at the clock, and at what was delivered.
     pub(super) fn tick(&mut self, now: Instant) {
+        while let Some((_, poll)) = self.slowed.pop_front_if(|(due, _)| *due <= now) {
+            self.effects.push_back(Effect::Answer(poll, Outcome::Replaced));
+        }
         self.serve(now);
         if self.ended {
             return;
@@ -204,7 +230,8 @@ impl Desk {
             (Some(seated), Some(window)) if window.expects_more() => seated.poll.deadline.max(self.ask),
             (Some(seated), _) => seated.poll.deadline,
         };
-        unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline))
+        let due = unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline));
+        self.slowed.front().map_or(due, |(slowed, _)| due.min(*slowed))
     }
 
     /// Takes the next effect.

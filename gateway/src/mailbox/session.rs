@@ -241,6 +241,9 @@ impl<B: Broker> Session<B> {
         debug!(client = %self.client, reason = over.as_str(), "session over");
         self.shared.metrics.released(&over.release());
         self.shared.forget(&self.client);
+        for poll in self.desk.slowed().collect::<Vec<_>>() {
+            self.answer(poll, Outcome::Replaced);
+        }
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Attach(poll, _, reply) = command {

@@ -147,10 +147,33 @@ fn a_poll_that_a_browser_sends_again_does_not_displace_its_successor() {
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(2), Outcome::Replaced))));
     desk.hung_up(PollId(2));
     assert!(desk.take_effect().is_none(), "it was never here");
-    desk.attach(numbered(3, "tab", 5), now);
+    let later = now + SLOWED;
+    desk.attach(numbered(3, "tab", 5), later);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
-    desk.attach(numbered(4, "other", 1), now);
+    let later = later + SLOWED;
+    desk.attach(numbered(4, "other", 1), later);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(3), Outcome::Replaced))));
+}
+
+#[test]
+fn two_readers_that_come_back_at_once_change_places_twice_a_second() {
+    let start = Instant::now();
+    let (mut now, mut changes, mut next) = (start, 0, 2);
+    let mut desk = open_desk(0, now);
+    desk.attach(poll(0, None, now + seconds(25)), now);
+    desk.attach(poll(1, None, now + seconds(25)), now);
+    while now < start + seconds(10) {
+        // Each poll that is displaced comes back a millisecond later, as another one.
+        while let Some(effect) = desk.take_effect() {
+            assert!(matches!(effect, Effect::Answer(_, Outcome::Replaced)), "{effect:?}");
+            now += Duration::from_millis(1);
+            desk.attach(poll(next, None, start + seconds(25)), now);
+            (changes, next) = (changes + 1, next + 1);
+        }
+        now = desk.wakeup();
+        desk.tick(now);
+    }
+    assert!((10..=25).contains(&changes), "{changes} changes within ten seconds");
 }
 
 #[test]
