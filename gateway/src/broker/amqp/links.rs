@@ -24,7 +24,10 @@ use std::{
 
 use events::amqp::AmqpUrl;
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -48,6 +51,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(3);
 /// The longest pause while all works without it: one more for Leases, which an operator's limit may not allow.
 const MAX_PAUSE_FOR_MORE: Duration = Duration::from_mins(1);
 
+/// How many short tasks run at once: creating, binding and looking at mailboxes. RabbitMQ runs most of their work one after the
+/// other, for all of its clients, so more of them would not be done sooner, and the other gateways would wait longer.
+const MAX_SHORT_TASKS: usize = 64;
+
 /// The most connections with Leases of a broker that allows few channels on each: a thread and 8 MB each.
 const MAX_LEASE_LINKS: usize = 32;
 
@@ -67,6 +74,8 @@ pub(super) struct Links {
     /// Locked while it is opened, so that only one is.
     feeding: tokio::sync::Mutex<Option<Arc<Link>>>,
     limits: Arc<Limits>,
+    /// First come, first served.
+    short_tasks: Arc<Semaphore>,
     max_leases: usize,
     /// The last try to open one more connection for Leases failed.
     cannot_grow: AtomicBool,
@@ -101,6 +110,7 @@ impl Links {
             leasing: Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
             limits,
+            short_tasks: Arc::new(Semaphore::new(MAX_SHORT_TASKS)),
             max_leases: options.max_leases,
             cannot_grow: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -149,8 +159,12 @@ impl Links {
         self.place(&link).await
     }
 
-    /// Waits for a place on a connection of short tasks.
+    /// Waits for the turn of a short task and for its place on a connection.
     async fn place(&self, link: &Arc<Link>) -> Result<Occupied, BrokerError> {
+        let give_up = Instant::now() + CALL_TIMEOUT;
+        let Ok(Ok(turn)) = timeout_at(give_up, Arc::clone(&self.short_tasks).acquire_owned()).await else {
+            return Err(BrokerError::Unavailable("no answer to earlier calls".to_owned()));
+        };
         let waiting = async {
             loop {
                 let freed = self.limits.freed();
@@ -160,7 +174,10 @@ impl Links {
                 }
             }
         };
-        timeout(CALL_TIMEOUT, waiting).await.map_err(|_| no_room("open a channel", "no channel came free"))
+        let place = timeout_at(give_up, waiting).await;
+        let mut place = place.map_err(|_| no_room("open a channel", "no channel came free"))?;
+        place.keep(turn);
+        Ok(place)
     }
 
     /// Returns a place on the connection with the fewest Leases; waits only if another connection is to come.
