@@ -87,6 +87,7 @@ async fn an_empty_answer_moves_the_place_and_a_known_version_is_not_sent_again(b
         etag.to_owned(),
         format!("W/{etag}, \"other\""),
         format!("\"other\", {etag}"),
+        format!(",\"with,comma\" , W/{etag}"),
         added("-gzip"),
         added("--br"),
         added(";zstd"),

@@ -67,6 +67,21 @@ async fn short_polls_in_small_batches_bring_everything_in_order(broker: Broker) 
     assert_eq!(seen, (0..200).collect::<Vec<_>>());
 }
 
+on_both_brokers!(a_poll_that_does_not_wait_gets_what_its_publisher_was_told_is_stored);
+async fn a_poll_that_does_not_wait_gets_what_its_publisher_was_told_is_stored(broker: Broker) {
+    let world = World::new(broker).await;
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    let mut token = None::<String>;
+    for number in 0..300 {
+        // The Lease is open, and RabbitMQ confirms an event that is still on its way to it.
+        world.backend.publish_numbered(&world.topic, number..number + 1).await;
+        let poll = token.iter().fold(world.poll().wait(0), |poll, token| poll.last_seen(token));
+        let batch = poll.send_on(&mut connection).await.batch();
+        assert_eq!(batch.numbers("n"), [number]);
+        token = Some(batch.last_seen);
+    }
+}
+
 on_both_brokers!(the_place_may_come_as_a_header_which_wins);
 async fn the_place_may_come_as_a_header_which_wins(broker: Broker) {
     let world = World::new(broker).await;

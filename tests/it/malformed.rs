@@ -113,6 +113,8 @@ async fn wrong_paths_and_parameters_are_named(broker: Broker) {
         let head = "GET http://HERE:80/live HTTP/1.1\r\nhost: here:80\r\n\r\n";
         connection.send(head.as_bytes()).await;
         connection.answer().await.expect_status(200);
+        connection.send(b"GET /live HTTP/1.1\r\nhost: here\r\nhost: there\r\n\r\n").await;
+        is_problem("two hosts", &connection.answer().await, 400, "Host: it is given twice");
         // What is at the limit is not past it.
         for right in [events(&"c".repeat(128)), alice(&format!("topics={}", topics(64))), alice("topics=a&limit=500")] {
             assert_eq!(connection.request(&Request::get(&right)).await.status, 204, "{right}");

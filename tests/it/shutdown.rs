@@ -74,7 +74,7 @@ async fn who_asked_nothing_yet_holds_nothing_up(broker: Broker) {
     let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1m")).await;
     // The spare connection of a browser, the first byte of a request or of a preface, half a head.
     let mut connections = Vec::new();
-    for begun in ["", "G", "P", "GET /live HTTP/1.1\r\nhost: x\r\n"] {
+    for begun in ["", "G", "P", "GET /live HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut connection = HttpConnection::open(world.gateway.address()).await;
         connection.send(begun.as_bytes()).await;
         connections.push(connection);

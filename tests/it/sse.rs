@@ -237,6 +237,11 @@ on_both_brokers!(an_id_of_another_system_begins_with_a_reset);
 async fn an_id_of_another_system_begins_with_a_reset(broker: Broker) {
     let gateway = feed_gateway(broker, |builder| builder).await;
     publish(&gateway, "a", 0..3).await;
+    let newest = async || {
+        let mut stream = EventStream::open(gateway.address(), "/topics/a/events", "").await;
+        stream.take(1).await[0].number("n")
+    };
+    eventually_eq(Duration::from_mins(1), "the newest event", 2, newest).await;
     for id in FOREIGN_IDS.into_iter().chain([&*"x".repeat(129)]) {
         let mut feed = EventStream::open(gateway.address(), "/topics/a/events", id).await;
         assert_eq!(feed.next().await.unwrap().kind, "reset", "{id:?}");

@@ -129,6 +129,7 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let app = Arc::clone(&owned);
         // The end of a connection that carries many clients says nothing about what one of them got.
         let is_shared = version == Version::HTTP_2;
+        kept.note_asked();
         let fate = if is_shared { Arc::default() } else { Arc::clone(&kept) };
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
         let asked = app.options.allowed_origins.asked_by(&request);
@@ -147,7 +148,7 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
     let serving = async {
         let ended = if version == Version::HTTP_2 {
             // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
-            Box::pin(serve_http2(socket, service, app)).await
+            Box::pin(serve_http2(socket, service, &fate, app)).await
         } else {
             serve_http1(socket, service, &fate, app).await
         };
@@ -177,7 +178,7 @@ async fn serve_http1<B: Broker>(
     }
 }
 
-async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, app: &App<B>) -> hyper::Result<()>
+async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, fate: &Fate, app: &App<B>) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
 {
@@ -187,7 +188,8 @@ where
         ended = connection.as_mut() => ended,
         () = app.shutting_down.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // hyper waits for the answer to a ping.
+            if fate.was_asked() { connection.await } else { Ok(()) }
         }
     }
 }

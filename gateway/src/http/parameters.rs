@@ -94,15 +94,25 @@ fn place(query: &Query, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
 fn tagged(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     let mut start = None;
     for value in headers.get_all(IF_NONE_MATCH) {
-        let text = value.to_str().map_err(|_| bad("If-None-Match", &"it is not ASCII"))?;
-        for tag in text.split(',').map(str::trim).filter(|tag| *tag != "*") {
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
-            let quoted =
-                tag.strip_prefix('"').ok_or_else(|| bad("If-None-Match", &"a quoted tag, as an answer gave it"))?;
-            if let Some(cursor) = Cursor::beginning(quoted.trim_end_matches('"')) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let mut rest = &*text;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            if rest.is_empty() {
+                break;
+            }
+            if let Some(behind) = rest.strip_prefix('*') {
+                rest = behind;
+                continue;
+            }
+            let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+            let Some((tag, behind)) = quoted.and_then(|tag| tag.split_once('"')) else {
+                return Err(bad("If-None-Match", &"a quoted tag, as an answer gave it"));
+            };
+            if let Some(cursor) = Cursor::beginning(tag) {
                 return Ok(Some(Start::Behind(cursor)));
             }
-            start = Some(Start::Elsewhere);
+            (start, rest) = (Some(Start::Elsewhere), behind);
         }
     }
     Ok(start)

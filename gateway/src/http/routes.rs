@@ -203,7 +203,12 @@ fn options(methods: &'static str) -> HttpResponse {
 
 /// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence (RFC 9112,
 /// section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
+///
+/// Two `Host` headers are refused as well (RFC 9112, section 3.2).
 fn check_host(parts: &Parts) -> Result<(), Problem> {
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Problem::BadRequest("Host: it is given twice".to_owned()));
+    }
     let Some(named) = parts.uri.authority().filter(|_| parts.version < Version::HTTP_2) else { return Ok(()) };
     let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
     if host.is_some_and(|host| host.eq_ignore_ascii_case(named.as_str().as_bytes())) {

@@ -52,8 +52,12 @@ pub(super) struct Fate {
 impl Fate {
     /// A request came: its client has read the answer before.
     pub(super) fn request_came(&self) {
-        self.asked.store(true, Ordering::Release);
         self.keep(None);
+    }
+
+    /// A request came on this connection, whatever becomes of it.
+    pub(super) fn note_asked(&self) {
+        self.asked.store(true, Ordering::Release);
     }
 
     /// Tells whether a request ever came.

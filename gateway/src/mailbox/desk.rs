@@ -101,6 +101,20 @@ struct Seated {
     poll: Poll,
     since: Instant,
     confirmed: bool,
+    /// The broker has said that the mailbox is drained.
+    is_drained: bool,
+}
+
+impl Seated {
+    const fn new(poll: Poll, since: Instant, confirmed: bool) -> Self {
+        Self { poll, since, confirmed, is_drained: false }
+    }
+
+    /// Tells whether it only asks for what is there. Then an event that was confirmed to its publisher must not be missed
+    /// because it is still on its way to this Lease.
+    fn is_short(&self) -> bool {
+        self.poll.deadline <= self.since
+    }
 }
 
 impl Desk {
@@ -143,7 +157,8 @@ impl Desk {
         self.highest.clone_from(&poll.order);
         self.last = Some(poll.id);
         self.attended = now;
-        self.poll = Some(Seated { poll, since: now, confirmed: false });
+        self.ask = now;
+        self.poll = Some(Seated::new(poll, now, false));
         self.serve(now);
     }
 
@@ -154,7 +169,7 @@ impl Desk {
             return;
         }
         self.attended = now;
-        self.poll = Some(Seated { poll, since: now, confirmed: true });
+        self.poll = Some(Seated::new(poll, now, true));
         self.serve(now);
     }
 
@@ -169,8 +184,9 @@ impl Desk {
 
     /// The broker has answered whether the mailbox is drained; messages from before that answer were delivered.
     pub(super) fn told(&mut self, is_drained: bool, now: Instant) {
-        if is_drained && let Some(window) = &mut self.window {
-            window.expect_no_more();
+        if is_drained {
+            self.window.iter_mut().for_each(Window::expect_no_more);
+            self.poll.iter_mut().for_each(|seated| seated.is_drained = true);
         }
         self.serve(now);
     }
@@ -227,7 +243,9 @@ impl Desk {
             (None, _) => self.attended + self.patience.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
             (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
-            (Some(seated), Some(window)) if window.expects_more() => seated.poll.deadline.max(self.ask),
+            (Some(seated), Some(window)) if seated.is_short() || window.expects_more() => {
+                seated.poll.deadline.max(self.ask)
+            }
             (Some(seated), _) => seated.poll.deadline,
         };
         let due = unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline));
@@ -299,7 +317,7 @@ impl Desk {
             Outcome::WindowFull
         } else if now < seated.poll.deadline {
             return;
-        } else if !window.expects_more() {
+        } else if seated.is_drained || !(seated.is_short() || window.expects_more()) {
             Outcome::Nothing
         } else if now < seated.poll.deadline + MAX_LATENESS {
             if now >= self.ask {
