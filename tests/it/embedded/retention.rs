@@ -73,11 +73,13 @@ async fn the_oldest_go_by_size_and_only_who_missed_them_is_told() {
     readers.world.gateway.start_again().await;
 
     let mut poll = readers.is_told().await;
-    let mut rest = Vec::new();
+    let (mut rest, mut told) = (Vec::new(), 1);
     while rest.last() != Some(&200) {
         let batch = poll.send(&readers.world.gateway).await.batch();
-        // Retention may take a little more after it was told of: that is a loss of its own, before all that is left.
-        assert!(!batch.reset || rest.is_empty(), "it is told once");
+        // Retention may drop a few more events after the first answer, also events that were sent and are not confirmed yet. That
+        // is a loss of its own.
+        told += u32::from(batch.reset);
+        assert!(told <= 2, "each loss is told once");
         rest.extend(batch.numbers("n"));
         poll = poll.last_seen(&batch.last_seen);
     }
