@@ -10,7 +10,7 @@ use postern_tests::{
     Amqp, DirectPublisher, EventStream, Gateway, RabbitNode, Relay, Request, eventually, roaming::quiet_seconds,
     shared_node,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 /// In CI: several times the broker's patience.
 const QUIET: Duration = Duration::from_secs(30);
@@ -52,6 +52,28 @@ async fn a_quiet_feed_outlives_the_broker_s_patience_with_acknowledgements() {
     let log = gateway.log().lines();
     let lost = log.iter().find(|line| line.contains("was lost") || line.contains("cannot be read"));
     assert_eq!(lost, None);
+}
+
+/// Longer than a look into silence takes, with its question and the try to read on elsewhere.
+const SLOW: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_feed_outlives_a_broker_that_does_not_answer_for_a_while() {
+    let node = RabbitNode::start().await;
+    // The connections outlive it, too.
+    let gateway = Gateway::builder().amqp_url(&format!("{}?heartbeat=60", node.url())).with_feed().start().await;
+    gateway.wait_ready().await;
+    let publisher = DirectPublisher::connect(&format!("{}?heartbeat=60", node.url())).await;
+    publisher.publish_numbered("quiet.1", 0..3).await;
+    let mut stream = EventStream::open(gateway.address(), ALL, "oldest").await;
+    assert_eq!(stream.take(3).await.len(), 3);
+    node.freeze();
+    sleep(SLOW).await;
+    node.thaw();
+    publisher.publish_numbered("quiet.1", 3..4).await;
+    assert_eq!(stream.next().await.expect("a stream that goes on").number("n"), 3);
+    let log = gateway.log().lines();
+    assert_eq!(log.iter().find(|line| line.contains("cannot be read")), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
