@@ -80,7 +80,8 @@ async fn the_oldest_go_by_size_and_only_who_missed_them_is_told() {
         // is a loss of its own.
         told += u32::from(batch.reset);
         assert!(told <= 2, "each loss is told once");
-        rest.extend(batch.numbers("n"));
+        let last = rest.last().copied().unwrap_or_default();
+        rest.extend(batch.numbers("n").into_iter().filter(|number| *number > last));
         poll = poll.last_seen(&batch.last_seen);
     }
     assert_eq!(rest, (rest[0]..=200).collect::<Vec<_>>());
@@ -241,9 +242,15 @@ async fn a_client_that_never_got_anything_is_told_what_retention_took_before_it_
     for _ in 0..2 {
         unread.is_told(&unread.poll()).await;
     }
-    let token = unread.is_told(&unread.poll()).await;
+    let mut token = unread.is_told(&unread.poll()).await;
     unread.poll().last_seen(&token).wait(0).send(&unread.gateway).await.expect_status(204);
-    unread.poll().wait(0).send(&unread.gateway).await.expect_status(204);
+    // If retention drops more of the log between an answer and its confirm, the marker moves with it and is sent once more.
+    let rest = unread.poll().wait(0).send(&unread.gateway).await;
+    if rest.status == 200 {
+        token = rest.batch().last_seen;
+        unread.poll().last_seen(&token).wait(0).send(&unread.gateway).await.expect_status(204);
+        unread.poll().wait(0).send(&unread.gateway).await.expect_status(204);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
