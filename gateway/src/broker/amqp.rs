@@ -105,12 +105,18 @@ impl AmqpBroker {
         if turn.ended() != ended && self.look(client).await?.is_some() {
             return Ok(());
         }
+        self.links.in_turn(self.create_now(client)).await?;
+        debug!(%client, "mailbox created");
+        Ok(())
+    }
+
+    async fn create_now(&self, client: &ClientId) -> Result<(), BrokerError> {
         let (publishing, place) = self.links.publishing_apart().await?;
         // The marker would wait for as long as the broker takes nothing.
         if publishing.is_blocked() {
             return Err(BrokerError::Blocked);
         }
-        let creating = async {
+        in_time("create a mailbox", async {
             let channel = place.open().await?;
             let expires_ms = queue::expires_ms(client, self.expiry.time);
             match queue::create(&channel, client, expires_ms).await {
@@ -118,10 +124,8 @@ impl AmqpBroker {
                 Err(error) if is_mismatch(&error) => Ok(()),
                 created => created,
             }
-        };
-        in_time("create a mailbox", creating).await?;
-        debug!(%client, "mailbox created");
-        Ok(())
+        })
+        .await
     }
 
     /// Returns the mailbox of a client, bound to these topics; makes one if there is none and topics are named.
@@ -236,12 +240,15 @@ impl AmqpBroker {
         attempted: &'static str,
         task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BrokerError> {
-        let place = self.links.administering().await?;
-        in_time(attempted, async {
-            let channel = place.open().await?;
-            task(&channel).await
-        })
-        .await
+        let run = async {
+            let place = self.links.administering().await?;
+            in_time(attempted, async {
+                let channel = place.open().await?;
+                task(&channel).await
+            })
+            .await
+        };
+        self.links.in_turn(run).await
     }
 }
 

@@ -101,7 +101,7 @@ impl Durable for Alone {
     }
 }
 
-/// Each waits for the broker's answer though nobody waits for the call, and that takes a channel.
+/// A cancelled call occupies its channel until the broker has answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_given_up_take_no_more_channels_than_there_are() {
     // RabbitMQ's `channel_max`. Few of them are asked for at once.
@@ -117,4 +117,39 @@ async fn calls_that_are_given_up_take_no_more_channels_than_there_are() {
     }
     node.thaw();
     eventually(Duration::from_mins(1), "the broker is asked again", async || broker.mailbox(&client).await).await;
+}
+
+/// Stops the process of a mailbox's queue: the broker answers everything but what concerns this queue.
+async fn suspend_queue(node: &RabbitNode, client: &ClientId) {
+    let eval = format!(
+        "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"postern.mailbox.{client}\">>)), \
+         sys:suspend(amqqueue:get_pid(Q))."
+    );
+    node.rabbitmqctl(&["eval", &eval]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_answer_holds_up_no_other() {
+    // More than short tasks begin at once, and then more than there are places on a connection.
+    const FEW: usize = 200;
+    const MANY: usize = 1500;
+    let Alone { node, broker, .. } = &Alone::start(NEVER).await;
+    let [stuck, well] = ["stuck", "well"].map(|id| ClientId::from_str(id).unwrap());
+    for client in [&stuck, &well] {
+        broker.bind(client, &["a".parse().unwrap()]).await.unwrap();
+    }
+    suspend_queue(node, &stuck).await;
+    for calls in [FEW, MANY] {
+        let asked = (0..calls).map(|_| timeout(Duration::from_secs(15), broker.mailbox(&stuck)));
+        let answers = async {
+            let answers = join_all(asked).await;
+            assert!(answers.iter().flatten().all(Result::is_err), "the queue does not answer");
+        };
+        let others = async {
+            let looked = async || broker.mailbox(&well).await;
+            eventually(Duration::from_mins(1), "another mailbox is looked at", looked).await;
+        };
+        tokio::join!(answers, others);
+        eventually(Duration::from_mins(1), "another mailbox is looked at after it", || broker.mailbox(&well)).await;
+    }
 }

@@ -182,6 +182,7 @@ impl Lease for AmqpLease {
     }
 
     async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        // The look closes the channel only where the mailbox is gone or its node is away. Then this Lease has ended.
         let asking = async {
             let waiting = queue::look(&self.channel, &self.client).await?.message_count();
             // The queue may have sent messages to this channel just before it counted. The channel handles its requests in

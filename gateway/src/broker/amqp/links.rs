@@ -3,7 +3,7 @@
 //! One connection publishes; one carries administrative tasks, which may be refused, and a refusal closes a channel; Leases
 //! are spread over at least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so
 //! that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss.
-//! Any other connection that is lost is replaced by the supervisor of its kind, with growing, jittered pauses: a kind that
+//! Any other connection that is lost is replaced by the `supervisor` of its kind, with growing, jittered pauses: a kind that
 //! fails, or waits, holds up no other. Until then every call that needs one fails at once with [`BrokerError::Unavailable`];
 //! only at the very start it waits for the outcome of the first try.
 //!
@@ -13,8 +13,10 @@ mod kind;
 mod limits;
 mod link;
 mod publish_link;
+mod supervisor;
 
 use std::{
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,10 +28,9 @@ use events::amqp::AmqpUrl;
 use futures_util::future::join_all;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
 
 use self::{kind::Kind, limits::Limits, link::Role};
 pub(super) use self::{
@@ -42,24 +43,12 @@ use crate::broker::BrokerError;
 /// How often a supervisor looks whether its connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// The pause after the first failed try to connect; it doubles up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause while nothing works without the connection.
-const MAX_PAUSE: Duration = Duration::from_secs(3);
-
-/// The longest pause while all works without it: one more for Leases, which an operator's limit may not allow.
-const MAX_PAUSE_FOR_MORE: Duration = Duration::from_mins(1);
-
-/// How many short tasks run at once: creating, binding and looking at mailboxes. RabbitMQ runs most of their work one after the
-/// other, for all of its clients, so more of them would not be done sooner, and the other gateways would wait longer.
+/// How many short tasks (creating, binding, looking at a mailbox) begin at once. RabbitMQ does most of their work one after the
+/// other for all of its clients: more at once would not end sooner, and the tasks of other gateways would wait for them.
 const MAX_SHORT_TASKS: usize = 64;
 
-/// The most connections with Leases of a broker that allows few channels on each: a thread and 8 MB each.
-const MAX_LEASE_LINKS: usize = 32;
-
-/// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at most.
-const DEFAULT_COMFORTABLE_LEASES: usize = 1000;
+/// How long a short task keeps its turn; it ends within milliseconds when the broker is well.
+const MAX_TURN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Links {
@@ -75,7 +64,7 @@ pub(super) struct Links {
     feeding: tokio::sync::Mutex<Option<Arc<Link>>>,
     limits: Arc<Limits>,
     /// First come, first served.
-    short_tasks: Arc<Semaphore>,
+    short_tasks: Semaphore,
     max_leases: usize,
     /// The last try to open one more connection for Leases failed.
     cannot_grow: AtomicBool,
@@ -110,7 +99,7 @@ impl Links {
             leasing: Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
             limits,
-            short_tasks: Arc::new(Semaphore::new(MAX_SHORT_TASKS)),
+            short_tasks: Semaphore::new(MAX_SHORT_TASKS),
             max_leases: options.max_leases,
             cannot_grow: AtomicBool::new(false),
             warned: AtomicBool::new(false),
@@ -159,12 +148,29 @@ impl Links {
         self.place(&link).await
     }
 
-    /// Waits for the turn of a short task and for its place on a connection.
-    async fn place(&self, link: &Arc<Link>) -> Result<Occupied, BrokerError> {
-        let give_up = Instant::now() + CALL_TIMEOUT;
-        let Ok(Ok(turn)) = timeout_at(give_up, Arc::clone(&self.short_tasks).acquire_owned()).await else {
+    /// Runs a short task in its turn.
+    ///
+    /// A task that lasts longer than [`MAX_TURN`] goes on without its turn: tasks on a queue that does not answer must not keep
+    /// the turns of all others.
+    pub(super) async fn in_turn<T>(
+        &self,
+        task: impl Future<Output = Result<T, BrokerError>>,
+    ) -> Result<T, BrokerError> {
+        let Ok(Ok(turn)) = timeout(CALL_TIMEOUT, self.short_tasks.acquire()).await else {
             return Err(BrokerError::Unavailable("no answer to earlier calls".to_owned()));
         };
+        let mut task = pin!(task);
+        if let Ok(done) = timeout(MAX_TURN, task.as_mut()).await {
+            return done;
+        }
+        drop(turn);
+        task.await
+    }
+
+    /// Waits for a place on a connection of short tasks.
+    ///
+    /// If cancelled calls without an answer have taken all places of a connection, the supervisor replaces the connection.
+    async fn place(&self, link: &Arc<Link>) -> Result<Occupied, BrokerError> {
         let waiting = async {
             loop {
                 let freed = self.limits.freed();
@@ -174,10 +180,12 @@ impl Links {
                 }
             }
         };
-        let place = timeout_at(give_up, waiting).await;
-        let mut place = place.map_err(|_| no_room("open a channel", "no channel came free"))?;
-        place.keep(turn);
-        Ok(place)
+        timeout(CALL_TIMEOUT, waiting).await.map_err(|_| {
+            if link.is_full() {
+                link.wear_out();
+            }
+            no_room("open a channel", "no channel came free")
+        })
     }
 
     /// Returns a place on the connection with the fewest Leases; waits only if another connection is to come.
@@ -265,132 +273,6 @@ impl Links {
         };
         let others = leasing.iter().chain(&administering).chain(&feeding).map(|link| link.close());
         tokio::join!(publishing, join_all(others));
-    }
-}
-
-/// The supervisors.
-impl Links {
-    async fn supervise(self: Arc<Self>) {
-        let closing = self.closing.clone();
-        let all = async { tokio::join!(self.keep(&self.publish), self.keep(&self.admin), self.keep(&self.lease)) };
-        tokio::select! {
-            () = closing.cancelled() => {}
-            _ = all => {}
-        }
-    }
-
-    /// Keeps the connections of one kind, for as long as it is polled.
-    async fn keep(&self, kind: &Kind) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let mended = self.mend(kind).await;
-            kind.tried.cancel();
-            self.tell_state();
-            match mended {
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    sleep(CHECK_EVERY).await;
-                }
-                Err(error) => {
-                    self.tell_failure(kind.role, &error, pause);
-                    self.wait(kind.role, pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                    let most = if self.is_there(kind.role) { MAX_PAUSE_FOR_MORE } else { MAX_PAUSE };
-                    pause = (pause * 2).min(most);
-                }
-            }
-        }
-    }
-
-    /// Opens whatever is missing of one kind.
-    async fn mend(&self, kind: &Kind) -> Result<(), BrokerError> {
-        match kind.role {
-            Role::Publish => {
-                if locked(&self.publishing).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
-                    // A worn-out one serves until the new one is there.
-                    let link = kind.connect_with(PublishLink::open).await?;
-                    *locked(&self.publishing) = Some(Arc::new(link));
-                }
-            }
-            Role::Admin => {
-                if locked(&self.administering).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
-                    let link = kind.connect().await?;
-                    *locked(&self.administering) = Some(Arc::new(link));
-                }
-            }
-            Role::Lease => {
-                while self.needs_lease_link() {
-                    let connected = kind.connect().await;
-                    self.cannot_grow.store(connected.is_err(), Ordering::Relaxed);
-                    let link = Arc::new(connected?);
-                    self.tell_ceiling(&link);
-                    locked(&self.leasing).push(link);
-                }
-            }
-            Role::Feed => {}
-        }
-        Ok(())
-    }
-
-    /// Forgets what cannot be used any more and tells whether more is needed. A worn-out one serves until then.
-    fn needs_lease_link(&self) -> bool {
-        let mut links = locked(&self.leasing);
-        links.retain(|link| link.is_connected());
-        let Some(any) = links.first() else { return true };
-        let leases: usize = links.iter().map(|link| link.places()).sum();
-        let wanted = (leases / any.comfortable_leases() + 2).min(self.max_lease_links(any));
-        let enough = links.iter().filter(|link| !link.is_worn_out()).count() >= wanted;
-        if enough {
-            links.retain(|link| !link.is_worn_out());
-        }
-        !enough
-    }
-
-    /// Returns how many connections may carry Leases: as many as `--max-mailboxes` needs, within reason.
-    fn max_lease_links(&self, link: &Link) -> usize {
-        let within_reason = MAX_LEASE_LINKS.max(self.max_leases.div_ceil(DEFAULT_COMFORTABLE_LEASES) + 1);
-        (self.max_leases.div_ceil(link.comfortable_leases()) + 1).clamp(2, within_reason)
-    }
-
-    /// Waits before the next try; longer than [`MAX_PAUSE`] only as long as there is such a connection.
-    async fn wait(&self, role: Role, pause: Duration) {
-        let until = Instant::now() + pause;
-        sleep(pause.min(MAX_PAUSE)).await;
-        while Instant::now() < until && self.is_there(role) {
-            sleep(CHECK_EVERY).await;
-        }
-    }
-
-    /// Logs it when the broker has become usable, or is no longer.
-    fn tell_state(&self) {
-        let is_ready = self.is_ready();
-        match (self.was_ready.swap(is_ready, Ordering::Relaxed), is_ready) {
-            (false, true) => info!(broker = %self.url, "connected to the broker"),
-            (true, false) => warn!(broker = %self.url, "the connection to the broker was lost"),
-            _ => {}
-        }
-    }
-
-    /// Logs that a connection could not be opened; once for all kinds, if none can be.
-    fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration) {
-        let connection = role.as_str();
-        if role == Role::Publish || self.is_there(Role::Publish) {
-            warn!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
-        } else {
-            debug!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
-        }
-    }
-
-    /// Logs once if the broker allows fewer channels than `--max-mailboxes` needs.
-    fn tell_ceiling(&self, link: &Link) {
-        let mailboxes = link.max_places() * self.max_lease_links(link);
-        if mailboxes < self.max_leases && !self.warned.swap(true, Ordering::Relaxed) {
-            warn!(
-                channel_max = link.channel_max(),
-                mailboxes,
-                max_mailboxes = self.max_leases,
-                "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once"
-            );
-        }
     }
 }
 

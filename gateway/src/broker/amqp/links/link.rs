@@ -12,7 +12,7 @@ use std::{
 };
 
 use lapin::{Channel, Connection};
-use tokio::{runtime::Handle, sync::OwnedSemaphorePermit, task::JoinError, time::timeout};
+use tokio::{runtime::Handle, task::JoinError, time::timeout};
 
 use super::limits::{Limits, comfortable_leases, max_closed_by_server, max_places};
 use crate::broker::amqp::error::{ChannelLimit, channel_limit, has_no_channel, soft_error};
@@ -120,8 +120,8 @@ impl Link {
         }
     }
 
-    /// Lets it take no more Leases.
-    fn wear_out(&self) {
+    /// Lets it take no more Leases, and has the supervisor replace it.
+    pub(super) fn wear_out(&self) {
         self.closed_by_server.fetch_max(max_closed_by_server(self.channel_max()), Ordering::Relaxed);
     }
 
@@ -139,11 +139,7 @@ impl Link {
 
 /// A place for one channel on a connection.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct Occupied {
-    link: Arc<Link>,
-    /// The right to run a short task.
-    turn: Option<OwnedSemaphorePermit>,
-}
+pub(in crate::broker::amqp) struct Occupied(Arc<Link>);
 
 impl Occupied {
     /// Takes a place if the connection, and the broker's limit for all of them, have one.
@@ -152,12 +148,7 @@ impl Occupied {
             return None;
         }
         link.places.fetch_add(1, Ordering::Relaxed);
-        Some(Self { link, turn: None })
-    }
-
-    /// Keeps the turn of a short task for as long as the place is taken.
-    pub(super) fn keep(&mut self, turn: OwnedSemaphorePermit) {
-        self.turn = Some(turn);
+        Some(Self(link))
     }
 
     /// Opens the channel of this place.
@@ -180,14 +171,14 @@ impl Deref for Occupied {
     type Target = Link;
 
     fn deref(&self) -> &Link {
-        &self.link
+        &self.0
     }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.link.places.fetch_sub(1, Ordering::Relaxed);
-        self.link.limits.free(self.link.role == Role::Lease);
+        self.0.places.fetch_sub(1, Ordering::Relaxed);
+        self.0.limits.free(self.0.role == Role::Lease);
     }
 }
 

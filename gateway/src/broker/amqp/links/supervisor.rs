@@ -1,0 +1,152 @@
+//! Keeps the connections open: one supervisor for each kind replaces a connection that is lost or worn out.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::{CHECK_EVERY, Link, Links, PublishLink, Role, kind::Kind, locked};
+use crate::broker::BrokerError;
+
+/// The pause after the first failed try to connect; it doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause while nothing works without the connection.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
+
+/// The longest pause while all works without it: one more for Leases, which an operator's limit may not allow.
+const MAX_PAUSE_FOR_MORE: Duration = Duration::from_mins(1);
+
+/// The most connections with Leases of a broker that allows few channels on each: a thread and 8 MB each.
+const MAX_LEASE_LINKS: usize = 32;
+
+/// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at most.
+const DEFAULT_COMFORTABLE_LEASES: usize = 1000;
+
+impl Links {
+    pub(super) async fn supervise(self: Arc<Self>) {
+        let closing = self.closing.clone();
+        let all = async { tokio::join!(self.keep(&self.publish), self.keep(&self.admin), self.keep(&self.lease)) };
+        tokio::select! {
+            () = closing.cancelled() => {}
+            _ = all => {}
+        }
+    }
+
+    /// Keeps the connections of one kind, for as long as it is polled.
+    async fn keep(&self, kind: &Kind) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let mended = self.mend(kind).await;
+            kind.tried.cancel();
+            self.tell_state();
+            match mended {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    sleep(CHECK_EVERY).await;
+                }
+                Err(error) => {
+                    self.tell_failure(kind.role, &error, pause);
+                    self.wait(kind.role, pause.mul_f64(rand::random_range(0.5..1.0))).await;
+                    let most = if self.is_there(kind.role) { MAX_PAUSE_FOR_MORE } else { MAX_PAUSE };
+                    pause = (pause * 2).min(most);
+                }
+            }
+        }
+    }
+
+    /// Opens whatever is missing of one kind.
+    async fn mend(&self, kind: &Kind) -> Result<(), BrokerError> {
+        match kind.role {
+            Role::Publish => {
+                if locked(&self.publishing).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
+                    // A worn-out one serves until the new one is there.
+                    let link = kind.connect_with(PublishLink::open).await?;
+                    *locked(&self.publishing) = Some(Arc::new(link));
+                }
+            }
+            Role::Admin => {
+                if locked(&self.administering).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
+                    let link = kind.connect().await?;
+                    *locked(&self.administering) = Some(Arc::new(link));
+                }
+            }
+            Role::Lease => {
+                while self.needs_lease_link() {
+                    let connected = kind.connect().await;
+                    self.cannot_grow.store(connected.is_err(), Ordering::Relaxed);
+                    let link = Arc::new(connected?);
+                    self.tell_ceiling(&link);
+                    locked(&self.leasing).push(link);
+                }
+            }
+            Role::Feed => {}
+        }
+        Ok(())
+    }
+
+    /// Forgets what cannot be used any more and tells whether more is needed. A worn-out one serves until then.
+    fn needs_lease_link(&self) -> bool {
+        let mut links = locked(&self.leasing);
+        links.retain(|link| link.is_connected());
+        let Some(any) = links.first() else { return true };
+        let leases: usize = links.iter().map(|link| link.places()).sum();
+        let wanted = (leases / any.comfortable_leases() + 2).min(self.max_lease_links(any));
+        let enough = links.iter().filter(|link| !link.is_worn_out()).count() >= wanted;
+        if enough {
+            links.retain(|link| !link.is_worn_out());
+        }
+        !enough
+    }
+
+    /// Returns how many connections may carry Leases: as many as `--max-mailboxes` needs, within reason.
+    pub(super) fn max_lease_links(&self, link: &Link) -> usize {
+        let within_reason = MAX_LEASE_LINKS.max(self.max_leases.div_ceil(DEFAULT_COMFORTABLE_LEASES) + 1);
+        (self.max_leases.div_ceil(link.comfortable_leases()) + 1).clamp(2, within_reason)
+    }
+
+    /// Waits before the next try; longer than [`MAX_PAUSE`] only as long as there is such a connection.
+    async fn wait(&self, role: Role, pause: Duration) {
+        let until = Instant::now() + pause;
+        sleep(pause.min(MAX_PAUSE)).await;
+        while Instant::now() < until && self.is_there(role) {
+            sleep(CHECK_EVERY).await;
+        }
+    }
+
+    /// Logs it when the broker has become usable, or is no longer.
+    fn tell_state(&self) {
+        let is_ready = self.is_ready();
+        match (self.was_ready.swap(is_ready, Ordering::Relaxed), is_ready) {
+            (false, true) => info!(broker = %self.url, "connected to the broker"),
+            (true, false) => warn!(broker = %self.url, "the connection to the broker was lost"),
+            _ => {}
+        }
+    }
+
+    /// Logs that a connection could not be opened; once for all kinds, if none can be.
+    fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration) {
+        let connection = role.as_str();
+        if role == Role::Publish || self.is_there(Role::Publish) {
+            warn!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+        } else {
+            debug!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+        }
+    }
+
+    /// Logs once if the broker allows fewer channels than `--max-mailboxes` needs.
+    fn tell_ceiling(&self, link: &Link) {
+        let mailboxes = link.max_places() * self.max_lease_links(link);
+        if mailboxes < self.max_leases && !self.warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                channel_max = link.channel_max(),
+                mailboxes,
+                max_mailboxes = self.max_leases,
+                "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once"
+            );
+        }
+    }
+}
