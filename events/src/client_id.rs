@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::is_token_byte;
 
-/// Names one reader: 1–128 bytes of `[A-Za-z0-9._~-]`, but not `.` or `..`.
+/// Names one reader: 1–128 bytes of `[A-Za-z0-9._~-]`.
 ///
 /// Where there is no authentication, knowing the id is the right to read: it should be unguessable. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,9 +30,6 @@ pub enum ClientIdError {
     /// A byte outside the alphabet.
     #[error("a client id is made of A-Z a-z 0-9 . _ ~ -, but byte {0} of this one is something else")]
     Byte(usize),
-    /// `.` or `..`, as a segment of a path (RFC 3986, section 5.2.4).
-    #[error("a client id is not {0:?}: browsers and proxies take that out of a path")]
-    Dots(String),
 }
 
 impl FromStr for ClientId {
@@ -44,7 +41,6 @@ impl FromStr for ClientId {
         }
         match text.bytes().position(|byte| !is_token_byte(byte)) {
             Some(at) => Err(ClientIdError::Byte(at)),
-            None if matches!(text, "." | "..") => Err(ClientIdError::Dots(text.to_owned())),
             None => Ok(Self(text.into())),
         }
     }

@@ -36,6 +36,16 @@ impl Topic {
 pub struct TopicPattern(Arc<str>);
 
 impl TopicPattern {
+    /// Reads a pattern that was accepted and stored before patterns had limits on their words.
+    ///
+    /// Errors as parsing does, but for [`TopicError::PatternWords`] and [`TopicError::Hashes`].
+    pub fn from_stored(text: &str) -> Result<Self, TopicError> {
+        match first_bad_word(text, |word| matches!(word, "*" | "#") || is_word(word))? {
+            Some(word) => Err(TopicError::PatternWord(word)),
+            None => Ok(Self(text.into())),
+        }
+    }
+
     /// Returns the pattern as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -124,16 +134,14 @@ impl FromStr for TopicPattern {
     type Err = TopicError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Some(word) = first_bad_word(text, |word| matches!(word, "*" | "#") || is_word(word))? {
-            return Err(TopicError::PatternWord(word));
-        }
+        let pattern = Self::from_stored(text)?;
         let (words, hashes) = (text.split('.').count(), text.split('.').filter(|word| *word == "#").count());
         if words > MAX_PATTERN_WORDS {
             Err(TopicError::PatternWords(words))
         } else if hashes > MAX_HASHES {
             Err(TopicError::Hashes(hashes))
         } else {
-            Ok(Self(text.into()))
+            Ok(pattern)
         }
     }
 }
@@ -227,6 +235,9 @@ mod tests {
         assert!(pattern(&["*"; 32]).is_ok() && pattern(&["#", "a", "#"]).is_ok());
         assert_eq!(pattern(&["*"; 33]), Err(TopicError::PatternWords(33)));
         assert_eq!(pattern(&["#", "a", "#", "#"]), Err(TopicError::Hashes(3)));
+        // An older gateway may have stored such a pattern.
+        assert_eq!(TopicPattern::from_stored("#.a.#.#").unwrap().as_str(), "#.a.#.#");
+        assert_eq!(TopicPattern::from_stored("#.a#"), Err(TopicError::PatternWord(2)));
         assert!(["a"; 128].join(".").parse::<Topic>().is_ok(), "a topic costs one walk");
     }
 }

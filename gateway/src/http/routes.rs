@@ -120,16 +120,16 @@ impl Call {
         Ok(match (&parts.method, &route) {
             (&Method::GET, Route::Events(client)) => {
                 let is_stream = sse::is_wanted(headers);
-                let (client, request) = (valid("client", client)?, parameters::poll(query, headers, is_stream)?);
+                let (client, request) = (client_id(client)?, parameters::poll(query, headers, is_stream)?);
                 if is_stream { Self::Stream(client, request) } else { Self::Poll(client, request) }
             }
-            (&Method::GET, Route::Mailbox(client)) => Self::Look(valid("client", client)?),
-            (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(valid("client", client)?),
+            (&Method::GET, Route::Mailbox(client)) => Self::Look(client_id(client)?),
+            (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(client_id(client)?),
             (&Method::PUT, Route::Binding(client, pattern)) => {
-                Self::Bind(valid("client", client)?, valid("topic pattern", pattern)?)
+                Self::Bind(client_id(client)?, valid("topic pattern", pattern)?)
             }
             (&Method::DELETE, Route::Binding(client, pattern)) => {
-                Self::Unbind(valid("client", client)?, valid("topic pattern", pattern)?)
+                Self::Unbind(client_id(client)?, valid("topic pattern", pattern)?)
             }
             (&Method::GET, Route::Topic(pattern)) => {
                 let is_stream = sse::is_wanted(headers);
@@ -216,6 +216,16 @@ fn check_host(parts: &Parts) -> Result<(), Problem> {
     } else {
         Err(Problem::BadRequest(format!("Host: it is not {named}, which the request's URL names; send the path alone")))
     }
+}
+
+/// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986, section 5.2.4).
+fn client_id(text: &str) -> Result<ClientId, Problem> {
+    if matches!(text, "." | "..") {
+        return Err(Problem::BadRequest(format!(
+            "client: {text:?} cannot be an id; browsers and proxies remove it from a path"
+        )));
+    }
+    valid("client", text)
 }
 
 fn valid<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {

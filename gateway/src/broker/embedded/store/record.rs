@@ -2,7 +2,7 @@
 //! all of it, which tells a record that was damaged, or that stands under a key that is not its own.
 
 use bytes::Bytes;
-use events::{ContentType, Event, EventTime};
+use events::{ContentType, Event, EventTime, TopicPattern};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::super::{
@@ -161,7 +161,7 @@ pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
 pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
     let record: MailboxRecord = read_plain(key, record)?;
     let binding = |(pattern, from, until): (String, _, _)| {
-        Ok(Binding { pattern: pattern.parse().map_err(|_| Damaged)?, from, until })
+        Ok(Binding { pattern: TopicPattern::from_stored(&pattern).map_err(|_| Damaged)?, from, until })
     };
     let marker = match record.marker {
         Some((text, before)) => {
@@ -219,6 +219,15 @@ mod tests {
         let clock = Some(Clock::resume(None).read());
         let meta = Meta { next: 7, clock, ..Meta::default() };
         assert_eq!(read_meta(b"key", &super::meta(b"key", &meta)), Ok(meta));
+    }
+
+    #[test]
+    fn a_pattern_from_before_there_were_limits_is_read() {
+        let pattern = TopicPattern::from_stored(&["#.a"; 40].join(".")).unwrap();
+        assert!(pattern.as_str().parse::<TopicPattern>().is_err(), "no client can bind it any more");
+        let bindings = vec![Binding { pattern, from: 0, until: None }];
+        let mailbox = Mailbox { bindings, ..Mailbox::new(0) };
+        assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
     }
 
     #[test]
