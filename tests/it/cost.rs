@@ -32,7 +32,7 @@ async fn a_small_event_is_not_kept_with_the_buffer_that_it_came_in() {
     let resident = || resident_bytes(gateway.process().id()).expect("it runs");
     let before = resident();
     publish(&gateway, EVENTS).await;
-    #[allow(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "it is rounded to bytes anyway")]
     let each = (resident() - before) / EVENTS as f64;
     assert!(each < 2500.0, "{each:.0} bytes for each event of seven");
 }
@@ -46,8 +46,9 @@ async fn a_client_that_stops_after_its_first_byte_costs_no_work() {
         connection
     });
     let _connections = join_all(connections).await;
-    // They were accepted and read from before this one is answered.
+    // The gateway has accepted all of them before this request.
     Request::get("/live").send(gateway.address()).await.expect_status(200);
+    // The time over which the CPU is measured.
     let used = || cpu_seconds(gateway.process().id()).expect("it runs");
     let before = used();
     sleep(Duration::from_secs(2)).await;

@@ -57,7 +57,7 @@ pub(super) async fn a_second_lease_opens_as_soon_as_the_mailbox_is_deleted<F: Fa
     assert_eq!(numbers(&take(&mut second, 1).await), [0]);
 }
 
-/// What is given up on its way, because it takes too long, must not go on reading: nobody else could.
+/// A consumer that outlives its cancelled call would hold the mailbox: no client could read it.
 pub(super) async fn an_opening_that_is_given_up_at_any_step_keeps_nothing<F: Factory>() {
     const EVENTS: usize = 3;
     let world = F::start(NEVER).await;

@@ -44,6 +44,16 @@ async fn readers(node: &RabbitNode, url: &str) -> BTreeSet<String> {
     channels.iter().filter(searches).map(|channel| channel["name"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until no search has a reader.
+async fn all_are_closed(url: &str) {
+    let node = shared_node().await;
+    eventually(Duration::from_mins(1), "every reader is closed", async || {
+        let open = readers(node, url).await.len();
+        if open == 0 { Ok(()) } else { Err(open) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
     let node = shared_node().await;
@@ -127,12 +137,7 @@ async fn a_search_that_is_given_up_at_any_step_leaves_no_reader() {
             break;
         }
     }
-    let node = shared_node().await;
-    eventually(Duration::from_mins(1), "every reader is closed", async || {
-        let open = readers(node, &url).await.len();
-        if open == 0 { Ok(()) } else { Err(open) }
-    })
-    .await;
+    all_are_closed(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,11 +149,7 @@ async fn readers_go_when_no_search_comes_back() {
     broker.search(&pattern("a"), 0, end.next, 1).await.unwrap();
     let node = shared_node().await;
     assert_eq!(readers(node, &url).await.len(), 1, "it waits for its client");
-    eventually(Duration::from_mins(1), "unused readers are closed", async || {
-        let open = readers(node, &url).await.len();
-        if open == 0 { Ok(()) } else { Err(open) }
-    })
-    .await;
+    all_are_closed(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
