@@ -16,10 +16,11 @@ use super::{
 };
 use crate::broker::{BrokerError, Delivery};
 
-/// How long a fresh Lease waits for the first of the messages that waited when it was opened.
+/// How long a fresh Lease waits for the first of the messages that waited when it was opened. Then the broker is asked whether the
+/// mailbox is drained.
 const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
 
-/// How long it waits for each further one: then they are taken to be elsewhere.
+/// The same for each further one.
 const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
 
 /// The pause between two questions whether the mailbox is drained. Its messages arrive without them, mostly within it.
@@ -241,7 +242,7 @@ impl Desk {
         let unconfirmed_since = self.window.as_ref().and_then(Window::oldest);
         let due = match (&self.poll, &self.window) {
             (None, _) => self.attended + self.patience.linger,
-            (Some(_), Some(window)) if window.awaits_head() => self.head_due(),
+            (Some(_), Some(window)) if window.awaits_head() => self.head_due().max(self.ask),
             (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
             (Some(seated), Some(window)) if seated.is_short() || window.expects_more() => {
                 seated.poll.deadline.max(self.ask)
@@ -292,6 +293,14 @@ impl Desk {
         let (Some(window), Some(seated), false) = (&mut self.window, &mut self.poll, self.ended) else { return };
         if window.awaits_head() {
             if now < head_due {
+                return;
+            }
+            // A run that is cut short by a pause would not fit the token that stands for all of it.
+            if now < self.last_arrival + MAX_LATENESS {
+                if now >= self.ask {
+                    self.ask = now + ASK_AGAIN;
+                    self.effects.push_back(Effect::Ask);
+                }
                 return;
             }
             window.settle();

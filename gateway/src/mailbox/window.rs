@@ -213,8 +213,9 @@ impl Window {
         self.was_full || self.backlog > 0
     }
 
-    /// Gives up expecting more: nothing came though there was room.
+    /// Takes note that no message of before is left, neither of the head nor behind it.
     pub(super) const fn expect_no_more(&mut self) {
+        self.settle();
         (self.was_full, self.backlog) = (false, 0);
     }
 

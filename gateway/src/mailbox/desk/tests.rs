@@ -188,7 +188,34 @@ fn a_fresh_lease_waits_for_what_was_counted_even_without_patience() {
     assert!(desk.take_effect().is_none(), "one more was counted");
     assert_eq!(desk.wakeup(), now + Duration::from_millis(1150));
     desk.tick(now + Duration::from_millis(1150));
+    assert!(matches!(desk.take_effect(), Some(Effect::Ask)));
+    desk.told(true, now + Duration::from_millis(1150));
     assert_eq!(batch(&mut desk).events.len(), 1);
+}
+
+#[test]
+fn a_token_is_looked_for_as_long_as_the_broker_has_more_of_its_run() {
+    let now = Instant::now();
+    let at = |millis| now + Duration::from_millis(millis);
+    let mut older = open_desk(0, now);
+    (1..=3).for_each(|tag| older.deliver(delivery(tag, false, usize::try_from(tag).unwrap()), now));
+    older.attach(poll(1, None, now), now);
+    let seen = batch(&mut older).last_seen;
+    // The run comes back in pieces, on a busy machine.
+    let mut desk = Desk::new(PATIENCE, now);
+    desk.open(Window::new(2, 8, 3), now);
+    desk.attach(poll(2, Some(&seen), at(3000)), now);
+    desk.deliver(delivery(1, true, 1), at(10));
+    for millis in [210, 410] {
+        assert_eq!(desk.wakeup(), at(millis));
+        desk.tick(at(millis));
+        assert!(matches!(desk.take_effect(), Some(Effect::Ask)), "{millis} ms");
+        desk.told(false, at(millis));
+        assert!(desk.take_effect().is_none(), "one event of three fits no token");
+    }
+    (2..=3).for_each(|tag| desk.deliver(delivery(tag, true, usize::try_from(tag).unwrap()), at(500)));
+    desk.tick(at(500));
+    assert!(matches!(desk.take_effect(), Some(Effect::Confirm(3))));
 }
 
 #[test]
