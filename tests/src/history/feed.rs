@@ -60,7 +60,7 @@ pub struct FeedHistory {
 struct Known {
     /// It is after this many of the log.
     index: usize,
-    /// Or further on: the last answer said that something is gone, and not up to where.
+    /// Or further on, behind what is gone: the answer did not say up to where.
     or_later: bool,
 }
 
@@ -97,9 +97,10 @@ impl FeedHistory {
 
     /// Tells whether a place is after everything that is surely stored.
     pub fn is_at_end(&self, place: &str, published: &Published) -> bool {
-        let stored = (self.next..published.count(&self.topic)).any(|number| published.is_stored(&self.topic, number));
-        let known = self.places.get(place);
-        known.is_some_and(|known| known.or_later || !stored && known.index == self.log.len())
+        let Some(known) = self.places.get(place) else { return false };
+        let unseen = (self.next..published.count(&self.topic)).filter(|n| published.is_stored(&self.topic, *n));
+        let mut behind = self.log[known.index..].iter().copied().chain(unseen);
+        behind.all(|number| known.or_later && number < self.dropped)
     }
 
     /// Ends the history of one follower, which read until nothing more came.
@@ -146,7 +147,7 @@ impl FeedHistory {
         if reset && self.dropped == 0 {
             return Err((FaultKind::ResetWithoutLoss, "nothing is gone".to_owned()));
         }
-        let or_later = events.is_empty() && *after != Place::Oldest && (reset || known.or_later);
+        let or_later = events.is_empty() && self.dropped > 0 && (reset || known.or_later);
         self.places.entry(place.to_owned()).or_insert(Known { index: expected, or_later });
         Ok(())
     }

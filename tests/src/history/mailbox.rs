@@ -55,7 +55,8 @@ pub struct MailboxHistory {
     /// The newest token, as long as no request came in between that did not send it.
     calm: Option<String>,
     open: BTreeMap<u64, Request>,
-    dropped: bool,
+    /// When the mailbox was dropped, as long as the client was not told.
+    dropped: Option<u64>,
     /// What was stored when the client began to drain its mailbox.
     waiting: Vec<Waiting>,
     now: u64,
@@ -97,7 +98,7 @@ impl MailboxHistory {
             order: VecDeque::new(),
             calm: None,
             open: BTreeMap::new(),
-            dropped: false,
+            dropped: None,
             waiting: Vec::new(),
             now: 0,
             steps: Steps::default(),
@@ -123,7 +124,7 @@ impl MailboxHistory {
 
     /// Tells whether the mailbox was dropped and the client was not told yet.
     pub fn is_dropped(&self) -> bool {
-        self.dropped
+        self.dropped.is_some()
     }
 
     /// Returns how many messages are known to be in the mailbox, confirmed or not.
@@ -166,7 +167,7 @@ impl MailboxHistory {
             }
             Step::Refused { request, status } => {
                 self.open.remove(request);
-                if matches!(status, 404 | 410) && !self.dropped {
+                if matches!(status, 404 | 410) && self.dropped.is_none() {
                     return Err((FaultKind::Absent, format!("{status}, and the mailbox was not dropped")));
                 }
             }
@@ -180,7 +181,7 @@ impl MailboxHistory {
                     return Err((FaultKind::Withheld, format!("{withheld} was stored before the client began")));
                 }
             }
-            Step::Dropped => (self.dropped, self.calm) = (true, None),
+            Step::Dropped => (self.dropped, self.calm) = (Some(self.now), None),
         }
         Ok(())
     }
@@ -209,9 +210,9 @@ impl MailboxHistory {
             return Err((FaultKind::Empty, "a batch without events and without reset".to_owned()));
         }
         for event in events {
-            if self.dropped && request.to.is_none() && self.log.find(event).is_none() {
+            if self.dropped.is_some() && request.to.is_none() && self.log.find(event).is_none() {
                 // A client that says that it saw nothing is not told that something is gone.
-                (self.dropped, self.sure, self.maybe) = (false, self.log.len(), self.log.len());
+                (self.dropped, self.sure, self.maybe) = (None, self.log.len(), self.log.len());
                 self.log.excuse();
             }
             let At { index, resent } = self.log.place(event, published)?;
@@ -263,9 +264,12 @@ impl MailboxHistory {
             }
             Some(_) => request.next..request.next + 1,
         };
-        let index = self.log.find_reset(candidates).unwrap_or_else(|| {
-            let certain = self.dropped || self.maybe < self.log.len();
-            (self.dropped, self.sure, self.maybe) = (false, self.log.len(), self.log.len());
+        // The markers of a mailbox go with it: a reset that was asked for after that is one of the next.
+        let is_new = request.from.is_none() && self.dropped.is_some_and(|dropped| dropped < request.began);
+        let found = if is_new { None } else { self.log.find_reset(candidates) };
+        let index = found.unwrap_or_else(|| {
+            let certain = self.dropped.is_some() || self.maybe < self.log.len();
+            (self.dropped, self.sure, self.maybe) = (None, self.log.len(), self.log.len());
             self.log.add_reset(certain, self.steps.shown().pop().unwrap_or_default())
         });
         request.from.get_or_insert(index);

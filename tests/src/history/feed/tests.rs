@@ -106,6 +106,17 @@ fn a_loss_is_told_and_only_a_loss() {
 }
 
 #[test]
+fn a_topic_that_is_gone_as_a_whole_has_an_end_all_the_same() {
+    let gone = |number| Tale::of(2).reads("", "0", "a").step(&FeedStep::Dropped(number));
+    gone(2).reads("", "", "b").reads("b", "", "b").ends_right("b");
+    gone(2).reads("a", "!", "b").ends_right("b");
+    let rest = gone(1).reads("", "", "b");
+    assert_eq!(rest.history.finish("bob", "b", &rest.published).unwrap_err().kind, Missing);
+    let rest = gone(1).reads("a", "!", "b");
+    assert_eq!(rest.history.finish("bob", "b", &rest.published).unwrap_err().kind, Missing);
+}
+
+#[test]
 fn an_event_that_was_never_published_or_is_another_is_found() {
     Tale::of(1).reads("", "0 1", "a").is(NeverPublished);
     Tale::of(0).send("0", false, Stored::No).reads("", "0", "a").is(NeverPublished);

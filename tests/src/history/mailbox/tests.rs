@@ -168,6 +168,19 @@ fn a_dropped_mailbox_tells_a_reset_until_it_is_confirmed() {
 }
 
 #[test]
+fn a_mailbox_that_is_dropped_again_tells_another_reset() {
+    let mut tale = Tale::of(1).poll("", "0", "a").step(Step::Dropped);
+    tale.publish("t", Stored::Yes);
+    // Whether the first reset was confirmed stays open.
+    tale =
+        tale.asks(1, "a").step(Step::Reset { request: 1, token: "r".to_owned() }).gets(1, "1", "b").over(1).breaks("b");
+    tale.publish("t", Stored::Yes);
+    tale = tale.step(Step::Dropped).reset("b", "s");
+    tale.publish("t", Stored::Yes);
+    tale.poll("s", "3", "c").nothing("c").ends_right(0);
+}
+
+#[test]
 fn a_client_without_a_token_is_not_told_of_a_dropped_mailbox() {
     let mut tale = Tale::of(3).poll("", "0", "a").step(Step::Dropped);
     tale.publish("t", Stored::Yes);
