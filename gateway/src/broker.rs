@@ -11,8 +11,8 @@
 //! * **Tags** of one Lease grow strictly; they mean nothing to another Lease.
 //! * **A mailbox that had to be created** has a [`Content::Created`] as its first message, before any event, so that its
 //!   reader can be told that an older mailbox is gone. It may be left out where the mailbox was created for a Lease of a
-//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell. Two gateways that create it at
-//!   once may leave a second one further back; it tells nothing.
+//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell. One Lease hands over no
+//!   second one, also where two gateways created the mailbox at once.
 //! * **What a mailbox has lost** without its client's doing has a [`Content::Lost`] in its place.
 //!
 //! Brokers know nothing of HTTP, polls or windows.

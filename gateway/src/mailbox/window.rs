@@ -31,8 +31,6 @@ pub(super) struct Window {
     entries: VecDeque<Entry>,
     /// How many more messages belong to what waited when the Lease was opened; 0 once that head is complete.
     head: u32,
-    /// Something was delivered under this Lease.
-    begun: bool,
     /// How many more messages waited when the Lease was opened than have come since.
     backlog: u32,
     /// The window was full: the broker holds back what came after.
@@ -46,8 +44,6 @@ struct Entry {
     delivery: Delivery,
     arrived: Instant,
     handed_out: u32,
-    /// It is passed over: a marker of a creation that another message shows to be no creation.
-    silent: bool,
 }
 
 impl Entry {
@@ -83,7 +79,6 @@ impl Window {
             capacity: usize::from(capacity),
             entries: VecDeque::new(),
             head: counted,
-            begun: false,
             backlog: counted,
             // A broker need not count further than it hands over.
             was_full: counted >= u32::from(capacity),
@@ -95,8 +90,7 @@ impl Window {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
         self.backlog = self.backlog.saturating_sub(1);
-        let silent = std::mem::replace(&mut self.begun, true) && matches!(delivery.content, Content::Created(_));
-        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0, silent });
+        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0 });
         if self.entries.len() >= self.capacity {
             self.was_full = true;
             self.head = 0;
@@ -141,13 +135,10 @@ impl Window {
         Some(tag)
     }
 
-    /// Drops a marker that stands first and tells nothing; returns its tag.
-    ///
-    /// That is a marker of a creation if other messages came before it: two gateways have created the mailbox at once. And
-    /// every one, if its reader saw nothing of an older mailbox. A marker of a loss always tells something.
+    /// Drops a marker of a creation that stands first, if its reader saw nothing of an older mailbox; returns its tag. A marker
+    /// of a loss always tells something.
     pub(super) fn skip_marker(&mut self, seen_before: bool) -> Option<u64> {
-        let tells_nothing =
-            |entry: &mut Entry| entry.silent || (!seen_before && matches!(entry.delivery.content, Content::Created(_)));
+        let tells_nothing = |entry: &mut Entry| !seen_before && matches!(entry.delivery.content, Content::Created(_));
         let marker = self.entries.pop_front_if(tells_nothing)?;
         Some(marker.delivery.tag)
     }
@@ -158,9 +149,6 @@ impl Window {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);
         for entry in &mut self.entries {
-            if entry.silent {
-                continue;
-            }
             if behind.is_some_and(|behind| entry.delivery.tag <= behind) {
                 check = entry.check(check);
                 continue;

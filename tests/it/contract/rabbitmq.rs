@@ -5,13 +5,13 @@ use std::{str::FromStr, time::Duration};
 use events::ClientId;
 use futures_util::future::join_all;
 use gateway::broker::{
-    Broker,
+    Broker, Lease, LeaseRequest,
     amqp::{AmqpBroker, AmqpOptions, FeedRetention},
 };
-use postern_tests::{RabbitNode, eventually, shared_node};
+use postern_tests::{Amqp, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 
-use super::world::{Durable, Factory, NEVER};
+use super::world::{Durable, Factory, NEVER, Reader, marker, numbers, open, take};
 
 /// On the node that all tests share.
 pub(super) struct Rabbit(AmqpBroker);
@@ -98,6 +98,29 @@ impl Durable for Alone {
         eventually(Duration::from_mins(1), "the broker is missed", noticed).await;
         self.node.start_again().await;
         wait_ready(&self.broker).await;
+    }
+}
+
+/// Two gateways that made a mailbox at once have left a marker each.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_marker_of_one_creation_takes_no_place_and_never_comes() {
+    let (world, alice) = (Rabbit::start(NEVER).await, Reader::new());
+    let broker = world.broker();
+    broker.bind(&alice.client, &[alice.pattern(".#")]).await.unwrap();
+    let amqp = Amqp::connect(&shared_node().await.url()).await;
+    let queue = format!("postern.mailbox.{}", alice.client);
+    let first = amqp.take(&queue).await.unwrap();
+    amqp.publish("", &queue, first.properties.clone(), b"").await;
+    alice.publish(broker, 0..1).await;
+    amqp.publish("", &queue, first.properties, b"").await;
+    alice.publish(broker, 1..2).await;
+    for redelivered in [false, true] {
+        let mut lease = open(broker, LeaseRequest { window: 3, ..alice.again() }).await;
+        let mut taken = take(&mut lease, 3).await;
+        assert!(taken.iter().all(|delivery| delivery.redelivered == redelivered), "{taken:?}");
+        marker(&taken.remove(0));
+        assert_eq!(numbers(&taken), [0, 1]);
+        lease.release().await;
     }
 }
 

@@ -50,6 +50,8 @@ pub struct AmqpLease {
     consumer: Consumer,
     counted: u32,
     window: u16,
+    /// A message came under this Lease: whatever else says that the mailbox is new comes of a gateway that made it at once.
+    has_begun: bool,
     /// The consumer has ended without an error, and why is still to be asked.
     is_over: bool,
     ended: Option<LeaseEnded>,
@@ -84,6 +86,7 @@ pub(super) async fn open(
             consumer,
             counted,
             window: request.window,
+            has_begun: false,
             is_over: false,
             ended: None,
         }))),
@@ -134,6 +137,13 @@ impl AmqpLease {
         }
     }
 
+    async fn acknowledge(&self, tag: u64, multiple: bool) -> Result<(), LeaseEnded> {
+        self.channel.basic_ack(tag, BasicAckOptions { multiple }).await.map_err(|error| {
+            debug!(%error, "an acknowledgement could not be written");
+            LeaseEnded::BrokerLost
+        })
+    }
+
     async fn give_back(&mut self) -> Result<(), lapin::Error> {
         self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
         self.channel.close().await
@@ -154,27 +164,37 @@ impl Lease for AmqpLease {
         if let Some(ended) = self.ended {
             return Err(ended);
         }
-        let next = if self.is_over { None } else { self.consumer.next().await };
-        let ended = match next {
-            Some(Ok(message)) => return Ok(read(message)),
-            // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node, and when
-            // its connection is closed by us. A call that is dropped here leaves the question to the next one.
-            None if self.channel.status().connected() => {
-                self.is_over = true;
-                self.why_over().await
-            }
-            None => LeaseEnded::BrokerLost,
-            Some(Err(error)) if is_ack_timeout(&error) => {
-                warn!(
-                    %error,
-                    "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
-                     --confirm-deadline below the broker's consumer_timeout"
-                );
-                LeaseEnded::BrokerLost
-            }
-            Some(Err(error)) => {
-                debug!(%error, "a lease was lost");
-                LeaseEnded::BrokerLost
+        let ended = loop {
+            let next = if self.is_over { None } else { self.consumer.next().await };
+            match next {
+                Some(Ok(message)) => {
+                    let delivery = read(message);
+                    if !std::mem::replace(&mut self.has_begun, true) || !matches!(delivery.content, Content::Created(_))
+                    {
+                        return Ok(delivery);
+                    }
+                    // If this call is dropped before, a later confirm takes the second marker along.
+                    self.acknowledge(delivery.tag, false).await?;
+                }
+                // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node, and
+                // when its connection is closed by us. A call that is dropped here leaves the question to the next one.
+                None if self.channel.status().connected() => {
+                    self.is_over = true;
+                    break self.why_over().await;
+                }
+                None => break LeaseEnded::BrokerLost,
+                Some(Err(error)) if is_ack_timeout(&error) => {
+                    warn!(
+                        %error,
+                        "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
+                         --confirm-deadline below the broker's consumer_timeout"
+                    );
+                    break LeaseEnded::BrokerLost;
+                }
+                Some(Err(error)) => {
+                    debug!(%error, "a lease was lost");
+                    break LeaseEnded::BrokerLost;
+                }
             }
         };
         self.ended = Some(ended);
@@ -202,10 +222,7 @@ impl Lease for AmqpLease {
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
-        self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await.map_err(|error| {
-            debug!(%error, "an acknowledgement could not be written");
-            LeaseEnded::BrokerLost
-        })
+        self.acknowledge(tag, true).await
     }
 
     async fn release(mut self) {

@@ -46,7 +46,8 @@ pub(super) async fn declare(
     channel.queue_declare(names::mailbox(client), durable, arguments).await
 }
 
-/// Makes a mailbox with a marker as its first message. Two gateways that do it at once make two markers.
+/// Makes a mailbox with a marker as its first message. Two gateways that do it at once make two markers; the Lease
+/// drops the second.
 ///
 /// Both steps are written at once, so that no crash of this process comes between them.
 pub(super) async fn create(channel: &Channel, client: &ClientId, expires_ms: i64) -> Result<(), lapin::Error> {

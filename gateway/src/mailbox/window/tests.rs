@@ -238,25 +238,6 @@ fn a_retry_differs_by_its_time() {
 }
 
 #[test]
-fn a_marker_of_a_creation_after_other_messages_is_passed_over() {
-    let now = Instant::now();
-    let mut window = Window::new(LEASE, 8, 0);
-    window.deliver(marker(1, "m"), now);
-    window.deliver(marker(2, "n"), now);
-    window.deliver(delivery(3, false, event("a", "a")), now);
-    window.deliver(marker(4, "o"), now);
-    window.deliver(delivery(5, false, event("b", "b")), now);
-    assert_eq!(window.skip_marker(true), None, "the first one tells something");
-    let told = window.hand_out(9, None).unwrap();
-    assert!(told.reset && told.events.is_empty());
-    assert_eq!(window.confirm(&told.last_seen), Some(1));
-    assert_eq!(window.skip_marker(true), Some(2));
-    let batch = window.hand_out(9, None).unwrap();
-    assert_eq!((ids(&batch), batch.reset), (vec!["a", "b"], false));
-    assert_eq!(window.confirm(&batch.last_seen), Some(5));
-}
-
-#[test]
 fn a_marker_of_a_loss_is_never_passed_over() {
     let now = Instant::now();
     let mut window = Window::new(LEASE, 8, 0);
