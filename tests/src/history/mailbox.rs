@@ -193,8 +193,10 @@ impl MailboxHistory {
             self.calm = None;
             self.open.values_mut().for_each(|other| other.must_hold = false);
         }
+        // Of a run that is confirmed in part, the rest does not fit its token. A request that was broken off may do that late.
         let fits = |sent: Token| {
-            sent.from == self.sure && self.maybe <= sent.to && sent.to - sent.from <= self.promises.window
+            let whole = sent.from == self.sure && (self.maybe == sent.from || self.maybe == sent.to);
+            whole && sent.to - sent.from <= self.promises.window
         };
         let must_hold = self.promises.tokens_hold && self.calm.is_some() && sent.is_some_and(fits);
         let to = sent.map(|sent| sent.to);
