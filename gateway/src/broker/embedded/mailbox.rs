@@ -33,6 +33,8 @@ pub(super) struct Marker {
     pub(super) id: EventId,
     /// It stands before the event at this offset.
     pub(super) before: u64,
+    /// Where it stood before retention moved it, as far as any open Lease can know.
+    pub(super) first: u64,
     pub(super) gone: Gone,
 }
 
@@ -47,7 +49,12 @@ pub(super) enum Gone {
 
 impl Marker {
     pub(super) fn new(before: u64, gone: Gone) -> Self {
-        Self { id: EventId::new(), before, gone }
+        Self::of_before(EventId::new(), before, gone)
+    }
+
+    /// Makes the one that was stored.
+    pub(super) const fn of_before(id: EventId, before: u64, gone: Gone) -> Self {
+        Self { id, before, first: before, gone }
     }
 
     pub(super) const fn place(&self) -> Place {
@@ -110,8 +117,9 @@ impl Mailbox {
         self.bindings.iter().filter(held)
     }
 
-    /// Confirms everything up to and including a place.
+    /// Confirms everything up to and including a place. Retention may have moved a marker away from where it was handed over.
     pub(super) fn confirm(&mut self, place: Place) {
+        self.marker.take_if(|marker| Place::before(marker.first) <= place);
         self.start_at(place.next());
     }
 
@@ -244,7 +252,12 @@ mod tests {
         mailbox.trim(6, false);
         assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));
         assert!(mailbox.handed_over > Place::before(6), "what was handed over stays so where it moves to");
-        mailbox.confirm(Place::before(6));
-        assert_eq!(mailbox.marker, None);
+        mailbox.confirm(Place::of_event(3));
+        assert!(mailbox.marker.is_some());
+        for handed_over_at in [4, 5, 6] {
+            let mut mailbox = mailbox.clone();
+            mailbox.confirm(Place::before(handed_over_at));
+            assert_eq!(mailbox.marker, None, "{handed_over_at}");
+        }
     }
 }

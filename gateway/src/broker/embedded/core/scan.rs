@@ -56,11 +56,13 @@ impl Readable<'_> {
     /// Returns what stands from a place on, up to `limit` messages, as far as one hold of the lock should go.
     pub(super) fn scan(&self, from: Place, limit: usize) -> Scan {
         let Self(mailbox, log) = self;
+        // One that was read where it stood is not read again where retention has moved it.
+        let is_ahead = |marker: &&Marker| Place::before(marker.first) >= from;
+        let mut marker = mailbox.marker.as_ref().filter(is_ahead);
         let from = from.max(mailbox.unconfirmed);
         let start = from.offset().max(log.oldest());
         let end = log.next().min(start + SCAN);
         let mut found = Vec::new();
-        let mut marker = mailbox.marker.as_ref().filter(|marker| marker.place() >= from);
         let mut memory = Memory::default();
         let mut reached = Place::before(end);
         for (offset, topic) in log.topics(start..end) {

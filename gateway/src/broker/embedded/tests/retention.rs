@@ -72,6 +72,29 @@ async fn what_retention_takes_from_a_slow_reader_is_told_in_its_place() {
 }
 
 #[tokio::test]
+async fn a_loss_that_is_confirmed_is_told_no_more_also_if_retention_went_on_before() {
+    // What is stored goes at once, so that the place of the loss is always the end of the log.
+    let folder = Folder::new();
+    let broker = EmbeddedBroker::start(&options(&folder, 0), Arc::default()).unwrap();
+    broker.open(request()).await.unwrap().release().await;
+    broker.publish(&event(topic(), 0)).await.unwrap();
+    let others = async || {
+        for number in 1..4 {
+            broker.publish(&event("c".parse().unwrap(), number)).await.unwrap();
+        }
+        settle(&broker).await;
+    };
+    others().await;
+    let mut lease = broker.open(request()).await.unwrap();
+    let told = lease.next().await.unwrap();
+    assert!(matches!(told.content, Content::Lost(_)), "{told:?}");
+    others().await;
+    lease.confirm(told.tag).await.unwrap();
+    lease.release().await;
+    assert_eq!(read(&broker).await, []);
+}
+
+#[tokio::test]
 async fn a_tail_that_retention_overtakes_says_so() {
     // In memory, where what is gone is gone at once.
     let folder = Folder::new();
