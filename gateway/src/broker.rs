@@ -114,6 +114,9 @@ pub enum BrokerError {
         /// Which limit it is.
         reason: &'static str,
     },
+    /// A mailbox would be bound to more than this many patterns; it is bound to none of the new ones.
+    #[error("a mailbox is bound to at most {0} patterns")]
+    TooManyBindings(usize),
     /// At least one mailbox did not take the event; the others have it.
     #[error("a mailbox is full and its policy rejects events")]
     Rejected,
@@ -144,7 +147,11 @@ impl BrokerError {
             | Self::NoRoom { .. }
             | Self::Unwritable(_)
             | Self::Unconfirmed(_) => true,
-            Self::OtherQueueType { .. } | Self::LimitReached { .. } | Self::Rejected | Self::Refused { .. } => false,
+            Self::OtherQueueType { .. }
+            | Self::LimitReached { .. }
+            | Self::TooManyBindings(_)
+            | Self::Rejected
+            | Self::Refused { .. } => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use postern_tests::{Gateway, HttpConnection, Request, cpu_seconds, resident_bytes};
+use postern_tests::{Answer, Gateway, HttpConnection, Request, cpu_seconds, resident_bytes};
 use tokio::time::sleep;
 
 async fn gateway() -> Gateway {
@@ -54,4 +54,53 @@ async fn a_client_that_stops_after_its_first_byte_costs_no_work() {
     sleep(Duration::from_secs(2)).await;
     let spent = used() - before;
     assert!(spent < 0.15, "{spent} s of CPU in two idle seconds");
+}
+
+/// Binds the mailbox of a client to these patterns.
+async fn bind(gateway: &Gateway, client: &str, patterns: impl Iterator<Item = String>) -> Answer {
+    let mut connection = HttpConnection::open(gateway.address()).await;
+    let mut last = None;
+    for pattern in patterns {
+        let pattern = pattern.replace('#', "%23");
+        let put = Request::new("PUT", &format!("/clients/{client}/topics/{pattern}"));
+        last = Some(connection.request(&put).await);
+    }
+    last.expect("some patterns")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_has_so_many_patterns_and_no_more() {
+    let gateway = gateway().await;
+    bind(&gateway, "alice", (0..256).map(|n| format!("a.{n}"))).await.expect_status(204);
+    let refused = bind(&gateway, "alice", std::iter::once("b".to_owned())).await;
+    let detail = refused.problem(422);
+    assert!(detail.contains("256") && detail.contains("DELETE /clients/{client}/topics/{pattern}"), "{detail}");
+    let poll = Request::get("/clients/alice/events?topics=a.1,c&wait=0").send(gateway.address()).await;
+    poll.problem(422);
+    Request::get("/clients/alice/events?topics=a.1&wait=0").send(gateway.address()).await.expect_status(204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_of_costly_patterns_holds_up_no_other() {
+    let gateway = gateway().await;
+    // None selects anything, and each is compared with each topic as far as can be.
+    bind(&gateway, "costly", (0..255).map(|n| format!("#{}.z{n}", ".a".repeat(30)))).await.expect_status(204);
+    bind(&gateway, "costly", std::iter::once("#".to_owned())).await.expect_status(204);
+    bind(&gateway, "honest", std::iter::once("b".to_owned())).await.expect_status(204);
+    let mut publisher = HttpConnection::open(gateway.address()).await;
+    for number in 0..60 {
+        let topic = format!("{}{number}", "a.".repeat(120));
+        publisher.request(&Request::publish(&topic, "application/json", "1")).await.expect_status(202);
+    }
+    let costly = tokio::spawn({
+        let address = gateway.address();
+        async move { Request::get("/clients/costly").send(address).await.expect_status(200) }
+    });
+    let mut answered = 0;
+    while !costly.is_finished() {
+        Request::get("/clients/honest").send(gateway.address()).await.expect_status(200);
+        answered += 1;
+    }
+    costly.await.unwrap();
+    assert!(answered > 5, "{answered} other requests were answered beside one that looks through a costly mailbox");
 }

@@ -45,6 +45,7 @@ use self::{
     core::Core,
     inbox::Inbox,
     lease::EmbeddedLease,
+    mailbox::MAX_BINDINGS,
     place::Place,
     shared::{Handle, Shared},
     store::{Store, StoreError},
@@ -162,6 +163,7 @@ impl From<StoreError> for BrokerError {
         match error {
             StoreError::Failed(reason) => Self::Unwritable(reason),
             StoreError::Closed => Self::Unavailable(error.to_string()),
+            StoreError::TooManyBindings => Self::TooManyBindings(MAX_BINDINGS),
         }
     }
 }

@@ -54,6 +54,7 @@ impl Problem {
             Self::MailboxGone => StatusCode::GONE,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Broker(BrokerError::TooManyBindings(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Held
             | Self::TooManyMailboxes
             | Self::TooManyConnections
@@ -110,6 +111,10 @@ impl Problem {
             Self::Broker(BrokerError::NoRoom { attempted, reason }) => {
                 format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
             }
+            Self::Broker(BrokerError::TooManyBindings(most)) => format!(
+                "a mailbox is bound to at most {most} topic patterns, with those that were ended and still have unconfirmed \
+                 events; name fewer, with * or #, or end some: DELETE /clients/{{client}}/topics/{{pattern}}"
+            ),
             Self::Broker(BrokerError::QueueAway { .. }) => {
                 "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
                  kept; try again"
@@ -159,7 +164,12 @@ impl From<BrokerError> for Problem {
 /// Logs what an operator should look at, at most once a second: a client can cause as many refusals as it can send requests.
 pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
     static REFUSED: Seldom = Seldom::new();
-    if error.is_retryable() && !matches!(error, BrokerError::QueueAway { .. }) {
+    let is_news = match error {
+        BrokerError::QueueAway { .. } => true,
+        BrokerError::TooManyBindings(_) => false,
+        _ => !error.is_retryable(),
+    };
+    if !is_news {
         return;
     }
     if let Some(left_out) = REFUSED.due() {

@@ -15,7 +15,7 @@ use events::{ClientId, PatternMap, TopicPattern};
 use tokio::time::Instant;
 
 use self::scan::Readable;
-pub(super) use self::scan::{Found, Scan, What};
+pub(super) use self::scan::{Found, Look, Scan, What};
 use super::{
     clock::LogTime,
     inbox::Inbox,
@@ -198,8 +198,8 @@ impl Core {
         Some(Readable(self.mailbox(client)?, &self.log).scan(from, limit))
     }
 
-    /// Returns the mailboxes that would lose something unconfirmed if everything before `end` went.
-    pub(super) fn losers(&mut self, end: u64) -> Vec<ClientId> {
+    /// Returns the mailboxes that may lose something unconfirmed if everything before `end` goes.
+    pub(super) fn may_lose(&mut self, end: u64) -> Vec<ClientId> {
         self.settle();
         let (mut last, mut are_some_missing) = (HashMap::new(), false);
         for (offset, topic) in self.log.topics(self.log.oldest()..end) {
@@ -219,8 +219,7 @@ impl Core {
         if are_some_missing {
             candidates.extend(self.mailboxes.keys());
         }
-        let loses = |client: &&ClientId| self.mailbox(client).is_some_and(|mailbox| self.would_lose(mailbox, end));
-        candidates.into_iter().filter(loses).cloned().collect()
+        candidates.into_iter().cloned().collect()
     }
 
     /// Drops everything before an offset; mailboxes that lose by it were changed before.
@@ -233,9 +232,9 @@ impl Core {
         }
     }
 
-    /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
-    pub(super) fn would_lose(&self, mailbox: &Mailbox, end: u64) -> bool {
-        Readable(mailbox, &self.log).holds_before(end)
+    /// Looks for an event that a mailbox selects between a place and an offset, as far as one hold of the lock should go.
+    pub(super) fn look(&self, mailbox: &Mailbox, from: Place, end: u64) -> Look {
+        Readable(mailbox, &self.log).look(from, end)
     }
 }
 
@@ -269,7 +268,7 @@ mod tests {
         let log = Log::new(Retention { age: Duration::from_hours(1), bytes: 1 << 30 }, 0, 0);
         let mailboxes = (0..count).map(|n| {
             let mut mailbox = Mailbox::new(0);
-            mailbox.bind(&format!("users.{n}").parse().unwrap(), 0);
+            mailbox.bind(&[format!("users.{n}").parse().unwrap()], 0).unwrap();
             (client(n), mailbox)
         });
         Core::new(log, mailboxes)
@@ -311,7 +310,7 @@ mod tests {
         }
         core.confirm(&client(2), Place::of_event(1));
         append(&mut core, "users.2");
-        assert_eq!(core.losers(3), [client(1)]);
+        assert_eq!(core.may_lose(3), [client(1)]);
         core.trim(3);
         let next = |n| core.mailbox(&client(n)).unwrap().unconfirmed;
         assert_eq!([next(0), next(2)], [Place::before(3); 2], "whoever loses nothing moves along");

@@ -7,6 +7,10 @@ use events::{ClientId, EventId, Topic, TopicPattern};
 
 use super::place::Place;
 
+/// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. Everything that
+/// looks through the log for a mailbox costs so many steps for each topic.
+pub(super) const MAX_BINDINGS: usize = 256;
+
 /// What is written down of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mailbox {
@@ -26,6 +30,17 @@ pub(super) struct Binding {
     /// The first offset at which it held no more.
     pub(super) until: Option<u64>,
 }
+
+impl Binding {
+    /// Tells whether it selects what was stored at an offset, if its pattern does.
+    pub(super) fn held_at(&self, offset: u64) -> bool {
+        self.from <= offset && self.until.is_none_or(|until| offset < until)
+    }
+}
+
+/// A mailbox would have more than [`MAX_BINDINGS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooManyBindings;
 
 /// Tells the reader that something is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +87,19 @@ impl Mailbox {
         Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
     }
 
-    /// Binds to a pattern from `offset` on.
-    pub(super) fn bind(&mut self, pattern: &TopicPattern, offset: u64) {
-        if !self.is_bound(pattern) {
-            self.bindings.push(Binding { pattern: pattern.clone(), from: offset, until: None });
+    /// Binds to all of these patterns from `offset` on; or to none, where that would be more than [`MAX_BINDINGS`].
+    pub(super) fn bind(&mut self, patterns: &[TopicPattern], offset: u64) -> Result<(), TooManyBindings> {
+        let before = self.bindings.len();
+        for pattern in patterns {
+            if !self.is_bound(pattern) {
+                self.bindings.push(Binding { pattern: pattern.clone(), from: offset, until: None });
+            }
         }
+        if self.bindings.len() > MAX_BINDINGS.max(before) {
+            self.bindings.truncate(before);
+            return Err(TooManyBindings);
+        }
+        Ok(())
     }
 
     /// Ends a binding from `offset` on.
@@ -97,24 +120,14 @@ impl Mailbox {
         self.bindings.iter().filter(|binding| binding.until.is_none()).map(|binding| &binding.pattern)
     }
 
-    /// Tells whether the event at an offset is in the mailbox, or was until it was confirmed.
-    pub(super) fn selects(&self, offset: u64, topic: &Topic) -> bool {
-        self.held_at(offset).any(|binding| binding.pattern.matches(topic))
-    }
-
-    /// Tells whether an event of this topic can be in the mailbox, wherever it stands.
-    pub(super) fn may_select(&self, topic: &Topic) -> bool {
-        self.bindings.iter().any(|binding| binding.pattern.matches(topic))
+    /// Returns the bindings that select a topic, wherever an event of it stands.
+    pub(super) fn selecting(&self, topic: &Topic) -> impl Iterator<Item = &Binding> {
+        self.bindings.iter().filter(|binding| binding.pattern.matches(topic))
     }
 
     /// Tells whether anything could have been selected at an offset.
     pub(super) fn is_bound_at(&self, offset: u64) -> bool {
-        self.held_at(offset).next().is_some()
-    }
-
-    fn held_at(&self, offset: u64) -> impl Iterator<Item = &Binding> {
-        let held = move |binding: &&Binding| binding.from <= offset && binding.until.is_none_or(|until| offset < until);
-        self.bindings.iter().filter(held)
+        self.bindings.iter().any(|binding| binding.held_at(offset))
     }
 
     /// Confirms everything up to and including a place. Retention may have moved a marker away from where it was handed over.
@@ -181,26 +194,45 @@ mod tests {
     #[test]
     fn a_binding_selects_what_is_stored_while_it_holds() {
         let mut mailbox = Mailbox::new(5);
-        mailbox.bind(&pattern("a.*"), 5);
+        mailbox.bind(&[pattern("a.*")], 5).unwrap();
         mailbox.unbind(&pattern("a.*"), 8);
-        mailbox.bind(&pattern("a.*"), 10);
-        let selected: Vec<u64> = (0..13).filter(|offset| mailbox.selects(*offset, &topic("a.b"))).collect();
+        mailbox.bind(&[pattern("a.*")], 10).unwrap();
+        let selects = |offset: u64, text: &str| mailbox.selecting(&topic(text)).any(|binding| binding.held_at(offset));
+        let selected: Vec<u64> = (0..13).filter(|offset| selects(*offset, "a.b")).collect();
         assert_eq!(selected, [5, 6, 7, 10, 11, 12]);
-        assert!(!mailbox.selects(6, &topic("b")) && mailbox.is_bound_at(6) && !mailbox.is_bound_at(9));
+        assert!(!selects(6, "b") && mailbox.is_bound_at(6) && !mailbox.is_bound_at(9));
     }
 
     #[test]
     fn bindings_that_can_select_nothing_are_forgotten() {
         let mut mailbox = Mailbox::new(0);
-        mailbox.bind(&pattern("a"), 0);
+        mailbox.bind(&[pattern("a")], 0).unwrap();
         mailbox.unbind(&pattern("a"), 0);
         assert_eq!(mailbox.bindings, []);
-        mailbox.bind(&pattern("a"), 0);
+        mailbox.bind(&[pattern("a")], 0).unwrap();
         mailbox.unbind(&pattern("a"), 3);
         mailbox.confirm(Place::of_event(1));
         assert_eq!(mailbox.bindings.len(), 1);
         mailbox.confirm(Place::of_event(2));
         assert_eq!(mailbox.bindings, []);
+    }
+
+    #[test]
+    fn bindings_are_bounded_with_those_that_have_ended() {
+        let numbered = |numbers: std::ops::Range<usize>| numbers.map(|n| pattern(&n.to_string())).collect::<Vec<_>>();
+        let mut mailbox = Mailbox::new(0);
+        mailbox.bind(&numbered(0..MAX_BINDINGS - 1), 0).unwrap();
+        assert_eq!(mailbox.bind(&numbered(MAX_BINDINGS - 1..MAX_BINDINGS + 1), 5), Err(TooManyBindings));
+        assert_eq!(mailbox.bindings.len(), MAX_BINDINGS - 1, "all or none");
+        mailbox.bind(&numbered(0..MAX_BINDINGS), 5).unwrap();
+        mailbox.unbind(&pattern("7"), 9);
+        assert_eq!(mailbox.bind(&[pattern("more")], 9), Err(TooManyBindings), "it still selects what is there");
+        mailbox.confirm(Place::of_event(8));
+        mailbox.bind(&[pattern("more")], 9).unwrap();
+        // As an older gateway may have stored it.
+        let more = mailbox.bindings.clone().into_iter().map(|binding| Binding { until: None, from: 1, ..binding });
+        mailbox.bindings.extend(more);
+        mailbox.bind(&numbered(8..9), 9).unwrap();
     }
 
     #[test]
@@ -242,7 +274,7 @@ mod tests {
     #[test]
     fn what_retention_took_is_told_once() {
         let mut mailbox = Mailbox::new(0);
-        mailbox.bind(&pattern("#"), 0);
+        mailbox.bind(&[pattern("#")], 0).unwrap();
         mailbox.trim(4, true);
         let marker = mailbox.marker.clone().unwrap();
         assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));

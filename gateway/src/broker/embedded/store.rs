@@ -38,6 +38,7 @@ use super::{
     batch::Batch,
     clock::Clock,
     log::{Log, Retention},
+    mailbox::MAX_BINDINGS,
 };
 
 /// Why something was not stored, or could not be read.
@@ -49,6 +50,9 @@ pub(super) enum StoreError {
     /// The writer has ended.
     #[error("the store is closed")]
     Closed,
+    /// A mailbox would have more bindings than one may have. Nothing of the kind was stored.
+    #[error("a mailbox has at most {MAX_BINDINGS} bindings")]
+    TooManyBindings,
 }
 
 impl StoreError {

@@ -25,7 +25,8 @@ use tracing::{debug, error, info};
 use super::{
     batch::{Batch, Effect},
     clock::Reading,
-    mailbox::{Gone, Mailbox, Marker},
+    core::Look,
+    mailbox::{Gone, Mailbox, Marker, TooManyBindings},
     place::Place,
     shared::Shared,
     store::StoreError,
@@ -146,8 +147,10 @@ impl Writer {
             });
             let Some(Command { task, done, room }) = next.take() else { break };
             closing |= matches!(task, Task::Close);
-            self.stage(&mut batch, task);
-            waiting.push((done, room));
+            match self.stage(&mut batch, task) {
+                Ok(()) => waiting.push((done, room)),
+                Err(refused) => _ = done.send(Err(refused)),
+            }
             if closing || batch.bytes() >= BATCH_BYTES {
                 break;
             }
@@ -174,7 +177,8 @@ impl Writer {
         Batch::new(self.shared.core().log.next(), self.shared.clock.read())
     }
 
-    fn stage(&self, batch: &mut Batch, task: Task) {
+    /// Adds to a batch what a task asks for; an error says why that is not to be.
+    fn stage(&self, batch: &mut Batch, task: Task) -> Result<(), StoreError> {
         match task {
             Task::Publish(event) => batch.append(event),
             Task::Bind(client, topics, with_marker) => {
@@ -185,9 +189,7 @@ impl Writer {
                     let marker = with_marker.then(|| Marker::new(offset, Gone::OlderMailbox));
                     Mailbox { marker, ..Mailbox::new(offset) }
                 });
-                for topic in &topics {
-                    mailbox.bind(topic, offset);
-                }
+                mailbox.bind(&topics, offset).map_err(|TooManyBindings| StoreError::TooManyBindings)?;
                 batch.change(client, Some(mailbox), true);
             }
             Task::Unbind(client, topic) => {
@@ -211,6 +213,7 @@ impl Writer {
             #[cfg(test)]
             Task::Panic => panic!("a test asked for this"),
         }
+        Ok(())
     }
 
     /// Returns a mailbox as it is with what is staged.
@@ -248,13 +251,13 @@ impl Writer {
     fn retain(&self, batch: &mut Batch) {
         let mut core = self.shared.core();
         if let Some(range) = core.log.expired(batch.clock().log) {
-            let losers = core.losers(range.end);
+            let may_lose = core.may_lose(range.end);
             drop(core);
-            debug!(events = range.end - range.start, mailboxes = losers.len(), "retention drops the oldest events");
-            for client in losers {
+            debug!(events = range.end - range.start, mailboxes = may_lose.len(), "retention drops the oldest events");
+            for client in may_lose {
                 if let Some(mut mailbox) = self.mailbox(batch, &client)
                     // What this very batch confirms is no loss.
-                    && self.shared.core().would_lose(&mailbox, range.end)
+                    && self.would_lose(&mailbox, range.end)
                 {
                     mailbox.trim(range.end, true);
                     // Promised, in a way: a marker must not be there without the loss.
@@ -262,6 +265,19 @@ impl Writer {
                 }
             }
             batch.trim(range.end);
+        }
+    }
+
+    /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
+    fn would_lose(&self, mailbox: &Mailbox, end: u64) -> bool {
+        let mut from = mailbox.unconfirmed;
+        loop {
+            let look = self.shared.core().look(mailbox, from, end);
+            match look {
+                Look::Something => return true,
+                Look::Nothing => return false,
+                Look::NothingBefore(place) => from = place,
+            }
         }
     }
 

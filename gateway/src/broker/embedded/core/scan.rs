@@ -6,12 +6,15 @@ use events::EventId;
 
 use super::super::{
     log::{Log, Stored, TopicId},
-    mailbox::{Gone, Mailbox, Marker},
+    mailbox::{Binding, Gone, Mailbox, Marker},
     place::Place,
 };
 
 /// How many heads are looked at under one hold of the lock.
 const SCAN: u64 = 1 << 13;
+
+/// How often a pattern is compared with a topic under one hold of the lock: a few milliseconds of the most costly ones.
+const MAX_COMPARED: usize = 1 << 9;
 
 /// A message that was found in a mailbox.
 #[derive(Debug)]
@@ -49,6 +52,17 @@ pub(in super::super) struct Scan {
     pub(in super::super) complete: bool,
 }
 
+/// What a look for an event of a mailbox came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Look {
+    /// There is one.
+    Something,
+    /// There is none.
+    Nothing,
+    /// There is none before this place, where to go on.
+    NothingBefore(Place),
+}
+
 /// A mailbox that can be read.
 pub(super) struct Readable<'a>(pub(super) &'a Mailbox, pub(super) &'a Log);
 
@@ -67,7 +81,7 @@ impl Readable<'_> {
         let mut reached = Place::before(end);
         for (offset, topic) in log.topics(start..end) {
             found.extend(marker.take_if(|marker| marker.before <= offset).map(Found::marker));
-            if found.len() >= limit {
+            if found.len() >= limit || memory.compared >= MAX_COMPARED {
                 reached = Place::before(offset);
                 break;
             }
@@ -75,7 +89,7 @@ impl Readable<'_> {
             let what = match topic {
                 _ if place < from => continue,
                 None if mailbox.is_bound_at(offset) => What::Missing,
-                Some(id) if memory.selects(mailbox, log, offset, id) => {
+                Some(id) if memory.selects(self, offset, id) => {
                     log.recent(offset).map_or(What::Stored, |stored| What::Event(Arc::clone(stored)))
                 }
                 _ => continue,
@@ -88,28 +102,40 @@ impl Readable<'_> {
         Scan { found, reached, complete }
     }
 
-    /// Tells whether anything unconfirmed stands before an offset.
-    pub(super) fn holds_before(&self, end: u64) -> bool {
+    /// Looks for an event of the mailbox between a place and an offset, as far as one hold of the lock should go.
+    pub(super) fn look(&self, from: Place, end: u64) -> Look {
         let Self(mailbox, log) = self;
-        let first = mailbox.unconfirmed.offset();
         let mut memory = Memory::default();
-        log.topics(first..end).any(|(offset, topic)| match topic {
-            _ if Place::of_event(offset) < mailbox.unconfirmed => false,
-            None => mailbox.is_bound_at(offset),
-            Some(id) => memory.selects(mailbox, log, offset, id),
-        })
+        for (offset, topic) in log.topics(from.offset()..end) {
+            if memory.compared >= MAX_COMPARED {
+                return Look::NothingBefore(Place::before(offset));
+            }
+            let is_held = match topic {
+                _ if Place::of_event(offset) < from => false,
+                None => mailbox.is_bound_at(offset),
+                Some(id) => memory.selects(self, offset, id),
+            };
+            if is_held {
+                return Look::Something;
+            }
+        }
+        Look::Nothing
     }
 }
 
-/// Remembers which topics a mailbox has no binding for: most of a busy log is somebody else's.
+/// Remembers which bindings select each topic: most of a busy log is somebody else's, and the rest is of few topics.
 #[derive(Debug, Default)]
-struct Memory {
-    may_select: HashMap<TopicId, bool>,
+struct Memory<'a> {
+    selecting: HashMap<TopicId, Vec<&'a Binding>>,
+    compared: usize,
 }
 
-impl Memory {
-    fn selects(&mut self, mailbox: &Mailbox, log: &Log, offset: u64, id: TopicId) -> bool {
-        let topic = || log.topic(id);
-        *self.may_select.entry(id).or_insert_with(|| mailbox.may_select(topic())) && mailbox.selects(offset, topic())
+impl<'a> Memory<'a> {
+    fn selects(&mut self, Readable(mailbox, log): &Readable<'a>, offset: u64, id: TopicId) -> bool {
+        let selecting = self.selecting.entry(id).or_insert_with(|| {
+            self.compared += mailbox.bindings.len();
+            mailbox.selecting(log.topic(id)).collect()
+        });
+        selecting.iter().any(|binding| binding.held_at(offset))
     }
 }
