@@ -127,12 +127,19 @@ fn topics(query: &Query) -> Result<Vec<TopicPattern>, Problem> {
     let Some(text) = query.get("topics") else { return Ok(Vec::new()) };
     let topics: Vec<TopicPattern> = text
         .split(',')
-        .map(|pattern| pattern.parse().map_err(|error| bad("topics", &format_args!("{pattern:?}: {error}"))))
+        .map(|pattern| {
+            pattern.parse().map_err(|error| bad("topics", &format_args!("{pattern:?}: {error}{}", hint(pattern))))
+        })
         .collect::<Result<_, _>>()?;
     if topics.len() > MAX_TOPICS {
         return Err(bad("topics", &format_args!("at most {MAX_TOPICS} patterns, not {}", topics.len())));
     }
     Ok(topics)
+}
+
+/// Says what is most likely wrong with a pattern that breaks off: an URL ends before `#` (RFC 3986, section 3.5).
+pub(super) fn hint(pattern: &str) -> &'static str {
+    if pattern.is_empty() || pattern.ends_with('.') { "; in a URL, # is written %23" } else { "" }
 }
 
 fn last_seen(query: &Query, headers: &HeaderMap) -> Result<Option<LastSeen>, Problem> {
@@ -166,7 +173,23 @@ fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
     Problem::BadRequest(format!("{parameter}: {what}"))
 }
 
-/// The parameters that Postern knows; others are somebody else's and are left alone.
+/// Says what the unknown parameter may be meant for.
+fn unknown(name: &str) -> Problem {
+    let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
+    let likeness = |known: &&str| strsim::normalized_damerau_levenshtein(&plain(name), &plain(known));
+    let likely = Query::KNOWN.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let what = match likely.filter(|known| likeness(known) > 0.5) {
+        Some(likely) => format!("there is no such parameter; did you mean {likely}?"),
+        None => format!(
+            "there is no such parameter, only {}; one that begins with _ is left alone",
+            Query::KNOWN.join(", ")
+        ),
+    };
+    bad(name, &what)
+}
+
+/// The parameters of a poll. One that nothing knows is a slip, which would be paid for later: `lastSeen` for `last_seen` confirms
+/// nothing. Only what begins with `_` is left alone, as what keeps caches away does.
 struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
@@ -175,8 +198,11 @@ impl<'a> Query<'a> {
     fn read(query: Option<&'a str>) -> Result<Self, Problem> {
         let mut known: Vec<(Cow<str>, Cow<str>)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if !Self::KNOWN.contains(&&*name) {
+            if name.starts_with('_') {
                 continue;
+            }
+            if !Self::KNOWN.contains(&&*name) {
+                return Err(unknown(&name));
             }
             if known.iter().any(|(earlier, _)| *earlier == name) {
                 return Err(bad(&name, &"it is given twice"));
@@ -227,7 +253,7 @@ mod tests {
         assert_eq!((plain.topics.len(), plain.limit, plain.last_seen, plain.order), (0, 100, None, None));
         let wait = plain.deadline - Instant::now();
         assert!((Duration::from_millis(22_500)..=Duration::from_secs(25)).contains(&wait), "{wait:?}");
-        let full = read("topics=a.*,b.%23&last_seen=T&wait=0&limit=1&poll=tab.x.7&other=1&other=2").unwrap();
+        let full = read("topics=a.*,b.%23&last_seen=T&wait=0&limit=1&poll=tab.x.7&_=1&_=2").unwrap();
         assert_eq!(full.topics, ["a.*".parse().unwrap(), "b.#".parse().unwrap()]);
         assert_eq!((full.last_seen.unwrap().as_str(), full.deadline, full.limit), ("T", Instant::now(), 1));
         assert_eq!(full.order, Some(PollOrder { instance: "tab.x".to_owned(), number: 7 }));
@@ -256,6 +282,10 @@ mod tests {
             ("limit=501", "limit:"),
             ("topics=", "topics: \"\": a topic has 1 to 255 bytes"),
             ("topics=a,,b", "topics:"),
+            (
+                "topics=jobs.",
+                "topics: \"jobs.\": a topic pattern is words of A-Z a-z 0-9 _ -, or * or #, joined by dots, but its word 2 is not one; in a URL, # is written %23",
+            ),
             ("topics=a%20b", "topics:"),
             (&many, "topics: at most 64"),
             ("last_seen=a%20b", "last_seen:"),
@@ -263,6 +293,12 @@ mod tests {
             ("poll=.7", "poll:"),
             ("poll=a.-1", "poll:"),
             ("wait=1&wait=2", "wait: it is given twice"),
+            ("limt=3", "limt: there is no such parameter; did you mean limit?"),
+            ("topic=a", "topic: there is no such parameter; did you mean topics?"),
+            ("lastSeen=T", "lastSeen: there is no such parameter; did you mean last_seen?"),
+            ("last-event-id=T", "last-event-id: there is no such parameter; did you mean lastEventId?"),
+            ("tenant=7", "tenant: there is no such parameter, only topics, last_seen, "),
+            ("=7", ": there is no such parameter, only"),
         ];
         for (query, start) in wrong {
             let detail = read(query).unwrap_err();

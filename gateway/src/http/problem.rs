@@ -22,10 +22,15 @@ pub(super) enum Problem {
     BadRequest(String),
     /// The request is wrong and its body was not read, so the connection cannot go on.
     UnwantedBody,
-    NoSuchPath,
+    /// With the paths that are like it.
+    NoSuchPath(&'static str),
     NoMailbox,
-    /// With the methods that the path has.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed {
+        /// The methods that the path has.
+        allowed: &'static str,
+        /// A body came along, and was not read.
+        has_body: bool,
+    },
     Replaced,
     MailboxGone,
     /// With the largest body, in bytes.
@@ -48,8 +53,8 @@ impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
-            Self::NoSuchPath | Self::NoMailbox => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoSuchPath(_) | Self::NoMailbox => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -71,11 +76,11 @@ impl Problem {
         match self {
             Self::BadRequest(detail) => detail.clone(),
             Self::UnwantedBody => "this request takes no body; send parameters in the query".to_owned(),
-            Self::NoSuchPath => "there is nothing here; events are at /clients/{client}/events".to_owned(),
+            Self::NoSuchPath(alike) => format!("there is nothing here, but at {alike}; in a URL, # is written %23"),
             Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
-            Self::MethodNotAllowed(allowed) => format!("this path answers to {allowed}"),
+            Self::MethodNotAllowed { allowed, .. } => format!("this path answers to {allowed}"),
             Self::Replaced => {
                 "a newer poll of the same client took this one's place; a client holds one poll at a time".to_owned()
             }
@@ -196,8 +201,11 @@ impl From<Problem> for HttpResponse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match problem {
-            Problem::MethodNotAllowed(allowed) => {
+            Problem::MethodNotAllowed { allowed, has_body } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+                if has_body {
+                    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+                }
             }
             Problem::UnwantedBody | Problem::BodyTooLarge(_) | Problem::BodyTooSlow(_) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));

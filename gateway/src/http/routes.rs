@@ -52,7 +52,7 @@ impl<'a> Route<'a> {
             percent_decode_str(segment).decode_utf8().map_err(wrong)
         };
         // Each path has one spelling, so that a proxy that checks paths checks the same path.
-        let path = path.strip_prefix('/').ok_or(Problem::NoSuchPath)?;
+        let path = path.strip_prefix('/').ok_or_else(|| no_such_path(path))?;
         let mut segments = [""; MOST_SEGMENTS];
         let found = path.split('/').zip(&mut segments);
         let count = found.map(|(segment, place)| *place = segment).count();
@@ -66,11 +66,11 @@ impl<'a> Route<'a> {
             ["live"] => Self::Live,
             ["ready"] => Self::Ready,
             ["metrics"] => Self::Metrics,
-            _ => return Err(Problem::NoSuchPath),
+            _ => return Err(no_such_path(path)),
         })
     }
 
-    /// Returns the methods that the path answers to.
+    /// Returns the methods that the path answers to, besides OPTIONS.
     const fn methods(&self) -> &'static str {
         match self {
             Self::Events(_) => "GET",
@@ -80,6 +80,17 @@ impl<'a> Route<'a> {
             Self::Page | Self::BrowserClient | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
         }
     }
+}
+
+/// Says where what is asked for may be.
+fn no_such_path(path: &str) -> Problem {
+    Problem::NoSuchPath(match path.trim_start_matches('/').split('/').next() {
+        Some("topics") => "/topics/{topic}/events (POST publishes, GET follows a topic or pattern)",
+        Some("clients") => {
+            "/clients/{client}/events (GET polls), /clients/{client} and /clients/{client}/topics/{pattern}"
+        }
+        _ => "/clients/{client}/events (GET polls a mailbox) and /topics/{topic}/events (POST publishes, GET follows)",
+    })
 }
 
 /// What a request asks for, in values of its own.
@@ -112,8 +123,13 @@ impl Call {
         let (parts, body) = request.into_parts();
         check_host(&parts)?;
         let route = Route::of(parts.uri.path())?;
+        let (has_body, allowed) = (!body.is_end_stream(), route.methods());
+        let is_allowed = allowed.split(", ").any(|method| method == parts.method) || parts.method == Method::OPTIONS;
+        if !is_allowed {
+            return Err(Problem::MethodNotAllowed { allowed, has_body });
+        }
         // A body that is left unread would hide it when the client hangs up.
-        if !body.is_end_stream() && parts.method != Method::POST {
+        if has_body && parts.method != Method::POST {
             return Err(Problem::UnwantedBody);
         }
         let (query, headers) = (parts.uri.query(), &parts.headers);
@@ -142,8 +158,8 @@ impl Call {
             (&Method::GET | &Method::HEAD, Route::Live) => Self::Live,
             (&Method::GET | &Method::HEAD, Route::Ready) => Self::Ready,
             (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics,
-            (&Method::OPTIONS, route) => Self::Options(route.methods()),
-            (_, route) => return Err(Problem::MethodNotAllowed(route.methods())),
+            (&Method::OPTIONS, _) => Self::Options(allowed),
+            _ => return Err(Problem::MethodNotAllowed { allowed, has_body }),
         })
     }
 
@@ -229,5 +245,5 @@ fn client_id(text: &str) -> Result<ClientId, Problem> {
 }
 
 fn valid<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::BadRequest(format!("{what}: {error}")))
+    text.parse().map_err(|error| Problem::BadRequest(format!("{what}: {error}{}", parameters::hint(text))))
 }
