@@ -11,7 +11,7 @@ use gateway::broker::{
 use postern_tests::{Amqp, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 
-use super::world::{Durable, Factory, NEVER, Reader, marker, numbers, open, take};
+use super::world::{Durable, Factory, NEVER, NOTHING, Reader, marker, numbers, open, take};
 
 /// On the node that all tests share.
 pub(super) struct Rabbit(AmqpBroker);
@@ -122,6 +122,22 @@ async fn the_second_marker_of_one_creation_takes_no_place_and_never_comes() {
         assert_eq!(numbers(&taken), [0, 1]);
         lease.release().await;
     }
+}
+
+/// Both sides may close a channel at once. That ends neither the connection nor the Leases on it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_both_sides_close_takes_nothing_along() {
+    let (world, alice, bob) = (Rabbit::start(NEVER).await, Reader::new(), Reader::new());
+    let broker = world.broker();
+    let mut other = open(broker, bob.request()).await;
+    for round in 0..300 {
+        let mut lease = open(broker, alice.request()).await;
+        broker.delete(&alice.client).await.unwrap();
+        // The broker closes a channel that asks for what is not there.
+        let _ = timeout(Duration::from_micros(10 * (round % 100)), lease.is_drained()).await;
+        lease.release().await;
+    }
+    assert_eq!(numbers(&bob.rest(broker, &mut other, ".x").await), NOTHING);
 }
 
 /// A cancelled call occupies its channel until the broker has answered.

@@ -10,7 +10,9 @@
 //! * a header table so deeply nested that parsing it, by recursion, overflows the stack and ends the process: what is
 //!   nested too deeply becomes a byte array;
 //! * headers that make a frame larger than was negotiated, as can happen to messages that came by another protocol or
-//!   were dead-lettered: the message loses its headers. So it does if they are of a type that the library does not know.
+//!   were dead-lettered: the message loses its headers. So it does if they are of a type that the library does not know;
+//! * the answer to the closing of a channel that the broker closed at the same time. Both sides may, and both get an answer
+//!   (AMQP 0-9-1, section 1.5.2.5); but by then the library has forgotten the channel. A heartbeat takes the answer's place.
 //!
 //! Every repair keeps the length of the stream. `frames` finds the frames, `fields` mends them, both without I/O;
 //! `stream` is the I/O. TLS, if any, is spoken here, below the repairs, and the library is told a plain URL: it would put

@@ -4,6 +4,8 @@
 //! section 4.2.3). Only content headers, and the few methods that carry foreign text, are looked at, and those must be
 //! there whole; bodies and everything else are not even touched. A stream that is not AMQP is left alone.
 
+use std::collections::HashSet;
+
 use super::fields::{has_foreign_text, repair_method, repair_properties, take_out};
 
 /// The class and the number of a method, as in the specification.
@@ -26,6 +28,11 @@ const BASIC: [u8; 2] = 60_u16.to_be_bytes();
 
 /// The method by which the broker says how large a frame may be.
 const TUNE: Method = (10, 30);
+
+/// The methods by which a channel begins and ends.
+const CHANNEL_OPEN_OK: Method = (20, 11);
+const CHANNEL_CLOSE: Method = (20, 40);
+const CHANNEL_CLOSE_OK: Method = (20, 41);
 
 /// If the broker allows less than this, the library takes this for the largest frame.
 const LEAST_ALLOWED: u32 = 8192;
@@ -51,6 +58,8 @@ pub(super) struct Frames {
     passing: usize,
     /// The size in bytes of the largest frame that the library takes.
     largest: u32,
+    /// The channels that the broker has closed, by number, until one of the same number is open.
+    closed: HashSet<u16>,
     /// The stream is not AMQP, or this lost its place in it.
     foreign: bool,
 }
@@ -67,7 +76,7 @@ impl Frames {
     /// 0 leave it to the broker.
     pub(super) fn new(frame_max: Option<u32>) -> Self {
         let largest = frame_max.filter(|size| *size > 0).unwrap_or(u32::MAX);
-        Self { passing: 0, largest, foreign: false }
+        Self { passing: 0, largest, closed: HashSet::new(), foreign: false }
     }
 
     /// Repairs what it can of the next bytes of the stream.
@@ -102,7 +111,10 @@ impl Frames {
         let looks_at = match kind {
             METHOD if size < 4 => false,
             METHOD => match bytes.get(HEAD..HEAD + 4) {
-                Some(id) => has_foreign_text(method(id)) || method(id) == TUNE,
+                Some(id) => {
+                    let id = method(id);
+                    has_foreign_text(id) || matches!(id, TUNE | CHANNEL_OPEN_OK | CHANNEL_CLOSE | CHANNEL_CLOSE_OK)
+                }
                 None => return Next::Want(HEAD + 4),
             },
             kind => kind == HEADER,
@@ -119,12 +131,19 @@ impl Frames {
 
     /// Repairs a whole frame; returns whether it changed anything.
     fn repair(&mut self, frame: &mut [u8]) -> bool {
-        let (whole, kind) = (frame.len(), frame[0]);
+        let (whole, kind, channel) = (frame.len(), frame[0], u16::from_be_bytes([frame[1], frame[2]]));
         let payload = &mut frame[HEAD..whole - 1];
         if kind == METHOD {
             let (id, arguments) = payload.split_at_mut(4);
-            if method(id) == TUNE {
-                self.tune(arguments);
+            match method(id) {
+                TUNE => self.tune(arguments),
+                CHANNEL_CLOSE => _ = self.closed.insert(channel),
+                CHANNEL_OPEN_OK => _ = self.closed.remove(&channel),
+                CHANNEL_CLOSE_OK if self.closed.contains(&channel) => {
+                    fill(frame, self.largest);
+                    return true;
+                }
+                _ => {}
             }
             return repair_method(method(id), arguments);
         }

@@ -100,7 +100,9 @@ fn any_method(bad: bool) -> impl Strategy<Value = Vec<u8>> {
             3 => method(60, 60, &[&a[..], &long_long, &[1], &b, &c].concat()),
             4 => method(60, 71, &[&long_long[..], &[0], &a, &b, &[0; 4]].concat()),
             5 => method(60, 80, &[&long_long[..], &[1]].concat()),
-            _ => method(20, 41, &[]),
+            // After a 20.40 one that the library does not expect.
+            _ if bad => method(20, 41, &[]),
+            _ => method(60, 11, &[]),
         }
     })
 }

@@ -98,7 +98,7 @@ impl<S: AsyncRead + Unpin> RepairedStream<S> {
 
 fn note(repaired: bool) {
     if repaired {
-        debug!("a message had text that is not UTF-8, or headers that cannot be read: repaired");
+        debug!("a frame that the library cannot take was repaired");
     }
 }
 

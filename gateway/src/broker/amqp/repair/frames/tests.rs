@@ -38,6 +38,18 @@ fn foreign_text_is_repaired_and_nothing_else() {
 }
 
 #[test]
+fn the_answer_to_a_close_that_crossed_the_broker_s_own_is_passed_over() {
+    let (open_ok, close_ok) = (method(20, 11, &long(b"")), method(20, 41, b""));
+    let close = method(20, 40, &[&[1, 0x94][..], &short(b"no queue"), &[0; 4]].concat());
+    let other = frame(1, 2, &[0, 20, 0, 41]);
+    let looked = looked(&[&open_ok[..], &close, &other, &close_ok, &open_ok, &close_ok].concat());
+    let expected = [&open_ok[..], &close, &other, &frame(8, 0, &[0; 4]), &open_ok, &close_ok].concat();
+    assert_eq!(parsed(&looked).len(), 6);
+    let answer = open_ok.len() + close.len() + other.len();
+    assert_eq!((&looked[..answer + 7], &looked[answer + 11..]), (&expected[..answer + 7], &expected[answer + 11..]));
+}
+
+#[test]
 fn a_look_wants_what_it_needs_and_no_more() {
     let long_id = header(1 << 7, &short(&[0xff; 200]));
     let body = frame(3, 1, &[0; 100]);
