@@ -124,6 +124,27 @@ async fn the_second_marker_of_one_creation_takes_no_place_and_never_comes() {
     }
 }
 
+/// A mailbox is deleted and made anew between two questions of one Lease; all that is in the new one is with another reader.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_that_was_made_anew_is_not_taken_for_the_drained_old_one() {
+    let (world, alice) = (Rabbit::start(NEVER).await, Reader::new());
+    let broker = world.broker();
+    for _ in 0..20 {
+        let mut old = open(broker, alice.request()).await;
+        assert!(old.is_drained().await.unwrap());
+        broker.delete(&alice.client).await.unwrap();
+        let mut new = open(broker, alice.request()).await;
+        alice.publish(broker, 0..1).await;
+        take(&mut new, 1).await;
+        // It ends, and says so at once, or in the end.
+        assert!(!matches!(old.is_drained().await, Ok(true)), "the old mailbox is gone");
+        assert!(timeout(Duration::from_secs(10), old.next()).await.expect("the lease ends").is_err());
+        old.release().await;
+        new.release().await;
+        broker.delete(&alice.client).await.unwrap();
+    }
+}
+
 /// Both sides may close a channel at once. That ends neither the connection nor the Leases on it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_channel_that_both_sides_close_takes_nothing_along() {

@@ -5,13 +5,13 @@
 //! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
 //! the broker hands to the consumer between the two steps, the close requeues in order once more.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use events::{
     ClientId,
     amqp::{message, names, short_string},
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt, stream::Peekable};
 use lapin::{
     Channel, Consumer,
     message::Delivery as Message,
@@ -47,7 +47,7 @@ pub struct AmqpLease {
     broker: AmqpBroker,
     client: ClientId,
     channel: OwnChannel,
-    consumer: Consumer,
+    consumer: Peekable<Consumer>,
     counted: u32,
     window: u16,
     /// A message came under this Lease: whatever else says that the mailbox is new comes of a gateway that made it at once.
@@ -83,7 +83,7 @@ pub(super) async fn open(
             broker: broker.clone(),
             client: request.client.clone(),
             channel,
-            consumer,
+            consumer: consumer.peekable(),
             counted,
             window: request.window,
             has_begun: false,
@@ -211,7 +211,11 @@ impl Lease for AmqpLease {
             Ok(waiting == 0)
         };
         match timeout(CALL_TIMEOUT, asking).await {
-            Ok(Ok(is_drained)) => Ok(is_drained),
+            // What was counted is another mailbox, if this one was deleted: then the consumer has ended by now.
+            Ok(Ok(is_drained)) => {
+                let has_ended = matches!(Pin::new(&mut self.consumer).peek().now_or_never(), Some(None));
+                Ok(is_drained && !has_ended)
+            }
             Ok(Err(error)) => {
                 debug!(%error, "a lease was lost");
                 let is_gone = matches!(refusal(&error), Some(Refusal::NoQueue));

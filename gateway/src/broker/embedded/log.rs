@@ -169,12 +169,14 @@ impl Log {
     }
 
     /// Returns the topics of the events in a range, by offset; `None` for one that is missing.
-    pub(super) fn topics(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Option<TopicId>)> {
+    pub(super) fn topics(&self, range: Range<u64>) -> impl DoubleEndedIterator<Item = (u64, Option<TopicId>)> {
         let first = self.blocks.partition_point(|block| block.end() <= range.start);
-        self.blocks.range(first..).take_while(move |block| block.first < range.end).flat_map(move |block| {
+        let end = self.blocks.partition_point(|block| block.first < range.end).max(first);
+        self.blocks.range(first..end).flat_map(move |block| {
             let at = |offset: u64| usize::try_from(offset.clamp(block.first, block.end()) - block.first).unwrap_or(0);
-            let (start, end) = (at(range.start), at(range.end));
-            (block.first + start as u64..).zip(block.events[start..end].iter().copied())
+            let (start, end) = (at(range.start), at(range.end).max(at(range.start)));
+            let topics = block.events[start..end].iter().copied().enumerate();
+            topics.map(move |(index, topic)| (block.first + (start + index) as u64, topic))
         })
     }
 

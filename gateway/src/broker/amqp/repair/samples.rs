@@ -90,7 +90,7 @@ fn any_header(bad: bool) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_method(bad: bool) -> impl Strategy<Value = Vec<u8>> {
-    (vec(text(bad), 3), 0..7_u8).prop_map(|(texts, which)| {
+    (vec(text(bad), 3), 0..7_u8).prop_map(move |(texts, which)| {
         let [a, b, c] = [0, 1, 2].map(|n| short(&texts[n]));
         let long_long = [7; 8];
         match which {
