@@ -227,14 +227,18 @@ impl Core {
         self.log.trim(end);
         for kept in self.mailboxes.values_mut() {
             if kept.mailbox.unconfirmed < Place::before(end) {
-                kept.mailbox.trim(end, false);
+                // A marker that an open Lease has handed over stays so where it moves to.
+                if let Some(inbox) = &kept.lease {
+                    kept.mailbox.handed_over = kept.mailbox.handed_over.max(inbox.handed_over());
+                }
+                kept.mailbox.trim(end, None);
             }
         }
     }
 
-    /// Looks for an event that a mailbox selects between a place and an offset, as far as one hold of the lock should go.
-    pub(super) fn look(&self, mailbox: &Mailbox, from: Place, end: u64) -> Look {
-        Readable(mailbox, &self.log).look(from, end)
+    /// Looks for the last unconfirmed event of a mailbox before an offset, as far as one hold of the lock should go.
+    pub(super) fn last_before(&self, mailbox: &Mailbox, end: u64) -> Look {
+        Readable(mailbox, &self.log).last_before(end)
     }
 }
 

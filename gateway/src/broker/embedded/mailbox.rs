@@ -48,8 +48,9 @@ pub(super) struct Marker {
     pub(super) id: EventId,
     /// It stands before the event at this offset.
     pub(super) before: u64,
-    /// Where it stood before retention moved it, as far as any open Lease can know.
-    pub(super) first: u64,
+    /// A reader that has come to this place was told, or has seen all that is gone: where the marker first stood, or the last
+    /// that is gone. A start forgets it: no reader had seen what is unconfirmed then.
+    pub(super) settled_at: Place,
     pub(super) gone: Gone,
 }
 
@@ -64,12 +65,12 @@ pub(super) enum Gone {
 
 impl Marker {
     pub(super) fn new(before: u64, gone: Gone) -> Self {
-        Self::of_before(EventId::new(), before, gone)
+        Self::stored(EventId::new(), before, gone)
     }
 
     /// Makes the one that was stored.
-    pub(super) const fn of_before(id: EventId, before: u64, gone: Gone) -> Self {
-        Self { id, before, first: before, gone }
+    pub(super) const fn stored(id: EventId, before: u64, gone: Gone) -> Self {
+        Self { id, before, settled_at: Place::before(before), gone }
     }
 
     pub(super) const fn place(&self) -> Place {
@@ -132,7 +133,7 @@ impl Mailbox {
 
     /// Confirms everything up to and including a place. Retention may have moved a marker away from where it was handed over.
     pub(super) fn confirm(&mut self, place: Place) {
-        self.marker.take_if(|marker| Place::before(marker.first) <= place);
+        self.marker.take_if(|marker| marker.settled_at <= place);
         self.start_at(place.next());
     }
 
@@ -142,8 +143,9 @@ impl Mailbox {
         self.handed_over = self.handed_over.max(other.handed_over);
     }
 
-    /// Takes note that there is nothing before the event at `offset` any more; `lost`: and something unconfirmed was.
-    pub(super) fn trim(&mut self, offset: u64, lost: bool) {
+    /// Takes note that there is nothing before the event at `offset` any more; `lost` is where the last unconfirmed event stood
+    /// that was.
+    pub(super) fn trim(&mut self, offset: u64, lost: Option<u64>) {
         // A marker that was not confirmed moves on: what it tells is still to be told.
         let older = self.marker.take();
         let was_told = older.as_ref().is_some_and(|marker| marker.place() < self.handed_over);
@@ -152,8 +154,9 @@ impl Mailbox {
         if let Some(moved) = self.marker.as_ref().filter(|_| was_told) {
             self.handed_over = self.handed_over.max(moved.place().next());
         }
-        if lost {
+        if let Some(lost) = lost {
             self.note_loss(offset);
+            self.marker.iter_mut().for_each(|marker| marker.settled_at = Place::of_event(lost));
         }
     }
 
@@ -250,9 +253,9 @@ mod tests {
     fn a_new_mailbox_that_loses_something_tells_that() {
         let mut mailbox = Mailbox::new(0);
         mailbox.marker = Some(Marker::new(0, Gone::OlderMailbox));
-        mailbox.trim(2, false);
+        mailbox.trim(2, None);
         assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::OlderMailbox));
-        mailbox.trim(4, true);
+        mailbox.trim(4, Some(3));
         assert_eq!(mailbox.marker.as_ref().map(|marker| marker.gone), Some(Gone::Events));
     }
 
@@ -263,7 +266,7 @@ mod tests {
             let told = Marker::new(0, gone);
             mailbox.marker = Some(told.clone());
             mailbox.handed_over = told.place().next();
-            mailbox.trim(4, true);
+            mailbox.trim(4, Some(3));
             let marker = mailbox.marker.clone().unwrap();
             assert!(marker.id != told.id && marker.gone == Gone::Events, "{gone:?}");
             mailbox.confirm(told.place());
@@ -275,21 +278,22 @@ mod tests {
     fn what_retention_took_is_told_once() {
         let mut mailbox = Mailbox::new(0);
         mailbox.bind(&[pattern("#")], 0).unwrap();
-        mailbox.trim(4, true);
+        mailbox.trim(4, Some(3));
         let marker = mailbox.marker.clone().unwrap();
         assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));
-        mailbox.trim(5, false);
+        mailbox.trim(5, None);
         assert!(mailbox.handed_over <= Place::before(5), "nobody was handed the marker yet");
         mailbox.handed_over = Place::before(5).next();
-        mailbox.trim(6, false);
+        mailbox.trim(6, None);
         assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));
         assert!(mailbox.handed_over > Place::before(6), "what was handed over stays so where it moves to");
-        mailbox.confirm(Place::of_event(3));
+        mailbox.confirm(Place::of_event(2));
         assert!(mailbox.marker.is_some());
-        for handed_over_at in [4, 5, 6] {
+        // The last that is gone, which its reader still had; and the marker, wherever it was handed over.
+        for place in [Place::of_event(3), Place::before(4), Place::before(5), Place::before(6)] {
             let mut mailbox = mailbox.clone();
-            mailbox.confirm(Place::before(handed_over_at));
-            assert_eq!(mailbox.marker, None, "{handed_over_at}");
+            mailbox.confirm(place);
+            assert_eq!(mailbox.marker, None, "{place:?}");
         }
     }
 }

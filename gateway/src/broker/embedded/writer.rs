@@ -257,9 +257,9 @@ impl Writer {
             for client in may_lose {
                 if let Some(mut mailbox) = self.mailbox(batch, &client)
                     // What this very batch confirms is no loss.
-                    && self.would_lose(&mailbox, range.end)
+                    && let Some(lost) = self.last_before(&mailbox, range.end)
                 {
-                    mailbox.trim(range.end, true);
+                    mailbox.trim(range.end, Some(lost));
                     // Promised, in a way: a marker must not be there without the loss.
                     batch.change(client, Some(mailbox), true);
                 }
@@ -268,15 +268,14 @@ impl Writer {
         }
     }
 
-    /// Tells whether a mailbox would lose something unconfirmed if everything before `end` went.
-    fn would_lose(&self, mailbox: &Mailbox, end: u64) -> bool {
-        let mut from = mailbox.unconfirmed;
+    /// Returns where the last unconfirmed event of a mailbox before an offset stands.
+    fn last_before(&self, mailbox: &Mailbox, mut end: u64) -> Option<u64> {
         loop {
-            let look = self.shared.core().look(mailbox, from, end);
+            let look = self.shared.core().last_before(mailbox, end);
             match look {
-                Look::Something => return true,
-                Look::Nothing => return false,
-                Look::NothingBefore(place) => from = place,
+                Look::At(offset) => return Some(offset),
+                Look::Nothing => return None,
+                Look::NothingFrom(offset) => end = offset,
             }
         }
     }

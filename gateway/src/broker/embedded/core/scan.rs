@@ -52,15 +52,15 @@ pub(in super::super) struct Scan {
     pub(in super::super) complete: bool,
 }
 
-/// What a look for an event of a mailbox came to.
+/// What a look for the last event of a mailbox came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Look {
-    /// There is one.
-    Something,
+    /// There it is.
+    At(u64),
     /// There is none.
     Nothing,
-    /// There is none before this place, where to go on.
-    NothingBefore(Place),
+    /// There is none from this offset on; what is before is to be looked at.
+    NothingFrom(u64),
 }
 
 /// A mailbox that can be read.
@@ -71,7 +71,7 @@ impl Readable<'_> {
     pub(super) fn scan(&self, from: Place, limit: usize) -> Scan {
         let Self(mailbox, log) = self;
         // One that was read where it stood is not read again where retention has moved it.
-        let is_ahead = |marker: &&Marker| Place::before(marker.first) >= from;
+        let is_ahead = |marker: &&Marker| from <= marker.settled_at;
         let mut marker = mailbox.marker.as_ref().filter(is_ahead);
         let from = from.max(mailbox.unconfirmed);
         let start = from.offset().max(log.oldest());
@@ -102,21 +102,21 @@ impl Readable<'_> {
         Scan { found, reached, complete }
     }
 
-    /// Looks for an event of the mailbox between a place and an offset, as far as one hold of the lock should go.
-    pub(super) fn look(&self, from: Place, end: u64) -> Look {
+    /// Looks for the last unconfirmed event of the mailbox before an offset, as far as one hold of the lock should go.
+    pub(super) fn last_before(&self, end: u64) -> Look {
         let Self(mailbox, log) = self;
         let mut memory = Memory::default();
-        for (offset, topic) in log.topics(from.offset()..end) {
+        for (offset, topic) in log.topics(mailbox.unconfirmed.offset()..end).rev() {
             if memory.compared >= MAX_COMPARED {
-                return Look::NothingBefore(Place::before(offset));
+                return Look::NothingFrom(offset + 1);
             }
             let is_held = match topic {
-                _ if Place::of_event(offset) < from => false,
+                _ if Place::of_event(offset) < mailbox.unconfirmed => false,
                 None => mailbox.is_bound_at(offset),
                 Some(id) => memory.selects(self, offset, id),
             };
             if is_held {
-                return Look::Something;
+                return Look::At(offset);
             }
         }
         Look::Nothing

@@ -169,7 +169,7 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
                 Some(id) => (id, Gone::OlderMailbox),
                 None => (text.as_str(), Gone::Events),
             };
-            Some(Marker::of_before(id.parse().map_err(|_| Damaged)?, before, gone))
+            Some(Marker::stored(id.parse().map_err(|_| Damaged)?, before, gone))
         }
         None => None,
     };

@@ -71,25 +71,61 @@ async fn what_retention_takes_from_a_slow_reader_is_told_in_its_place() {
     assert_eq!(read(&broker).await, [None, Some(3), Some(4)]);
 }
 
+/// Starts a broker that keeps nothing, so that the place of a loss is always the end of the log; with a mailbox.
+async fn start_forgetful(folder: &Folder) -> EmbeddedBroker {
+    let broker = EmbeddedBroker::start(&options(folder, 0), Arc::default()).unwrap();
+    broker.open(request()).await.unwrap().release().await;
+    broker
+}
+
+/// Has retention go on, over events of others.
+async fn others(broker: &EmbeddedBroker) {
+    for number in 1..4 {
+        broker.publish(&event("c".parse().unwrap(), number)).await.unwrap();
+    }
+    settle(broker).await;
+}
+
 #[tokio::test]
 async fn a_loss_that_is_confirmed_is_told_no_more_also_if_retention_went_on_before() {
-    // What is stored goes at once, so that the place of the loss is always the end of the log.
     let folder = Folder::new();
-    let broker = EmbeddedBroker::start(&options(&folder, 0), Arc::default()).unwrap();
-    broker.open(request()).await.unwrap().release().await;
+    let broker = start_forgetful(&folder).await;
     broker.publish(&event(topic(), 0)).await.unwrap();
-    let others = async || {
-        for number in 1..4 {
-            broker.publish(&event("c".parse().unwrap(), number)).await.unwrap();
-        }
-        settle(&broker).await;
-    };
-    others().await;
+    others(&broker).await;
     let mut lease = broker.open(request()).await.unwrap();
     let told = lease.next().await.unwrap();
     assert!(matches!(told.content, Content::Lost(_)), "{told:?}");
-    others().await;
+    others(&broker).await;
     lease.confirm(told.tag).await.unwrap();
+    lease.release().await;
+    assert_eq!(read(&broker).await, []);
+}
+
+#[tokio::test]
+async fn a_loss_that_was_told_is_flagged_in_the_next_lease_also_if_retention_went_on_before() {
+    let folder = Folder::new();
+    let broker = start_forgetful(&folder).await;
+    broker.publish(&event(topic(), 0)).await.unwrap();
+    others(&broker).await;
+    let mut lease = broker.open(request()).await.unwrap();
+    let told = lease.next().await.unwrap();
+    others(&broker).await;
+    lease.release().await;
+    let again = broker.open(request()).await.unwrap().next().await.unwrap();
+    let (Content::Lost(told), Content::Lost(id)) = (told.content, again.content) else { panic!("both are losses") };
+    assert_eq!((id, again.redelivered), (told, true), "so that a token for it is known");
+}
+
+#[tokio::test]
+async fn what_was_handed_over_before_retention_took_it_is_no_loss_once_it_is_confirmed() {
+    let folder = Folder::new();
+    let broker = start_forgetful(&folder).await;
+    let mut lease = broker.open(request()).await.unwrap();
+    broker.publish(&event(topic(), 0)).await.unwrap();
+    let seen = lease.next().await.unwrap();
+    assert!(matches!(seen.content, Content::Event(_)), "{seen:?}");
+    others(&broker).await;
+    lease.confirm(seen.tag).await.unwrap();
     lease.release().await;
     assert_eq!(read(&broker).await, []);
 }
