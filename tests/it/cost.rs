@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use postern_tests::{Answer, Gateway, HttpConnection, Request, cpu_seconds, resident_bytes};
+use postern_tests::{Answer, Gateway, HttpConnection, Request, cpu_seconds, eventually_eq, resident_bytes};
 use tokio::time::sleep;
 
 async fn gateway() -> Gateway {
@@ -75,8 +75,17 @@ async fn a_mailbox_has_so_many_patterns_and_no_more() {
     let refused = bind(&gateway, "alice", std::iter::once("b".to_owned())).await;
     let detail = refused.problem(422);
     assert!(detail.contains("256") && detail.contains("DELETE /clients/{client}/topics/{pattern}"), "{detail}");
+    // A poll that is held has no part in it.
+    let mut held = HttpConnection::open(gateway.address()).await;
+    held.send(&Request::get("/clients/alice/events?topics=a.1&wait=50").bytes()).await;
+    eventually_eq(Duration::from_secs(10), "connected", true, async || {
+        let looked = Request::get("/clients/alice").send(gateway.address()).await;
+        looked.json()["connected"].as_bool().expect("a mailbox says whether its client is there")
+    })
+    .await;
     let poll = Request::get("/clients/alice/events?topics=a.1,c&wait=0").send(gateway.address()).await;
     poll.problem(422);
+    held.answer().await.problem(409);
     Request::get("/clients/alice/events?topics=a.1&wait=0").send(gateway.address()).await.expect_status(204);
 }
 

@@ -241,6 +241,12 @@ impl<B: Broker> Session<B> {
         debug!(client = %self.client, reason = over.as_str(), "session over");
         self.shared.metrics.released(&over.release());
         self.shared.forget(&self.client);
+        // A poll that was displaced has nothing to do with what its successor could not have.
+        while let Some((poll, outcome)) = self.desk.take_answer() {
+            if matches!(outcome, Outcome::Replaced) {
+                self.answer(poll, outcome);
+            }
+        }
         for poll in self.desk.slowed().collect::<Vec<_>>() {
             self.answer(poll, Outcome::Replaced);
         }
