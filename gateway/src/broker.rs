@@ -191,6 +191,11 @@ pub trait Broker: Send + Sync + 'static {
     /// later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
+    /// Says at once, as far as this process knows, whether a mailbox has room for these topics: a stream cannot say it later.
+    fn has_room_for(&self, _client: &ClientId, _topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
     /// Binds a mailbox to more topics; creates it if there is none.
     fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> impl Future<Output = Result<(), BrokerError>> + Send;
 

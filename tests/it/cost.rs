@@ -85,6 +85,8 @@ async fn a_mailbox_has_so_many_patterns_and_no_more() {
     .await;
     let poll = Request::get("/clients/alice/events?topics=a.1,c&wait=0").send(gateway.address()).await;
     poll.problem(422);
+    let stream = Request::get("/clients/alice/events?topics=c").header("accept", "text/event-stream");
+    stream.send(gateway.address()).await.problem(422);
     held.answer().await.problem(409);
     Request::get("/clients/alice/events?topics=a.1&wait=0").send(gateway.address()).await.expect_status(204);
 }

@@ -189,6 +189,11 @@ impl Broker for EmbeddedBroker {
         }
     }
 
+    fn has_room_for(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        let room = self.handle.core().mailbox(client).map_or(Ok(()), |mailbox| mailbox.has_room_for(topics));
+        Ok(room.map_err(StoreError::from)?)
+    }
+
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
         self.store(Task::Bind(client.clone(), topics.to_vec(), true)).await
     }

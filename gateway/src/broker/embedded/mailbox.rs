@@ -3,12 +3,14 @@
 //! It holds no events. An event is in the mailbox if a binding selects its topic and was there when the event was stored,
 //! and if it stands behind what is confirmed. Confirming moves one place, because it always concerns a run from the front.
 
+use std::collections::HashSet;
+
 use events::{ClientId, EventId, Topic, TopicPattern};
 
 use super::place::Place;
 
-/// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. Everything that
-/// looks through the log for a mailbox costs so many steps for each topic.
+/// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. A look through
+/// the log for a mailbox compares each topic with so many patterns.
 pub(super) const MAX_BINDINGS: usize = 256;
 
 /// What is written down of one mailbox.
@@ -49,7 +51,7 @@ pub(super) struct Marker {
     /// It stands before the event at this offset.
     pub(super) before: u64,
     /// A reader that has come to this place was told, or has seen all that is gone: where the marker first stood, or the last
-    /// that is gone. A start forgets it: no reader had seen what is unconfirmed then.
+    /// event that is gone. It is not written down: Leases end with the process.
     pub(super) settled_at: Place,
     pub(super) gone: Gone,
 }
@@ -88,17 +90,19 @@ impl Mailbox {
         Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
     }
 
-    /// Binds to all of these patterns from `offset` on; or to none, where that would be more than [`MAX_BINDINGS`].
+    /// Tells whether there is room for all of these patterns. An older gateway may have stored more than [`MAX_BINDINGS`].
+    pub(super) fn has_room_for(&self, patterns: &[TopicPattern]) -> Result<(), TooManyBindings> {
+        let new = patterns.iter().filter(|pattern| !self.is_bound(pattern)).collect::<HashSet<_>>().len();
+        if new > 0 && self.bindings.len() + new > MAX_BINDINGS { Err(TooManyBindings) } else { Ok(()) }
+    }
+
+    /// Binds to all of these patterns from `offset` on, or to none.
     pub(super) fn bind(&mut self, patterns: &[TopicPattern], offset: u64) -> Result<(), TooManyBindings> {
-        let before = self.bindings.len();
+        self.has_room_for(patterns)?;
         for pattern in patterns {
             if !self.is_bound(pattern) {
                 self.bindings.push(Binding { pattern: pattern.clone(), from: offset, until: None });
             }
-        }
-        if self.bindings.len() > MAX_BINDINGS.max(before) {
-            self.bindings.truncate(before);
-            return Err(TooManyBindings);
         }
         Ok(())
     }
@@ -155,8 +159,7 @@ impl Mailbox {
             self.handed_over = self.handed_over.max(moved.place().next());
         }
         if let Some(lost) = lost {
-            self.note_loss(offset);
-            self.marker.iter_mut().for_each(|marker| marker.settled_at = Place::of_event(lost));
+            self.marker = Some(Marker { settled_at: Place::of_event(lost), ..Marker::new(offset, Gone::Events) });
         }
     }
 

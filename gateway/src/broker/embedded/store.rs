@@ -38,7 +38,7 @@ use super::{
     batch::Batch,
     clock::Clock,
     log::{Log, Retention},
-    mailbox::MAX_BINDINGS,
+    mailbox::{MAX_BINDINGS, TooManyBindings},
 };
 
 /// Why something was not stored, or could not be read.
@@ -50,9 +50,15 @@ pub(super) enum StoreError {
     /// The writer has ended.
     #[error("the store is closed")]
     Closed,
-    /// A mailbox would have more bindings than one may have. Nothing of the kind was stored.
+    /// A mailbox would have more bindings than it may have; none of the new ones was stored.
     #[error("a mailbox has at most {MAX_BINDINGS} bindings")]
     TooManyBindings,
+}
+
+impl From<TooManyBindings> for StoreError {
+    fn from(_: TooManyBindings) -> Self {
+        Self::TooManyBindings
+    }
 }
 
 impl StoreError {

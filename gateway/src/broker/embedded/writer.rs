@@ -26,7 +26,7 @@ use super::{
     batch::{Batch, Effect},
     clock::Reading,
     core::Look,
-    mailbox::{Gone, Mailbox, Marker, TooManyBindings},
+    mailbox::{Gone, Mailbox, Marker},
     place::Place,
     shared::Shared,
     store::StoreError,
@@ -189,7 +189,7 @@ impl Writer {
                     let marker = with_marker.then(|| Marker::new(offset, Gone::OlderMailbox));
                     Mailbox { marker, ..Mailbox::new(offset) }
                 });
-                mailbox.bind(&topics, offset).map_err(|TooManyBindings| StoreError::TooManyBindings)?;
+                mailbox.bind(&topics, offset)?;
                 batch.change(client, Some(mailbox), true);
             }
             Task::Unbind(client, topic) => {

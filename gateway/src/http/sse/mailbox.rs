@@ -28,6 +28,7 @@ pub(in crate::http) async fn hold<B: Broker>(
     client: ClientId,
     request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
+    app.broker.has_room_for(&client, &request.topics)?;
     if request.topics.is_empty() && app.registry.unconfirmed(&client).is_none() {
         // What else goes wrong here passes, and is told by the stream.
         if let Ok(None) = app.broker.mailbox(&client).await {
