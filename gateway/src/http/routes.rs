@@ -124,16 +124,8 @@ impl Call {
         check_host(&parts)?;
         let route = Route::of(parts.uri.path())?;
         let (has_body, allowed) = (!body.is_end_stream(), route.methods());
-        let is_allowed = allowed.split(", ").any(|method| method == parts.method) || parts.method == Method::OPTIONS;
-        if !is_allowed {
-            return Err(Problem::MethodNotAllowed { allowed, has_body });
-        }
-        // A body that is left unread would hide it when the client hangs up.
-        if has_body && parts.method != Method::POST {
-            return Err(Problem::UnwantedBody);
-        }
         let (query, headers) = (parts.uri.query(), &parts.headers);
-        Ok(match (&parts.method, &route) {
+        let call = match (&parts.method, &route) {
             (&Method::GET, Route::Events(client)) => {
                 let is_stream = sse::is_wanted(headers);
                 let (client, request) = (client_id(client)?, parameters::poll(query, headers, is_stream)?);
@@ -160,7 +152,9 @@ impl Call {
             (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics,
             (&Method::OPTIONS, _) => Self::Options(allowed),
             _ => return Err(Problem::MethodNotAllowed { allowed, has_body }),
-        })
+        };
+        // A body that is left unread would hide it when the client hangs up.
+        if has_body && !matches!(call, Self::Publish(..)) { Err(Problem::UnwantedBody) } else { Ok(call) }
     }
 
     /// Returns whose mailbox it polls, if that is what it does.
