@@ -50,7 +50,7 @@ pub struct AmqpLease {
     consumer: Peekable<Consumer>,
     counted: u32,
     window: u16,
-    /// A message came under this Lease: whatever else says that the mailbox is new comes of a gateway that made it at once.
+    /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same moment.
     has_begun: bool,
     /// The consumer has ended without an error, and why is still to be asked.
     is_over: bool,
@@ -169,8 +169,8 @@ impl Lease for AmqpLease {
             match next {
                 Some(Ok(message)) => {
                     let delivery = read(message);
-                    if !std::mem::replace(&mut self.has_begun, true) || !matches!(delivery.content, Content::Created(_))
-                    {
+                    let is_later = std::mem::replace(&mut self.has_begun, true);
+                    if !(is_later && matches!(delivery.content, Content::Created(_))) {
                         return Ok(delivery);
                     }
                     // If this call is dropped before, a later confirm takes the second marker along.

@@ -174,8 +174,8 @@ impl Log {
         let end = self.blocks.partition_point(|block| block.first < range.end).max(first);
         self.blocks.range(first..end).flat_map(move |block| {
             let at = |offset: u64| usize::try_from(offset.clamp(block.first, block.end()) - block.first).unwrap_or(0);
-            let (start, end) = (at(range.start), at(range.end).max(at(range.start)));
-            let topics = block.events[start..end].iter().copied().enumerate();
+            let start = at(range.start);
+            let topics = block.events[start..at(range.end).max(start)].iter().copied().enumerate();
             topics.map(move |(index, topic)| (block.first + (start + index) as u64, topic))
         })
     }

@@ -58,7 +58,7 @@ impl Links {
         }
     }
 
-    /// Opens whatever is missing of one kind.
+    /// Opens every connection of one kind that is missing.
     async fn mend(&self, kind: &Kind) -> Result<(), BrokerError> {
         match kind.role {
             Role::Publish => {

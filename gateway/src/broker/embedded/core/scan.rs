@@ -123,7 +123,7 @@ impl Readable<'_> {
     }
 }
 
-/// Remembers which bindings select each topic: most of a busy log is somebody else's, and the rest is of few topics.
+/// Remembers which bindings select each topic: most events of a busy log belong to other mailboxes, and the rest have few topics.
 #[derive(Debug, Default)]
 struct Memory<'a> {
     selecting: HashMap<TopicId, Vec<&'a Binding>>,

@@ -6,12 +6,12 @@ use events::{ClientId, Topic};
 use tokio::time::timeout;
 
 use super::{
-    super::{EmbeddedBroker, EmbeddedOptions},
+    super::{EmbeddedBroker, EmbeddedLease, EmbeddedOptions},
     folder::Folder,
     world::{event, options, settle},
 };
 use crate::broker::{
-    Broker, Content, Lease, LeaseRequest,
+    Broker, Content, Delivery, Lease, LeaseRequest,
     log::{EventLog, LogTail},
 };
 
@@ -78,6 +78,23 @@ async fn start_forgetful(folder: &Folder) -> EmbeddedBroker {
     broker
 }
 
+/// Has the mailbox lose an event and its reader be told; returns what it was told under which Lease.
+async fn is_told(broker: &EmbeddedBroker) -> (EmbeddedLease, Delivery) {
+    broker.publish(&event(topic(), 0)).await.unwrap();
+    others(broker).await;
+    let mut lease = broker.open(request()).await.unwrap();
+    let told = lease.next().await.unwrap();
+    assert!(matches!(told.content, Content::Lost(_)), "{told:?}");
+    (lease, told)
+}
+
+/// Checks that after a confirm nothing is left in the mailbox.
+async fn settles(broker: &EmbeddedBroker, mut lease: EmbeddedLease, seen: Delivery) {
+    lease.confirm(seen.tag).await.unwrap();
+    lease.release().await;
+    assert_eq!(read(broker).await, []);
+}
+
 /// Has retention go on, over events of others.
 async fn others(broker: &EmbeddedBroker) {
     for number in 1..4 {
@@ -90,25 +107,16 @@ async fn others(broker: &EmbeddedBroker) {
 async fn a_loss_that_is_confirmed_is_told_no_more_also_if_retention_went_on_before() {
     let folder = Folder::new();
     let broker = start_forgetful(&folder).await;
-    broker.publish(&event(topic(), 0)).await.unwrap();
+    let (lease, told) = is_told(&broker).await;
     others(&broker).await;
-    let mut lease = broker.open(request()).await.unwrap();
-    let told = lease.next().await.unwrap();
-    assert!(matches!(told.content, Content::Lost(_)), "{told:?}");
-    others(&broker).await;
-    lease.confirm(told.tag).await.unwrap();
-    lease.release().await;
-    assert_eq!(read(&broker).await, []);
+    settles(&broker, lease, told).await;
 }
 
 #[tokio::test]
 async fn a_loss_that_was_told_is_flagged_in_the_next_lease_also_if_retention_went_on_before() {
     let folder = Folder::new();
     let broker = start_forgetful(&folder).await;
-    broker.publish(&event(topic(), 0)).await.unwrap();
-    others(&broker).await;
-    let mut lease = broker.open(request()).await.unwrap();
-    let told = lease.next().await.unwrap();
+    let (lease, told) = is_told(&broker).await;
     others(&broker).await;
     lease.release().await;
     let again = broker.open(request()).await.unwrap().next().await.unwrap();
@@ -125,9 +133,7 @@ async fn what_was_handed_over_before_retention_took_it_is_no_loss_once_it_is_con
     let seen = lease.next().await.unwrap();
     assert!(matches!(seen.content, Content::Event(_)), "{seen:?}");
     others(&broker).await;
-    lease.confirm(seen.tag).await.unwrap();
-    lease.release().await;
-    assert_eq!(read(&broker).await, []);
+    settles(&broker, lease, seen).await;
 }
 
 #[tokio::test]
