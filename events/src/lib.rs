@@ -13,6 +13,7 @@ mod event;
 mod event_id;
 mod event_time;
 mod json;
+mod matcher;
 mod pattern_map;
 mod topic;
 
@@ -21,6 +22,7 @@ pub use content::{ContentType, ContentTypeError, Form};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;
+pub use matcher::Matcher;
 pub use pattern_map::PatternMap;
 pub use topic::{Topic, TopicError, TopicPattern};
 

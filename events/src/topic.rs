@@ -1,6 +1,6 @@
 //! Topics and the patterns that select them.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 /// The longest topic or pattern, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 const MAX_LEN: usize = 255;
@@ -50,6 +50,13 @@ impl TopicPattern {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the words before the first wildcard; empty if the first word is one.
+    #[must_use]
+    pub fn literal_beginning(&self) -> &str {
+        let wildcard = self.0.find(['*', '#']);
+        wildcard.map_or(&*self.0, |at| self.0[..at].trim_end_matches('.'))
     }
 
     /// Tells whether the pattern has no wildcard and so selects one topic.
@@ -117,6 +124,13 @@ fn first_bad_word(text: &str, pleases: impl Fn(&str) -> bool) -> Result<Option<u
         return Err(TopicError::Length(text.len()));
     }
     Ok(text.split('.').position(|word| !pleases(word)).map(|at| at + 1))
+}
+
+/// Topics are ordered as their texts are.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl FromStr for Topic {

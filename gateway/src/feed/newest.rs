@@ -1,57 +1,53 @@
 //! The newest event of each topic, by offset, found by pattern.
 //!
-//! A tree of words like that of [`events::PatternMap`], the other way round: topics are kept, and a pattern looks. So it also
-//! answers whether there is anything new for a pattern without a look at the log.
+//! Two orders of the same topics: by name, and by the offset of the newest event. A pattern selects from the part of the names
+//! that begin as it does, and a place from the offsets after it; a look walks both at once and ends with the shorter one. So it
+//! also answers whether there is anything new for a pattern without a look at the log.
 //!
-//! It holds a bounded number of topics. When there are more, it forgets those that have been quiet for longest, and knows from
-//! which offset on it is complete; what is older has to be looked up in the log.
+//! It holds a bounded number of topics, long ones counting as several. When there are more, it forgets those that have been quiet
+//! for longest, and knows from which offset on it is complete; what is older has to be looked up in the log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
-use events::{Topic, TopicPattern};
+use events::{Matcher, Topic, TopicPattern};
+
+/// Up to how many bytes a topic counts as one.
+const UNIT: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Newest {
-    most: usize,
-    root: Node,
+    max_units: usize,
+    units: usize,
+    by_topic: BTreeMap<Topic, u64>,
     by_offset: BTreeMap<u64, Topic>,
     complete_from: u64,
 }
 
-/// A word of topics: what comes behind it, and the newest event of the topic that ends here.
-#[derive(Debug, Default)]
-struct Node {
-    next: HashMap<Box<str>, Node>,
-    newest: Option<u64>,
-    /// The newest event here or anywhere behind.
-    newest_behind: u64,
-}
-
 impl Newest {
     /// Makes an empty index of at most so many topics.
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, root: Node::default(), by_offset: BTreeMap::new(), complete_from: 0 }
+    pub(super) fn new(max_topics: usize) -> Self {
+        Self { max_units: max_topics, units: 0, by_topic: BTreeMap::new(), by_offset: BTreeMap::new(), complete_from: 0 }
     }
 
     /// Takes note of an event, which must be newer than all before.
     pub(super) fn note(&mut self, topic: &Topic, offset: u64) {
-        let mut node = &mut self.root;
-        node.newest_behind = offset;
-        for word in topic.as_str().split('.') {
-            if !node.next.contains_key(word) {
-                node.next.insert(word.into(), Node::default());
-            }
-            node = match node.next.get_mut(word) {
-                Some(next) => next,
-                None => unreachable!("it was put there a line ago"),
-            };
-            node.newest_behind = offset;
-        }
-        let known = node.newest.replace(offset).and_then(|before| self.by_offset.remove(&before));
+        let known = if let Some(newest) = self.by_topic.get_mut(topic) {
+            let before = std::mem::replace(newest, offset);
+            self.by_offset.remove(&before)
+        } else {
+            self.by_topic.insert(topic.clone(), offset);
+            self.units += units(topic);
+            None
+        };
+        // Both orders share the text of a topic.
         self.by_offset.insert(offset, known.unwrap_or_else(|| topic.clone()));
-        if self.by_offset.len() > self.most {
-            let forgotten = self.forget_quietest().unwrap_or(offset);
+        while self.units > self.max_units
+            && let Some(forgotten) = self.forget_quietest()
+        {
             self.miss_before(forgotten + 1);
         }
     }
@@ -74,36 +70,51 @@ impl Newest {
     /// Returns the offsets of the newest events of matching topics, from an offset on and in order; of too many the oldest
     /// `most`.
     pub(super) fn since(&self, pattern: &TopicPattern, offset: u64, most: usize) -> Vec<u64> {
-        if pattern.as_str() == "#" {
-            return self.by_offset.range(offset..).map(|(offset, _)| *offset).take(most).collect();
+        if pattern.is_topic() {
+            let newest = self.by_topic.get(pattern.as_str()).copied();
+            return newest.filter(|newest| *newest >= offset).into_iter().take(most).collect();
         }
-        let mut oldest = BTreeSet::new();
-        self.walk(pattern, offset, &mut |offset| {
-            oldest.insert(offset);
-            if oldest.len() > most {
-                oldest.pop_last();
+        let matcher = Matcher::new(pattern);
+        let mut later = self.by_offset.range(offset..);
+        let mut named = self.named_like(pattern);
+        let (mut found_later, mut found_named) = (Vec::new(), BTreeSet::new());
+        while found_later.len() < most {
+            // What ends first has seen every topic that can be meant.
+            let Some((newest, topic)) = later.next() else { break };
+            if matcher.matches(topic) {
+                found_later.push(*newest);
             }
-            true
-        });
-        oldest.into_iter().collect()
+            let Some((topic, newest)) = named.next() else {
+                return found_named.into_iter().collect();
+            };
+            if *newest >= offset && matcher.matches(topic) {
+                found_named.insert(*newest);
+                if found_named.len() > most {
+                    found_named.pop_last();
+                }
+            }
+        }
+        found_later
+    }
+
+    /// Returns the topics whose names begin like those that a pattern selects.
+    fn named_like(&self, pattern: &TopicPattern) -> impl Iterator<Item = (&Topic, &u64)> {
+        let words = pattern.literal_beginning();
+        // `#` stands for no words, too: then the beginning is the whole topic.
+        let whole = self.by_topic.get_key_value(words);
+        let beginning = if words.is_empty() { String::new() } else { format!("{words}.") };
+        let longer = self.by_topic.range::<str, _>((Bound::Included(beginning.as_str()), Bound::Unbounded));
+        whole.into_iter().chain(longer.take_while(move |(topic, _)| topic.as_str().starts_with(&beginning)))
     }
 
     /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known here.
     pub(super) fn is_quiet_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
-        let mut quiet = offset >= self.complete_from;
-        if quiet {
-            self.walk(pattern, offset, &mut |_| {
-                quiet = false;
-                false
-            });
-        }
-        quiet
+        offset >= self.complete_from && self.since(pattern, offset, 1).is_empty()
     }
 
     /// Tells whether this topic is known to have an event with this offset or a higher one.
     pub(super) fn knows_since(&self, topic: &Topic, offset: u64) -> bool {
-        let node = topic.as_str().split('.').try_fold(&self.root, |node, word| node.next.get(word));
-        node.and_then(|node| node.newest).is_some_and(|newest| newest >= offset)
+        self.by_topic.get(topic).is_some_and(|newest| *newest >= offset)
     }
 
     /// Forgets events before an offset, and the topics that have no other.
@@ -116,91 +127,21 @@ impl Newest {
     /// Forgets the topic whose newest event is the oldest, and returns its offset.
     fn forget_quietest(&mut self) -> Option<u64> {
         let (offset, topic) = self.by_offset.pop_first()?;
-        let words: Vec<&str> = topic.as_str().split('.').collect();
-        self.root.forget(&words);
+        self.by_topic.remove(&topic);
+        self.units -= units(&topic);
         Some(offset)
     }
-
-    /// Shows the offset of every matching topic that has one from `since` on, in no order, until `found` has enough.
-    fn walk(&self, pattern: &TopicPattern, since: u64, found: &mut dyn FnMut(u64) -> bool) {
-        let mut words: Vec<&str> = pattern.as_str().split('.').collect();
-        words.dedup_by(|word, before| *word == "#" && *before == "#");
-        let mut walk = Walk { words, since, found };
-        let mut active = Vec::new();
-        walk.enter(0, &mut active);
-        self.root.walk(&active, &mut walk);
-    }
 }
 
-/// A walk through the tree, like that of a state machine: with several `#` a place can be reached in many ways, but it is
-/// visited once, with all that may come behind it.
-struct Walk<'a> {
-    words: Vec<&'a str>,
-    since: u64,
-    found: &'a mut dyn FnMut(u64) -> bool,
-}
-
-impl Walk<'_> {
-    /// Adds a word of the pattern to those that may come next, and those that a `#` lets come as well; in ascending order.
-    fn enter(&self, at: usize, active: &mut Vec<usize>) {
-        if active.last().is_some_and(|last| *last >= at) {
-            return;
-        }
-        active.push(at);
-        if self.words.get(at) == Some(&"#") {
-            self.enter(at + 1, active);
-        }
-    }
-
-    /// Returns which words of the pattern may come behind this one.
-    fn step(&self, active: &[usize], word: &str) -> Vec<usize> {
-        let mut next = Vec::with_capacity(active.len() + 1);
-        for at in active {
-            match self.words.get(*at) {
-                Some(&"#") => self.enter(*at, &mut next),
-                Some(wanted) if *wanted == "*" || *wanted == word => self.enter(at + 1, &mut next),
-                _ => {}
-            }
-        }
-        next
-    }
-}
-
-impl Node {
-    /// Returns whether to go on.
-    fn walk(&self, active: &[usize], walk: &mut Walk<'_>) -> bool {
-        if active.is_empty() || self.newest_behind < walk.since {
-            return true;
-        }
-        let is_match = active.last() == Some(&walk.words.len());
-        if is_match && !self.newest.is_none_or(|newest| newest < walk.since || (walk.found)(newest)) {
-            return false;
-        }
-        // Without a `#` there is one way to come here.
-        if let [at] = active
-            && let Some(word) = walk.words.get(*at).copied().filter(|word| !matches!(*word, "*" | "#"))
-        {
-            return self.next.get(word).is_none_or(|next| next.walk(&walk.step(active, word), walk));
-        }
-        self.next.iter().all(|(word, next)| next.walk(&walk.step(active, word), walk))
-    }
-
-    fn forget(&mut self, words: &[&str]) {
-        let Some((word, rest)) = words.split_first() else {
-            self.newest = None;
-            return;
-        };
-        if let Some(next) = self.next.get_mut(*word) {
-            next.forget(rest);
-            if next.newest.is_none() && next.next.is_empty() {
-                self.next.remove(*word);
-            }
-        }
-    }
+/// Returns as how many topics one counts.
+fn units(topic: &Topic) -> usize {
+    topic.as_str().len().div_ceil(UNIT).max(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -213,6 +154,19 @@ mod tests {
         for (pattern, found) in [("#.#", 100), ("#.*.*.#", 100), ("#.a.#", 100), ("#.b.*.*.#", 0)] {
             assert_eq!(newest.since(&pattern.parse().unwrap(), 0, 100).len(), found, "{pattern}");
         }
+    }
+
+    #[test]
+    fn a_long_topic_takes_the_place_of_several() {
+        let mut newest = Newest::new(8);
+        let long = |n: usize| format!("{}.{n}", ["a"; 120].join(".")).parse().unwrap();
+        (0..10).for_each(|n| newest.note(&long(n), n as u64));
+        assert_eq!(newest.since(&"#".parse().unwrap(), 0, 10), [8, 9], "of 241 bytes each");
+        assert_eq!(newest.complete_from(), 8);
+        newest.note(&"b".parse().unwrap(), 10);
+        assert_eq!(newest.since(&"#".parse().unwrap(), 0, 10), [9, 10]);
+        newest.trim(11);
+        assert_eq!(newest.units, 0);
     }
 
     proptest! {
