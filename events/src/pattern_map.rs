@@ -15,14 +15,81 @@ pub struct PatternMap<V> {
 
 #[derive(Debug, Clone)]
 struct Node<V> {
-    /// What follows, by word; the wildcards are words here.
-    next: HashMap<Box<str>, Node<V>>,
+    /// The wildcards are words here.
+    next: Next<V>,
     values: Vec<V>,
+}
+
+/// The nodes after one, by word. Most patterns share no word but their first ones, and a map for each word of each pattern would
+/// take a hundred times what the words take.
+#[derive(Debug, Clone)]
+enum Next<V> {
+    None,
+    One(Box<(Box<str>, Node<V>)>),
+    Many(HashMap<Box<str>, Node<V>>),
+}
+
+impl<V> Next<V> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::One(_) => false,
+            Self::Many(nodes) => nodes.is_empty(),
+        }
+    }
+
+    fn get(&self, word: &str) -> Option<&Node<V>> {
+        match self {
+            Self::None => None,
+            Self::One(next) => (*next.0 == *word).then_some(&next.1),
+            Self::Many(nodes) => nodes.get(word),
+        }
+    }
+
+    fn get_mut(&mut self, word: &str) -> Option<&mut Node<V>> {
+        match self {
+            Self::None => None,
+            Self::One(next) => (*next.0 == *word).then_some(&mut next.1),
+            Self::Many(nodes) => nodes.get_mut(word),
+        }
+    }
+
+    fn get_or_insert(&mut self, word: &str) -> &mut Node<V> {
+        let is_other = matches!(self, Self::One(next) if *next.0 != *word);
+        if is_other && let Self::One(next) = std::mem::replace(self, Self::None) {
+            *self = Self::Many(HashMap::from([*next]));
+        }
+        if matches!(self, Self::None) {
+            *self = Self::One(Box::new((word.into(), Node::default())));
+        }
+        match self {
+            Self::None => unreachable!("a node was put there a line ago"),
+            Self::One(next) => &mut next.1,
+            Self::Many(nodes) => nodes.entry(word.into()).or_default(),
+        }
+    }
+
+    fn remove(&mut self, word: &str) {
+        match self {
+            Self::Many(nodes) if nodes.len() > 1 => drop(nodes.remove(word)),
+            _ if self.get(word).is_some() => *self = Self::None,
+            _ => {}
+        }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Node<V>> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(next) => (Some(&next.1), None),
+            Self::Many(nodes) => (None, Some(nodes.values())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
 }
 
 impl<V> Default for Node<V> {
     fn default() -> Self {
-        Self { next: HashMap::new(), values: Vec::new() }
+        Self { next: Next::None, values: Vec::new() }
     }
 }
 
@@ -37,7 +104,7 @@ impl<V> PatternMap<V> {
     pub fn insert(&mut self, pattern: &TopicPattern, value: V) {
         let mut node = &mut self.root;
         for word in pattern.as_str().split('.') {
-            node = node.next.entry(word.into()).or_default();
+            node = node.next.get_or_insert(word);
         }
         node.values.push(value);
     }
@@ -71,7 +138,7 @@ impl<V> PatternMap<V> {
         let mut nodes = vec![&self.root];
         std::iter::from_fn(move || {
             let node = nodes.pop()?;
-            nodes.extend(node.next.values());
+            nodes.extend(node.next.nodes());
             Some(node.values.iter())
         })
         .flatten()
@@ -94,10 +161,10 @@ impl<V> Node<V> {
             self.values.retain(|value| !is_it(value));
             return;
         };
-        if let Some(next) = self.next.get_mut(*word) {
+        if let Some(next) = self.next.get_mut(word) {
             next.remove(rest, is_it);
             if next.is_empty() {
-                self.next.remove(*word);
+                self.next.remove(word);
             }
         }
     }

@@ -160,7 +160,7 @@ pub struct Config {
     feed_topics: Vec<TopicPattern>,
 
     /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up in the
-    /// log. A topic takes about 500 bytes of memory
+    /// log. A topic takes about 250 bytes of memory, and one of more than 64 bytes counts as several
     #[arg(long, env = "POSTERN_FEED_INDEX", value_name = "N", default_value_t = 100_000, value_parser = at_least_one,
           help_heading = "Feeds")]
     feed_index: usize,

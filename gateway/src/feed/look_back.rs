@@ -186,15 +186,15 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Adds what has come since a place, if all of it is in the window, and returns the place at the end.
+    /// Adds what has come since a place, if all of it is in the window, and returns the place up to which that is all.
     fn join(&self, request: &FeedRequest, found: &mut Vec<Logged>, place: Cursor) -> Option<Cursor> {
         let state = self.state();
-        let window = state.as_ref().map(|state| &state.window).filter(|window| window.knows(place) == Some(true))?;
-        let matching = window.from(place.next).filter(|logged| request.pattern.matches(&logged.event.topic));
-        // One more than fits tells that there is more.
-        let most = if request.latest_only { usize::MAX } else { (request.limit + 1).saturating_sub(found.len()) };
-        found.extend(matching.take(most).cloned());
-        Some(window.end())
+        let state = state.as_ref().filter(|state| state.window.knows(place) == Some(true))?;
+        // One more than fits tells that there are more. Folded, fewer may be left of those that were found.
+        let found_before = if request.latest_only { 0 } else { found.len() };
+        let (more, end) = state.after(request, place.next, (request.limit + 1).saturating_sub(found_before));
+        found.extend(more);
+        Some(end)
     }
 
     /// Forgets what is before an offset.

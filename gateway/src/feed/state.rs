@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use events::Matcher;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -14,6 +15,9 @@ use super::{
     window::Window,
 };
 use crate::broker::log::Logged;
+
+/// How many events of the window are folded at once, where the index does not know the newest of each topic.
+const MAX_FOLDED: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// See the module.
 #[derive(Debug)]
@@ -75,7 +79,6 @@ impl State {
             Start::Elsewhere => return Look::Elsewhere,
             Start::Oldest => return Look::Older { cursor: None, to },
             Start::Newest => {
-                // One more than fits tells that there are more.
                 let complete_from = self.newest.complete_from();
                 let offsets = self.newest.since(&request.pattern, complete_from, request.limit + 1);
                 let is_all = request.pattern.is_topic() && !offsets.is_empty();
@@ -87,9 +90,9 @@ impl State {
             Start::Now => {}
             Start::Behind(cursor) => match self.window.knows(cursor) {
                 Some(true) => {
-                    let found = self.in_window(request, cursor);
+                    // One more than fits tells that there are more.
+                    let (found, end) = self.after(request, cursor.next, request.limit + 1);
                     if !found.is_empty() {
-                        let end = self.window.end();
                         return Look::Found(FeedBatch::of(found, request.limit, request.latest_only, end));
                     }
                 }
@@ -105,19 +108,25 @@ impl State {
         Look::Wait(self.window.end(), ticket, answer)
     }
 
-    /// Returns what a poll wants behind a place of the window, and one more than fits, which tells that there is more.
+    /// Returns what a poll wants after an offset of the window, and the place up to which that is all; at most `room` events.
     ///
     /// The index of newest events spares the window from being looked through for nothing, and for one event of each topic.
-    fn in_window(&self, request: &FeedRequest, cursor: Cursor) -> Vec<Logged> {
-        let FeedRequest { pattern, limit, latest_only, .. } = request;
-        if self.newest.is_quiet_since(pattern, cursor.next) {
-            return Vec::new();
+    pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, Cursor) {
+        let FeedRequest { pattern, latest_only, .. } = request;
+        let end = self.window.end();
+        if self.newest.is_quiet_since(pattern, offset) {
+            return (Vec::new(), end);
         }
-        if *latest_only && cursor.next >= self.newest.complete_from() {
-            let offsets = self.newest.since(pattern, cursor.next, limit + 1);
-            return offsets.into_iter().filter_map(|offset| self.window.get(offset).cloned()).collect();
+        if *latest_only && offset >= self.newest.complete_from() {
+            let offsets = self.newest.since(pattern, offset, room);
+            return (offsets.into_iter().filter_map(|offset| self.window.get(offset).cloned()).collect(), end);
         }
-        let matching = self.window.from(cursor.next).filter(|logged| pattern.matches(&logged.event.topic));
-        matching.take(if *latest_only { usize::MAX } else { limit + 1 }).cloned().collect()
+        let matcher = Matcher::new(pattern);
+        let mut matching = self.window.from(offset).filter(|logged| matcher.matches(&logged.event.topic));
+        let found: Vec<Logged> = matching.by_ref().take(if *latest_only { MAX_FOLDED } else { room }).cloned().collect();
+        // Of a part that is folded, later parts have newer events.
+        let is_part = *latest_only && matching.next().is_some();
+        let end = found.last().filter(|_| is_part).map_or(end, Cursor::behind);
+        (found, end)
     }
 }

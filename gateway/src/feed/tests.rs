@@ -2,6 +2,7 @@
 
 mod damage;
 mod ends;
+mod fold;
 mod model;
 
 use std::{sync::Arc, time::Duration};
@@ -244,20 +245,6 @@ async fn whoever_has_seen_all_that_went_is_told_nothing() {
         assert_eq!(reset, number - 100 < oldest, "{number}, {oldest}: {seen:?}");
         assert_eq!(seen.first(), Some(&number.max(100 + oldest)), "{oldest}");
     }
-}
-
-#[tokio::test]
-async fn folded_a_batch_holds_the_newest_of_each_topic() {
-    let world = World::roomy().await;
-    let (_, _, place) = world.look("#", Start::Now).await;
-    world.publish("a", 0..50).await;
-    world.publish("b", 50..60).await;
-    world.publish("a", 60..61).await;
-    let (pattern, deadline) = ("#".parse().unwrap(), Instant::now());
-    let request = FeedRequest { pattern, start: Start::Behind(place), limit: 100, latest_only: true, deadline };
-    let FeedOutcome::Batch(batch) = world.feed.poll(request).await else { panic!("there are events") };
-    assert_eq!(numbers(&batch), [59, 60]);
-    assert_eq!(world.look("#", Start::Behind(batch.last_seen)).await.0, Vec::<u64>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,53 @@
+//! Batches that hold only the newest event of each topic.
+
+use super::*;
+
+impl World {
+    /// Polls without waiting, folded: the numbers, and the place.
+    async fn look_folded(&self, place: Cursor, limit: usize) -> (Vec<u64>, Cursor) {
+        let (pattern, deadline) = ("#".parse().unwrap(), Instant::now());
+        match self.ask(FeedRequest { pattern, start: Start::Behind(place), limit, latest_only: true, deadline }).await {
+            FeedOutcome::Batch(batch) => (numbers(&batch), batch.last_seen),
+            FeedOutcome::Nothing(end) => (Vec::new(), end),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn folded_a_batch_holds_the_newest_of_each_topic() {
+    let world = World::roomy().await;
+    let (_, _, place) = world.look("#", Start::Now).await;
+    world.publish("a", 0..50).await;
+    world.publish("b", 50..60).await;
+    world.publish("a", 60..61).await;
+    let (seen, place) = world.look_folded(place, 100).await;
+    assert_eq!(seen, [59, 60]);
+    assert_eq!(world.look("#", Start::Behind(place)).await.0, Vec::<u64>::new());
+}
+
+#[tokio::test]
+async fn where_the_index_forgot_topics_a_part_is_folded_and_the_rest_follows() {
+    // The index knows one topic; the window holds everything, or next to nothing.
+    for window in [1 << 20, 600] {
+        let world = World::new(1 << 30, window, 1).await;
+        world.publish("z", 0..1).await;
+        let (_, _, mut place) = world.look("#", Start::Now).await;
+        let topics = ["a", "a", "b", "a", "a", "c", "b", "d", "a"];
+        for (number, topic) in (1..).zip(topics) {
+            world.publish(topic, number..number + 1).await;
+        }
+        let (mut seen, mut states) = (Vec::new(), std::collections::BTreeMap::new());
+        loop {
+            let (found, next) = world.look_folded(place, 100).await;
+            if found.is_empty() {
+                break;
+            }
+            seen.extend(found);
+            place = next;
+        }
+        assert!(seen.is_sorted() && seen.len() < topics.len(), "{seen:?}");
+        states.extend(seen.into_iter().map(|number| (topics[usize::try_from(number).unwrap() - 1], number)));
+        assert_eq!(states.into_iter().collect::<Vec<_>>(), [("a", 9), ("b", 7), ("c", 6), ("d", 8)], "window of {window}");
+    }
+}
