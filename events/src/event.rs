@@ -62,6 +62,39 @@ impl Event {
     }
 }
 
+/// What the names and values around a payload take in an answer, in bytes, about.
+const AROUND_PAYLOAD: usize = 160;
+
+/// What an event takes in memory besides its texts and its payload, in bytes, about: itself, and what the allocator adds.
+const IN_MEMORY: usize = 256;
+
+impl Event {
+    /// Returns how many bytes the event takes at most in an answer, where text is escaped (RFC 8259, section 7) and other bytes
+    /// are base64.
+    #[must_use]
+    pub fn max_encoded_len(&self) -> usize {
+        let escaped = |byte: &u8| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
+            0..0x20 => 5,
+            _ => 0,
+        };
+        let is_json = self.content_type.as_ref().is_some_and(ContentType::is_json);
+        let escapes = if is_json { 0 } else { self.payload.iter().map(escaped).sum() };
+        let encoded = (self.payload.len() + escapes).max(self.payload.len().div_ceil(3) * 4);
+        encoded + 6 * self.text_len() + AROUND_PAYLOAD
+    }
+
+    /// Returns how many bytes the event takes in memory, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.payload.len() + self.text_len() + IN_MEMORY
+    }
+
+    fn text_len(&self) -> usize {
+        self.topic.as_str().len() + self.content_type.as_ref().map_or(0, |content_type| content_type.as_str().len())
+    }
+}
+
 impl std::fmt::Debug for Event {
     /// Shows everything but the payload, which belongs in no log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -112,6 +112,12 @@ pub struct Config {
     #[arg(long, env = "POSTERN_MAX_BODY", value_name = "BYTES", default_value_t = 1024 * 1024, help_heading = "HTTP")]
     max_body: usize,
 
+    /// Bytes of published events that may be on their way in, and as many of answers on their way out to clients that take them
+    /// slowly; more get 503
+    #[arg(long, env = "POSTERN_MAX_TRANSIT", value_name = "BYTES", default_value_t = 256 * 1024 * 1024,
+          help_heading = "HTTP")]
+    max_transit: usize,
+
     /// How long a client may take for the head of a request (three times as long for a body); also how long an idle
     /// connection is kept
     #[arg(long, env = "POSTERN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "20s",
@@ -288,6 +294,7 @@ impl Config {
             http: HttpOptions {
                 max_connections: self.max_connections,
                 max_body: self.max_body,
+                max_transit: self.max_transit,
                 header_timeout: self.header_timeout,
                 shutdown_grace: self.shutdown_grace,
                 allowed_origins: AllowedOrigins::new(self.allow_origin),

@@ -4,6 +4,7 @@
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
+//! * `transit` bounds what requests and answers take on their way; `body` paces answers that share a connection.
 //! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
 //!   the JSON of an answer; `cors` lets pages of other origins in.
 //!
@@ -27,6 +28,7 @@ mod routes;
 mod seldom;
 mod socket;
 mod sse;
+mod transit;
 mod version;
 
 use std::{sync::Arc, time::Duration};
@@ -35,6 +37,7 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::transit::Transit;
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
 use crate::{
     broker::{Broker, log::EventLog},
@@ -50,6 +53,8 @@ pub struct HttpOptions {
     pub max_connections: usize,
     /// The largest published event, in bytes.
     pub max_body: usize,
+    /// How many bytes of events may be on their way in, and as many of answers on their way out.
+    pub max_transit: usize,
     /// How long a client may take to send the head of a request, and a third of what it may take for a body; also how long an
     /// idle connection is kept.
     pub header_timeout: Duration,
@@ -68,6 +73,8 @@ struct App<B: Broker> {
     options: HttpOptions,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
     publishing: Semaphore,
+    incoming: Transit,
+    outgoing: Transit,
     shutting_down: CancellationToken,
 }
 
@@ -88,6 +95,7 @@ pub async fn serve<B: Broker + EventLog>(
 ) {
     let shutting_down = CancellationToken::new();
     let publishing = Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS));
-    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, shutting_down });
+    let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
+    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, incoming, outgoing, shutting_down });
     accept::run(listener, app, shutdown).await;
 }

@@ -84,8 +84,12 @@ pub struct Metrics {
     pub polls_held: Gauge,
     /// Open Sessions.
     pub sessions: Gauge,
-    /// Payload bytes in all windows.
+    /// Bytes that all windows take.
     pub window_bytes: Gauge,
+    /// Bytes of published events on their way in.
+    pub transit_in_bytes: Gauge,
+    /// Bytes of answers on their way out.
+    pub transit_out_bytes: Gauge,
     /// Events handed to clients, repeats included.
     pub events: Counter,
     /// Those of them that may be repeats.
@@ -135,7 +139,13 @@ impl Metrics {
         registry.register("polls", "Answered polls", self.polls.clone());
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register("releases", "Sessions that ended, by reason", self.releases.clone());
-        registry.register("window_bytes", "Payload bytes in all windows", self.window_bytes.clone());
+        registry.register("window_bytes", "Bytes that all windows take", self.window_bytes.clone());
+        registry.register(
+            "transit_in_bytes",
+            "Bytes of published events on their way in",
+            self.transit_in_bytes.clone(),
+        );
+        registry.register("transit_out_bytes", "Bytes of answers on their way out", self.transit_out_bytes.clone());
         registry.register("events", "Events handed to clients, repeats included", self.events.clone());
         registry.register("events_redelivered", "Events that may be repeats", self.events_redelivered.clone());
         registry.register("published", "Events published over HTTP", self.published.clone());

@@ -39,3 +39,4 @@ mod roaming;
 mod scale;
 mod shutdown;
 mod sse;
+mod transit;

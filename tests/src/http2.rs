@@ -8,6 +8,9 @@ use hyper::{Request, Response, body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, task::AbortHandle};
 
+/// For how much of an answer that is not read the protocol makes room by default (RFC 9113, section 6.9.2).
+const DEFAULT_WINDOW: u32 = 65_535;
+
 /// An open connection that carries any number of requests at once. Dropping it closes it.
 #[derive(Debug)]
 pub struct Http2Connection {
@@ -18,9 +21,13 @@ pub struct Http2Connection {
 impl Http2Connection {
     /// Connects, with prior knowledge (RFC 9113, section 3.3).
     pub async fn open(address: SocketAddr) -> Self {
+        Self::with_window(address, DEFAULT_WINDOW).await
+    }
+
+    /// Connects as a client that makes room for so many bytes of an answer that is not read.
+    pub async fn with_window(address: SocketAddr, bytes: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("the gateway listens");
-        let shaken = handshake(stream).await;
-        let (requests, connection) = shaken.expect("the gateway speaks HTTP/2");
+        let (requests, connection) = handshake(stream, bytes).await.expect("the gateway speaks HTTP/2");
         let task = tokio::spawn(connection).abort_handle();
         Self { requests, task }
     }
@@ -38,7 +45,7 @@ impl Http2Connection {
     /// Connects, unless nothing listens there.
     pub async fn try_open(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
-        let (requests, connection) = handshake(stream).await.ok()?;
+        let (requests, connection) = handshake(stream, DEFAULT_WINDOW).await.ok()?;
         let task = tokio::spawn(connection).abort_handle();
         Some(Self { requests, task })
     }
@@ -62,10 +69,9 @@ impl Http2Connection {
 
 type Shaken = (http2::SendRequest<Full<Bytes>>, http2::Connection<TokioIo<TcpStream>, Full<Bytes>, TokioExecutor>);
 
-/// Makes room for as much of an answer that is not read as the protocol does by default (RFC 9113, section 6.9.2).
-async fn handshake(stream: TcpStream) -> hyper::Result<Shaken> {
+async fn handshake(stream: TcpStream, window: u32) -> hyper::Result<Shaken> {
     let mut client = http2::Builder::new(TokioExecutor::new());
-    client.initial_stream_window_size(65_535).handshake(TokioIo::new(stream)).await
+    client.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await
 }
 
 impl Drop for Http2Connection {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::cursor::Cursor;
 use crate::broker::log::Logged;
 
-/// The payload bytes of a batch, but for its first event.
+/// The encoded bytes of a batch, but for its first event.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Events in order, and the place behind them; shared by all who get the same.
@@ -45,7 +45,7 @@ impl FeedBatch {
         }
         let (mut bytes, mut count) = (0, 0);
         let fits = |logged: &&Logged| {
-            bytes += logged.event.payload.len();
+            bytes += logged.event.max_encoded_len();
             count += 1;
             count <= limit && (count == 1 || bytes <= BATCH_BYTES)
         };

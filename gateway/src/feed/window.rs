@@ -10,7 +10,7 @@ use crate::broker::log::Logged;
 /// How much a window holds. The newest event stays as long as the log keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
-    /// By size, in payload bytes.
+    /// By size, in bytes of memory.
     pub bytes: usize,
     /// By age.
     pub age: Duration,
@@ -30,11 +30,8 @@ pub(super) struct Window {
     next: u64,
 }
 
-/// What an event takes besides its payload, in bytes, about.
-const AROUND_PAYLOAD: usize = 256;
-
 fn cost(logged: &Logged) -> usize {
-    logged.event.payload.len() + AROUND_PAYLOAD
+    logged.event.memory()
 }
 
 impl Window {
@@ -135,10 +132,11 @@ mod tests {
 
     #[test]
     fn it_keeps_what_is_neither_too_much_nor_too_old_and_the_newest_in_any_case() {
-        let limits = WindowLimits { bytes: 3 * (AROUND_PAYLOAD + 10), age: Duration::from_mins(1) };
+        let event = |bytes| Arc::new(Event::new("a".parse().unwrap(), None, vec![0; bytes]));
+        let limits = WindowLimits { bytes: 3 * event(10).memory(), age: Duration::from_mins(1) };
         let (start, mut window) = (Instant::now(), Window::new(limits, 0));
         let mut push = |offset, bytes, at| {
-            let event = Arc::new(Event::new("a".parse().unwrap(), None, vec![0; bytes]));
+            let event = event(bytes);
             window.push(Logged { offset, event }, start + Duration::from_secs(at));
             let kept: Vec<u64> = window.from(0).map(|logged| logged.offset).collect();
             assert_eq!(window.knows(window.before()), Some(true));

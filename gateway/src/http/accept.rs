@@ -140,7 +140,7 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
             unasked.begin();
             fate.request_came();
             let response = routes::answer(&app, &fate, call, asked).await;
-            Ok::<_, Infallible>(if is_shared { body::observed(response, fate) } else { response })
+            Ok::<_, Infallible>(if is_shared { body::paced(response, fate) } else { response })
         };
         answering.instrument(span)
     });

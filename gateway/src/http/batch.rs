@@ -12,6 +12,9 @@ use crate::{feed::FeedBatch, mailbox::Batch};
 /// What an event takes besides its payload, roughly: id, topic, time and names.
 const AROUND_PAYLOAD: usize = 160;
 
+/// What an answer takes besides its events: names and a token.
+const AROUND_EVENTS: usize = 256;
+
 /// Returns `{"events":[…],"reset":true,"last_seen":"…"}`; `reset` only when true.
 pub(super) fn encode(batch: &Batch) -> String {
     let events = batch.events.iter().map(|each| (&each.event, each.redelivered));
@@ -22,6 +25,16 @@ pub(super) fn encode(batch: &Batch) -> String {
 pub(super) fn encode_feed(batch: &FeedBatch) -> String {
     let events = batch.events.iter().map(|logged| (&*logged.event, logged.event.resent));
     encode_events(events, batch.reset, &batch.last_seen)
+}
+
+/// Returns how many bytes [`encode`] gives at most.
+pub(super) fn max_len(batch: &Batch) -> usize {
+    AROUND_EVENTS + batch.events.iter().map(|each| each.event.max_encoded_len()).sum::<usize>()
+}
+
+/// Returns how many bytes [`encode_feed`] gives at most.
+pub(super) fn max_feed_len(batch: &FeedBatch) -> usize {
+    AROUND_EVENTS + batch.events.iter().map(|logged| logged.event.max_encoded_len()).sum::<usize>()
 }
 
 fn encode_events<'a>(

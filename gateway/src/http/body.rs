@@ -1,7 +1,7 @@
 //! The body of an answer: whole, or a stream that comes as events do.
 
 use std::{
-    convert::Infallible,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -9,79 +9,78 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http_body_util::{Either, StreamBody};
 use hyper::{
     Response,
     body::{Body as HttpBody, Frame, SizeHint},
 };
 
+use self::paced::Paced;
 use super::socket::Fate;
 
+mod paced;
+
 /// The body of every answer.
-pub(super) type Body = Either<Whole, StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>>;
+pub(super) struct Body(Kind);
 
-/// How much of an answer over HTTP/2 is given to hyper before the client has made room for it (RFC 9113, section 5.2): as much
-/// as one DATA frame holds by default.
-const PIECE: usize = 16 * 1024;
-
-/// A body that is known. It goes out in one piece where it has its connection for itself.
-#[derive(Debug)]
-pub(super) struct Whole {
-    rest: Bytes,
-    /// Of an answer that shares its connection: whether it was taken, only its own body can tell.
-    fate: Option<Arc<Fate>>,
+enum Kind {
+    /// It goes out in one piece.
+    Whole(Bytes),
+    Streamed(BoxStream<'static, Bytes>),
+    /// Either of them, on a connection of HTTP/2.
+    Paced(Paced),
 }
 
-impl HttpBody for Whole {
+impl HttpBody for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let most = if self.fate.is_some() { PIECE } else { usize::MAX };
-        let length = self.rest.len().min(most);
-        let piece = self.rest.split_to(length);
-        Poll::Ready(Some(Ok(Frame::data(piece))))
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = match &mut self.0 {
+            Kind::Whole(rest) if rest.is_empty() => Poll::Ready(None),
+            Kind::Whole(rest) => Poll::Ready(Some(Ok(std::mem::take(rest)))),
+            Kind::Streamed(pieces) => pieces.as_mut().poll_next(cx).map(|piece| piece.map(Ok)),
+            Kind::Paced(paced) => paced.poll_piece(cx),
+        };
+        piece.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        match &self.0 {
+            Kind::Whole(rest) => rest.is_empty(),
+            Kind::Streamed(_) => false,
+            Kind::Paced(paced) => paced.is_end(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
-    }
-}
-
-impl Drop for Whole {
-    fn drop(&mut self) {
-        if let Some(fate) = &self.fate {
-            if self.rest.is_empty() {
-                fate.written();
-            }
-            fate.seal();
+        match &self.0 {
+            Kind::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
+            Kind::Streamed(_) => SizeHint::default(),
+            Kind::Paced(paced) => paced.size_hint(),
         }
     }
 }
 
 /// Makes a `200` whose body is known.
 pub(super) fn whole(body: Bytes) -> Response<Body> {
-    Response::new(Either::Left(Whole { rest: body, fate: None }))
-}
-
-/// Has an answer that shares its connection with others tell by itself whether it was taken: it goes out in pieces, and one
-/// that is dropped with a rest was not.
-pub(super) fn observed(mut response: Response<Body>, fate: Arc<Fate>) -> Response<Body> {
-    if let Either::Left(whole) = response.body_mut() {
-        whole.fate = Some(fate);
-    }
-    response
+    Response::new(Body(Kind::Whole(body)))
 }
 
 /// Makes a `200` whose body comes piece by piece. Dropping the body drops the stream: that is how it learns that its client
 /// hung up.
-pub(super) fn streamed(pieces: BoxStream<'static, Result<Frame<Bytes>, Infallible>>) -> Response<Body> {
-    Response::new(Either::Right(StreamBody::new(pieces)))
+pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
+    Response::new(Body(Kind::Streamed(pieces)))
+}
+
+/// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken in time.
+pub(super) fn paced(response: Response<Body>, fate: Arc<Fate>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    // Its place among the requests that are held is its own until it is over.
+    let place = parts.extensions.remove();
+    let paced = match body.0 {
+        Kind::Whole(rest) => Paced::whole(rest, place, fate),
+        Kind::Streamed(pieces) => Paced::streamed(pieces, place, fate),
+        Kind::Paced(paced) => paced,
+    };
+    Response::from_parts(parts, Body(Kind::Paced(paced)))
 }

@@ -46,12 +46,11 @@ pub(super) async fn hold<B: Broker + EventLog>(
 ) -> Result<HttpResponse, Problem> {
     let held = Held::new(app)?;
     let outcome = app.feed.poll(request).await;
-    drop(held);
     let (response, counted) = match outcome {
-        FeedOutcome::Batch(batch) => {
-            app.metrics.events.inc_by(batch.events.len() as u64);
-            (Ok(with_events(&batch)), Answer::Batch)
-        }
+        FeedOutcome::Batch(batch) => match with_events(app, &batch) {
+            Ok(response) => (Ok(response), Answer::Batch),
+            Err(problem) => (Err(problem), Answer::Refused),
+        },
         FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), emptiness)), Answer::Nothing),
         FeedOutcome::ShuttingDown(place) => {
             let mut farewell = without_events(place, emptiness);
@@ -62,18 +61,25 @@ pub(super) async fn hold<B: Broker + EventLog>(
         FeedOutcome::Broker(error) => (Err(error.into()), Answer::Refused),
     };
     app.metrics.answered(counted);
-    response
+    response.map(|response| held.keep_for(response))
 }
 
-fn with_events(batch: &FeedBatch) -> HttpResponse {
-    let encoded = batch
-        .encoded
-        .get_or_init(|| EncodedBatch { body: batch::encode_feed(batch).into(), tag: entity_tag(batch.last_seen) });
+fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpResponse, Problem> {
+    let encoded = match batch.encoded.get() {
+        Some(encoded) => encoded,
+        None => {
+            let room = app.outgoing.try_take(batch::max_feed_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
+            let encode =
+                || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
+            batch.encoded.get_or_init(encode)
+        }
+    };
+    app.metrics.events.inc_by(batch.events.len() as u64);
     let mut response = body::whole(encoded.body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     tell_place(&mut response, &encoded.tag);
-    response
+    Ok(response)
 }
 
 fn without_events(place: Option<Cursor>, emptiness: Emptiness) -> HttpResponse {

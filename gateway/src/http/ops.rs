@@ -25,6 +25,8 @@ pub(super) fn ready<B: Broker + EventLog>(app: &App<B>) -> Result<HttpResponse, 
 /// `GET /metrics`: OpenMetrics 1.0, which Prometheus reads.
 pub(super) fn metrics<B: Broker>(app: &App<B>) -> HttpResponse {
     app.metrics.broker_ready.set(i64::from(app.broker.is_ready()));
+    app.metrics.transit_in_bytes.set(app.incoming.used());
+    app.metrics.transit_out_bytes.set(app.outgoing.used());
     text("application/openmetrics-text; version=1.0.0; charset=utf-8", app.metrics.encode())
 }
 

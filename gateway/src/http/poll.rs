@@ -1,5 +1,7 @@
 //! `GET /clients/{client}/events`: a long-poll of a mailbox.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use events::ClientId;
 use hyper::{
@@ -15,7 +17,7 @@ use super::{
 };
 use crate::{
     broker::Broker,
-    mailbox::{Answered, Batch, Outcome, PollRequest},
+    mailbox::{Answered, Batch, Outcome, PollRequest, Receipt},
     metrics::{Answer, Metrics},
 };
 
@@ -28,9 +30,14 @@ pub(super) async fn hold<B: Broker>(
 ) -> Result<HttpResponse, Problem> {
     let held = Held::new(app)?;
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
-    drop(held);
     let (response, counted) = match outcome {
-        Outcome::Batch(batch) => (Ok(with_events(&batch, &app.metrics)), Answer::Batch),
+        Outcome::Batch(batch) => match with_events(app, &batch) {
+            Ok(response) => (Ok(response), Answer::Batch),
+            Err(problem) => {
+                receipt.iter().for_each(Receipt::undelivered);
+                (Err(problem), Answer::Refused)
+            }
+        },
         // A poll that does not go on cannot be told that it has to confirm.
         Outcome::Nothing | Outcome::WindowFull => (Ok(without_events()), Answer::Nothing),
         Outcome::ShuttingDown => (Ok(farewell()), Answer::Nothing),
@@ -43,12 +50,13 @@ pub(super) async fn hold<B: Broker>(
     };
     app.metrics.answered(counted);
     fate.answering(receipt);
-    response
+    response.map(|response| held.keep_for(response))
 }
 
-fn with_events(batch: &Batch, metrics: &Metrics) -> HttpResponse {
-    count_events(batch, metrics);
-    let mut response = body::whole(Bytes::from(batch::encode(batch)));
+fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, Problem> {
+    let room = app.outgoing.try_take(batch::max_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
+    count_events(batch, &app.metrics);
+    let mut response = body::whole(room.hold(batch::encode(batch)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -56,7 +64,7 @@ fn with_events(batch: &Batch, metrics: &Metrics) -> HttpResponse {
     if let Ok(token) = HeaderValue::from_str(batch.last_seen.as_str()) {
         headers.insert(LAST_SEEN, token);
     }
-    response
+    Ok(response)
 }
 
 /// Counts what is handed out.
@@ -81,6 +89,18 @@ fn farewell() -> HttpResponse {
 
 /// Counts a poll as held until it is dropped, however that happens.
 pub(super) struct Held(Gauge);
+
+/// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
+#[derive(Clone)]
+pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<Held>);
+
+impl Held {
+    /// Keeps the place for as long as the answer.
+    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
+        response.extensions_mut().insert(Place(Arc::new(self)));
+        response
+    }
+}
 
 impl Held {
     /// Counts one more, unless there are as many as there may be connections: over HTTP/2 one connection holds many.

@@ -40,6 +40,8 @@ pub(super) enum Problem {
     Held,
     TooManyMailboxes,
     TooManyConnections,
+    NoRoomForEvent,
+    NoRoomForAnswer,
     ShuttingDown,
     NotReady,
     Broker(BrokerError),
@@ -63,6 +65,8 @@ impl Problem {
             Self::Held
             | Self::TooManyMailboxes
             | Self::TooManyConnections
+            | Self::NoRoomForEvent
+            | Self::NoRoomForAnswer
             | Self::ShuttingDown
             | Self::NotReady
             | Self::Broker(_)
@@ -95,6 +99,14 @@ impl Problem {
             }
             Self::TooManyConnections => {
                 "this gateway holds as many connections or requests as it may (--max-connections); try again".to_owned()
+            }
+            Self::NoRoomForEvent => {
+                "as many bytes of events as this gateway may hold are on their way in (--max-transit); try again".to_owned()
+            }
+            Self::NoRoomForAnswer => {
+                "as many bytes of answers as this gateway may hold are not taken by their clients yet (--max-transit); try \
+                 again"
+                    .to_owned()
             }
             Self::ShuttingDown => "this gateway is shutting down; try again".to_owned(),
             Self::NotReady => {
@@ -207,13 +219,13 @@ impl From<Problem> for HttpResponse {
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }
             }
-            Problem::UnwantedBody | Problem::BodyTooLarge(_) | Problem::BodyTooSlow(_) => {
+            Problem::UnwantedBody | Problem::BodyTooLarge(_) | Problem::BodyTooSlow(_) | Problem::NoRoomForEvent => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            _ if status == StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_S)));
-            }
             _ => {}
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_S)));
         }
         response
     }

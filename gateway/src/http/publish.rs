@@ -1,10 +1,8 @@
 //! `POST /topics/{topic}/events`: the body is one event.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use events::{ContentType, Event, EventId, Form, Topic};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, StatusCode,
     body::{Body, Incoming},
@@ -18,6 +16,7 @@ use super::{
     App, HttpResponse,
     mailboxes::json_response,
     problem::{Problem, log_refusal},
+    transit::Room,
 };
 use crate::{
     broker::{Broker, BrokerError},
@@ -45,7 +44,11 @@ pub(super) async fn publish<B: Broker>(
     let id = event_id(headers)?;
     let resent = is_resent(headers)?;
     let declared = declared_type(headers)?;
-    let payload = read(body, app.options.max_body, app.options.header_timeout * BODY_PER_HEAD).await?;
+    // Kept until the broker has the event.
+    let mut room = app.incoming.none();
+    let patience = app.options.header_timeout * BODY_PER_HEAD;
+    let read = timeout(patience, read(body, app.options.max_body, &mut room)).await;
+    let payload = read.map_err(|_| Problem::BodyTooSlow(patience))??;
     let content_type = content_type(declared, &payload)?;
     let mut event = Event::new(topic, Some(content_type), payload);
     if let Some(id) = id {
@@ -104,17 +107,26 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
     Ok(declared)
 }
 
-async fn read(body: Incoming, most: usize, patience: Duration) -> Result<Bytes, Problem> {
+/// Reads a body into bytes of its own. A slice of the connection's read buffer, which is 8 KiB and more, would keep all of that in
+/// memory for as long as the event.
+async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes, Problem> {
     // A body that says that it is too large is not even begun.
-    if body.size_hint().lower() > most as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > most {
         return Err(Problem::BodyTooLarge(most));
     }
-    match timeout(patience, Limited::new(body, most).collect()).await {
-        // Copied: a body in one piece is a slice of the connection's read buffer, which is 8 KiB and more. An event would keep
-        // that buffer in memory.
-        Ok(Ok(collected)) => Ok(Bytes::copy_from_slice(&collected.to_bytes())),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(most)),
-        Ok(Err(error)) => Err(Problem::BadRequest(format!("the body ended early: {error}"))),
-        Err(_) => Err(Problem::BodyTooSlow(patience)),
+    let mut payload = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Problem::BadRequest(format!("the body ended early: {error}")))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        let length = payload.len() + piece.len();
+        if length > most {
+            return Err(Problem::BodyTooLarge(most));
+        }
+        if !room.grow_to(length) {
+            return Err(Problem::NoRoomForEvent);
+        }
+        payload.extend_from_slice(&piece);
     }
+    Ok(payload.into_boxed_slice().into())
 }

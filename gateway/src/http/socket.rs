@@ -21,14 +21,21 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::version::FirstBytes;
 use crate::mailbox::Receipt;
 
-/// How long a client may refuse to take any bytes of an answer.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+/// How long a client may take for what is written to it: so long, and a second more for each so many bytes. A client that takes a
+/// byte now and then would keep its answer for hours.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+const MIN_BYTES_PER_SECOND: u64 = 4096;
+
+/// Returns how long a client may take for so many bytes.
+pub(super) fn time_for(bytes: u64) -> Duration {
+    WRITE_PATIENCE + Duration::from_millis(bytes.saturating_mul(1000) / MIN_BYTES_PER_SECOND)
+}
 
 /// How long a client is given to close after us: until then a reset tells that it did not read the answer.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -106,6 +113,27 @@ fn flattened<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<
     Some(&room[..filled])
 }
 
+/// How a client takes what it has been lagging with.
+#[derive(Debug)]
+struct Backlog {
+    since: Instant,
+    taken: u64,
+    /// Ends when the client has taken too little.
+    end: Pin<Box<Sleep>>,
+}
+
+impl Backlog {
+    fn begin() -> Self {
+        let since = Instant::now();
+        Self { since, taken: 0, end: Box::pin(sleep_until(since + time_for(0))) }
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
+        self.end.as_mut().reset(self.since + time_for(self.taken));
+    }
+}
+
 /// A client's socket that writes down its [`Fate`].
 #[derive(Debug)]
 pub(super) struct ObservedSocket {
@@ -113,24 +141,26 @@ pub(super) struct ObservedSocket {
     /// Bytes that were read to detect the version; the first to be read again.
     first: FirstBytes,
     fate: Arc<Fate>,
-    /// Runs while the client takes nothing.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// There while the kernel's buffer for the client is full.
+    backlog: Option<Backlog>,
     /// Runs once we have closed our side.
     close_wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl ObservedSocket {
     pub(super) const fn new(stream: TcpStream, first: FirstBytes, fate: Arc<Fate>) -> Self {
-        Self { stream, first, fate, stall: None, close_wait: None }
+        Self { stream, first, fate, backlog: None, close_wait: None }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(result) = result {
-            self.stall = None;
+            if let (Some(backlog), Ok(bytes)) = (&mut self.backlog, &result) {
+                backlog.took(*bytes);
+            }
             return Poll::Ready(self.fate.note(result));
         }
-        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(WRITE_STALL)));
-        ready!(stall.as_mut().poll(cx));
+        let backlog = self.backlog.get_or_insert_with(Backlog::begin);
+        ready!(backlog.end.as_mut().poll(cx));
         Poll::Ready(self.fate.note(Err(io::ErrorKind::TimedOut.into())))
     }
 }
@@ -173,6 +203,7 @@ impl AsyncWrite for ObservedSocket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         if result.is_ok() {
+            self.backlog = None;
             self.fate.written();
         }
         Poll::Ready(self.fate.note(result))
@@ -201,5 +232,24 @@ impl AsyncWrite for ObservedSocket {
                 return Poll::Ready(Ok(()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_time_by_what_it_takes() {
+        let start = Instant::now();
+        let mut backlog = Backlog::begin();
+        // A byte every second is no progress; what a slow line takes is.
+        for _ in 0..20 {
+            sleep(Duration::from_secs(1)).await;
+            backlog.took(1);
+        }
+        backlog.took(100 * MIN_BYTES_PER_SECOND as usize);
+        backlog.end.as_mut().await;
+        assert_eq!((Instant::now() - start).as_secs(), 30 + 100);
     }
 }

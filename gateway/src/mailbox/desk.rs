@@ -271,7 +271,7 @@ impl Desk {
         self.window.as_ref().map_or(0, Window::len)
     }
 
-    /// Returns how many payload bytes the unconfirmed Deliveries hold.
+    /// Returns how many bytes the unconfirmed Deliveries take in memory.
     pub(super) fn bytes(&self) -> usize {
         self.window.as_ref().map_or(0, Window::bytes)
     }

@@ -10,7 +10,7 @@ use std::sync::{
 
 use crate::metrics::Metrics;
 
-/// The payload bytes in all windows of this process.
+/// The bytes that all windows of this process take.
 #[derive(Debug)]
 pub(super) struct Memory {
     used: AtomicUsize,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::broker::{Content, Delivery};
 
-/// The payload bytes of a batch, but for its first event: a batch is never empty for being too large.
+/// The encoded bytes of a batch, but for its first event: a batch is never empty for being too large.
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// See the module.
@@ -67,7 +67,7 @@ impl Entry {
     }
 
     fn bytes(&self) -> usize {
-        self.event().map_or(0, |event| event.payload.len())
+        self.event().map_or(0, Event::memory)
     }
 }
 
@@ -154,7 +154,7 @@ impl Window {
                 continue;
             }
             if let Some(event) = entry.event() {
-                bytes += event.payload.len();
+                bytes += event.max_encoded_len();
                 if events.len() == limit || (!events.is_empty() && bytes > BATCH_BYTES) {
                     break;
                 }
@@ -212,7 +212,7 @@ impl Window {
         self.entries.is_empty()
     }
 
-    /// Returns how many payload bytes the entries hold.
+    /// Returns how many bytes the entries take in memory.
     pub(super) fn bytes(&self) -> usize {
         self.entries.iter().map(Entry::bytes).sum()
     }

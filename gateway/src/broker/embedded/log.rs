@@ -217,7 +217,9 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_are_too_many_bytes() {
-        let mut log = Log::new(RETENTION, 10 * (10 + OVERHEAD), 7);
+        // Topics of three characters.
+        let memory = Event::new("t97".parse().unwrap(), None, vec![0; 10]).memory() as u64;
+        let mut log = Log::new(RETENTION, 10 * memory, 7);
         for n in 0..100 {
             append(&mut log, &format!("t{n}"), 0);
         }

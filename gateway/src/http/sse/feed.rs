@@ -35,7 +35,11 @@ impl<B: Broker + EventLog> Source for FeedStream<B> {
             FeedOutcome::Batch(batch) => {
                 self.app.metrics.events.inc_by(batch.events.len() as u64);
                 self.go_on_behind(batch.last_seen);
-                Next::Goes(batch.stream.get_or_init(|| encode(&batch).into_bytes()).clone())
+                if let Some(piece) = batch.stream.get() {
+                    return Next::Goes(piece.clone());
+                }
+                let room = self.app.outgoing.take(batch::max_feed_len(&batch)).await;
+                Next::Goes(batch.stream.get_or_init(|| room.hold(encode(&batch).into_bytes())).clone())
             }
             FeedOutcome::Nothing(end) if self.place == Some(end) => Text::default().comment().into(),
             FeedOutcome::Nothing(end) => {

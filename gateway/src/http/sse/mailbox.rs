@@ -70,8 +70,9 @@ impl<B: Broker> Source for MailboxStream<B> {
             Outcome::Batch(batch) => {
                 let since = self.got.take().map_or_else(Instant::now, |(_, since)| since);
                 self.got = Some((batch.last_seen.clone(), since));
+                let room = self.app.outgoing.take(batch::max_len(&batch)).await;
                 count_events(&batch, &self.app.metrics);
-                encode(&batch).into()
+                Next::Goes(room.hold(encode(&batch).into_bytes()))
             }
             Outcome::Nothing if self.confirm_by().is_none_or(|confirm_by| Instant::now() < confirm_by) => {
                 Text::default().comment().into()

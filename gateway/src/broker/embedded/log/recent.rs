@@ -2,9 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{OVERHEAD, Stored};
+use super::Stored;
 
-/// A run of events up to the newest one, within a limit of bytes.
+/// A run of events up to the newest one, within a limit of bytes of memory.
 #[derive(Debug)]
 pub(super) struct Recent {
     limit: u64,
@@ -13,7 +13,7 @@ pub(super) struct Recent {
 }
 
 fn cost(stored: &Stored) -> u64 {
-    stored.event.payload.len() as u64 + OVERHEAD
+    stored.event.memory() as u64
 }
 
 impl Recent {
