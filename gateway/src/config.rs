@@ -103,7 +103,7 @@ pub struct Config {
     #[arg(long, env = "POSTERN_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', help_heading = "HTTP")]
     allow_origin: Vec<Origin>,
 
-    /// Most client connections at once; more get 503
+    /// Maximum of client connections at once; on a few more, polls get 503 and everything else is served
     #[arg(long, env = "POSTERN_MAX_CONNECTIONS", value_name = "N", default_value_t = 10_000,
           value_parser = at_least_one, help_heading = "HTTP")]
     max_connections: usize,
@@ -118,11 +118,16 @@ pub struct Config {
           help_heading = "HTTP")]
     max_transit: usize,
 
-    /// How long a client may take for the head of a request (three times as long for a body); also how long an idle
-    /// connection is kept
+    /// How long a client may take for the head of a request (three times as long for a body)
     #[arg(long, env = "POSTERN_HEADER_TIMEOUT", value_name = "DURATION", default_value = "20s",
           value_parser = positive_duration, help_heading = "HTTP")]
     header_timeout: Duration,
+
+    /// How long a connection is kept on which nothing is asked; above the idle time of the load balancer in front, which could
+    /// otherwise use it in the moment that it ends
+    #[arg(long, env = "POSTERN_IDLE_TIMEOUT", value_name = "DURATION", default_value = "75s",
+          value_parser = positive_duration, help_heading = "HTTP")]
+    idle_timeout: Duration,
 
     /// How long open requests may take once the gateway is told to stop
     #[arg(long, env = "POSTERN_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s",
@@ -296,6 +301,7 @@ impl Config {
                 max_body: self.max_body,
                 max_transit: self.max_transit,
                 header_timeout: self.header_timeout,
+                idle_timeout: self.idle_timeout,
                 shutdown_grace: self.shutdown_grace,
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
             },

@@ -1,6 +1,7 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `socket` how a connection ended.
+//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `head_timer` how long it may be
+//!   silent, `socket` how a connection ended.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
@@ -17,6 +18,7 @@ mod browser_client;
 pub mod check;
 mod cors;
 mod feed;
+mod head_timer;
 mod mailboxes;
 mod ops;
 mod page;
@@ -37,8 +39,8 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::transit::Transit;
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
+use self::transit::Transit;
 use crate::{
     broker::{Broker, log::EventLog},
     feed::Feed,
@@ -55,9 +57,10 @@ pub struct HttpOptions {
     pub max_body: usize,
     /// How many bytes of events may be on their way in, and as many of answers on their way out.
     pub max_transit: usize,
-    /// How long a client may take to send the head of a request, and a third of what it may take for a body; also how long an
-    /// idle connection is kept.
+    /// How long a client may take to send the head of a request, and a third of what it may take for a body.
     pub header_timeout: Duration,
+    /// How long a connection is kept on which nothing is asked.
+    pub idle_timeout: Duration,
     /// How long held polls and open answers may take once the gateway shuts down.
     pub shutdown_grace: Duration,
     /// Which pages of other origins may use the gateway.

@@ -20,21 +20,51 @@ const BLOCKING_THREADS: usize = 16;
 pub struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// Not there if it is ignored, as under nohup(1).
+    hangup: Option<Signal>,
 }
 
 impl StopSignals {
-    /// Starts listening for SIGINT and SIGTERM; needs a tokio runtime.
+    /// Starts listening for SIGINT, SIGTERM and SIGHUP; needs a tokio runtime.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
-    /// Waits for the next one. Cancel-safe.
-    pub async fn next(&mut self) {
+    /// Waits for the first one. Cancel-safe.
+    pub async fn first(&mut self) {
         tokio::select! {
-            _ = self.interrupt.recv() => info!("SIGINT"),
-            _ = self.terminate.recv() => info!("SIGTERM"),
+            () = Self::next(&mut self.interrupt, &mut self.terminate) => {}
+            () = Self::hangup(&mut self.hangup) => info!("SIGHUP"),
         }
     }
+
+    /// Waits for another SIGINT or SIGTERM; a terminal that closes can send several SIGHUP. Cancel-safe.
+    pub async fn second(&mut self) {
+        Self::next(&mut self.interrupt, &mut self.terminate).await;
+    }
+
+    async fn next(interrupt: &mut Signal, terminate: &mut Signal) {
+        tokio::select! {
+            _ = interrupt.recv() => info!("SIGINT"),
+            _ = terminate.recv() => info!("SIGTERM"),
+        }
+    }
+
+    async fn hangup(hangup: &mut Option<Signal>) {
+        match hangup {
+            Some(hangup) => drop(hangup.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells whether the process was started with SIGHUP ignored (proc(5), `SigIgn`). Listening would end that.
+fn is_hangup_ignored() -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Signal 1 is the lowest bit.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Makes the runtime that serves clients, with so many threads, or one for every two cores.

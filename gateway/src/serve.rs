@@ -49,9 +49,9 @@ pub async fn serve_from<B: Broker + EventLog>(
         broker.close().await;
     };
     let stopping = async {
-        signals.next().await;
+        signals.first().await;
         let _ = stop.send(());
-        signals.next().await;
+        signals.second().await;
     };
     tokio::select! {
         () = serving => info!("stopped"),

@@ -30,21 +30,31 @@ async fn served(gateway: &Gateway) -> HttpConnection {
     eventually(SOON, "a place for one more connection", async || {
         let mut connection = HttpConnection::open(gateway.address()).await;
         let answer = connection.request(&Request::get("/live")).await;
-        if answer.status == 200 { Ok(connection) } else { Err(answer) }
+        // Beyond the maximum one request is served, and the connection ends.
+        if answer.header("connection").is_none() { Ok(connection) } else { Err(answer) }
     })
     .await
 }
 
-on_both_brokers!(one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves);
-async fn one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves(broker: Broker) {
+on_both_brokers!(a_poll_on_one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves);
+async fn a_poll_on_one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves(broker: Broker) {
     let gateway = gateway(broker, |builder| builder.flag("--max-connections", "2")).await;
     let mut first = served(&gateway).await;
     let mut second = served(&gateway).await;
-    for _ in 0..3 {
+    let topic = unique("full");
+    for poll in ["/clients/late/events?topics=a&wait=0", "/topics/a/events?wait=0"] {
         let mut third = HttpConnection::open(gateway.address()).await;
-        let refused = third.request(&Request::get("/live")).await;
+        let refused = third.request(&Request::get(poll)).await;
         is_overload(&refused, "--max-connections");
         assert_eq!(refused.header("connection"), Some("close"));
+        assert_eq!(third.left().await, Left::Closed);
+    }
+    // An operator, and what is published, get in.
+    let publish = Request::publish(&topic, "application/json", "1");
+    for (request, status) in [(Request::get("/live"), 200), (Request::get("/metrics"), 200), (publish, 202)] {
+        let mut third = HttpConnection::open(gateway.address()).await;
+        let answer = third.request(&request).await.expect_status(status);
+        assert_eq!(answer.header("connection"), Some("close"));
         assert_eq!(third.left().await, Left::Closed);
     }
     for connection in [&mut first, &mut second] {
@@ -80,7 +90,7 @@ async fn one_mailbox_too_many_is_told_so_and_a_place_is_free_when_one_leaves(bro
 
 on_both_brokers!(a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_notice);
 async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_notice(broker: Broker) {
-    let gateway = gateway(broker, |builder| builder.flag("--header-timeout", "1s")).await;
+    let gateway = gateway(broker, |builder| builder.flag("--header-timeout", "1s").flag("--idle-timeout", "2s")).await;
     let topic = unique("jobs");
     let poll = Poll::of(&unique("alice")).topics(&topic).wait(30);
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
@@ -103,6 +113,18 @@ async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_not
     body.send(br#"{"n":1}"#).await;
     body.answer().await.expect_status(202);
     assert_eq!(held.answer().await.batch().numbers("n"), [1]);
+}
+
+on_both_brokers!(an_idle_connection_has_longer_than_a_head_and_is_told_how_long);
+async fn an_idle_connection_has_longer_than_a_head_and_is_told_how_long(broker: Broker) {
+    let gateway = gateway(broker, |builder| builder.flag("--header-timeout", "1s")).await;
+    let live = Request::get("/live");
+    let (mut idle, mut slow) = (served(&gateway).await, served(&gateway).await);
+    assert_eq!(idle.request(&live).await.header("keep-alive"), Some("timeout=75"));
+    slow.send(b"GET /live HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
+    assert!(timeout(SOON, slow.left()).await.is_ok(), "the gateway should hang up on half a head");
+    // By then the other one has been idle for as long.
+    idle.request(&live).await.expect_status(200);
 }
 
 on_both_brokers!(a_body_that_stops_halfway_does_not_keep_its_place);

@@ -94,6 +94,18 @@ async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period(broker: Br
     stuck.left().await;
 }
 
+on_both_brokers!(a_terminal_that_closes_has_it_drain);
+async fn a_terminal_that_closes_has_it_drain(broker: Broker) {
+    let mut world = World::new(broker).await;
+    let mut poll = Poll::of(&world.client).topics(&world.topic).wait(50).hold(&world.gateway).await;
+    for _ in 0..3 {
+        world.gateway.hang_up();
+    }
+    poll.answer().await.expect_status(204);
+    poll.close().await;
+    assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
+}
+
 on_both_brokers!(a_second_signal_ends_it_at_once);
 async fn a_second_signal_ends_it_at_once(broker: Broker) {
     let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "5m")).await;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Answer, Broker, Gateway, Http2Connection, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node, unique,
+    Answer, Broker, Gateway, Http2Connection, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node,
+    unique,
 };
 use tokio::io::AsyncWriteExt;
 

@@ -175,6 +175,11 @@ impl Gateway {
         self.process.terminate();
     }
 
+    /// Tells it that its terminal has closed (SIGHUP).
+    pub fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     /// Waits until it has ended; panics past the deadline.
     pub async fn wait_exit(&mut self, deadline: Duration) -> ExitStatus {
         self.process.wait_exit(deadline).await

@@ -80,6 +80,11 @@ impl Process {
         self.signal(Signal::INT);
     }
 
+    /// Tells the process that its terminal has closed (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops the process where it is (SIGSTOP): its connections stay open and silent.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);

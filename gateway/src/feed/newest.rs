@@ -30,7 +30,13 @@ pub(super) struct Newest {
 impl Newest {
     /// Makes an empty index of at most so many topics.
     pub(super) fn new(max_topics: usize) -> Self {
-        Self { max_units: max_topics, units: 0, by_topic: BTreeMap::new(), by_offset: BTreeMap::new(), complete_from: 0 }
+        Self {
+            max_units: max_topics,
+            units: 0,
+            by_topic: BTreeMap::new(),
+            by_offset: BTreeMap::new(),
+            complete_from: 0,
+        }
     }
 
     /// Takes note of an event, which must be newer than all before.

@@ -123,7 +123,8 @@ impl State {
         }
         let matcher = Matcher::new(pattern);
         let mut matching = self.window.from(offset).filter(|logged| matcher.matches(&logged.event.topic));
-        let found: Vec<Logged> = matching.by_ref().take(if *latest_only { MAX_FOLDED } else { room }).cloned().collect();
+        let found: Vec<Logged> =
+            matching.by_ref().take(if *latest_only { MAX_FOLDED } else { room }).cloned().collect();
         // Of a part that is folded, later parts have newer events.
         let is_part = *latest_only && matching.next().is_some();
         let end = found.last().filter(|_| is_part).map_or(end, Cursor::behind);

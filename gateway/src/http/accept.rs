@@ -6,6 +6,7 @@ use events::ClientId;
 use hyper::{
     Version,
     body::Incoming,
+    header::{CONNECTION, HeaderName, HeaderValue},
     server::conn::{http1, http2},
     service::{HttpService, service_fn},
 };
@@ -19,8 +20,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
-    AllowedOrigins, App, HttpRequest,
+    App, HttpRequest, HttpResponse,
     body::{self, Body},
+    head_timer::HeadTimer,
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
@@ -36,14 +38,17 @@ use crate::{
 /// 431.
 const MAX_HEAD: usize = 32 * 1024;
 
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
 const MOST_STREAMS: u32 = 1000;
 
-/// How many clients at once are told that there are too many; past that they are hung up on.
-const MOST_REFUSED_AT_ONCE: usize = 256;
+/// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
+/// metrics, or an event. Past that clients are hung up on.
+const MAX_SURPLUS: usize = 256;
 
-/// How long a refused client may take to send its request and to read the refusal.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long such a client may take for the head of its request.
+const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves connections until `shutdown`, then drains them.
 pub(super) async fn run<B: Broker + EventLog>(
@@ -53,12 +58,12 @@ pub(super) async fn run<B: Broker + EventLog>(
 ) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(app.options.max_connections));
-    let refusals = Arc::new(Semaphore::new(MOST_REFUSED_AT_ONCE));
+    let surplus = Arc::new(Semaphore::new(MAX_SURPLUS));
     let accepting = async {
         loop {
             let stream = accept(&listener).await;
+            let app = Arc::clone(&app);
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                let app = Arc::clone(&app);
                 connections.spawn(async move {
                     app.metrics.connections.inc();
                     serve_client(stream, &app).await;
@@ -67,10 +72,9 @@ pub(super) async fn run<B: Broker + EventLog>(
                 });
             } else {
                 app.metrics.connections_refused.inc();
-                if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
-                    let app = Arc::clone(&app);
+                if let Ok(place) = Arc::clone(&surplus).try_acquire_owned() {
                     connections.spawn(async move {
-                        refuse_client(stream, &app.options.allowed_origins).await;
+                        serve_surplus(stream, &app).await;
                         drop(place);
                     });
                 }
@@ -139,8 +143,12 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let answering = async move {
             unasked.begin();
             fate.request_came();
-            let response = routes::answer(&app, &fate, call, asked).await;
-            Ok::<_, Infallible>(if is_shared { body::paced(response, fate) } else { response })
+            let mut response = routes::answer(&app, &fate, call, asked).await;
+            if is_shared {
+                return Ok(body::paced(response, fate));
+            }
+            announce_idle_timeout(&mut response, app.options.idle_timeout);
+            Ok::<_, Infallible>(response)
         };
         answering.instrument(span)
     });
@@ -160,13 +168,23 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
     fate.seal();
 }
 
+/// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section 19.7.1.1).
+fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
+    if !response.headers().contains_key(CONNECTION)
+        && let Ok(announced) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs()))
+    {
+        response.headers_mut().insert(KEEP_ALIVE, announced);
+    }
+}
+
 async fn serve_http1<B: Broker>(
     socket: ObservedSocket,
     service: impl HttpService<Incoming, ResBody = Body, Error = Infallible>,
-    fate: &Fate,
+    fate: &Arc<Fate>,
     app: &App<B>,
 ) -> hyper::Result<()> {
-    let serving = http1(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
+    let times = Times { idle: app.options.idle_timeout, head: app.options.header_timeout };
+    let serving = http1(times, fate).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
     tokio::select! {
         ended = connection.as_mut() => ended,
@@ -217,22 +235,42 @@ impl<B: Broker> Drop for Unasked<B> {
     }
 }
 
-/// Tells one client that there are too many.
-async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
-    let service = service_fn(|request: HttpRequest| async move {
-        let is_stream = sse::is_wanted(request.headers());
-        let mut response = if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
-        response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
-        allowed_origins.decorate(allowed_origins.asked_by(&request), response.headers_mut());
-        Ok::<_, Infallible>(response)
+/// Serves one request of a client for which there is no place, unless it would keep the connection.
+async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
+    let fate = Arc::new(Fate::default());
+    let service = service_fn(|request: HttpRequest| {
+        let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
+        async move {
+            let is_stream = sse::is_wanted(request.headers());
+            let asked = app.options.allowed_origins.asked_by(&request);
+            let mut response = match Call::of(request) {
+                Ok(call) if call.is_poll() => {
+                    let mut refusal =
+                        if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
+                    app.options.allowed_origins.decorate(asked, refusal.headers_mut());
+                    refusal
+                }
+                call => routes::answer(&app, &fate, call, asked).await,
+            };
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            Ok::<_, Infallible>(response)
+        }
     });
-    let socket = TokioIo::new(ObservedSocket::new(stream, FirstBytes::default(), Arc::default()));
-    let _ = timeout(REFUSAL_TIMEOUT, http1(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
+    let times = Times { idle: SURPLUS_HEAD_TIMEOUT, head: SURPLUS_HEAD_TIMEOUT };
+    let socket = ObservedSocket::new(stream, FirstBytes::default(), Arc::clone(&fate));
+    let _ = http1(times, &fate).serve_connection(TokioIo::new(socket), service).await;
 }
 
-fn http1(header_timeout: Duration) -> http1::Builder {
+/// How long a connection of HTTP/1 may be idle, and the head of a request may take.
+struct Times {
+    idle: Duration,
+    head: Duration,
+}
+
+fn http1(times: Times, fate: &Arc<Fate>) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
+    let timer = HeadTimer { head: times.head, fate: Arc::clone(fate) };
+    builder.timer(timer).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
     builder
 }
 

@@ -157,6 +157,11 @@ impl Call {
         if has_body && !matches!(call, Self::Publish(..)) { Err(Problem::UnwantedBody) } else { Ok(call) }
     }
 
+    /// Tells whether its answer may be long in coming, or never end.
+    pub(super) const fn is_poll(&self) -> bool {
+        matches!(self, Self::Poll(..) | Self::Stream(..) | Self::Follow(..) | Self::FollowStream(_))
+    }
+
     /// Returns whose mailbox it polls, if that is what it does.
     pub(super) const fn polled_client(&self) -> Option<&ClientId> {
         match self {

@@ -48,6 +48,8 @@ const SMALL: usize = 2048;
 pub(super) struct Fate {
     /// A request came at all.
     asked: AtomicBool,
+    /// Bytes came since the connection waits for the head of a request.
+    head_begun: AtomicBool,
     /// A read or a write failed.
     broken: AtomicBool,
     /// An answer was handed to hyper and is not written out.
@@ -70,6 +72,16 @@ impl Fate {
     /// Tells whether a request ever came.
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// The connection waits for the head of a request.
+    pub(super) fn await_head(&self) {
+        self.head_begun.store(false, Ordering::Release);
+    }
+
+    /// Tells whether any of it came.
+    pub(super) fn has_head_begun(&self) -> bool {
+        self.head_begun.load(Ordering::Acquire)
     }
 
     /// An answer that a Session gave is about to be written.
@@ -168,11 +180,13 @@ impl ObservedSocket {
 impl AsyncRead for ObservedSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let first = self.first.take(buf.remaining());
-        if !first.is_empty() {
+        let result = if first.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))
+        } else {
             buf.put_slice(first);
-            return Poll::Ready(Ok(()));
-        }
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+            Ok(())
+        };
+        self.fate.head_begun.store(true, Ordering::Release);
         Poll::Ready(self.fate.note(result))
     }
 }

@@ -48,6 +48,10 @@ async fn where_the_index_forgot_topics_a_part_is_folded_and_the_rest_follows() {
         }
         assert!(seen.is_sorted() && seen.len() < topics.len(), "{seen:?}");
         states.extend(seen.into_iter().map(|number| (topics[usize::try_from(number).unwrap() - 1], number)));
-        assert_eq!(states.into_iter().collect::<Vec<_>>(), [("a", 9), ("b", 7), ("c", 6), ("d", 8)], "window of {window}");
+        assert_eq!(
+            states.into_iter().collect::<Vec<_>>(),
+            [("a", 9), ("b", 7), ("c", 6), ("d", 8)],
+            "window of {window}"
+        );
     }
 }
