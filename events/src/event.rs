@@ -73,13 +73,13 @@ impl Event {
     /// are base64.
     #[must_use]
     pub fn max_encoded_len(&self) -> usize {
-        let escaped = |byte: &u8| match byte {
+        let extra = |byte: &u8| match byte {
             b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 1,
             0..0x20 => 5,
             _ => 0,
         };
         let is_json = self.content_type.as_ref().is_some_and(ContentType::is_json);
-        let escapes = if is_json { 0 } else { self.payload.iter().map(escaped).sum() };
+        let escapes = if is_json { 0 } else { self.payload.iter().map(extra).sum() };
         let encoded = (self.payload.len() + escapes).max(self.payload.len().div_ceil(3) * 4);
         encoded + 6 * self.text_len() + AROUND_PAYLOAD
     }

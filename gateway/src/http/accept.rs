@@ -262,6 +262,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
 }
 
 /// How long a connection of HTTP/1 may be idle, and the head of a request may take.
+#[derive(Debug, Clone, Copy)]
 struct Times {
     idle: Duration,
     head: Duration,
@@ -269,8 +270,8 @@ struct Times {
 
 fn http1(times: Times, fate: &Arc<Fate>) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    let timer = HeadTimer { head: times.head, fate: Arc::clone(fate) };
-    builder.timer(timer).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
+    let heads = HeadTimer { head: times.head, fate: Arc::clone(fate) };
+    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
     builder
 }
 

@@ -65,14 +65,12 @@ pub(super) async fn hold<B: Broker + EventLog>(
 }
 
 fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpResponse, Problem> {
-    let encoded = match batch.encoded.get() {
-        Some(encoded) => encoded,
-        None => {
-            let room = app.outgoing.try_take(batch::max_feed_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
-            let encode =
-                || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
-            batch.encoded.get_or_init(encode)
-        }
+    let encoded = if let Some(encoded) = batch.encoded.get() {
+        encoded
+    } else {
+        let room = app.outgoing.try_take(batch::max_feed_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
+        let encode = || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
+        batch.encoded.get_or_init(encode)
     };
     app.metrics.events.inc_by(batch.events.len() as u64);
     let mut response = body::whole(encoded.body.clone());

@@ -7,10 +7,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hyper::rt::{Sleep, Timer};
+use tokio::time::Instant;
 
 use super::socket::Fate;
 
@@ -24,11 +25,12 @@ pub(super) struct HeadTimer {
 
 impl Timer for HeadTimer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
-        self.sleep_until(Instant::now() + duration)
+        self.sleep_until((Instant::now() + duration).into())
     }
 
     /// Begins to wait for a head: until `idle_until` for its first byte.
-    fn sleep_until(&self, idle_until: Instant) -> Pin<Box<dyn Sleep>> {
+    #[expect(clippy::disallowed_types, reason = "hyper's trait has it")]
+    fn sleep_until(&self, idle_until: std::time::Instant) -> Pin<Box<dyn Sleep>> {
         self.fate.await_head();
         Box::pin(HeadSleep {
             timer: self.clone(),
@@ -54,7 +56,7 @@ impl Future for HeadSleep {
         // hyper asks after each read.
         if !this.has_begun && this.timer.fate.has_head_begun() {
             this.has_begun = true;
-            this.sleep.as_mut().reset(tokio::time::Instant::now() + this.timer.head);
+            this.sleep.as_mut().reset(Instant::now() + this.timer.head);
         }
         this.sleep.as_mut().poll(cx)
     }

@@ -143,6 +143,14 @@ mod tests {
 
     use super::*;
 
+    struct Shared(Arc<Vec<u8>>);
+
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
     async fn piece(paced: &Paced) -> Option<io::Result<Bytes>> {
         std::future::poll_fn(|cx| paced.poll_piece(cx)).await
     }
@@ -150,17 +158,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_not_taken_in_time_gives_up_its_bytes() {
         let dropped = Arc::new(vec![0; 2 * PIECE]);
-        struct Body(Arc<Vec<u8>>);
-        impl AsRef<[u8]> for Body {
-            fn as_ref(&self) -> &[u8] {
-                &self.0
-            }
-        }
-        let paced = Paced::whole(Bytes::from_owner(Body(Arc::clone(&dropped))), None, Arc::default());
+        let paced = Paced::whole(Bytes::from_owner(Shared(Arc::clone(&dropped))), None, Arc::default());
         assert_eq!(piece(&paced).await.unwrap().unwrap().len(), PIECE);
-        sleep(time_for(2 * PIECE as u64) - Duration::from_millis(10)).await;
-        assert_eq!(Arc::strong_count(&dropped), 2);
-        sleep(Duration::from_millis(20)).await;
+        sleep(time_for(0)).await;
+        assert_eq!(Arc::strong_count(&dropped), 2, "so many bytes have longer");
+        sleep(time_for(2 * PIECE as u64)).await;
         assert_eq!(Arc::strong_count(&dropped), 1, "what was not taken is dropped, though nothing asks for it");
         assert_eq!(piece(&paced).await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
