@@ -24,7 +24,6 @@ mod poll;
 mod problem;
 mod publish;
 mod routes;
-mod seldom;
 mod socket;
 mod sse;
 mod version;

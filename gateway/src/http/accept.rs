@@ -30,6 +30,7 @@ use super::{
 use crate::{
     broker::{Broker, log::EventLog},
     mailbox::Registry,
+    seldom::Seldom,
 };
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
@@ -111,7 +112,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 return stream;
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
+                static FAILED: Seldom = Seldom::a_minute();
+                if let Some(left_out) = FAILED.due() {
+                    warn!(%error, left_out, "cannot accept a connection");
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
