@@ -31,7 +31,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     match format {
         LogFormat::Human => logs.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Auto if stderr().is_terminal() => logs.init(),
-        LogFormat::Auto | LogFormat::Json => logs.json().init(),
+        LogFormat::Auto | LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     Ok(())
 }
