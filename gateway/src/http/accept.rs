@@ -20,7 +20,8 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     AllowedOrigins, App, HttpRequest,
-    body::{self, Body},
+    access::{Record, Recorded},
+    body,
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
@@ -30,6 +31,7 @@ use super::{
 use crate::{
     broker::{Broker, log::EventLog},
     mailbox::Registry,
+    metrics::Metrics,
     seldom::Seldom,
 };
 
@@ -57,7 +59,7 @@ pub(super) async fn run<B: Broker + EventLog>(
     let refusals = Arc::new(Semaphore::new(MOST_REFUSED_AT_ONCE));
     let accepting = async {
         loop {
-            let stream = accept(&listener).await;
+            let stream = accept(&listener, &app.metrics).await;
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                 let app = Arc::clone(&app);
                 connections.spawn(async move {
@@ -71,7 +73,7 @@ pub(super) async fn run<B: Broker + EventLog>(
                 if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
                     let app = Arc::clone(&app);
                     connections.spawn(async move {
-                        refuse_client(stream, &app.options.allowed_origins).await;
+                        refuse_client(stream, &app.options.allowed_origins, &app.metrics).await;
                         drop(place);
                     });
                 }
@@ -103,7 +105,7 @@ async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
 }
 
 /// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener, metrics: &Metrics) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -113,6 +115,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
             }
             Err(error) => {
                 static FAILED: Seldom = Seldom::a_minute();
+                metrics.accepts_failed.inc();
                 if let Some(left_out) = FAILED.due() {
                     warn!(%error, left_out, "cannot accept a connection");
                 }
@@ -123,7 +126,8 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App<B>>) {
-    let span = debug_span!("connection", peer = %peer(&stream));
+    let remote = stream.peer_addr().ok();
+    let span = debug_span!("connection", peer = remote.map(tracing::field::display));
     let spoken = version::spoken(&mut stream, app.options.header_timeout);
     let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(spoken).await else { return };
     let fate = Arc::new(Fate::default());
@@ -135,16 +139,24 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let is_shared = version == Version::HTTP_2;
         kept.note_asked();
         let fate = if is_shared { Arc::default() } else { Arc::clone(&kept) };
-        let span = debug_span!("request", method = %request.method(), path = request.uri().path());
+        let mut record = Record::of(&request, remote, &app.metrics);
+        let span = debug_span!(
+            "request",
+            request_id = %record.id(),
+            method = %request.method(),
+            path = request.uri().path()
+        );
         let asked = app.options.allowed_origins.asked_by(&request);
-        let call = Call::of(request);
+        let (operation, call) = Call::of(request);
+        record.asks_for(operation);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let unasked = Unasked { client, registry: app.registry.clone() };
         let answering = async move {
             unasked.begin();
             fate.request_came();
             let response = routes::answer(&app, &fate, call, asked).await;
-            Ok::<_, Infallible>(if is_shared { body::observed(response, fate) } else { response })
+            let response = if is_shared { body::observed(response, fate) } else { response };
+            Ok::<_, Infallible>(record.answering(response))
         };
         answering.instrument(span)
     });
@@ -166,7 +178,7 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
 
 async fn serve_http1<B: Broker>(
     socket: ObservedSocket,
-    service: impl HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
     fate: &Fate,
     app: &App<B>,
 ) -> hyper::Result<()> {
@@ -184,7 +196,7 @@ async fn serve_http1<B: Broker>(
 
 async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, fate: &Fate, app: &App<B>) -> hyper::Result<()>
 where
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+    S: HttpService<Incoming, ResBody = Recorded, Error = Infallible, Future: Send + 'static>,
 {
     let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
@@ -222,13 +234,17 @@ impl<B: Broker> Drop for Unasked<B> {
 }
 
 /// Tells one client that there are too many.
-async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins) {
+async fn refuse_client(stream: TcpStream, allowed_origins: &AllowedOrigins, metrics: &Arc<Metrics>) {
+    let remote = stream.peer_addr().ok();
     let service = service_fn(|request: HttpRequest| async move {
+        let mut record = Record::of(&request, remote, metrics);
         let is_stream = sse::is_wanted(request.headers());
+        let asked = allowed_origins.asked_by(&request);
+        record.asks_for(Call::of(request).0);
         let mut response = if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
         response.headers_mut().insert(hyper::header::CONNECTION, hyper::header::HeaderValue::from_static("close"));
-        allowed_origins.decorate(allowed_origins.asked_by(&request), response.headers_mut());
-        Ok::<_, Infallible>(response)
+        allowed_origins.decorate(asked, response.headers_mut());
+        Ok::<_, Infallible>(record.answering(response))
     });
     let socket = TokioIo::new(ObservedSocket::new(stream, FirstBytes::default(), Arc::default()));
     let _ = timeout(REFUSAL_TIMEOUT, http1(REFUSAL_TIMEOUT).serve_connection(socket, service)).await;
@@ -250,8 +266,4 @@ fn http2(ping_timeout: Duration) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(ping_timeout)
         .keep_alive_timeout(ping_timeout);
     builder
-}
-
-fn peer(stream: &TcpStream) -> String {
-    stream.peer_addr().map_or_else(|_| "gone".to_owned(), |address| address.to_string())
 }

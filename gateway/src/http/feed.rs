@@ -15,7 +15,7 @@ use super::{
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
-    metrics::Answer,
+    metrics::{Answer, Follower, Metrics, Source},
 };
 
 /// What an answer without events is.
@@ -45,11 +45,12 @@ pub(super) async fn hold<B: Broker + EventLog>(
     emptiness: Emptiness,
 ) -> Result<HttpResponse, Problem> {
     let held = Held::new(app)?;
+    let following = app.metrics.following(Follower::Waiting);
     let outcome = app.feed.poll(request).await;
-    drop(held);
+    drop((held, following));
     let (response, counted) = match outcome {
         FeedOutcome::Batch(batch) => {
-            app.metrics.events.inc_by(batch.events.len() as u64);
+            count_events(&batch, &app.metrics);
             (Ok(with_events(&batch)), Answer::Batch)
         }
         FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), emptiness)), Answer::Nothing),
@@ -59,10 +60,21 @@ pub(super) async fn hold<B: Broker + EventLog>(
             (Ok(farewell), Answer::Nothing)
         }
         FeedOutcome::NotReady => (Err(Problem::NotReady), Answer::Refused),
-        FeedOutcome::Broker(error) => (Err(error.into()), Answer::Refused),
+        FeedOutcome::Broker(error) => {
+            app.metrics.feed_searches_failed.inc();
+            (Err(error.into()), Answer::Refused)
+        }
     };
     app.metrics.answered(counted);
     response
+}
+
+/// Counts what is handed out.
+pub(super) fn count_events(batch: &FeedBatch, metrics: &Metrics) {
+    metrics.events.inc_by(batch.events.len() as u64);
+    if batch.reset {
+        metrics.told_reset(Source::Feed);
+    }
 }
 
 fn with_events(batch: &FeedBatch) -> HttpResponse {
