@@ -1,10 +1,10 @@
-//! What Prometheus reads.
+//! What Prometheus reads, and the dashboard and alerts that are made from it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use postern_tests::{
-    Broker, EventStream, Gateway, GatewayBuilder, Poll, Request, eventually_eq, on_both_brokers, promtool, shared_node,
-    unique,
+    Broker, EventStream, Gateway, GatewayBuilder, Poll, Request, eventually, eventually_eq, on_both_brokers, promtool,
+    shared_node, unique,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -171,4 +171,73 @@ async fn a_gateway_without_its_broker_says_that_it_is_not_ready() {
     let gateway = Gateway::builder().amqp_url(&url).start().await;
     let ready = (value(&gateway, "postern_ready").await, value(&gateway, "postern_broker_ready").await);
     assert_eq!(ready, (Some(0.0), Some(0.0)));
+}
+
+/// Returns a file of the folder that operators take.
+fn deployed(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(name)
+}
+
+#[test]
+fn the_alerts_are_rules_that_fire_when_they_should() {
+    promtool::check_rules(&deployed("alerts.yml"));
+    promtool::test_rules(&deployed("alerts-test.yml"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dashboard_and_alerts_ask_for_what_a_gateway_has() {
+    let dashboard = std::fs::read_to_string(deployed("grafana.json")).unwrap();
+    let mut expressions = Vec::new();
+    collect_expressions(&serde_json::from_str(&dashboard).unwrap(), &mut expressions);
+    assert!(expressions.len() > 10, "{expressions:?}");
+    expressions.push(std::fs::read_to_string(deployed("alerts.yml")).unwrap());
+    let asked: BTreeSet<_> = expressions.iter().flat_map(|expression| selectors(expression)).collect();
+
+    let gateway = start(Broker::Embedded).await;
+    use_all(&gateway).await;
+    let complete = async || {
+        let text = metrics(&gateway, "text/plain").await;
+        let missing: Vec<_> = asked.iter().filter(|selector| !is_there(selector, &text)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
+    };
+    // The last requests are counted a moment after their answers.
+    eventually(SOON, "a series for each selector", complete).await;
+}
+
+/// Returns the queries of a dashboard's panels.
+fn collect_expressions(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            found.extend(fields.get("expr").and_then(|expression| Some(expression.as_str()?.to_owned())));
+            fields.values().for_each(|value| collect_expressions(value, found));
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| collect_expressions(value, found)),
+        _ => {}
+    }
+}
+
+/// Returns what an expression selects: `(name, [label="value", …])`. Only equality is taken along.
+fn selectors(expression: &str) -> Vec<(String, Vec<String>)> {
+    let is_name = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
+    let mut selectors = Vec::new();
+    for prefix in ["postern_", "process_"] {
+        for (at, _) in expression.match_indices(prefix) {
+            if expression[..at].ends_with(is_name) {
+                continue;
+            }
+            let rest = &expression[at..];
+            let (name, rest) = rest.split_at(rest.find(|char| !is_name(char)).unwrap_or(rest.len()));
+            let labels = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(labels, _)| labels);
+            let equal = labels.split(',').map(str::trim).filter(|label| !label.contains(['~', '!', '$']));
+            selectors.push((name.to_owned(), equal.filter(|label| !label.is_empty()).map(str::to_owned).collect()));
+        }
+    }
+    selectors
+}
+
+fn is_there((name, labels): &(String, Vec<String>), metrics: &str) -> bool {
+    metrics.lines().any(|line| {
+        let series = line.strip_prefix(name.as_str()).filter(|rest| rest.starts_with(['{', ' ']));
+        series.is_some_and(|series| labels.iter().all(|label| series.contains(label.as_str())))
+    })
 }
