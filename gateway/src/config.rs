@@ -191,7 +191,8 @@ pub struct Config {
     #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = at_least_one, help_heading = "Process")]
     pub threads: Option<usize>,
 
-    /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug
+    /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug. The directive
+    /// postern::access=info adds a line for each request
     #[arg(long, env = "POSTERN_LOG", value_name = "FILTER", default_value = "info,lapin=off", help_heading = "Logs")]
     pub log: String,
 

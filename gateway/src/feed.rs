@@ -22,6 +22,7 @@ use std::{
 };
 
 use events::TopicPattern;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
@@ -41,9 +42,12 @@ use self::{
     watchers::{Ticket, Watchers},
     window::Window,
 };
-use crate::broker::{
-    BrokerError,
-    log::{EventLog, LogTail},
+use crate::{
+    broker::{
+        BrokerError,
+        log::{EventLog, LogTail},
+    },
+    metrics::Counted,
 };
 
 /// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
@@ -95,6 +99,7 @@ pub struct Feed<L> {
     state: Mutex<Option<State>>,
     was_ready: AtomicBool,
     closing: CancellationToken,
+    searches: Gauge,
 }
 
 impl<L: EventLog> Feed<L> {
@@ -106,12 +111,18 @@ impl<L: EventLog> Feed<L> {
             state: Mutex::new(None),
             was_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
+            searches: Gauge::default(),
         })
     }
 
     /// Tells whether the end of the log was ever found. If it is lost later, polls are turned away, but mailboxes are read.
     pub fn is_ready(&self) -> bool {
         self.was_ready.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many polls look at the log itself now, or wait for their turn.
+    pub fn searches(&self) -> i64 {
+        self.searches.get()
     }
 
     /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
@@ -200,8 +211,14 @@ impl<L: EventLog> Feed<L> {
                 Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Look::Elsewhere => Ok(Back::Elsewhere),
                 Look::Ahead(cursor, ticket, answer) => self.catch_up(cursor, ticket, answer, catch_up).await,
-                Look::Newest(look) => self.newest(&request, look).await,
-                Look::Older { cursor, to } => self.look_back(&request, cursor, to).await,
+                Look::Newest(look) => {
+                    let _searching = Counted::new(&self.searches);
+                    self.newest(&request, look).await
+                }
+                Look::Older { cursor, to } => {
+                    let _searching = Counted::new(&self.searches);
+                    self.look_back(&request, cursor, to).await
+                }
             };
             match back {
                 Ok(Back::Found(batch)) => return told(batch, reset),

@@ -2,16 +2,18 @@
 //!
 //! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `head_timer` how long it may be
 //!   silent, `socket` how a connection ended.
+//! * `access` counts each request and logs it at its end, under its `request_id`.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
 //! * `transit` bounds what requests and answers take on their way; `body` paces answers that share a connection.
-//! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
-//!   the JSON of an answer; `cors` lets pages of other origins in.
+//! * `parameters` reads queries and headers, `media` which form of an answer is wanted; `problem` is the one place that knows
+//!   status codes of errors; `batch` is the JSON of an answer; `cors` lets pages of other origins in.
 //!
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up.
 
 mod accept;
+mod access;
 mod batch;
 mod body;
 mod browser_client;
@@ -20,14 +22,15 @@ mod cors;
 mod feed;
 mod head_timer;
 mod mailboxes;
+mod media;
 mod ops;
 mod page;
 mod parameters;
 mod poll;
 mod problem;
 mod publish;
+mod request_id;
 mod routes;
-mod seldom;
 mod socket;
 mod sse;
 mod transit;

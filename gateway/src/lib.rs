@@ -27,5 +27,6 @@ pub mod http;
 pub mod mailbox;
 pub mod metrics;
 pub mod process;
+mod seldom;
 pub mod serve;
 pub mod telemetry;

@@ -25,6 +25,7 @@ pub async fn serve_from<B: Broker + EventLog>(
     metrics: Arc<Metrics>,
     mut signals: StopSignals,
 ) -> anyhow::Result<()> {
+    metrics.may_hold(http.max_connections, mailboxes.max_mailboxes);
     let broker = Arc::new(broker);
     let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
     let feed = Feed::new(Arc::clone(&broker), feeds);

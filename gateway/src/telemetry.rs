@@ -4,6 +4,9 @@ use std::io::{IsTerminal, stderr};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+/// The target of the access log, which is turned on by its name: `--log info,postern::access=info`.
+pub const ACCESS_LOG: &str = "postern::access";
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -26,12 +29,20 @@ pub struct FilterError {
 /// Starts logging; once in a process.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
-    let filter = EnvFilter::try_new(filter).map_err(wrong)?;
+    let filter = without_access(EnvFilter::try_new(filter).map_err(wrong)?, filter);
     let logs = fmt().with_env_filter(filter).with_writer(stderr);
     match format {
         LogFormat::Human => logs.with_ansi(stderr().is_terminal()).init(),
         LogFormat::Auto if stderr().is_terminal() => logs.init(),
-        LogFormat::Auto | LogFormat::Json => logs.json().init(),
+        LogFormat::Auto | LogFormat::Json => logs.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Leaves out the access log, which takes a line for each request, unless a filter names it: no level turns it on by itself.
+fn without_access(filter: EnvFilter, text: &str) -> EnvFilter {
+    match format!("{ACCESS_LOG}=off").parse() {
+        Ok(directive) if !text.contains(ACCESS_LOG) => filter.add_directive(directive),
+        _ => filter,
+    }
 }

@@ -202,17 +202,17 @@ async fn metrics_parse_and_move_and_name_no_client_and_no_topic(broker: Broker) 
     for (name, moved) in [
         ("postern_events_total", 2),
         ("postern_events_redelivered_total", 1),
-        (r#"postern_published_total{outcome="Confirmed"}"#, 1),
-        (r#"postern_polls_total{outcome="Batch"}"#, 2),
-        (r#"postern_polls_total{outcome="Nothing"}"#, 1),
-        (r#"postern_polls_total{outcome="Refused"}"#, 1),
+        (r#"postern_published_total{outcome="confirmed"}"#, 1),
+        (r#"postern_polls_total{outcome="batch"}"#, 2),
+        (r#"postern_polls_total{outcome="nothing"}"#, 1),
+        (r#"postern_polls_total{outcome="refused"}"#, 1),
         ("postern_polls_held", 0),
         ("postern_window_bytes", 0),
     ] {
         assert_eq!(value(&after, name) - value(&before, name), moved, "{name}: {after:?}");
     }
     held.reset();
-    let released = r#"postern_releases_total{outcome="Disconnected"}"#;
+    let released = r#"postern_releases_total{outcome="disconnected"}"#;
     eventually_eq(SOON, released, 1, async || now(released).await).await;
     assert_eq!(now("postern_sessions").await, 0);
     let text = Request::get("/metrics").send(gateway.address()).await.text();
@@ -221,7 +221,8 @@ async fn metrics_parse_and_move_and_name_no_client_and_no_topic(broker: Broker) 
 
 /// Reads every line: a comment, or `name{labels} value`; the last one says that nothing is missing.
 async fn metrics(gateway: &Gateway) -> BTreeMap<String, String> {
-    let answer = Request::get("/metrics").send(gateway.address()).await.expect_status(200);
+    let request = Request::get("/metrics").header("accept", "application/openmetrics-text");
+    let answer = request.send(gateway.address()).await.expect_status(200);
     let kind = answer.header("content-type").unwrap_or_default();
     assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
     let text = answer.text();
@@ -230,10 +231,32 @@ async fn metrics(gateway: &Gateway) -> BTreeMap<String, String> {
     let metrics = lines.map(|line| {
         let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no metric: {line:?}"));
         let bare = name.split('{').next().unwrap_or_default();
-        let well_named = bare.starts_with("postern_") && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let is_known = ["postern_", "process_"].iter().any(|prefix| bare.starts_with(prefix));
+        let well_named = is_known && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         assert!(well_named && (bare == name || name.ends_with("\"}")), "{line:?}");
         assert!(value.parse::<f64>().is_ok(), "{line:?}");
         (name.to_owned(), value.to_owned())
     });
     metrics.collect()
+}
+
+/// A system without file descriptors fails ten times a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_cannot_be_accepted_are_counted_and_logged_once_a_minute() {
+    let gateway = gateway(Broker::Embedded, |builder| builder).await;
+    let mut connection = served(&gateway).await;
+    gateway.process().refuse_files(true);
+    let mut waiting = HttpConnection::open(gateway.address()).await;
+    let failed = async || {
+        let text = connection.request(&Request::get("/metrics")).await.text();
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("postern_accepts_failed_total ")?.parse::<u64>().ok());
+        if count >= Some(3) { Ok(()) } else { Err(count) }
+    };
+    eventually(SOON, "failures", failed).await;
+    gateway.process().refuse_files(false);
+    waiting.request(&Request::get("/live")).await.expect_status(200);
+    let lines = gateway.log().all_fields(0, "cannot accept a connection");
+    assert_eq!((lines.len(), &lines[0]["left_out"]), (1, &0.into()), "{lines:?}");
+    assert!(lines[0]["error"].as_str().unwrap().contains("files"), "{lines:?}");
 }

@@ -233,7 +233,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Waits for the line in which a gateway says where it listens: `{"fields":{"message":"listening","address":…}}`.
+/// Waits for the line in which a gateway says where it listens: `{"message":"listening","address":…}`.
 async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr {
     eventually(READY, "the gateway to listen", async || {
         if let Some(status) = process.exit_status() {

@@ -31,6 +31,7 @@
 //! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
+//! * [`promtool`] judges what Prometheus would read.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
@@ -72,6 +73,7 @@ mod poll;
 mod process;
 mod program;
 mod progress;
+pub mod promtool;
 mod publisher;
 mod rabbit;
 mod relay;

@@ -60,13 +60,15 @@ impl Log {
         self.len() == 0
     }
 
-    /// Returns the `fields` object of the first JSON line, at or after line `from`, whose message is `message`.
+    /// Returns the first JSON line, at or after line `from`, whose message is `message`.
     pub fn fields(&self, from: usize, message: &str) -> Option<Value> {
-        self.lines().into_iter().skip(from).find_map(|line| {
-            let mut line: Value = serde_json::from_str(&line).ok()?;
-            let fields = line.get_mut("fields")?.take();
-            (fields.get("message")?.as_str()? == message).then_some(fields)
-        })
+        self.all_fields(from, message).into_iter().next()
+    }
+
+    /// Returns all such lines.
+    pub fn all_fields(&self, from: usize, message: &str) -> Vec<Value> {
+        let lines = self.lines().into_iter().skip(from).filter_map(|line| serde_json::from_str(&line).ok());
+        lines.filter(|line: &Value| line["message"] == message).collect()
     }
 
     /// Returns the last lines as one text.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::eventually;
 
@@ -107,6 +107,17 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
         Some(kibibytes * 1024)
+    }
+
+    /// Leaves it no more open files than it has now, or gives it as many as it may have.
+    pub fn refuse_files(&self, refuse: bool) {
+        let open =
+            || std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a running process has files").count();
+        // The child has inherited it.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let current = if refuse { Some(open() as u64) } else { maximum };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, Rlimit { current, maximum })
+            .expect("a child's limit can be set");
     }
 
     fn signal(&self, signal: Signal) {

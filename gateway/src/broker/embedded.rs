@@ -107,6 +107,7 @@ impl EmbeddedBroker {
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
+        metrics.store_max_bytes.set(i64::try_from(options.retention.bytes).unwrap_or(i64::MAX));
         let core = Core::new(recovered.log, recovered.mailboxes);
         let shared = Arc::new(Shared::new(core, store, recovered.clock, metrics));
         shared.measure(&shared.core());

@@ -21,7 +21,8 @@ use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
     App, HttpRequest, HttpResponse,
-    body::{self, Body},
+    access::{Record, Recorded},
+    body,
     head_timer::HeadTimer,
     problem::Problem,
     routes::{self, Call},
@@ -32,6 +33,8 @@ use super::{
 use crate::{
     broker::{Broker, log::EventLog},
     mailbox::Registry,
+    metrics::Metrics,
+    seldom::Seldom,
 };
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
@@ -61,7 +64,7 @@ pub(super) async fn run<B: Broker + EventLog>(
     let surplus = Arc::new(Semaphore::new(MAX_SURPLUS));
     let accepting = async {
         loop {
-            let stream = accept(&listener).await;
+            let stream = accept(&listener, &app.metrics).await;
             let app = Arc::clone(&app);
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                 connections.spawn(async move {
@@ -106,7 +109,7 @@ async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
 }
 
 /// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener, metrics: &Metrics) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -115,7 +118,11 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 return stream;
             }
             Err(error) => {
-                warn!(%error, "cannot accept a connection");
+                static FAILED: Seldom = Seldom::a_minute();
+                metrics.accepts_failed.inc();
+                if let Some(left_out) = FAILED.due() {
+                    warn!(%error, left_out, "cannot accept a connection");
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -123,7 +130,8 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App<B>>) {
-    let span = debug_span!("connection", peer = %peer(&stream));
+    let remote = stream.peer_addr().ok();
+    let span = debug_span!("connection", peer = remote.map(tracing::field::display));
     let spoken = version::spoken(&mut stream, app.options.header_timeout);
     let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(spoken).await else { return };
     let fate = Arc::new(Fate::default());
@@ -135,9 +143,16 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let is_shared = version == Version::HTTP_2;
         kept.note_asked();
         let fate = if is_shared { Arc::default() } else { Arc::clone(&kept) };
-        let span = debug_span!("request", method = %request.method(), path = request.uri().path());
+        let mut record = Record::of(&request, remote, &app.metrics);
+        let span = debug_span!(
+            "request",
+            request_id = %record.id(),
+            method = %request.method(),
+            path = request.uri().path()
+        );
         let asked = app.options.allowed_origins.asked_by(&request);
-        let call = Call::of(request);
+        let (operation, call) = Call::of(request);
+        record.asks_for(operation);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let unasked = Unasked { client, registry: app.registry.clone() };
         let answering = async move {
@@ -145,10 +160,11 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
             fate.request_came();
             let mut response = routes::answer(&app, &fate, call, asked).await;
             if is_shared {
-                return Ok(body::paced(response, fate));
+                response = body::paced(response, fate);
+            } else {
+                announce_idle_timeout(&mut response, app.options.idle_timeout);
             }
-            announce_idle_timeout(&mut response, app.options.idle_timeout);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(record.answering(response))
         };
         answering.instrument(span)
     });
@@ -179,7 +195,7 @@ fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
 
 async fn serve_http1<B: Broker>(
     socket: ObservedSocket,
-    service: impl HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
     fate: &Arc<Fate>,
     app: &App<B>,
 ) -> hyper::Result<()> {
@@ -198,7 +214,7 @@ async fn serve_http1<B: Broker>(
 
 async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, fate: &Fate, app: &App<B>) -> hyper::Result<()>
 where
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static>,
+    S: HttpService<Incoming, ResBody = Recorded, Error = Infallible, Future: Send + 'static>,
 {
     let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
@@ -237,14 +253,18 @@ impl<B: Broker> Drop for Unasked<B> {
 
 /// Serves one request of a client for which there is no place, unless it would keep the connection.
 async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
+    let remote = stream.peer_addr().ok();
     let fate = Arc::new(Fate::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
         async move {
-            let is_stream = sse::is_wanted(request.headers());
+            let mut record = Record::of(&request, remote, &app.metrics);
             let asked = app.options.allowed_origins.asked_by(&request);
-            let mut response = match Call::of(request) {
+            let (operation, call) = Call::of(request);
+            record.asks_for(operation);
+            let mut response = match call {
                 Ok(call) if call.is_poll() => {
+                    let is_stream = operation.is_stream();
                     let mut refusal =
                         if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
                     app.options.allowed_origins.decorate(asked, refusal.headers_mut());
@@ -253,7 +273,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
                 call => routes::answer(&app, &fate, call, asked).await,
             };
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(record.answering(response))
         }
     });
     let times = Times { idle: SURPLUS_HEAD_TIMEOUT, head: SURPLUS_HEAD_TIMEOUT };
@@ -285,8 +305,4 @@ fn http2(ping_timeout: Duration) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(ping_timeout)
         .keep_alive_timeout(ping_timeout);
     builder
-}
-
-fn peer(stream: &TcpStream) -> String {
-    stream.peer_addr().map_or_else(|_| "gone".to_owned(), |address| address.to_string())
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
-    metrics::Answer,
+    metrics::{Answer, Follower, Metrics, Source},
 };
 
 /// What an answer without events is.
@@ -45,7 +45,9 @@ pub(super) async fn hold<B: Broker + EventLog>(
     emptiness: Emptiness,
 ) -> Result<HttpResponse, Problem> {
     let held = Held::new(app)?;
+    let following = app.metrics.following(Follower::Waiting);
     let outcome = app.feed.poll(request).await;
+    drop(following);
     let (response, counted) = match outcome {
         FeedOutcome::Batch(batch) => match with_events(app, &batch) {
             Ok(response) => (Ok(response), Answer::Batch),
@@ -58,10 +60,21 @@ pub(super) async fn hold<B: Broker + EventLog>(
             (Ok(farewell), Answer::Nothing)
         }
         FeedOutcome::NotReady => (Err(Problem::NotReady), Answer::Refused),
-        FeedOutcome::Broker(error) => (Err(error.into()), Answer::Refused),
+        FeedOutcome::Broker(error) => {
+            app.metrics.feed_searches_failed.inc();
+            (Err(error.into()), Answer::Refused)
+        }
     };
     app.metrics.answered(counted);
     response.map(|response| held.keep_for(response))
+}
+
+/// Counts what is handed out.
+pub(super) fn count_events(batch: &FeedBatch, metrics: &Metrics) {
+    metrics.events.inc_by(batch.events.len() as u64);
+    if batch.reset {
+        metrics.told_reset(Source::Feed);
+    }
 }
 
 fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpResponse, Problem> {
@@ -72,7 +85,7 @@ fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpRespons
         let encode = || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
         batch.encoded.get_or_init(encode)
     };
-    app.metrics.events.inc_by(batch.events.len() as u64);
+    count_events(batch, &app.metrics);
     let mut response = body::whole(encoded.body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,10 +1,16 @@
 //! What machines ask: liveness, readiness, metrics.
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{
+    HeaderMap,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY},
+};
 
-use super::{App, HttpResponse, body, problem::Problem};
-use crate::broker::{Broker, log::EventLog};
+use super::{App, HttpResponse, body, media, problem::Problem};
+use crate::{
+    broker::{Broker, log::EventLog},
+    metrics::TextFormat,
+};
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {
@@ -13,21 +19,37 @@ pub(super) fn live() -> HttpResponse {
 
 /// `GET /ready`: the broker can be used and the gateway is not leaving.
 pub(super) fn ready<B: Broker + EventLog>(app: &App<B>) -> Result<HttpResponse, Problem> {
+    check_ready(app)?;
+    Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))
+}
+
+fn check_ready<B: Broker + EventLog>(app: &App<B>) -> Result<(), Problem> {
     if app.shutting_down.is_cancelled() {
         return Err(Problem::ShuttingDown);
     }
     if !app.broker.is_ready() || !app.feed.is_ready() {
         return Err(Problem::NotReady);
     }
-    Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))
+    Ok(())
 }
 
-/// `GET /metrics`: OpenMetrics 1.0, which Prometheus reads.
-pub(super) fn metrics<B: Broker>(app: &App<B>) -> HttpResponse {
+/// Returns the format of metrics that a client asks for. Prometheus names OpenMetrics; any other client gets what `promtool`
+/// and older scrapers read.
+pub(super) fn format(headers: &HeaderMap) -> TextFormat {
+    let is_open = media::is_named(headers, "application/openmetrics-text");
+    if is_open { TextFormat::OpenMetrics } else { TextFormat::Classic }
+}
+
+/// `GET /metrics`: what Prometheus reads.
+pub(super) fn metrics<B: Broker + EventLog>(app: &App<B>, format: TextFormat) -> HttpResponse {
+    app.metrics.ready.set(i64::from(check_ready(app).is_ok()));
     app.metrics.broker_ready.set(i64::from(app.broker.is_ready()));
     app.metrics.transit_in_bytes.set(app.incoming.used());
     app.metrics.transit_out_bytes.set(app.outgoing.used());
-    text("application/openmetrics-text; version=1.0.0; charset=utf-8", app.metrics.encode())
+    app.metrics.feed_searches.set(app.feed.searches());
+    let mut response = text(format.media_type(), app.metrics.encode(format));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 fn text(content_type: &'static str, body: String) -> HttpResponse {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     broker::Broker,
     mailbox::{Answered, Batch, Outcome, PollRequest, Receipt},
-    metrics::{Answer, Metrics},
+    metrics::{Answer, Metrics, Source},
 };
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
@@ -71,6 +71,9 @@ fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, P
 pub(super) fn count_events(batch: &Batch, metrics: &Metrics) {
     metrics.events.inc_by(batch.events.len() as u64);
     metrics.events_redelivered.inc_by(batch.events.iter().filter(|each| each.redelivered).count() as u64);
+    if batch.reset {
+        metrics.told_reset(Source::Mailbox);
+    }
 }
 
 fn without_events() -> HttpResponse {

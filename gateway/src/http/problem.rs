@@ -9,8 +9,8 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{HttpResponse, body, seldom::Seldom};
-use crate::broker::BrokerError;
+use super::{HttpResponse, body};
+use crate::{broker::BrokerError, seldom::Seldom};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
 const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;
@@ -180,7 +180,7 @@ impl From<BrokerError> for Problem {
 
 /// Logs what an operator should look at, at most once a second: a client can cause as many refusals as it can send requests.
 pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
-    static REFUSED: Seldom = Seldom::new();
+    static REFUSED: Seldom = Seldom::a_second();
     let is_news = match error {
         BrokerError::QueueAway { .. } => true,
         BrokerError::TooManyBindings(_) => false,

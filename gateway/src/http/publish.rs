@@ -9,7 +9,7 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
@@ -55,8 +55,9 @@ pub(super) async fn publish<B: Broker>(
         event.id = id;
     }
     event.resent = resent;
+    let began = Instant::now();
     if let Err(error) = app.broker.publish(&event).await {
-        app.metrics.published(Published::Failed);
+        app.metrics.published(Published::Failed, began.elapsed());
         log_refusal(&error, Some(event.id.as_str()));
         let id = event.id.to_string();
         return Err(match error {
@@ -64,7 +65,7 @@ pub(super) async fn publish<B: Broker>(
             error => Problem::NotConfirmed(id, error),
         });
     }
-    app.metrics.published(Published::Confirmed);
+    app.metrics.published(Published::Confirmed, began.elapsed());
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "id": event.id.as_str() })))
 }
 

@@ -27,6 +27,7 @@ use crate::{
     broker::{Broker, log::EventLog},
     feed::FeedRequest,
     mailbox::PollRequest,
+    metrics::{Operation, TextFormat},
 };
 
 /// One more than any path of ours has.
@@ -68,6 +69,28 @@ impl<'a> Route<'a> {
             ["metrics"] => Self::Metrics,
             _ => return Err(no_such_path(path)),
         })
+    }
+
+    /// Returns what a request of this method asks for here.
+    fn operation(&self, method: &Method, headers: &HeaderMap) -> Operation {
+        match (method, self) {
+            (&Method::GET, Self::Events(_)) if sse::is_wanted(headers) => Operation::MailboxStream,
+            (&Method::GET, Self::Events(_)) => Operation::MailboxPoll,
+            (&Method::GET, Self::Mailbox(_)) => Operation::MailboxStatus,
+            (&Method::DELETE, Self::Mailbox(_)) => Operation::MailboxDelete,
+            (&Method::PUT, Self::Binding(..)) => Operation::MailboxBind,
+            (&Method::DELETE, Self::Binding(..)) => Operation::MailboxUnbind,
+            (&Method::GET, Self::Topic(_)) if sse::is_wanted(headers) => Operation::FeedStream,
+            (&Method::GET, Self::Topic(_)) => Operation::FeedPoll,
+            (&Method::POST, Self::Topic(_)) => Operation::Publish,
+            (&Method::GET | &Method::HEAD, Self::Page) => Operation::Page,
+            (&Method::GET | &Method::HEAD, Self::BrowserClient) => Operation::BrowserClient,
+            (&Method::GET | &Method::HEAD, Self::Live) => Operation::Live,
+            (&Method::GET | &Method::HEAD, Self::Ready) => Operation::Ready,
+            (&Method::GET | &Method::HEAD, Self::Metrics) => Operation::Metrics,
+            (&Method::OPTIONS, _) => Operation::Options,
+            _ => Operation::Unknown,
+        }
     }
 
     /// Returns the methods that the path answers to, besides OPTIONS.
@@ -112,22 +135,30 @@ pub(super) enum Call {
     BrowserClient(HeaderMap),
     Live,
     Ready,
-    Metrics,
+    /// In this format.
+    Metrics(TextFormat),
     /// With the methods that the path has.
     Options(&'static str),
 }
 
 impl Call {
-    /// Reads a request.
-    pub(super) fn of(request: HttpRequest) -> Result<Self, Problem> {
+    /// Reads a request. What it asks for is known also of one that is refused.
+    pub(super) fn of(request: HttpRequest) -> (Operation, Result<Self, Problem>) {
+        let uri = request.uri().clone();
+        let route = Route::of(uri.path());
+        let asks_for = |route: &Route<'_>| route.operation(request.method(), request.headers());
+        let operation = route.as_ref().map_or(Operation::Unknown, asks_for);
+        (operation, Self::read(request, route, operation.is_stream()))
+    }
+
+    fn read(request: HttpRequest, route: Result<Route<'_>, Problem>, is_stream: bool) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_host(&parts)?;
-        let route = Route::of(parts.uri.path())?;
+        let route = route?;
         let (has_body, allowed) = (!body.is_end_stream(), route.methods());
         let (query, headers) = (parts.uri.query(), &parts.headers);
         let call = match (&parts.method, &route) {
             (&Method::GET, Route::Events(client)) => {
-                let is_stream = sse::is_wanted(headers);
                 let (client, request) = (client_id(client)?, parameters::poll(query, headers, is_stream)?);
                 if is_stream { Self::Stream(client, request) } else { Self::Poll(client, request) }
             }
@@ -140,7 +171,6 @@ impl Call {
                 Self::Unbind(client_id(client)?, valid("topic pattern", pattern)?)
             }
             (&Method::GET, Route::Topic(pattern)) => {
-                let is_stream = sse::is_wanted(headers);
                 let (request, emptiness) = feed::read(valid("topic pattern", pattern)?, query, headers, is_stream)?;
                 if is_stream { Self::FollowStream(request) } else { Self::Follow(request, emptiness) }
             }
@@ -149,7 +179,7 @@ impl Call {
             (&Method::GET | &Method::HEAD, Route::BrowserClient) => Self::BrowserClient(parts.headers),
             (&Method::GET | &Method::HEAD, Route::Live) => Self::Live,
             (&Method::GET | &Method::HEAD, Route::Ready) => Self::Ready,
-            (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics,
+            (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics(ops::format(headers)),
             (&Method::OPTIONS, _) => Self::Options(allowed),
             _ => return Err(Problem::MethodNotAllowed { allowed, has_body }),
         };
@@ -186,7 +216,7 @@ impl Call {
             Self::BrowserClient(headers) => Ok(browser_client::module(&headers)),
             Self::Live => Ok(ops::live()),
             Self::Ready => ops::ready(app),
-            Self::Metrics => Ok(ops::metrics(app)),
+            Self::Metrics(format) => Ok(ops::metrics(app, format)),
             Self::Options(methods) => Ok(options(methods)),
         }
     }

@@ -18,11 +18,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::{
     HeaderMap,
-    header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 
 pub(super) use self::{feed::follow, mailbox::hold};
-use super::{HttpResponse, body};
+use super::{HttpResponse, body, media};
 
 /// How often something is written at least: proxies take a silent connection for a dead one.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
@@ -44,16 +44,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Tells whether a client asks for Server-Sent Events.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
-    let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.any(|value| value.split(',').any(is_stream))
-}
-
-/// Tells whether one part of `Accept` names streams, and not with the weight 0, which refuses them (RFC 9110, section 12.5.1).
-fn is_stream(media: &str) -> bool {
-    let mut parts = media.split(';').map(str::trim);
-    let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/event-stream"));
-    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-    named && weight.is_none_or(|weight| weight.trim().parse() != Ok(0.0_f32))
+    media::is_named(headers, "text/event-stream")
 }
 
 /// Answers a client that this gateway cannot serve now.
@@ -187,16 +178,5 @@ mod tests {
         assert_eq!(text.0, "id: T\nevent: reset\ndata: {\"reset\":true}\n\n");
         assert_eq!(Text::default().place(&"T").0, "id: T\n\n");
         assert_eq!(Text::default().replaced().0, "event: replaced\ndata: {\"replaced\":true}\nretry: 86400000\n\n");
-    }
-
-    #[test]
-    fn who_wants_a_stream_says_so() {
-        let accepts = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_static(value));
-            is_wanted(&headers)
-        };
-        assert!(accepts("text/event-stream") && accepts("application/json, text/event-stream;q=0.5"));
-        assert!(!accepts("*/*") && !accepts("application/json"));
     }
 }

@@ -239,7 +239,7 @@ impl<B: Broker> Session<B> {
     /// Leaves the registry, then answers whoever is left; polls without an answer ask again.
     fn leave(mut self, over: &Over) {
         debug!(client = %self.client, reason = over.as_str(), "session over");
-        self.shared.metrics.released(&over.release());
+        self.shared.metrics.released(over.release());
         self.shared.forget(&self.client);
         // A poll that was displaced has nothing to do with what its successor could not have.
         while let Some((poll, outcome)) = self.desk.take_answer() {

@@ -53,7 +53,8 @@ async fn a_gateway_whose_writer_ends_by_a_panic_ends_with_an_error_in_its_log() 
     let status = gateway.wait_exit(SOON).await;
     // The engine panics once more while it is dropped, and that aborts.
     assert!(!status.success(), "a supervisor starts it again");
-    gateway.wait_logged("a thread panicked: should be valid integer: ParseIntError { kind: InvalidDigit }", SOON).await;
+    let panic = "a thread panicked: should be valid integer: ParseIntError { kind: InvalidDigit }";
+    assert_eq!(gateway.wait_logged(panic, SOON).await["level"], "ERROR");
 
     std::fs::remove_dir_all(stray).unwrap();
     gateway.start_again().await;

@@ -27,7 +27,10 @@ use super::{
     links::{Occupied, OwnChannel},
     queue,
 };
-use crate::broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest};
+use crate::{
+    broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest},
+    seldom::Seldom,
+};
 
 /// How long both steps may take before the whole connection is given up, which does the same by force.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,7 +134,10 @@ impl AmqpLease {
             Ok(None) => LeaseEnded::MailboxGone,
             Ok(Some(_)) => LeaseEnded::BrokerLost,
             Err(error) => {
-                warn!(%error, "a lease was lost");
+                static LOST: Seldom = Seldom::a_minute();
+                if let Some(left_out) = LOST.due() {
+                    warn!(%error, left_out, "a lease was lost");
+                }
                 LeaseEnded::BrokerLost
             }
         }
@@ -184,11 +190,7 @@ impl Lease for AmqpLease {
                 }
                 None => break LeaseEnded::BrokerLost,
                 Some(Err(error)) if is_ack_timeout(&error) => {
-                    warn!(
-                        %error,
-                        "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
-                         --confirm-deadline below the broker's consumer_timeout"
-                    );
+                    tell_ack_timeout(&error);
                     break LeaseEnded::BrokerLost;
                 }
                 Some(Err(error)) => {
@@ -237,9 +239,26 @@ impl Lease for AmqpLease {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a release met a channel that was closed already"),
             Err(_) => {
-                warn!("a release got no answer for {} s; replacing its connection", RELEASE_TIMEOUT.as_secs());
+                static UNANSWERED: Seldom = Seldom::a_minute();
+                if let Some(left_out) = UNANSWERED.due() {
+                    let waited = RELEASE_TIMEOUT.as_secs();
+                    warn!(left_out, "a release got no answer for {waited} s; replacing its connection");
+                }
                 self.channel.replace_connection().await;
             }
         }
+    }
+}
+
+/// Says that a setting does not fit the broker's. Every client that is slow to confirm brings it about.
+fn tell_ack_timeout(error: &lapin::Error) {
+    static TOO_SLOW: Seldom = Seldom::a_minute();
+    if let Some(left_out) = TOO_SLOW.due() {
+        warn!(
+            %error,
+            left_out,
+            "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
+             --confirm-deadline below the broker's consumer_timeout"
+        );
     }
 }

@@ -8,15 +8,16 @@ use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{App, HttpResponse, batch, poll::Held},
-    metrics::Answer,
+    http::{App, HttpResponse, batch, feed::count_events, poll::Held},
+    metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
 pub(in crate::http) fn follow<B: Broker + EventLog>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
     let Ok(held) = Held::new(app) else { return come_back_later() };
-    streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held })
+    let following = app.metrics.following(Follower::Streaming);
+    streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following })
 }
 
 struct FeedStream<B: Broker> {
@@ -24,6 +25,7 @@ struct FeedStream<B: Broker> {
     request: FeedRequest,
     place: Option<Cursor>,
     _held: Held,
+    _following: Counted,
 }
 
 impl<B: Broker + EventLog> Source for FeedStream<B> {
@@ -33,7 +35,7 @@ impl<B: Broker + EventLog> Source for FeedStream<B> {
         self.request.deadline = Instant::now() + wait;
         match self.app.feed.poll(self.request.clone()).await {
             FeedOutcome::Batch(batch) => {
-                self.app.metrics.events.inc_by(batch.events.len() as u64);
+                count_events(&batch, &self.app.metrics);
                 self.go_on_behind(batch.last_seen);
                 if let Some(piece) = batch.stream.get() {
                     return Next::Goes(piece.clone());
@@ -50,9 +52,11 @@ impl<B: Broker + EventLog> Source for FeedStream<B> {
                 let text = place.map_or_else(Text::default, |place| Text::default().place(&place));
                 Next::Ends(text.come_back_later().into_bytes())
             }
-            FeedOutcome::NotReady | FeedOutcome::Broker(_) => {
+            FeedOutcome::Broker(_) => {
+                self.app.metrics.feed_searches_failed.inc();
                 Next::Ends(Text::default().come_back_later().into_bytes())
             }
+            FeedOutcome::NotReady => Next::Ends(Text::default().come_back_later().into_bytes()),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::{
     reserve::Reserve,
     witness::Witness,
 };
+use crate::seldom::Seldom;
 
 /// How often the engine is opened anew although there is no room: that alone drops journals and tables which it left.
 const REOPEN: Duration = Duration::from_mins(1);
@@ -137,7 +138,12 @@ impl Disk {
         let sweep = move || drop_before(&engine, end, &swept);
         match std::thread::Builder::new().name("sweeper".to_owned()).spawn(sweep) {
             Ok(thread) => *sweeper = Some(thread),
-            Err(error) => warn!(%error, "space is given back later, for lack of a thread"),
+            Err(error) => {
+                static LATER: Seldom = Seldom::a_minute();
+                if let Some(left_out) = LATER.due() {
+                    warn!(%error, left_out, "space is given back later, for lack of a thread");
+                }
+            }
         }
     }
 
@@ -160,9 +166,7 @@ impl Disk {
                 Err(error) if is_passing(&error) => return Err(StoreError::Failed(error.to_string())),
                 Err(error) => Err(error.to_string()),
             };
-            let tell =
-                |error: &String| error!(offset, error, "an event is damaged; its readers are told that it is gone");
-            Ok(event.inspect_err(tell).ok())
+            Ok(event.inspect_err(|error| tell_damage(*offset, error)).ok())
         };
         offsets.iter().map(read).collect()
     }
@@ -242,6 +246,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn not_open() -> StoreError {
     StoreError::Failed("the store is not open".to_owned())
+}
+
+/// Logs damage; every reader that comes to the same event finds it again.
+fn tell_damage(offset: u64, error: &str) {
+    static DAMAGED: Seldom = Seldom::a_minute();
+    if let Some(left_out) = DAMAGED.due() {
+        error!(offset, error, left_out, "an event is damaged; its readers are told that it is gone");
+    }
 }
 
 fn drop_before(engine: &Engine, end: u64, swept: &AtomicU64) {

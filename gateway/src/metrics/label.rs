@@ -1,0 +1,213 @@
+//! The words that labels have as values: bounded sets, written in `lower_snake_case`.
+
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+
+/// Declares a set of words, with [`EncodeLabelValue`] and `ALL` of them.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$word_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one of them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Returns it as the value of a label.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+                self.word().encode(encoder)
+            }
+        }
+    };
+}
+
+words! {
+    /// How a poll was answered.
+    Answer {
+        /// With events.
+        Batch = "batch",
+        /// With nothing, at its deadline.
+        Nothing = "nothing",
+        /// With a stream of events.
+        Stream = "stream",
+        /// A newer poll took its place.
+        Replaced = "replaced",
+        /// With an error or a request to come back.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// Why a Session ended.
+    Release {
+        /// The client hung up.
+        Disconnected = "disconnected",
+        /// No poll came within the linger.
+        Lingered = "lingered",
+        /// The confirm deadline passed.
+        Unconfirmed = "unconfirmed",
+        /// The Lease could not be opened.
+        NotOpened = "not_opened",
+        /// The mailbox was deleted.
+        MailboxGone = "mailbox_gone",
+        /// The broker's connection went.
+        BrokerLost = "broker_lost",
+        /// The gateway ended.
+        ShuttingDown = "shutting_down",
+    }
+}
+
+impl Release {
+    /// Returns the reason in words, for a log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnected => "the client hung up",
+            Self::Lingered => "no poll came",
+            Self::Unconfirmed => "the confirm deadline passed",
+            Self::NotOpened => "the lease could not be opened",
+            Self::MailboxGone => "the mailbox was deleted",
+            Self::BrokerLost => "the broker was lost",
+            Self::ShuttingDown => "the gateway is shutting down",
+        }
+    }
+}
+
+words! {
+    /// What became of a published event.
+    Published {
+        /// The broker confirmed it.
+        Confirmed = "confirmed",
+        /// The broker did not.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Where events are read from.
+    Source {
+        /// A mailbox.
+        Mailbox = "mailbox",
+        /// A feed.
+        Feed = "feed",
+    }
+}
+
+words! {
+    /// How a client follows a feed.
+    Follower {
+        /// By polls, one of which waits.
+        Waiting = "waiting",
+        /// By a stream.
+        Streaming = "streaming",
+    }
+}
+
+words! {
+    /// What a request asks for, whatever its parameters are.
+    Operation {
+        /// A poll of a mailbox.
+        MailboxPoll = "mailbox_poll",
+        /// A stream of a mailbox.
+        MailboxStream = "mailbox_stream",
+        /// The state of a mailbox.
+        MailboxStatus = "mailbox_status",
+        /// The end of a mailbox.
+        MailboxDelete = "mailbox_delete",
+        /// One more pattern for a mailbox.
+        MailboxBind = "mailbox_bind",
+        /// One pattern less.
+        MailboxUnbind = "mailbox_unbind",
+        /// A poll of a feed.
+        FeedPoll = "feed_poll",
+        /// A stream of a feed.
+        FeedStream = "feed_stream",
+        /// The storing of an event.
+        Publish = "publish",
+        /// The page.
+        Page = "page",
+        /// The browser client.
+        BrowserClient = "browser_client",
+        /// Liveness.
+        Live = "live",
+        /// Readiness.
+        Ready = "ready",
+        /// These numbers.
+        Metrics = "metrics",
+        /// The methods of a path, or a preflight.
+        Options = "options",
+        /// A path that does not exist, or a method that it does not have.
+        Unknown = "unknown",
+    }
+}
+
+impl Operation {
+    /// Tells whether its answer waits for events, so that its duration says nothing about the gateway.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::MailboxPoll | Self::MailboxStream | Self::FeedPoll | Self::FeedStream)
+    }
+
+    /// Tells whether its answer is a stream.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::MailboxStream | Self::FeedStream)
+    }
+}
+
+words! {
+    /// The methods that paths have; all others are one.
+    Method {
+        /// GET.
+        Get = "get",
+        /// HEAD.
+        Head = "head",
+        /// POST.
+        Post = "post",
+        /// PUT.
+        Put = "put",
+        /// DELETE.
+        Delete = "delete",
+        /// OPTIONS.
+        Options = "options",
+        /// Any other.
+        Other = "other",
+    }
+}
+
+words! {
+    /// The class of a status code.
+    Status {
+        /// 2xx.
+        Success = "2xx",
+        /// 3xx.
+        Redirection = "3xx",
+        /// 4xx.
+        ClientError = "4xx",
+        /// 5xx.
+        ServerError = "5xx",
+        /// The client hung up before it had an answer.
+        HungUp = "hung_up",
+    }
+}
+
+impl Status {
+    /// Returns the class of a code; `None` stands for no answer.
+    #[must_use]
+    pub const fn of(code: Option<u16>) -> Self {
+        match code {
+            None => Self::HungUp,
+            Some(..300) => Self::Success,
+            Some(300..400) => Self::Redirection,
+            Some(400..500) => Self::ClientError,
+            Some(500..) => Self::ServerError,
+        }
+    }
+}
