@@ -1,17 +1,27 @@
-/** An event as it stands in a batch. */
-export interface PosternEvent<Data = unknown> {
+/** An event as it stands in a batch: it has `data`, or `data_base64` if its payload is neither JSON nor text. */
+export type PosternEvent<Data = unknown> = EventWithData<Data> | EventWithBytes;
+
+interface EventHead {
   id: string;
   topic: string;
   /** RFC 3339. */
   time: string;
-  /** The payload itself if it is JSON, a string if it is text; else absent. */
-  data: Data;
-  /** The payload if it is neither JSON nor text. */
-  data_base64?: string;
   /** Present if the payload is not JSON. */
   content_type?: string;
   /** It may have been handed out before; what this reader has handled is not given again. */
   redelivered?: true;
+}
+
+export interface EventWithData<Data = unknown> extends EventHead {
+  /** The payload itself if it is JSON, a string if it is text. */
+  data: Data;
+  data_base64?: undefined;
+}
+
+export interface EventWithBytes extends EventHead {
+  data?: undefined;
+  data_base64: string;
+  content_type: string;
 }
 
 export type Transport = "sse" | "long-poll" | "short-poll";
@@ -21,11 +31,12 @@ export type Transport = "sse" | "long-poll" | "short-poll";
  * * `live`: events come as they are published;
  * * `waiting`: something failed, and is tried again after `pause`;
  * * `replaced`: another reader took the mailbox over (409);
- * * `denied`: the gateway, or a proxy before it, wants other credentials (401, 403);
+ * * `denied`: the gateway wants other credentials (401, 403);
  * * `refused`: the request can never succeed (400, 404), e.g. a mailbox that does not exist and no topics;
  * * `closed`: this page closed it.
  *
- * The last four are final.
+ * The last four are final. Only a problem of the gateway's (`application/problem+json` with a `status`) leads to the three
+ * before: the same status of a proxy, or of another server in the gateway's place, is tried again.
  */
 export type State = "connecting" | "live" | "waiting" | "replaced" | "denied" | "refused" | "closed";
 
@@ -33,51 +44,60 @@ export interface StateDetail {
   state: State;
   /** Of the answer, if there was one. */
   status?: number;
-  /** What went wrong, in words. */
+  /** What went wrong, in words; `offline` where the browser says that it is. */
   message?: string;
   /** Seconds until the next attempt. */
   pause?: number;
 }
 
+/** Header names and values; one that is undefined is not sent. */
+export type HeaderFields = Headers | Iterable<readonly [string, string]> | { readonly [name: string]: string | null | undefined };
+
+/** An option that is undefined keeps its default. Unknown options and wrong values throw a `TypeError` or a `RangeError`. */
 export interface Options {
   /** Closes the reader. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null | undefined;
   /** What is tried first. Default: `long-poll` for a mailbox, `sse` for a feed. */
-  transport?: Transport;
+  transport?: Transport | undefined;
   /** The place to begin at if none is kept: a token, or for a feed also `oldest` or `now`. */
-  lastSeen?: string;
-  /** Most events of a batch, 1–500. */
-  limit?: number;
+  lastSeen?: string | null | undefined;
+  /** The largest number of events in a batch, 1–500. */
+  limit?: number | undefined;
   /** Where the place is kept over reloads. Default: `localStorage` in a page, else nowhere; `null` is nowhere. */
-  storage?: Pick<Storage, "getItem" | "setItem"> | null;
-  /** By which the pages of an origin agree on one connection. Default: `navigator.locks` in a page; `null`: none. */
-  locks?: { request(name: string, work: () => Promise<unknown>): Promise<unknown> } | null;
-  /** Gives headers for every request, such as `authorization`. */
-  headers?: () => Record<string, string> | Promise<Record<string, string>>;
+  storage?: Pick<Storage, "getItem" | "setItem"> | null | undefined;
+  /** By which pages and workers of an origin agree on one connection. Default: `navigator.locks` in a browser; `null`: none. */
+  locks?: { request(name: string, work: () => Promise<unknown>): Promise<unknown> } | null | undefined;
+  /** Headers for every request, such as `authorization`, or a function that gives them for each. */
+  headers?: HeaderFields | (() => HeaderFields | null | undefined | Promise<HeaderFields | null | undefined>) | undefined;
   /** Sends the requests. Default: `globalThis.fetch`. */
-  fetch?: (url: URL, init: RequestInit) => Promise<Response>;
-  /** Seconds that a long-poll is held, 1–55. Default: 25. */
-  wait?: number;
-  /** Seconds of silence, beyond `wait`, after which a request counts as dead. Streams get a comment every 15 s. Default: 20. */
-  silence?: number;
+  fetch?: ((url: URL, init: RequestInit) => Promise<Response>) | undefined;
+  /** Seconds that a long-poll is held, a whole number from 1 to 55. Default: 25. */
+  wait?: number | undefined;
+  /**
+   * Seconds of silence, beyond `wait`, after which a request counts as dead. Streams get a comment every 15 s. Default: 20.
+   * `Infinity`, here and in the next three, is as long as a timer can be: 24 days.
+   */
+  silence?: number | undefined;
   /** Seconds between short-polls that bring nothing. Default: 5. */
-  interval?: number;
+  interval?: number | undefined;
   /** Seconds for which other pages may hold up a confirm. Default: 5. */
-  patience?: number;
+  patience?: number | undefined;
   /** The first and the longest pause after failures, in seconds. Default: `[0.5, 15]`. */
-  pause?: [first: number, longest: number];
+  pause?: readonly [first: number, longest: number] | undefined;
 }
 
 export interface MailboxOptions extends Options {
-  /** Names the mailbox: 1–128 bytes of `A-Z a-z 0-9 . _ ~ -`, unguessable where there is no authentication. */
+  /**
+   * Names the mailbox: 1–128 bytes of `A-Z a-z 0-9 . _ ~ -`, but not `.` or `..`; unguessable where there is no authentication.
+   */
   client: string;
-  /** Patterns that the mailbox is bound to from now on. A mailbox that does not exist is created by them. */
-  topics?: Iterable<string>;
+  /** A pattern, several with commas between them, or several: the mailbox is bound to them from now on, and created by them. */
+  topics?: string | Iterable<string> | undefined;
 }
 
 export interface FeedOptions extends Options {
   /** `latest`: of what one batch looked at, only the newest event of each topic. */
-  fold?: "latest";
+  fold?: "latest" | undefined;
 }
 
 /** What a listener for `event` gets. */
@@ -101,25 +121,32 @@ export interface NoticeMap<Data = unknown> {
   refused: CustomEvent<StateDetail>;
 }
 
+/** A listener for one kind of notice. */
+export type NoticeListener<Data, Type extends keyof NoticeMap> =
+  | ((this: Reader<Data>, notice: NoticeMap<Data>[Type]) => unknown)
+  | { handleEvent(notice: NoticeMap<Data>[Type]): unknown };
+
 /**
  * Begins to read with its first listener for `event`, or when it is iterated.
  *
  * A loop confirms an event by asking for the next one; leaving the loop closes the reader and leaves its last event
  * unconfirmed. The loop ends when the reader is closed, and throws a `ReaderError` in the other final states.
  */
-export interface Reader<Data = unknown> extends EventTarget, AsyncIterable<PosternEvent<Data>> {
+export interface Reader<Data = unknown>
+  extends Omit<EventTarget, "addEventListener" | "removeEventListener">,
+    AsyncIterable<PosternEvent<Data>> {
   readonly state: State;
   /** Ends the reading. What was not handled is not confirmed. */
   close(): void;
   addEventListener<Type extends keyof NoticeMap>(
     type: Type,
-    listener: ((this: Reader<Data>, notice: NoticeMap<Data>[Type]) => unknown) | null,
+    listener: NoticeListener<Data, Type> | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
+  removeEventListener<Type extends keyof NoticeMap>(
+    type: Type,
+    listener: NoticeListener<Data, Type> | null,
+    options?: boolean | EventListenerOptions,
   ): void;
 }
 
@@ -129,8 +156,16 @@ export interface ReaderError extends Error {
   status?: number;
 }
 
-/** Reads the mailbox of a client at a gateway, e.g. `mailbox("/", { client, topics: ["jobs.#"] })`. */
-export function mailbox<Data = unknown>(url: string, options: MailboxOptions): Reader<Data>;
+/**
+ * Reads the mailbox of a client at a gateway, e.g. `mailbox("/", { client, topics: ["jobs.#"] })`.
+ *
+ * Throws a `TypeError` or a `RangeError` that names the wrong argument.
+ */
+export function mailbox<Data = unknown>(url: string | URL, options: MailboxOptions): Reader<Data>;
 
-/** Follows a topic or a pattern, e.g. `feed("https://push.example", "jobs.*.status")`. */
-export function feed<Data = unknown>(url: string, topic: string, options?: FeedOptions): Reader<Data>;
+/**
+ * Follows a topic or a pattern, e.g. `feed("https://push.example", "jobs.*.status")`.
+ *
+ * Throws a `TypeError` or a `RangeError` that names the wrong argument.
+ */
+export function feed<Data = unknown>(url: string | URL, topic: string, options?: FeedOptions): Reader<Data>;

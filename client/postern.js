@@ -1,40 +1,181 @@
-// Postern's client; see README.md and postern.d.ts.
+// Postern's client; see README.md and postern.d.ts. The gateway serves this file as it stands, so it is one module.
 //
 // The page that holds the Web Lock leads: it hands each batch on over a BroadcastChannel, and moves its place, which
 // confirms, when all pages have handled it. All drop what they have had, so the next leader may begin at an older place.
 
 const KNOWN = 10_000; // ids
-const CUTS = 3; // until the next transport is tried
+const CUTS = 3; // until the next transport is tried, or an answer that cannot be read is asked for in another way
 const CUT_MS = [1000, 60_000]; // what lasts less, or longer, was not cut for its length
 const FALLEN_MS = 3_600_000; // until the first is tried again
+const MAX_TIMER_MS = 2 ** 31 - 1; // a longer timer ends at once
+const MAX_RETRY_S = 3600; // a longer `Retry-After` is a slip, or would keep a page from what was mended long ago
 const TRANSPORTS = ["sse", "long-poll", "short-poll"];
-const DEFAULTS = { wait: 25, silence: 20, interval: 5, patience: 5, pause: [0.5, 15] };
-const page = globalThis.document && globalThis;
+const ENDS = { 400: "refused", 401: "denied", 403: "denied", 404: "refused", 409: "replaced" };
+// A page or a worker. A server has no address of its own to resolve others by.
+const site = globalThis.location && globalThis;
 
 /** Reads the mailbox of a client. */
-export const mailbox = (url, { client, ...options }) => new Reader(url, `clients/${client}`, "long-poll", options);
-
-/** Follows a topic or a pattern. */
-export const feed = (url, topic, options) => new Reader(url, `topics/${encodeURIComponent(topic)}`, "sse", options);
-
-const failure = (message, more) => Object.assign(new Error(message), more);
-
-function problem({ status, headers }, text) {
-  let detail;
-  try {
-    detail = JSON.parse(text).detail;
-  } catch {}
-  const refused = detail && "refused";
-  const end = { 400: refused, 401: "denied", 403: "denied", 404: refused, 409: "replaced" }[status];
-  const after = headers.get("Retry-After");
-  const retryAfter = +after || (Date.parse(after) - Date.now()) / 1000 || 0;
-  return failure(detail ?? `status ${status}`, { status, end, retryAfter });
+export function mailbox(url, options) {
+  const { client, topics, ...rest } = checked("mailbox", options, { client: ANYTHING, topics: ANYTHING });
+  check("client", client, CLIENT, isClient);
+  return new Reader(url, `clients/${client}`, patterns(topics ?? []), { transport: "long-poll", ...rest });
 }
 
-async function whole(parts) {
+/** Follows a topic or a pattern. */
+export function feed(url, topic, options) {
+  check("topic", topic, `one pattern: ${WORDS}; several need a mailbox`, isPattern);
+  const given = checked("feed", options, { fold: ["latest", (value) => value === "latest"] });
+  return new Reader(url, `topics/${encodeURIComponent(topic)}`, [], { transport: "sse", ...given });
+}
+
+// --- Arguments --------------------------------------------------------------------------------------------------------
+
+const isString = (value) => typeof value === "string";
+const isFunction = (value) => typeof value === "function";
+const isToken = (value) => isString(value) && /^[\w.~-]{1,128}$/.test(value);
+const isPattern = (value) => isString(value) && /^([\w-]+|[*#])(\.([\w-]+|[*#]))*$/.test(value);
+const isAbove0 = (value) => typeof value === "number" && value > 0;
+
+const isClient = (value) => isToken(value) && value !== "." && value !== "..";
+
+// Each option: its right values in words, a test for them, and the default.
+const ANYTHING = ["", () => true];
+const CLIENT = `1 to 128 of A-Z a-z 0-9 . _ ~ -, not "." or ".."`;
+const WORDS = "words of A-Z a-z 0-9 _ - or * or #, joined by dots";
+const seconds = (usual) => ["a number of seconds above 0", isAbove0, usual];
+const upTo = (last) => [`a whole number from 1 to ${last}`, (value) => Number.isInteger(value) && value > 0 && value <= last];
+const having = (...names) => [
+  `null or an object with ${names.join(" and ")}`,
+  (value) => value === null || names.every((name) => isFunction(value[name])),
+];
+const OPTIONS = {
+  signal: having("addEventListener"),
+  transport: [TRANSPORTS.join(" or "), (value) => TRANSPORTS.includes(value)],
+  lastSeen: ["a token of the gateway", (value) => value === null || isToken(value)],
+  limit: upTo(500),
+  storage: having("getItem", "setItem"),
+  locks: [...having("request"), site?.navigator.locks],
+  headers: ["an object of strings, or a function that gives one", (value) => isFunction(value) || plain(value)],
+  fetch: ["a function", isFunction],
+  wait: [...upTo(55), 25],
+  silence: seconds(20),
+  interval: seconds(5),
+  patience: ["a number of seconds", (value) => value === 0 || isAbove0(value), 5],
+  pause: [
+    "two numbers of seconds above 0, [first, longest]",
+    (value) => value.length === 2 && value.every(isAbove0) && value[0] <= value[1],
+    [0.5, 15],
+  ],
+};
+
+/** Throws an error that names the right values unless the value is one. */
+function check(name, value, what, isRight) {
+  let cause;
+  try {
+    if (isRight(value)) return;
+  } catch (error) {
+    cause = error;
+  }
+  const shown = isString(value) ? `"${value}"` : value instanceof Object ? value.constructor.name : value;
+  const hint = value === undefined ? "; make the reader when it is known" : "";
+  const Wrong = typeof value === "number" && /number/.test(what) ? RangeError : TypeError;
+  throw new Wrong(`postern: ${name} must be ${what}, but is ${shown}${hint}`, { cause });
+}
+
+/** Returns the options with their defaults. An option that is undefined counts as absent: wrappers pass on such. */
+function checked(call, options, more) {
+  options ??= {};
+  check("options", options, "an object", (value) => typeof value === "object");
+  const known = { ...OPTIONS, ...more };
+  const all = {};
+  for (const name in { ...known, ...options }) {
+    if (!known[name]) {
+      const near = Object.keys(known).find((other) => isNear(other.toLowerCase(), name.toLowerCase(), 2));
+      throw new TypeError(`postern: ${call} has no option ${name}${near ? `; did you mean ${near}?` : ""}`);
+    }
+    const [what, isRight, usual] = known[name];
+    const { [name]: value = usual } = options;
+    if (value !== undefined) check(name, (all[name] = value), what, isRight);
+  }
+  return all;
+}
+
+/** Tells whether so many edits, or fewer, make one word another. */
+const isNear = (a, b, edits) =>
+  edits >= 0 &&
+  (a === b ||
+    isNear(a.slice(1), b.slice(1), edits - (a[0] !== b[0])) ||
+    isNear(a.slice(1), b, edits - 1) ||
+    isNear(a, b.slice(1), edits - 1));
+
+function patterns(topics) {
+  const list = isString(topics) ? topics.split(",") : topics?.[Symbol.iterator] ? [...topics] : [topics];
+  for (const topic of list) check("topics", topic, WORDS, isPattern);
+  return list;
+}
+
+/** Returns the address of the gateway, with a slash at its end. */
+function addressed(url) {
+  let base;
+  check("url", url, "an absolute http: URL here", () => {
+    // A worker that was made from a blob has the address of its page after this word.
+    base = new URL((url.href ?? url).replace(/\/*$/, "/"), site?.location.href.replace(/^blob:/, ""));
+    return /^http/.test(base);
+  });
+  return base;
+}
+
+/** Returns headers as an object; one that is undefined is not sent. */
+function plain(headers) {
+  const sent = new Headers(headers);
+  for (const name in headers) headers[name] ?? sent.delete(name);
+  return Object.fromEntries(sent);
+}
+
+// --- Answers ----------------------------------------------------------------------------------------------------------
+
+class Failure extends Error {}
+
+const failure = (message, more) => Object.assign(new Failure(message), more);
+const later = (work, seconds) => setTimeout(work, Math.min(seconds * 1000, MAX_TIMER_MS));
+const isEvent = (value) => isString(value?.id);
+const typed = ({ headers }, type) => type.test(headers.get("Content-Type"));
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {}
+}
+
+/** Only a problem with a status is the gateway's own. A proxy, or another server in its place, ends nothing. */
+function problem(answer, text) {
+  const { status, headers } = answer;
+  const told = typed(answer, /^application\/problem\+json/i) && parsed(text);
+  const isOurs = typeof told?.status === "number";
+  const after = headers.get("Retry-After");
+  const retryAfter = Math.min(+after || (Date.parse(after) - Date.now()) / 1000 || 0, MAX_RETRY_S);
+  const message = (isOurs && told.detail) || `status ${status}, not from the gateway`;
+  return failure(message, { status, end: isOurs && ENDS[status], retryAfter });
+}
+
+async function joined(parts) {
   let text = "";
   for await (const part of parts) text += part;
   return text;
+}
+
+/** Gives the lines of a stream; CR, LF, or both end one (WHATWG HTML, section 9.2.5). */
+async function* lines(parts) {
+  let rest = "";
+  let isReturned = false;
+  for await (const part of parts) {
+    // The CR and the LF of one end may come in two parts.
+    const text = isReturned && part[0] === "\n" ? part.slice(1) : part;
+    if (part) isReturned = part.endsWith("\r");
+    const complete = (rest + text).split(/\r\n?|\n/);
+    rest = complete.pop();
+    yield* complete;
+  }
 }
 
 function withQuery(url, query) {
@@ -52,11 +193,17 @@ class Reader extends EventTarget {
   #transport;
   #fallenAt = 0;
   #cuts = 0;
+  #unread = 0; // answers in a row that could not be read
+  #isBare = false; // nothing came on the stream but its beginning
+  #wasBare = false; // the same of the one before
   #known = new Set();
   #begun;
   #ended;
   #request;
   #wake;
+  #hurry;
+  #life = new AbortController(); // ends the listeners
+  #isLeaving = false;
   #me = Math.random().toString(36).slice(2);
   #count = 0;
   #channel;
@@ -72,17 +219,17 @@ class Reader extends EventTarget {
   #ahead = [];
   #queue = Promise.resolve();
 
-  constructor(url, path, transport, options = {}) {
+  constructor(url, path, topics, options) {
     super();
-    this.#options = { transport, locks: page?.navigator.locks, ...DEFAULTS, ...options };
-    const { fold, limit, lastSeen, topics = [], signal } = this.#options;
-    const base = new URL(url.replace(/\/*$/, "/"), page?.location.href);
-    this.#url = withQuery(new URL(`${path}/events`, base), { fold, limit });
+    this.#options = options;
+    const { fold, limit, lastSeen, transport, signal } = options;
+    this.#url = withQuery(new URL(`${path}/events`, addressed(url)), { fold, limit });
     this.#isFeed = path[0] === "t";
     this.#topics = new Set(topics);
-    this.#place = this.#keep("getItem") ?? lastSeen;
-    this.#transport = TRANSPORTS.indexOf(this.#options.transport);
-    signal?.addEventListener("abort", () => this.close());
+    const kept = this.#keep("getItem");
+    this.#place = isToken(kept) ? kept : lastSeen;
+    this.#transport = TRANSPORTS.indexOf(transport);
+    signal?.addEventListener("abort", () => this.close(), { signal: this.#life.signal });
     if (signal?.aborted) this.close();
   }
 
@@ -127,20 +274,23 @@ class Reader extends EventTarget {
     this.#channel?.close();
     this.#channel = undefined;
     this.#request?.abort();
+    this.#life.abort();
     this.#wake?.();
   }
 
   #say(how) {
-    if (how.state === this.state && !how.pause) return;
+    if ((this.#ended ?? how) !== how || (how.state === this.state && !how.pause)) return;
     this.state = how.state;
-    if (this.#leads && !this.#ended) this.#post("state", { how });
+    // A request fails because its page is left, and the next leader is not concerned.
+    if (this.#leads && !this.#ended && !this.#isLeaving) this.#post("state", { how });
     this.#tell("state", how);
   }
 
   #tell(type, detail) {
     const promises = [];
-    const waitUntil = (promise) => promises.push(promise);
-    this.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), { waitUntil }));
+    const notice = new CustomEvent(type, { detail });
+    notice.waitUntil = (promise) => promises.push(promise);
+    this.dispatchEvent(notice);
     return Promise.all(promises).catch((error) => {
       throw failure(`a handler failed: ${error}`, { ours: true });
     });
@@ -149,15 +299,15 @@ class Reader extends EventTarget {
   /** The storage may be absent, forbidden or full. */
   #keep(method, ...value) {
     try {
-      const { storage = page?.localStorage } = this.#options;
-      return storage?.[method](`postern ${this.#url}`, ...value) ?? undefined;
+      const { storage = site?.localStorage } = this.#options;
+      return storage?.[method](`postern ${this.#url}`, ...value);
     } catch {}
   }
 
   #sleep(seconds) {
     return new Promise((wake) => {
-      const timer = setTimeout(wake, seconds * 1000);
-      this.#wake = () => wake(clearTimeout(timer));
+      const timer = later(wake, seconds);
+      this.#wake = (why) => wake(why, clearTimeout(timer));
     });
   }
 
@@ -172,19 +322,24 @@ class Reader extends EventTarget {
         failures = 0;
         if (held() > CUT_MS[0]) this.#cuts = 0;
       } catch (error) {
-        const { message = error, status, end, retryAfter = 0, ours } = error;
+        const { status, end, retryAfter = 0, ours } = error instanceof Failure ? error : {};
         const { reason } = this.#request.signal;
         if (this.#ended || reason === "again") continue;
+        const isOnline = status || ours || site?.navigator.onLine !== false;
+        const message = isOnline ? `${error?.message ?? error}` : "offline";
         if (end) return this.#stop({ state: end, status, message });
-        if (held() > CUT_MS[1]) failures = 0;
-        else if (!ours && !retryAfter && held() > CUT_MS[0]) this.#cuts++;
+        if (held() > CUT_MS[1]) failures = this.#cuts = 0;
+        else if (!ours && !retryAfter && (this.#isBare || held() > CUT_MS[0])) this.#cuts++;
         // A stream of which nothing comes is held back by a proxy.
         if (this.#cuts >= CUTS || (!this.#transport && reason === "no answer")) this.#fall();
         const [first, longest] = this.#options.pause;
         const grown = Math.min(first * 2 ** failures++, longest) * (0.5 + Math.random());
         const pause = Math.max(grown, retryAfter * (1 + Math.random() / 4));
         this.#say({ state: "waiting", status, message, pause });
-        await this.#sleep(pause);
+        const slept = this.#sleep(pause);
+        // A network that is back is no reason to come before the server's time.
+        this.#hurry = retryAfter ? undefined : this.#wake;
+        if (await slept) failures = 0;
       }
     }
   }
@@ -212,17 +367,21 @@ class Reader extends EventTarget {
   async *#ask(accept, wait) {
     const { headers, silence, fetch = globalThis.fetch } = this.#options;
     const request = (this.#request = new AbortController());
+    this.#wasBare = this.#isBare;
+    this.#isBare = false;
     const { signal } = request;
     const within = (seconds, promise) => {
-      const timer = setTimeout(() => request.abort(heard ? "silence" : "no answer"), seconds * 1000);
+      const timer = later(() => request.abort(heard ? "silence" : "no answer"), seconds);
       return promise.finally(() => clearTimeout(timer));
     };
     let heard = false;
     try {
       const poll = `${this.#me}.${++this.#count}`;
-      const url = withQuery(new URL(this.#url), { topics: [...this.#topics], last_seen: this.#place, wait, poll });
-      const own = { accept, ...(await headers?.()) };
-      const answer = await within(silence + (wait ?? 0), fetch(url, { headers: own, cache: "no-store", signal }));
+      const limit = this.#unread >= CUTS ? 1 : undefined;
+      const url = withQuery(new URL(this.#url), { topics: [...this.#topics], last_seen: this.#place, wait, poll, limit });
+      const own = plain((isFunction(headers) ? await headers() : headers) ?? {});
+      const init = { headers: { ...own, accept }, cache: "no-store", signal };
+      const answer = await within(silence + (wait ?? 0), fetch(url, init));
       yield answer;
       const body = answer.body?.getReader();
       const decoder = new TextDecoder();
@@ -238,47 +397,85 @@ class Reader extends EventTarget {
   async #poll(wait) {
     const parts = this.#ask("application/json", wait);
     const answer = (await parts.next()).value;
-    const text = await whole(parts);
+    const text = await joined(parts);
     if (!answer.ok) throw problem(answer, text);
-    const batch = text ? JSON.parse(text) : { events: [], last_seen: answer.headers.get("Last-Seen") ?? this.#place };
+    const batch = this.#batch(answer, text);
     this.#say({ state: "live" });
     await this.#take(batch);
     return batch.events.length;
   }
 
+  /**
+   * Reads an answer. An event that cannot be read even when it comes alone is passed over: it would hold up all that follow.
+   */
+  #batch(answer, text) {
+    const told = answer.headers.get("Last-Seen");
+    const moved = { events: [], last_seen: isToken(told) ? told : this.#place };
+    if (answer.status === 204) return moved;
+    const batch = parsed(text);
+    if (batch?.events?.every?.(isEvent) && isToken(batch.last_seen)) {
+      this.#unread = 0;
+      return batch;
+    }
+    // A page of a proxy has neither.
+    if (typed(answer, /^application\/json/i) && isToken(told) && ++this.#unread > 2 * CUTS) {
+      this.#unread = 0;
+      return { ...moved, reset: true };
+    }
+    throw failure("the answer is no batch");
+  }
+
   async #stream() {
     const parts = this.#ask("text/event-stream");
     const answer = (await parts.next()).value;
-    if (!/^text.event-stream/.test(answer.headers.get("Content-Type"))) {
-      const text = await whole(parts);
+    if (!typed(answer, /^text\/event-stream/i)) {
+      const text = await joined(parts);
       if (answer.ok || answer.status === 406) return this.#fall();
       throw problem(answer, text);
     }
-    let rest = "";
+    this.#isBare = true;
+    const live = () => this.#say({ state: "live" });
+    // If the last stream brought no more than a beginning, only a stream that lasts is live.
+    const lasting = this.#wasBare && later(live, CUT_MS[0] / 1000);
     let fields = {};
+    let count = 0; // 1 for a comment, 2 for any other line
     let retry;
-    for await (const part of parts) {
-      const lines = (rest + part).split(/\r?\n/);
-      rest = lines.pop();
-      for (const line of lines) {
-        const [, field, value] = /^([^:]*):? ?(.*)/.exec(line);
-        if (line) {
-          if (field === "event" && value === "replaced") throw failure("another reader came", { end: value });
-          // Only what it ends with is meant for now.
-          retry = field === "retry" ? value / 1000 : this.#say({ state: "live" });
-          fields[field] = field === "data" && fields.data ? `${fields.data}\n${value}` : value;
+    try {
+      for await (const line of lines(parts)) {
+        if (!line) {
+          const batch = this.#frame(fields);
+          fields = {};
+          if (batch.reset || batch.last_seen !== this.#place) await this.#take(batch);
           continue;
         }
-        const data = JSON.parse(fields.data || "{}");
-        const reset = data.reset || fields.event === "reset";
-        const batch = { events: data.id ? [data] : [], reset, last_seen: fields.id || this.#place };
-        fields = {};
-        if (reset || batch.last_seen !== this.#place) await this.#take(batch);
+        const [, field, value] = /^([^:]*):? ?([^]*)/.exec(line);
+        if (field === "event" && value === "replaced") throw failure("another reader came", { end: value });
+        count += field ? 2 : 1;
+        if (field !== "retry") {
+          if (field) this.#isBare = false;
+          if (!this.#isBare || !this.#wasBare) live();
+        }
+        // Only the last line counts for now, but a comment and a retry are how a stream begins.
+        retry = field === "retry" && count !== 3 && /^\d+$/.test(value) && Math.min(value / 1000, MAX_RETRY_S);
+        fields[field] = field === "data" && field in fields ? `${fields.data}\n${value}` : value;
       }
+    } finally {
+      clearTimeout(lasting);
     }
     if (!retry) throw failure("the stream was cut");
     if (retry >= 1) this.#say({ state: "waiting", pause: retry });
     await this.#sleep(retry);
+  }
+
+  /** Reads the fields between two empty lines. An event that cannot be read is left to a poll, which may bring it whole. */
+  #frame({ event, data, id }) {
+    const moved = { events: [], reset: event === "reset", last_seen: isToken(id) ? id : this.#place };
+    if (!data || (event && event !== "message")) return moved;
+    const body = parsed(data);
+    if (isEvent(body)) return { ...moved, events: [body] };
+    if (body?.reset) return { ...moved, reset: true };
+    this.#fall();
+    throw failure("an event cannot be read");
   }
 
   // --- Events ---------------------------------------------------------------------------------------------------------
@@ -322,17 +519,28 @@ class Reader extends EventTarget {
   #begin() {
     const { locks } = this.#options;
     if (this.#ended) return;
+    // A closed reader leaves no listeners in its page.
+    const own = { signal: this.#life.signal };
+    site?.addEventListener("online", () => this.#hurry?.(true), own);
     if (!locks) return this.#lead();
     const name = `postern ${this.#url}`;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#hello();
-    page?.addEventListener("pagehide", () => this.#post("bye"));
-    page?.addEventListener("pageshow", ({ persisted }) => persisted && this.#hello());
-    // Who was told to stop leaves the lock when all have heard of it.
-    const end = (done) => this.#ended && setTimeout(done, this.#ended.message ? 1000 : 0);
-    const over = new Promise((done) => this.addEventListener("state", () => end(done)));
-    locks.request(name, () => (this.#lead(), over)).catch(() => this.#lead());
+    const turned = ({ type, persisted }) => {
+      this.#isLeaving = type === "pagehide";
+      if (this.#isLeaving) this.#post("bye");
+      else if (persisted) this.#hello();
+    };
+    site?.addEventListener("pagehide", turned, own);
+    site?.addEventListener("pageshow", turned, own);
+    // A page that was told to stop leaves the lock when all have heard of it.
+    const over = new Promise((done) => {
+      this.addEventListener("state", () => this.#ended && setTimeout(done, this.#ended.message ? 1000 : 0));
+    });
+    // The browser would keep a closed reader that waits for a lock. Locks of the page take two arguments.
+    const more = locks === site?.navigator.locks ? [own] : [];
+    locks.request(name, ...more, () => (this.#lead(), over)).catch(() => this.#lead());
   }
 
   #post(type, message) {
@@ -394,7 +602,7 @@ class Reader extends EventTarget {
   async #follow(batch, place, key) {
     let failed = false;
     try {
-      // Whoever caught up may be ahead of the leader.
+      // A page that caught up may be ahead of the leader.
       const isOld = this.#isFeed && !batch.reset && parseInt(batch.last_seen) <= parseInt(this.#place);
       if (key !== this.#handled && !isOld) await this.#handle(batch);
       this.#handled = key;

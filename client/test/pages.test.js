@@ -99,6 +99,24 @@ test("a frozen page holds up the others once, and gets all when it thaws", async
   assert.deepEqual(frozen.values, [0, 1, 2, 3, 4]);
 });
 
+test("patience without end waits for every page, without spinning", async (t) => {
+  const server = await gateway(t);
+  const options = { ...origin(), client: "alice", topics: ["jobs"], patience: Infinity };
+  const [first, slow] = [0, 1].map(() => recorded(t, mailbox(server.url, options)));
+  await areLive([first, slow]);
+  let finish;
+  slow.reader.addEventListener("event", (notice) => notice.waitUntil(new Promise((done) => (finish = done))));
+  const timers = t.mock.method(globalThis, "setTimeout");
+  await server.publish("jobs", 1);
+  await until(() => finish && first.values.length === 1);
+  await rest(300);
+  const mine = timers.mock.calls.filter(({ stack }) => stack.stack.includes("postern.js"));
+  assert.ok(mine.length < 10, `${mine.length} timers`);
+  assert.equal((await server.look("alice")).unconfirmed, 1);
+  finish();
+  await until(async () => (await server.look("alice")).unconfirmed === 0);
+});
+
 test("a page that joins gets what is still unconfirmed", async (t) => {
   const server = await gateway(t);
   const options = { ...origin(), client: "alice", topics: ["jobs"] };

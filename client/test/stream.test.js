@@ -103,6 +103,42 @@ test("temporary trouble is waited for as the stream says", async (t) => {
   assert.deepEqual(states.map(({ state }) => state), ["waiting", "live"]);
 });
 
+for (const [how, end] of [["ends", (response) => response.end()], ["breaks", (response) => response.destroy()]]) {
+  test(`a stream that ${how} after its beginning was cut: pauses grow, and long-polls follow`, async (t) => {
+    const server = await stub(t, (request, response, n) => {
+      // As a gateway begins.
+      if (request.isStream) stream(response)(":\n\nretry: 700\n\n").then(() => setTimeout(end, 20, response));
+      else if (n === 3) batch(response, "T1", [1]);
+    });
+    const { values, states } = recorded(t, feed(server.url, "jobs", { pause: [0.05, 1] }));
+    await until(() => values.length === 1);
+    assert.deepEqual(server.requests.slice(0, 4).map(({ isStream }) => isStream), [true, true, true, false]);
+    const names = states.map(({ state }) => state);
+    assert.deepEqual(names, ["live", "waiting", "waiting", "waiting", "live"], "a beginning that proved nothing is not live");
+    const bounds = [0.05, 0.1, 0.2].map((grown) => [grown * 0.5, grown * 1.5]);
+    for (const [n, [least, longest]] of bounds.entries()) {
+      const { pause } = states[n + 1];
+      assert.ok(pause >= least && pause < longest, `${pause} s`);
+    }
+  });
+}
+
+test("a stream that says when to come back is no cut, and flickers no live", async (t) => {
+  const server = await stub(t, (request, response, n) => {
+    const write = stream(response);
+    if (n < 5) write(":\n\nretry: 700\n\n").then(() => write("retry: 1200\n\n")).then(() => response.end());
+    else write(":\n\nretry: 700\n\n");
+  });
+  // What the stream asks for passes in no time.
+  const { setTimeout: timer } = globalThis;
+  t.mock.method(globalThis, "setTimeout", (work, ms, ...rest) => timer(work, ms === 1200 ? 10 : ms, ...rest));
+  const { states } = recorded(t, feed(server.url, "jobs"));
+  await until(() => states.at(-1)?.state === "live" && server.requests.length === 6);
+  assert.ok(server.requests.every(({ isStream }) => isStream));
+  const names = states.map(({ state }) => state);
+  assert.deepEqual(names, ["live", ...Array(5).fill("waiting"), "live"]);
+});
+
 test("a stream that a proxy holds back gives way to long-polls", async (t) => {
   for (const begin of [stream, () => {}]) {
     const server = await stub(t, (request, response, n) => {

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { feed, mailbox } from "../postern.js";
-import { until } from "./gateway.js";
-import { recorded } from "./readers.js";
-import { batch, problem, stub } from "./stub.js";
+import { gateway, until } from "./gateway.js";
+import { recorded, Shelf } from "./readers.js";
+import { batch, problem, stream, streamed, stub } from "./stub.js";
 
 const client = "alice";
 const never = () => {};
@@ -53,6 +53,42 @@ test("Retry-After is obeyed, in seconds and as a date", async (t) => {
   assert.deepEqual(states.map(({ state, status }) => [state, status]), [["waiting", 503], ["waiting", 429]]);
 });
 
+for (const after of ["99999999999", "Infinity", new Date(8.64e15).toUTCString()]) {
+  test(`Retry-After: ${after} is an hour, and no storm of requests`, async (t) => {
+    const server = await stub(t, (request, response) => problem(response, 503, { "Retry-After": after }));
+    const { states } = recorded(t, mailbox(server.url, { client, pause: [0.01, 0.01] }));
+    await until(() => states.length > 0);
+    await new Promise((wake) => setTimeout(wake, 200));
+    assert.equal(server.requests.length, 1);
+    assert.ok(states[0].pause >= 3600 && states[0].pause <= 4500, `${states[0].pause} s`);
+  });
+}
+
+test("a pause without end is long, and no storm of requests", async (t) => {
+  const server = await stub(t, (request, response) => problem(response, 503));
+  const { states } = recorded(t, mailbox(server.url, { client, pause: [1e10, Infinity] }));
+  await until(() => states.length > 0);
+  await new Promise((wake) => setTimeout(wake, 200));
+  assert.deepEqual([server.requests.length, states.length], [1, 1]);
+});
+
+for (const transport of ["sse", "long-poll", "short-poll"]) {
+  test(`patience, silence and intervals may be endless: ${transport}`, async (t) => {
+    const server = await stub(t, (request, response, n) => {
+      // What is not answered stays open.
+      if (request.isStream) stream(response)(n === 0 ? streamed("T1", 1) : "");
+      else if (n === 0) batch(response, "T1", [1]);
+      else if (transport === "short-poll") response.writeHead(204).end();
+    });
+    const endless = { silence: Infinity, interval: Infinity, patience: Infinity };
+    const seen = recorded(t, feed(server.url, "jobs", { transport, ...endless }));
+    const requests = transport === "sse" ? 1 : 2;
+    await until(() => seen.values.length === 1 && server.requests.length === requests);
+    await new Promise((wake) => setTimeout(wake, 200));
+    assert.deepEqual([server.requests.length, seen.states.map(({ state }) => state)], [requests, ["live"]]);
+  });
+}
+
 test("pauses grow up to the longest, and are spread", async (t) => {
   const server = await stub(t, (request, response) => problem(response, 500));
   const { states } = recorded(t, mailbox(server.url, { client, pause: [0.01, 0.1] }));
@@ -79,13 +115,33 @@ for (const [status, name] of [[401, "denied"], [403, "denied"], [409, "replaced"
   });
 }
 
-test("a 404 that is not the gateway's own passes", async (t) => {
-  const server = await stub(t, (request, response, n) => {
-    if (n === 0) response.writeHead(404).end("<h1>No backend</h1>");
-    else batch(response, "T", [1]);
+for (const [name, type, body] of [
+  ["a page of a proxy", "text/html", "<h1>No backend</h1>"],
+  ["another server's JSON", "application/json", '{"detail":"Not Found","status":404}'],
+  ["a problem without a status", "application/problem+json", '{"detail":"Not Found"}'],
+  ["a problem that is none", "application/problem+json", "null"],
+]) {
+  test(`a 400, 401, 403, 404 or 409 that is ${name} passes`, async (t) => {
+    const all = [400, 401, 403, 404, 409];
+    const server = await stub(t, (request, response, n) => {
+      if (n < all.length) response.writeHead(all[n], { "Content-Type": type }).end(body);
+      else batch(response, "T", [1]);
+    });
+    const { values, states } = recorded(t, mailbox(server.url, { client, pause: [0.01, 0.01] }));
+    await until(() => values.length > 0);
+    const told = states.map(({ state, status, message }) => [state, status, message]);
+    const failed = all.map((status) => ["waiting", status, `status ${status}, not from the gateway`]);
+    assert.deepEqual(told, [...failed, ["live", undefined, undefined]]);
   });
-  const { values } = recorded(t, mailbox(server.url, { client, pause: [0.01, 0.01] }));
-  await until(() => values.length > 0);
+}
+
+test("a problem of the gateway's ends the reading, whatever the case of its type and without words", async (t) => {
+  const server = await stub(t, (request, response) => {
+    response.writeHead(404, { "Content-Type": "Application/Problem+JSON; charset=utf-8" }).end('{"status":404}');
+  });
+  const { reader, states } = recorded(t, mailbox(server.url, { client }));
+  const { detail } = await new Promise((resolve) => reader.addEventListener("refused", resolve));
+  assert.deepEqual([detail.state, detail.status, states], ["refused", 404, [detail]]);
 });
 
 test("an answer that is no JSON is a failure like any other", async (t) => {
@@ -154,6 +210,35 @@ test("headers and the sending are the page's own", async (t) => {
   await until(() => server.requests.length === 1);
   assert.equal(server.requests[0].headers.authorization, "Bearer 1");
   assert.deepEqual(sent, ["/clients/alice/events"]);
+});
+
+for (const kept of ["a b c", "[object Promise]", "", "a".repeat(129), 5, Promise.resolve("T1"), null]) {
+  test(`a kept place that is no token is dropped and replaced: ${String(kept).slice(0, 20)}`, async (t) => {
+    const server = await stub(t, (request, response, n) => n === 0 && batch(response, "T1", [1]));
+    const storage = new Shelf();
+    storage.map.set(`postern ${server.url}/topics/jobs/events`, kept);
+    const { values } = recorded(t, feed(server.url, "jobs", { transport: "long-poll", storage, lastSeen: "T0" }));
+    await until(() => server.requests.length === 2);
+    assert.deepEqual([values, server.requests[0].query.last_seen], [[1], "T0"]);
+    assert.deepEqual([...storage.map.values()], ["T1"]);
+  });
+}
+
+test("any place that the gateway gives is kept", async (t) => {
+  const server = await gateway(t);
+  await server.bind("alice", "jobs");
+  await server.publish("jobs", 1);
+  for (const begin of [(options) => mailbox(server.url, { client, ...options }), (options) => feed(server.url, "jobs", options)]) {
+    const storage = new Shelf();
+    const { reader, values } = recorded(t, begin({ storage }));
+    await until(() => storage.map.size === 1 && values.length === 1);
+    reader.close();
+    const asked = [];
+    const own = (url, init) => (asked.push(url.searchParams.get("last_seen")), fetch(url, init));
+    recorded(t, begin({ storage, fetch: own }));
+    await until(() => asked.length > 0);
+    assert.equal(asked[0], [...storage.map.values()][0]);
+  }
 });
 
 test("a storage that throws is none", async (t) => {

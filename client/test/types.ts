@@ -1,6 +1,6 @@
 // Never runs: `tsc` shows that the declarations allow what they should, and nothing else.
 
-import { feed, mailbox, type Reader, type ReaderError, type State } from "postern-client";
+import { feed, mailbox, type EventNotice, type FeedOptions, type Reader, type ReaderError, type State } from "postern-client";
 
 interface Job {
   state: "running" | "passed" | "failed";
@@ -8,9 +8,16 @@ interface Job {
 
 export async function loops(signal: AbortSignal) {
   for await (const event of mailbox<Job>("/", { client: "alice", topics: ["jobs.#"], signal })) {
+    // @ts-expect-error: a payload that is no JSON and no text gives no data
+    console.log(event.data.state);
+    if (event.data_base64 !== undefined) {
+      const bytes: string = event.data_base64;
+      console.log(bytes, event.content_type.length);
+      continue;
+    }
     const state: "running" | "passed" | "failed" = event.data.state;
     const repeated: true | undefined = event.redelivered;
-    console.log(event.id, event.topic, new Date(event.time), event.content_type?.length, event.data_base64, state, repeated);
+    console.log(event.id, event.topic, new Date(event.time), event.content_type?.length, state, repeated);
   }
   try {
     for await (const { data } of feed("https://push.example/prefix", "jobs.*", { fold: "latest", lastSeen: "oldest" })) {
@@ -26,7 +33,23 @@ export async function loops(signal: AbortSignal) {
 export function listeners() {
   const reader: Reader<Job> = mailbox<Job>("/", { client: "alice", topics: new Set(["jobs.#"]) });
   reader.addEventListener("event", (notice) => notice.waitUntil(save(notice.detail.data)));
-  reader.addEventListener("event", async ({ detail }) => console.log(detail.data.state), { once: true });
+  reader.addEventListener("event", async ({ detail }) => console.log(detail.data?.state), { once: true });
+  const shown = (notice: EventNotice<Job>) => console.log(notice.detail.data?.state);
+  reader.addEventListener("event", shown);
+  reader.removeEventListener("event", shown);
+  const object = { handleEvent: ({ detail }: EventNotice<Job>) => console.log(detail.topic) };
+  reader.addEventListener("event", object, { signal: AbortSignal.timeout(1000) });
+  reader.removeEventListener("event", object, true);
+  reader.addEventListener("event", null);
+  // @ts-expect-error: there is no such notice
+  reader.addEventListener("evnt", () => {});
+  // @ts-expect-error: nor can it be removed
+  reader.removeEventListener("message", () => {});
+  // @ts-expect-error: a listener for events is none for states
+  reader.removeEventListener("state", shown);
+  // A reader is passed to what takes any target of events.
+  const target: EventTarget = reader;
+  target.dispatchEvent(new Event("state"));
   reader.addEventListener("reset", (notice) => notice.waitUntil(Promise.resolve()));
   reader.addEventListener("state", ({ detail: { state, status, message, pause } }) => console.log(state, status, message, pause));
   reader.addEventListener("replaced", ({ detail }) => console.log(detail.message));
@@ -40,14 +63,34 @@ export function listeners() {
   return state;
 }
 
-async function save(job: Job) {
-  console.log(job.state);
+async function save(job: Job | undefined) {
+  console.log(job?.state);
 }
 
 export const options = [
   mailbox("/", { client: "alice", locks: navigator.locks, storage: sessionStorage, transport: "sse", limit: 10 }),
   mailbox("/", { client: "alice", locks: null, storage: null, pause: [1, 60], wait: 50, silence: 30, interval: 10, patience: 1 }),
   feed("/", "jobs", { headers: async () => ({ authorization: "Bearer …" }), fetch: (url, init) => fetch(url, init) }),
+  feed("/", "jobs", { headers: { authorization: "Bearer …", traceparent: undefined } }),
+  feed("/", "jobs", { headers: new Headers(), signal: null, lastSeen: localStorage.getItem("place") }),
+  feed("/", "jobs", { headers: () => undefined }),
+  feed(new URL("https://push.example"), "jobs", { silence: Infinity, pause: [1, Infinity] as const }),
+  mailbox("/", { client: "alice", topics: "jobs.#" }),
+  mailbox("/", { client: "alice", topics: undefined, wait: undefined, signal: undefined, headers: undefined, pause: undefined }),
+  // @ts-expect-error: the client must be known
+  mailbox("/", { client: undefined }),
+  // @ts-expect-error: nor can it be null
+  mailbox("/", { client: null, topics: ["jobs.#"] }),
+  // @ts-expect-error: a feed has one pattern
+  feed("/", ["a", "b"]),
+  // @ts-expect-error: nor is it undefined
+  feed("/", undefined),
+  // @ts-expect-error: there is no such option
+  feed("/", "jobs", { limt: 5 }),
+  // @ts-expect-error: seconds are a number
+  feed("/", "jobs", { wait: "25" }),
+  // @ts-expect-error: a pause has a longest
+  feed("/", "jobs", { pause: [1] }),
   // @ts-expect-error: a mailbox is somebody's
   mailbox("/", { topics: ["jobs.#"] }),
   // @ts-expect-error: a feed has one pattern
@@ -55,3 +98,6 @@ export const options = [
   // @ts-expect-error: there is no such transport
   feed("/", "jobs", { transport: "websocket" }),
 ];
+
+/** What a wrapper passes on need not be defined. */
+export const wrapped = (url: string, topic: string, { wait, headers, fold }: FeedOptions = {}) => feed(url, topic, { wait, headers, fold });

@@ -1,0 +1,71 @@
+// A real browser: Chromium without a window, with pages that tell the test what they found.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { until } from "./gateway.js";
+import { stub } from "./stub.js";
+
+const CLIENT = readFileSync(new URL("../postern.js", import.meta.url));
+const FLAGS = [
+  "--headless=new", "--no-first-run", "--disable-background-networking", "--disable-gpu", "--disable-breakpad",
+  // Containers have little shared memory, and often one user.
+  "--disable-dev-shm-usage", "--no-sandbox", "--js-flags=--expose-gc",
+];
+
+/**
+ * Opens a page that runs `script`, the body of an async function with `feed`, `mailbox`, `until` and `rest`, and returns what
+ * that returns. `answer` is as that of a stub, for what readers ask; `requests` collects these.
+ */
+export async function page(test, script, answer, requests = []) {
+  let told;
+  const server = await stub(test, (request, response) => {
+    const { pathname } = new URL(request.url, "http://stub");
+    if (pathname === "/client.js") return response.setHeader("Content-Type", "text/javascript").end(CLIENT);
+    if (pathname === "/") return response.setHeader("Content-Type", "text/html").end(html(script));
+    if (pathname === "/frame") return response.setHeader("Content-Type", "text/html").end(html("await frame({ feed, mailbox, name: frameElement.name })"));
+    if (pathname === "/favicon.ico") return response.writeHead(404).end();
+    if (pathname !== "/told") return answer(request, response, requests.push(request) - 1);
+    let text = "";
+    request.on("data", (part) => (text += part));
+    request.on("end", () => response.end((told = JSON.parse(text)) && ""));
+  });
+  const profile = mkdtempSync(join(tmpdir(), "postern-chromium-"));
+  const env = { ...process.env, HOME: profile };
+  const chromium = spawn("chromium", [...FLAGS, `--user-data-dir=${profile}`, server.url], { env, stdio: "ignore" });
+  const ended = once(chromium, "exit");
+  try {
+    await until(() => told || chromium.exitCode !== null, 60);
+    if (!told) throw new Error(`Chromium ended with ${chromium.exitCode}; is it installed? (Debian: apt-get install chromium)`);
+  } finally {
+    chromium.kill("SIGKILL");
+    await ended;
+    // Its other processes end a moment later, and write until then.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
+  }
+  if (told.error) throw new Error(told.error);
+  return told.value;
+}
+
+const html = (script) => `<!doctype html><script type="module">
+import { feed, mailbox } from "/client.js";
+const tell = (what) => fetch("/told", { method: "POST", body: JSON.stringify(what) });
+const rest = (milliseconds) => new Promise((wake) => setTimeout(wake, milliseconds));
+const until = async (check) => {
+  for (let n = 0; n < 1000; n++) {
+    if (await check()) return;
+    await rest(10);
+  }
+  throw new Error("not within 10 s: " + check);
+};
+const { frame } = parent;
+try {
+  const value = await (async () => { ${script} })();
+  if (parent === window) await tell({ value });
+} catch (error) {
+  await tell({ error: String(error.stack) });
+}
+</script>`;
