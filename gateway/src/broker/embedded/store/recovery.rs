@@ -13,6 +13,7 @@ use super::{
         log::{Log, Retention},
         mailbox::Mailbox,
         place::Place,
+        repeats::Repeats,
     },
     disk::{Disk, ENGINE},
     engine::META,
@@ -31,6 +32,7 @@ pub(in super::super) struct Recovered {
     pub(in super::super) log: Log,
     pub(in super::super) clock: Clock,
     pub(in super::super) mailboxes: Vec<(ClientId, Mailbox)>,
+    pub(in super::super) repeats: Repeats,
     /// What was wrong, in words.
     pub(in super::super) damage: Vec<String>,
 }
@@ -97,6 +99,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
 #[derive(Default)]
 struct Reading {
     mailboxes: Vec<(ClientId, Mailbox)>,
+    repeats: Repeats,
     unreadable_mailboxes: usize,
     missing_events: u64,
     unreadable_heads: usize,
@@ -119,6 +122,9 @@ impl Reading {
         };
         self.skip_to(log, offset);
         log.restore(Some(&head));
+        if let Some(fingerprint) = head.fingerprint {
+            self.repeats.note(fingerprint, head.stored);
+        }
     }
 
     /// Takes note that there is nothing up to an offset.
@@ -164,6 +170,6 @@ impl Reading {
                 mailbox.note_loss(log.next());
             }
         }
-        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, damage }
+        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, repeats: self.repeats, damage }
     }
 }
