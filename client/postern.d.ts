@@ -10,6 +10,8 @@ export interface PosternEvent<Data = unknown> {
   data_base64?: string;
   /** Present if the payload is not JSON. */
   content_type?: string;
+  /** Present if the payload is encoded as its publisher says, and was not decoded. */
+  content_encoding?: string;
   /** It may have been handed out before; what this reader has handled is not given again. */
   redelivered?: true;
 }

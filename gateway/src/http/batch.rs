@@ -69,6 +69,9 @@ fn push_event(json: &mut String, event: &Event, redelivered: bool) {
         }
         Form::Bytes(bytes) => {
             push_content_type(json, event);
+            if let Some(encoding) = &event.content_encoding {
+                let _ = write!(json, r#","content_encoding":{}"#, quoted(encoding));
+            }
             let _ = write!(json, r#","data_base64":"{}""#, Base64Display::new(bytes, &STANDARD));
         }
     }

@@ -122,6 +122,7 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
         time: EventTime::from_unix_millis(header.time).ok_or(Damaged)?,
         time_is_known: true,
         content_type,
+        content_encoding: None,
         resent: header.resent,
         payload: Bytes::copy_from_slice(payload),
     })
