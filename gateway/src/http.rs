@@ -1,13 +1,15 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `socket` how a connection ended.
+//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `socket` how a connection ended,
+//!   `half_close` when an end is the client's end.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
 //! * `sse` streams what a poll would get, as Server-Sent Events.
 //! * `parameters` reads queries and headers; `problem` is the one place that knows status codes of errors; `batch` is
 //!   the JSON of an answer; `cors` lets pages of other origins in.
 //!
-//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up.
+//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes is run
+//! to its end by `effect` all the same.
 
 mod accept;
 mod batch;
@@ -15,7 +17,9 @@ mod body;
 mod browser_client;
 pub mod check;
 mod cors;
+mod effect;
 mod feed;
+mod half_close;
 mod mailboxes;
 mod ops;
 mod page;
@@ -33,7 +37,7 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Incoming};
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
 use crate::{
@@ -67,7 +71,9 @@ struct App<B: Broker> {
     metrics: Arc<Metrics>,
     options: HttpOptions,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
-    publishing: Semaphore,
+    publishing: Arc<Semaphore>,
+    /// What requests change, as long as it is on its way.
+    effects: TaskTracker,
     shutting_down: CancellationToken,
 }
 
@@ -87,7 +93,8 @@ pub async fn serve<B: Broker + EventLog>(
     shutdown: impl Future<Output = ()>,
 ) {
     let shutting_down = CancellationToken::new();
-    let publishing = Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS));
-    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, shutting_down });
+    let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
+    let effects = TaskTracker::new();
+    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, effects, shutting_down });
     accept::run(listener, app, shutdown).await;
 }

@@ -95,6 +95,8 @@ async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
         app.registry.shut_down(grace.mul_f64(0.8)).await;
         connections.close();
         connections.wait().await;
+        app.effects.close();
+        app.effects.wait().await;
     };
     if timeout(grace, drained).await.is_err() {
         warn!(connections = connections.len(), "the grace period is over; leaving clients behind");
@@ -134,12 +136,14 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let span = debug_span!("request", method = %request.method(), path = request.uri().path());
         let asked = app.options.allowed_origins.asked_by(&request);
         let call = Call::of(request);
+        Call::note(&call, &fate.half_close);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let unasked = Unasked { client, registry: app.registry.clone() };
         let answering = async move {
             unasked.begin();
             fate.request_came();
             let response = routes::answer(&app, &fate, call, asked).await;
+            fate.half_close.answered();
             Ok::<_, Infallible>(if is_shared { body::observed(response, fate) } else { response })
         };
         answering.instrument(span)
