@@ -32,6 +32,7 @@
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
+//! * [`Snippet`] runs a program of the README.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
 //! * [`eventually`] is the only way to wait for something.
@@ -74,6 +75,7 @@ mod program;
 mod progress;
 mod publisher;
 mod rabbit;
+mod readme;
 mod relay;
 mod request;
 pub mod roaming;
@@ -110,6 +112,7 @@ pub use program::Finished;
 pub use progress::note;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
+pub use readme::Snippet;
 pub use relay::Relay;
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
