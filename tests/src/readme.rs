@@ -11,7 +11,7 @@ use crate::{Finished, program::finish};
 const README: &str = include_str!("../../README.md");
 
 /// An interpreter starts in a second or two on a busy machine, and a snippet waits for one answer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A block of code in the README.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use super::clock::LogTime;
 
 /// How many events are known at most.
-const MAX_EVENTS: usize = 100_000;
+pub(super) const MAX_EVENTS: usize = 100_000;
 
 /// How long an event is known at most. Clients give up a retry after a minute or two; this is longer.
 const MAX_AGE: Duration = Duration::from_mins(5);

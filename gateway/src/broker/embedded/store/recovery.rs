@@ -13,7 +13,7 @@ use super::{
         log::{Log, Retention},
         mailbox::Mailbox,
         place::Place,
-        repeats::Repeats,
+        repeats::{self, Repeats},
     },
     disk::{Disk, ENGINE},
     engine::META,
@@ -82,7 +82,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     if meta.format > FORMAT {
         return Err(OpenStoreError::Newer(shown(), meta.format));
     }
-    let mut reading = Reading::default();
+    let repeats_from = meta.next.saturating_sub(repeats::MAX_EVENTS as u64);
+    let mut reading = Reading { repeats_from, ..Reading::default() };
     engine.mailboxes(|key, record| reading.mailbox(key, record)).map_err(failed)?;
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
@@ -100,6 +101,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
 struct Reading {
     mailboxes: Vec<(ClientId, Mailbox)>,
     repeats: Repeats,
+    /// From this offset on.
+    repeats_from: u64,
     unreadable_mailboxes: usize,
     missing_events: u64,
     unreadable_heads: usize,
@@ -122,7 +125,7 @@ impl Reading {
         };
         self.skip_to(log, offset);
         log.restore(Some(&head));
-        if let Some(fingerprint) = head.fingerprint {
+        if let Some(fingerprint) = head.fingerprint.filter(|_| offset >= self.repeats_from) {
             self.repeats.note(fingerprint, head.stored);
         }
     }

@@ -103,7 +103,9 @@ fn only_what_was_stored_is_a_repeat_when_it_comes_again() {
     let mut bench = Bench::new();
     let event = event("a".parse().unwrap(), 0);
     let mut publish = |is_full: Option<bool>| {
-        is_full.into_iter().for_each(|full| bench.set_full(full));
+        if let Some(is_full) = is_full {
+            bench.set_full(is_full);
+        }
         let mut twice = [bench.send(Task::publish(event.clone())), bench.send(Task::publish(event.clone()))];
         bench.writer.step();
         let next = bench.shared.core().log.next();
