@@ -23,6 +23,8 @@ pub struct Event {
     pub content_encoding: Option<Arc<str>>,
     /// The publisher says that this may be a repeat of an event which was stored already.
     pub resent: bool,
+    /// What the publisher says besides, as a JSON object, if it wants that shown.
+    pub headers: Option<Arc<str>>,
     /// The payload.
     pub payload: Bytes,
 }
@@ -39,6 +41,7 @@ impl Event {
             content_type,
             content_encoding: None,
             resent: false,
+            headers: None,
             payload: payload.into(),
         }
     }

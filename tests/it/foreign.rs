@@ -143,6 +143,19 @@ async fn a_stranger_in_the_middle_stops_nobody() {
     assert_eq!(seen, (0..20).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_reach_readers_if_their_publisher_asks_for_it() {
+    let world = World::new(Broker::RabbitMq).await;
+    let mut headers = FieldTable::default();
+    headers.insert("tenant".into(), AMQPValue::LongString("\"ä\"".into()));
+    headers.insert("tries".into(), AMQPValue::LongInt(3));
+    let with = |headers: &FieldTable| typed("text/plain").with_type("order".into()).with_headers(headers.clone());
+    assert!(!through(&world, with(&headers), b"1").await.other.contains_key("headers"));
+    headers.insert(names::HEADERS.into(), AMQPValue::Boolean(true));
+    let event = through(&world, with(&headers), b"1").await;
+    assert_eq!(event.other["headers"], serde_json::json!({"tenant": "\"ä\"", "tries": 3, "type": "order"}));
+}
+
 fn base64(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()

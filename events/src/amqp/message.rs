@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{ShortStringError, names, short_string};
+use super::{ShortStringError, headers, names, short_string};
 use crate::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
 
 /// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
@@ -51,6 +51,7 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
 /// * `payload`: inflated, if `content_encoding` is gzip or deflate and it has at most 1 MiB then.
 /// * `content_encoding`: as declared, unless it was undone or says nothing of bytes (a charset).
 /// * `resent`: the header `postern-resent` is boolean true. Headers of other types count as absent.
+/// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by [`properties`].
 #[must_use]
 pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
     let id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));
@@ -69,6 +70,7 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
         content_type: properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok()),
         content_encoding: is_encoded.then(|| encoding.into()),
         resent: header(properties, names::RESENT) == Some(&AMQPValue::Boolean(true)),
+        headers: headers::shown(properties).map(Into::into),
         payload: Bytes::from(inflated.unwrap_or(payload)),
     }
 }

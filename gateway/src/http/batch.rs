@@ -75,6 +75,9 @@ fn push_event(json: &mut String, event: &Event, redelivered: bool) {
             let _ = write!(json, r#","data_base64":"{}""#, Base64Display::new(bytes, &STANDARD));
         }
     }
+    if let Some(headers) = &event.headers {
+        let _ = write!(json, r#","headers":{headers}"#);
+    }
     if redelivered {
         json.push_str(r#","redelivered":true"#);
     }

@@ -124,6 +124,7 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
         content_type,
         content_encoding: None,
         resent: header.resent,
+        headers: None,
         payload: Bytes::copy_from_slice(payload),
     })
 }
