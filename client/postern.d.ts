@@ -8,6 +8,10 @@ interface EventHead {
   time: string;
   /** Present if the payload is not JSON. */
   content_type?: string;
+  /** Present if the payload is encoded as its publisher says, and was not decoded. */
+  content_encoding?: string;
+  /** What its publisher said besides, over AMQP, and wanted shown. */
+  headers?: Record<string, string | number | boolean | null>;
   /** It may have been handed out before; what this reader has handled is not given again. */
   redelivered?: true;
 }

@@ -72,6 +72,12 @@ impl ContentType {
         self.essence().eq_ignore_ascii_case("application/x-www-form-urlencoded")
     }
 
+    /// Tells whether this is a wrapping of several parts (RFC 2046, section 5.1), as `curl -F` sends it.
+    #[must_use]
+    pub fn is_multipart(&self) -> bool {
+        self.0.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+    }
+
     fn is_text(&self) -> bool {
         self.0.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"))
     }

@@ -1,5 +1,7 @@
 //! What a backend publishes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::{ContentType, EventId, EventTime, Form, Topic};
@@ -17,8 +19,12 @@ pub struct Event {
     pub time_is_known: bool,
     /// What the publisher says the payload is, if it says so.
     pub content_type: Option<ContentType>,
+    /// The payload is encoded so, as the publisher says, and was not decoded.
+    pub content_encoding: Option<Arc<str>>,
     /// The publisher says that this may be a repeat of an event which was stored already.
     pub resent: bool,
+    /// What the publisher says besides, as a JSON object, if it wants that shown.
+    pub headers: Option<Arc<str>>,
     /// The payload.
     pub payload: Bytes,
 }
@@ -33,7 +39,9 @@ impl Event {
             time: EventTime::now(),
             time_is_known: true,
             content_type,
+            content_encoding: None,
             resent: false,
+            headers: None,
             payload: payload.into(),
         }
     }
@@ -103,6 +111,7 @@ impl std::fmt::Debug for Event {
             .field("topic", &self.topic)
             .field("time", &self.time)
             .field("content_type", &self.content_type)
+            .field("content_encoding", &self.content_encoding)
             .field("resent", &self.resent)
             .field("payload_bytes", &self.payload.len())
             .finish_non_exhaustive()

@@ -26,16 +26,20 @@ impl EventId {
         Self(Uuid::now_v7().to_string().into())
     }
 
-    /// Takes the id from an AMQP `message_id` of any publisher.
+    /// Takes the id that any publisher gave its event: an AMQP `message_id`, or an `Event-Id` over HTTP.
     ///
-    /// A token is taken as it is. Any other text (spaces, up to 255 bytes, …) is mapped to a UUID version 5 of it, so
-    /// that the event keeps its identity over repeats. An empty text is no identity: `None`.
+    /// A UUID in any spelling (upper case, without hyphens, …) becomes its usual one; any other token is taken as it is. Any
+    /// other text (spaces, up to 255 bytes, …) is mapped to a UUID version 5 of it, so that the event keeps its identity over
+    /// repeats. An empty text is no identity: `None`.
     #[must_use]
-    pub fn from_message_id(text: &str) -> Option<Self> {
+    pub fn from_publisher(text: &str) -> Option<Self> {
         if text.is_empty() {
             return None;
         }
-        Some(text.parse().unwrap_or_else(|_| Self(Uuid::new_v5(&Self::FOREIGN, text.as_bytes()).to_string().into())))
+        if let Ok(uuid) = Uuid::try_parse(text) {
+            return Some(uuid.into());
+        }
+        Some(text.parse().unwrap_or_else(|_| Uuid::new_v5(&Self::FOREIGN, text.as_bytes()).into()))
     }
 
     /// Returns the id as text.
@@ -98,11 +102,19 @@ mod tests {
     #[test]
     fn a_foreign_id_keeps_its_identity() {
         let long = "x".repeat(255);
-        let first = EventId::from_message_id(&long).unwrap();
-        assert_eq!(first, EventId::from_message_id(&long).unwrap());
-        assert_ne!(first, EventId::from_message_id(&"y".repeat(255)).unwrap());
-        assert_eq!(EventId::from_message_id("order-17").unwrap().as_str(), "order-17");
-        assert_eq!(EventId::from_message_id(""), None);
+        let first = EventId::from_publisher(&long).unwrap();
+        assert_eq!(first, EventId::from_publisher(&long).unwrap());
+        assert_ne!(first, EventId::from_publisher(&"y".repeat(255)).unwrap());
+        assert_eq!(EventId::from_publisher("order-17").unwrap().as_str(), "order-17");
+        assert_eq!(EventId::from_publisher(""), None);
+    }
+
+    #[test]
+    fn a_uuid_has_one_spelling() {
+        let usual = "01890a5d-ac96-774b-bcce-b302099a8057";
+        for text in [usual, "01890A5D-AC96-774B-BCCE-B302099A8057", "01890a5dac96774bbcceb302099a8057"] {
+            assert_eq!(EventId::from_publisher(text).unwrap().as_str(), usual, "{text}");
+        }
     }
 
     #[test]

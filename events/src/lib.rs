@@ -9,6 +9,7 @@
 pub mod amqp;
 mod client_id;
 mod content;
+mod content_coding;
 mod event;
 mod event_id;
 mod event_time;
@@ -19,6 +20,7 @@ mod topic;
 
 pub use client_id::{ClientId, ClientIdError};
 pub use content::{ContentType, ContentTypeError, Form};
+pub use content_coding::{ContentCoding, InflateError};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;

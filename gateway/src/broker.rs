@@ -210,6 +210,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Stores an event in every mailbox bound to its topic; none is no error.
     ///
+    /// A broker that knows that it has stored an event of this id and topic a short time ago leaves it at that.
+    ///
     /// On any error but [`BrokerError::Refused`] it may be stored all the same; after [`BrokerError::Rejected`] it is, in
     /// every mailbox that had room.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;

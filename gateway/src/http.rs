@@ -1,7 +1,7 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
 //! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `head_timer` how long it may be
-//!   silent, `socket` how a connection ended.
+//!   silent, `socket` how a connection ended, `half_close` when an end is the client's end.
 //! * `access` counts each request and logs it at its end, under its `request_id`.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
 //!   `browser_client`.
@@ -10,7 +10,8 @@
 //! * `parameters` reads queries and headers, `media` which form of an answer is wanted; `problem` is the one place that knows
 //!   status codes of errors; `batch` is the JSON of an answer; `cors` lets pages of other origins in.
 //!
-//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up.
+//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes is run
+//! to its end by `effect` all the same.
 
 mod accept;
 mod access;
@@ -19,7 +20,9 @@ mod body;
 mod browser_client;
 pub mod check;
 mod cors;
+mod effect;
 mod feed;
+mod half_close;
 mod head_timer;
 mod mailboxes;
 mod media;
@@ -40,7 +43,7 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::{Request, Response, body::Incoming};
 use tokio::{net::TcpListener, sync::Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
 use self::transit::Transit;
@@ -78,9 +81,11 @@ struct App<B: Broker> {
     metrics: Arc<Metrics>,
     options: HttpOptions,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
-    publishing: Semaphore,
+    publishing: Arc<Semaphore>,
     incoming: Transit,
     outgoing: Transit,
+    /// What requests change, as long as it is on its way.
+    effects: TaskTracker,
     shutting_down: CancellationToken,
 }
 
@@ -100,8 +105,19 @@ pub async fn serve<B: Broker + EventLog>(
     shutdown: impl Future<Output = ()>,
 ) {
     let shutting_down = CancellationToken::new();
-    let publishing = Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS));
+    let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
     let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
-    let app = Arc::new(App { broker, registry, feed, metrics, options, publishing, incoming, outgoing, shutting_down });
+    let app = Arc::new(App {
+        broker,
+        registry,
+        feed,
+        metrics,
+        options,
+        publishing,
+        incoming,
+        outgoing,
+        effects: TaskTracker::new(),
+        shutting_down,
+    });
     accept::run(listener, app, shutdown).await;
 }

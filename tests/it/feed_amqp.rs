@@ -255,6 +255,9 @@ async fn messages_of_foreign_publishers_are_events() {
     amqp.publish(EXCHANGE, "last", BasicProperties::default(), b"4").await;
     let events = follow(&mut end.tail, 5).await;
     assert_eq!(numbers(&events), [0, 1, 2, 3, 4]);
+    amqp.publish_foreign("empty", headers(CONTROL, AMQPValue::LongString("end".into())), b"").await;
+    let empty = follow(&mut end.tail, 1).await;
+    assert_eq!(empty[0].event.topic.as_str(), "empty", "only what came past the exchange is the gateway's own");
     assert_eq!(events[0].event.topic.as_str(), "bare / ü");
     assert!(events[3].offset < 77_777, "the offset is the broker's");
 }

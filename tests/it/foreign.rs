@@ -9,6 +9,8 @@ use lapin::{
 };
 use postern_tests::{Broker, EventView, World};
 
+use super::publish::compressed::{gzip, zlib};
+
 /// Publishes one message and returns the event that its reader gets, confirmed.
 async fn through(world: &World, properties: BasicProperties, payload: &[u8]) -> EventView {
     world.backend.amqp().publish_foreign(&world.topic, properties, payload).await;
@@ -141,6 +143,19 @@ async fn a_stranger_in_the_middle_stops_nobody() {
     assert_eq!(seen, (0..20).collect::<Vec<_>>());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_reach_readers_if_their_publisher_asks_for_it() {
+    let world = World::new(Broker::RabbitMq).await;
+    let mut headers = FieldTable::default();
+    headers.insert("tenant".into(), AMQPValue::LongString("\"ä\"".into()));
+    headers.insert("tries".into(), AMQPValue::LongInt(3));
+    let with = |headers: &FieldTable| typed("text/plain").with_type("order".into()).with_headers(headers.clone());
+    assert!(!through(&world, with(&headers), b"1").await.other.contains_key("headers"));
+    headers.insert(names::HEADERS.into(), AMQPValue::Boolean(true));
+    let event = through(&world, with(&headers), b"1").await;
+    assert_eq!(event.other["headers"], serde_json::json!({"tenant": "\"ä\"", "tries": 3, "type": "order"}));
+}
+
 fn base64(text: &str) -> Vec<u8> {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
@@ -151,6 +166,52 @@ async fn the_header_of_a_marker_makes_none_of_a_publisher_s_message() {
     let world = World::new(Broker::RabbitMq).await;
     let mut headers = FieldTable::default();
     headers.insert(names::CONTROL.into(), AMQPValue::LongString("marker".into()));
-    let event = through(&world, BasicProperties::default().with_headers(headers), br#"{"n":1}"#).await;
+    let properties = BasicProperties::default().with_headers(headers);
+    let event = through(&world, properties.clone(), br#"{"n":1}"#).await;
     assert_eq!(event.number("n"), 1);
+    // An empty one looks like a marker in all but its way.
+    world.backend.amqp().publish_foreign(&world.topic, properties.clone(), b"").await;
+    let first = world.poll().send(&world.gateway).await.batch();
+    assert_eq!((first.events.len(), &first.events[0].topic, first.reset), (1, &world.topic, false));
+    world.backend.amqp().publish_foreign(&world.topic, properties, b"").await;
+    let second = world.poll().last_seen(&first.last_seen).send(&world.gateway).await.batch();
+    assert_eq!((second.events.len(), second.reset), (1, false), "a reader with a token is told of no loss");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_payload_is_inflated_or_said_to_be_compressed() {
+    let world = World::new(Broker::RabbitMq).await;
+    let of = |coding: &str, content_type: &str| typed(content_type).with_content_encoding(coding.into());
+    let json = br#"{"n":1}"#;
+    for (coding, payload) in [
+        ("gzip", gzip(json)),
+        ("x-gzip", gzip(json)),
+        ("gzip:UTF-8", gzip(json)),
+        ("deflate", zlib(json)),
+        ("utf-8", json.to_vec()),
+        ("binary", json.to_vec()),
+        ("ISO-8859-1", json.to_vec()),
+    ] {
+        let event = through(&world, of(coding, "application/json"), &payload).await;
+        assert_eq!((event.number("n"), event.content_type, event.other.len()), (1, None, 0), "{coding}");
+    }
+    let image = through(&world, of("gzip", "image/svg+xml"), &gzip(b"<svg/>")).await;
+    assert_eq!((image.data_base64.as_deref().map(base64), image.other.len()), (Some(b"<svg/>".to_vec()), 0));
+
+    // A megabyte is inflated, and what is larger is not.
+    let large = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    let most = 1 << 20;
+    let event = through(&world, of("gzip", "application/json"), &gzip(large(most).as_bytes())).await;
+    assert_eq!(event.data.unwrap().as_str().unwrap().len(), most - 2);
+    for (coding, payload) in [
+        ("gzip", gzip(large(most + 1).as_bytes())),
+        ("gzip", b"no gzip at all\xff".to_vec()),
+        ("br", vec![0x8b, 0x01, 0x80]),
+        ("zstd", vec![0x28, 0xb5, 0x2f, 0xfd]),
+    ] {
+        let event = through(&world, of(coding, "application/json"), &payload).await;
+        assert_eq!(base64(&event.data_base64.unwrap()), payload);
+        assert_eq!(event.content_type.unwrap(), "application/json");
+        assert_eq!(event.other["content_encoding"], coding);
+    }
 }

@@ -36,6 +36,7 @@ mod poison;
 mod publish;
 mod publisher;
 mod queue_type;
+mod readme;
 mod refusal;
 mod roaming;
 mod scale;

@@ -33,6 +33,7 @@
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`promtool`] judges what Prometheus would read.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
+//! * [`Snippet`] runs a program of the README.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
 //! * [`eventually`] is the only way to wait for something.
@@ -76,6 +77,7 @@ mod progress;
 pub mod promtool;
 mod publisher;
 mod rabbit;
+mod readme;
 mod relay;
 mod request;
 pub mod roaming;
@@ -112,6 +114,7 @@ pub use program::Finished;
 pub use progress::note;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
+pub use readme::Snippet;
 pub use relay::Relay;
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};

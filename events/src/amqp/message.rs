@@ -9,8 +9,12 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{ShortStringError, names, short_string};
-use crate::{ContentType, Event, EventId, EventTime, Topic};
+use super::{ShortStringError, headers, names, short_string};
+use crate::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
+
+/// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
+/// but for a single event; a window of such messages stays within 64 MiB.
+const MAX_INFLATED: usize = 1024 * 1024;
 
 /// `delivery_mode` of a message that the broker keeps on disk (AMQP 0-9-1, basic class).
 const PERSISTENT: u8 = 2;
@@ -28,33 +32,46 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
         .with_message_id(short_string(event.id.as_str())?)
         .with_timestamp(event.time.unix_seconds())
         .with_headers(headers);
-    Ok(match &event.content_type {
+    let properties = match &event.content_type {
         Some(content_type) => properties.with_content_type(short_string(content_type.as_str())?),
+        None => properties,
+    };
+    Ok(match &event.content_encoding {
+        Some(content_encoding) => properties.with_content_encoding(short_string(content_encoding)?),
         None => properties,
     })
 }
 
 /// Reads a message of any publisher.
 ///
-/// * `id`: the `message_id` ([`EventId::from_message_id`]); without one a new id, which differs on every repeat.
+/// * `id`: the `message_id` ([`EventId::from_publisher`]); without one a new id, which differs on every repeat.
 /// * `topic`: the routing key, whatever it is.
 /// * `time`: the header `timestamp_in_ms`, else `timestamp`, else the time in a UUID version 7, else now.
 /// * `content_type`: as declared, if it is usable.
+/// * `payload`: inflated, if `content_encoding` is gzip or deflate and it has at most 1 MiB then.
+/// * `content_encoding`: as declared, unless it was undone or says nothing of bytes (a charset).
 /// * `resent`: the header `postern-resent` is boolean true. Headers of other types count as absent.
+/// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by [`properties`].
 #[must_use]
 pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
-    let id = properties.message_id().as_ref().and_then(|id| EventId::from_message_id(id.as_str()));
+    let id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));
     let time = time_in_header(properties)
         .or_else(|| properties.timestamp().and_then(EventTime::from_amqp_timestamp))
         .or_else(|| id.as_ref().and_then(EventId::unix_millis).and_then(EventTime::from_unix_millis));
+    let encoding = properties.content_encoding().as_ref().map_or("", ShortString::as_str);
+    let coding = ContentCoding::of(encoding);
+    let inflated = coding.inflate(&payload, MAX_INFLATED).and_then(Result::ok);
+    let is_encoded = coding != ContentCoding::Identity && inflated.is_none();
     Event {
         id: id.unwrap_or_default(),
         topic: Topic::from_routing_key(routing_key.as_str()),
         time: time.unwrap_or_else(EventTime::now),
         time_is_known: time.is_some(),
         content_type: properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok()),
+        content_encoding: is_encoded.then(|| encoding.into()),
         resent: header(properties, names::RESENT) == Some(&AMQPValue::Boolean(true)),
-        payload: Bytes::from(payload),
+        headers: headers::shown(properties).map(Into::into),
+        payload: Bytes::from(inflated.unwrap_or(payload)),
     }
 }
 
@@ -91,6 +108,7 @@ mod tests {
         let topic = "jobs.42.status".parse().unwrap();
         let mut event = Event::new(topic, Some(ContentType::json()), &b"{\"state\":\"passed\"}"[..]);
         event.resent = true;
+        event.content_encoding = Some("br".into());
         let again = read(&"jobs.42.status".into(), &properties(&event).unwrap(), event.payload.to_vec());
         assert_eq!(again, event);
     }
@@ -116,7 +134,7 @@ mod tests {
                 ("other", AMQPValue::FieldArray(vec![AMQPValue::Void].into())),
             ]));
         let event = read(&"not a topic / at all ü".into(), &odd, b"{".to_vec());
-        assert_eq!(event.id, EventId::from_message_id(&"m".repeat(255)).unwrap());
+        assert_eq!(event.id, EventId::from_publisher(&"m".repeat(255)).unwrap());
         assert_eq!(event.topic.as_str(), "not a topic / at all ü");
         assert_eq!((event.form(), event.content_type.clone(), event.resent), (Form::Text("{"), None, false));
         assert!(event.time <= EventTime::now());

@@ -20,6 +20,9 @@ pub const STREAM_OFFSET: &str = "x-stream-offset";
 /// The header (boolean) by which a publisher marks an event that it sends again.
 pub const RESENT: &str = "postern-resent";
 
+/// The header (boolean) by which a publisher asks for its headers to be shown to readers.
+pub const HEADERS: &str = "postern-headers";
+
 /// The header (integer) with the time of publication in milliseconds since 1970; AMQP's own property has only seconds.
 ///
 /// The name is that of RabbitMQ's message timestamp interceptor.

@@ -5,6 +5,7 @@
 //!
 //! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
 //! * `store`: where it writes, and what is found there at the next start.
+//! * `repeats`: which events were stored lately, by their ids.
 //! * `clock`: how old events are.
 //! * `core`: log and mailboxes in memory, what there is to know without reading an event.
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `inbox`.
@@ -20,6 +21,7 @@ mod lease;
 mod log;
 mod mailbox;
 mod place;
+mod repeats;
 mod shared;
 mod store;
 mod tail;
@@ -113,7 +115,8 @@ impl EmbeddedBroker {
         shared.measure(&shared.core());
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;
-        let writer = Writer::new(Arc::clone(&shared), receiver, expiry, move |client| spread(expiry, client));
+        let writer =
+            Writer::new(Arc::clone(&shared), receiver, recovered.repeats, expiry, move |client| spread(expiry, client));
         let (panicked, writer_panicked) = watch::channel(false);
         let run = move || {
             let ran = std::panic::catch_unwind(AssertUnwindSafe(|| writer.run()));
@@ -227,7 +230,7 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        self.store(Task::Publish(event.clone())).await
+        self.store(Task::publish(event.clone())).await
     }
 
     fn is_ready(&self) -> bool {

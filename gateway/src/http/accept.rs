@@ -102,6 +102,8 @@ async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
         app.registry.shut_down(grace.mul_f64(0.8)).await;
         connections.close();
         connections.wait().await;
+        app.effects.close();
+        app.effects.wait().await;
     };
     if timeout(grace, drained).await.is_err() {
         warn!(connections = connections.len(), "the grace period is over; leaving clients behind");
@@ -153,12 +155,14 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
         let asked = app.options.allowed_origins.asked_by(&request);
         let (operation, call) = Call::of(request);
         record.asks_for(operation);
+        Call::note(&call, &fate.half_close);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let unasked = Unasked { client, registry: app.registry.clone() };
         let answering = async move {
             unasked.begin();
             fate.request_came();
             let mut response = routes::answer(&app, &fate, call, asked).await;
+            fate.half_close.answered();
             if is_shared {
                 response = body::paced(response, fate);
             } else {
@@ -262,6 +266,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
             let asked = app.options.allowed_origins.asked_by(&request);
             let (operation, call) = Call::of(request);
             record.asks_for(operation);
+            Call::note(&call, &fate.half_close);
             let mut response = match call {
                 Ok(call) if call.is_poll() => {
                     let is_stream = operation.is_stream();
@@ -272,6 +277,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
                 }
                 call => routes::answer(&app, &fate, call, asked).await,
             };
+            fate.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             Ok::<_, Infallible>(record.answering(response))
         }

@@ -82,8 +82,14 @@ fn push_event(json: &mut String, event: &Event, redelivered: bool) {
         }
         Form::Bytes(bytes) => {
             push_content_type(json, event);
+            if let Some(encoding) = &event.content_encoding {
+                let _ = write!(json, r#","content_encoding":{}"#, quoted(encoding));
+            }
             let _ = write!(json, r#","data_base64":"{}""#, Base64Display::new(bytes, &STANDARD));
         }
+    }
+    if let Some(headers) = &event.headers {
+        let _ = write!(json, r#","headers":{headers}"#);
     }
     if redelivered {
         json.push_str(r#","redelivered":true"#);

@@ -75,7 +75,8 @@ impl AllowedOrigins {
                 (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
                 (
                     ACCESS_CONTROL_ALLOW_HEADERS,
-                    "content-type, event-id, postern-resent, last-event-id, if-none-match, authorization",
+                    "content-type, content-encoding, event-id, idempotency-key, postern-resent, last-event-id, if-none-match, \
+                     authorization",
                 ),
                 (ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
             ];

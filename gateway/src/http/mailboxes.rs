@@ -1,5 +1,7 @@
 //! Looking at a mailbox, binding it, dropping it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use events::{ClientId, TopicPattern};
 use hyper::{
@@ -8,7 +10,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{App, HttpResponse, body, problem::Problem};
+use super::{App, HttpResponse, body, effect, problem::Problem};
 use crate::broker::Broker;
 
 /// `GET /clients/{client}`.
@@ -30,31 +32,43 @@ pub(super) async fn look<B: Broker>(app: &App<B>, client: &ClientId) -> Result<H
 
 /// `PUT /clients/{client}/topics/{pattern}`.
 pub(super) async fn bind<B: Broker>(
-    app: &App<B>,
-    client: &ClientId,
+    app: &Arc<App<B>>,
+    client: ClientId,
     topic: TopicPattern,
 ) -> Result<HttpResponse, Problem> {
-    app.broker.bind(client, &[topic]).await?;
-    Ok(no_content())
+    let binding = Arc::clone(app);
+    let bind = async move {
+        binding.broker.bind(&client, &[topic]).await?;
+        Ok(no_content())
+    };
+    effect::run(&app.effects, bind).await
 }
 
 /// `DELETE /clients/{client}/topics/{pattern}`.
 pub(super) async fn unbind<B: Broker>(
-    app: &App<B>,
-    client: &ClientId,
-    topic: &TopicPattern,
+    app: &Arc<App<B>>,
+    client: ClientId,
+    topic: TopicPattern,
 ) -> Result<HttpResponse, Problem> {
-    app.broker.unbind(client, topic).await?;
-    app.registry.unbound(client, topic);
-    Ok(no_content())
+    let unbinding = Arc::clone(app);
+    let unbind = async move {
+        unbinding.broker.unbind(&client, &topic).await?;
+        unbinding.registry.unbound(&client, &topic);
+        Ok(no_content())
+    };
+    effect::run(&app.effects, unbind).await
 }
 
 /// `DELETE /clients/{client}`; a poll that is held on the mailbox ends with 410.
-pub(super) async fn delete<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
-    let session = app.registry.ending(client);
-    app.broker.delete(client).await?;
-    session.await;
-    Ok(no_content())
+pub(super) async fn delete<B: Broker>(app: &Arc<App<B>>, client: ClientId) -> Result<HttpResponse, Problem> {
+    let deleting = Arc::clone(app);
+    let delete = async move {
+        let session = deleting.registry.ending(&client);
+        deleting.broker.delete(&client).await?;
+        session.await;
+        Ok(no_content())
+    };
+    effect::run(&app.effects, delete).await
 }
 
 /// Returns a JSON answer that nobody may keep.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{
     StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::json;
 
@@ -35,6 +35,12 @@ pub(super) enum Problem {
     MailboxGone,
     /// With the largest body, in bytes.
     BodyTooLarge(usize),
+    /// The body is compressed in a way that is not undone here.
+    ContentCoding,
+    /// The body is compressed for the way only.
+    TransferCoding,
+    /// The body is a form with parts.
+    Multipart,
     /// With the time that a body may take.
     BodyTooSlow(Duration),
     Held,
@@ -60,6 +66,8 @@ impl Problem {
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ContentCoding | Self::Multipart => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Broker(BrokerError::TooManyBindings(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Held
@@ -92,6 +100,15 @@ impl Problem {
                 "the mailbox was deleted while this poll was held; poll again to start anew".to_owned()
             }
             Self::BodyTooLarge(most) => format!("an event has at most {most} bytes here (--max-body)"),
+            Self::ContentCoding => {
+                "Content-Encoding: gzip and deflate are undone here; send the body so, or as it is".to_owned()
+            }
+            Self::TransferCoding => {
+                "Transfer-Encoding: only chunked is known here; compress with Content-Encoding: gzip".to_owned()
+            }
+            Self::Multipart => "Content-Type: an event is not taken out of a form with parts; send the payload itself as the body, \
+                 with its own type, e.g. curl --data-binary @picture.png -H 'Content-Type: image/png'"
+                .to_owned(),
             Self::BodyTooSlow(most) => format!("the body did not come within {} s", most.as_secs()),
             Self::Held => "another gateway reads this mailbox now; try again".to_owned(),
             Self::TooManyMailboxes => {
@@ -149,7 +166,7 @@ impl Problem {
             Self::MailboxFull(id) => format!(
                 "at least one mailbox is full and its policy rejects new events (overflow reject-publish); the feed and every \
                  other mailbox of this topic have the event, and get a repeat with each retry; make room in that mailbox or \
-                 change its policy, then retry with the same Event-Id: {id}"
+                 change its policy, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, BrokerError::Blocked) => format!(
                 "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
@@ -157,15 +174,15 @@ impl Problem {
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
                 format!(
                     "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
-                     if it was not this one, retry with the same Event-Id: {id}"
+                     if it was not this one, retry with Postern-Resent: true and the same Event-Id: {id}"
                 )
             }
             Self::NotConfirmed(id, BrokerError::Unwritable(reason)) => format!(
                 "the gateway's store cannot be written now ({reason}); make room on its disk, or retry later; the event may \
-                 have been stored, so retry with the same Event-Id: {id}"
+                 have been stored, so retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, _) => format!(
-                "the broker did not confirm the event; it may have been stored; retry with the same Event-Id: {id}"
+                "the broker did not confirm the event; it may have been stored; retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
         }
     }
@@ -219,7 +236,16 @@ impl From<Problem> for HttpResponse {
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }
             }
-            Problem::UnwantedBody | Problem::BodyTooLarge(_) | Problem::BodyTooSlow(_) | Problem::NoRoomForEvent => {
+            Problem::ContentCoding => {
+                headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Problem::UnwantedBody
+            | Problem::BodyTooLarge(_)
+            | Problem::BodyTooSlow(_)
+            | Problem::NoRoomForEvent
+            | Problem::TransferCoding
+            | Problem::Multipart => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

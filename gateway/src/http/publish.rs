@@ -1,21 +1,28 @@
 //! `POST /topics/{topic}/events`: the body is one event.
 
+mod declared;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
-use events::{ContentType, Event, EventId, Form, Topic};
+use events::{ContentCoding, ContentType, Event, Form, InflateError, Topic};
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, StatusCode,
     body::{Body, Incoming},
-    header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::json;
-use tokio::time::{Instant, timeout};
-use uuid::Uuid;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
+use self::declared::Declared;
 use super::{
-    App, HttpResponse,
+    App, HttpResponse, effect,
     mailboxes::json_response,
     problem::{Problem, log_refusal},
+    socket::Fate,
     transit::Room,
 };
 use crate::{
@@ -23,40 +30,48 @@ use crate::{
     metrics::Published,
 };
 
-/// The header by which a publisher makes a retry the same event.
-const EVENT_ID: &str = "event-id";
-
-/// The header by which a publisher says that it may have stored the event already.
-const RESENT: &str = "postern-resent";
-
 /// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
 /// connection's place.
 const BODY_PER_HEAD: u32 = 3;
 
 /// Stores the body as an event; answers once the broker has confirmed it.
 pub(super) async fn publish<B: Broker>(
-    app: &App<B>,
+    app: &Arc<App<B>>,
+    fate: &Fate,
     topic: Topic,
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let _place = app.publishing.try_acquire().map_err(|_| Problem::TooManyConnections)?;
-    let id = event_id(headers)?;
-    let resent = is_resent(headers)?;
-    let declared = declared_type(headers)?;
-    // Kept until the broker has the event.
+    let publishing = Arc::clone(&app.publishing);
+    let place = publishing.try_acquire_owned().map_err(|_| Problem::TooManyConnections)?;
+    let declared = Declared::of(headers)?;
     let mut room = app.incoming.none();
     let patience = app.options.header_timeout * BODY_PER_HEAD;
     let read = timeout(patience, read(body, app.options.max_body, &mut room)).await;
     let payload = read.map_err(|_| Problem::BodyTooSlow(patience))??;
-    let content_type = content_type(declared, &payload)?;
-    let mut event = Event::new(topic, Some(content_type), payload);
-    if let Some(id) = id {
-        event.id = id;
-    }
-    event.resent = resent;
+    fate.half_close.await_answer();
+    let storing = Arc::clone(app);
+    let store = async move {
+        let _place = place;
+        let payload = inflate(declared.coding, payload, storing.options.max_body).await?;
+        // Kept until the broker has the event.
+        if !room.grow_to(payload.len()) {
+            return Err(Problem::NoRoomForEvent);
+        }
+        let content_type = content_type(declared.content_type, &payload)?;
+        let mut event = Event::new(topic, Some(content_type), payload);
+        if let Some(id) = declared.id {
+            event.id = id;
+        }
+        event.resent = declared.resent;
+        store(&storing, &event).await
+    };
+    effect::run(&app.effects, store).await
+}
+
+async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, Problem> {
     let began = Instant::now();
-    if let Err(error) = app.broker.publish(&event).await {
+    if let Err(error) = app.broker.publish(event).await {
         app.metrics.published(Published::Failed, began.elapsed());
         log_refusal(&error, Some(event.id.as_str()));
         let id = event.id.to_string();
@@ -67,30 +82,6 @@ pub(super) async fn publish<B: Broker>(
     }
     app.metrics.published(Published::Confirmed, began.elapsed());
     Ok(json_response(StatusCode::ACCEPTED, &json!({ "id": event.id.as_str() })))
-}
-
-fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
-    let Some(value) = headers.get(EVENT_ID) else { return Ok(None) };
-    let uuid = value.to_str().ok().and_then(|text| Uuid::try_parse(text.trim()).ok());
-    let wrong = || Problem::BadRequest("Event-Id: a UUID, e.g. 01890a5d-ac96-774b-bcce-b302099a8057".to_owned());
-    uuid.map(|uuid| Some(uuid.into())).ok_or_else(wrong)
-}
-
-fn is_resent(headers: &HeaderMap) -> Result<bool, Problem> {
-    match headers.get(RESENT).map(HeaderValue::as_bytes) {
-        None | Some(b"false") => Ok(false),
-        Some(b"true") => Ok(true),
-        Some(_) => {
-            Err(Problem::BadRequest("Postern-Resent: true for an event that is sent again, or false".to_owned()))
-        }
-    }
-}
-
-fn declared_type(headers: &HeaderMap) -> Result<Option<ContentType>, Problem> {
-    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(None) };
-    let wrong = |what: &dyn std::fmt::Display| Problem::BadRequest(format!("Content-Type: {what}"));
-    let text = value.to_str().map_err(|_| wrong(&"it is not ASCII"))?;
-    ContentType::new(text).map(Some).map_err(|error| wrong(&error))
 }
 
 /// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
@@ -106,6 +97,22 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
         return Err(Problem::BadRequest(detail));
     }
     Ok(declared)
+}
+
+/// Undoes the coding of a body, off the runtime's threads: a body of the largest size takes milliseconds.
+async fn inflate(coding: ContentCoding, payload: Bytes, most: usize) -> Result<Bytes, Problem> {
+    if coding == ContentCoding::Identity {
+        return Ok(payload);
+    }
+    match spawn_blocking(move || coding.inflate(&payload, most)).await {
+        Ok(Some(Ok(inflated))) => Ok(Bytes::from(inflated)),
+        Ok(Some(Err(InflateError::TooLarge(most)))) => Err(Problem::BodyTooLarge(most)),
+        Ok(Some(Err(InflateError::Damaged(error)))) => {
+            Err(Problem::BadRequest(format!("Content-Encoding: the body cannot be decompressed: {error}")))
+        }
+        Ok(None) => Err(Problem::ContentCoding),
+        Err(_) => Err(Problem::ShuttingDown),
+    }
 }
 
 /// Reads a body into bytes of its own. A slice of the connection's read buffer, which is 8 KiB and more, would keep all of that in

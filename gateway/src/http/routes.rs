@@ -17,6 +17,7 @@ use super::{
     App, HttpRequest, HttpResponse, body, browser_client,
     cors::Asked,
     feed::{self, Emptiness},
+    half_close::HalfClose,
     mailboxes, ops, page, parameters, poll,
     problem::Problem,
     publish,
@@ -200,18 +201,27 @@ impl Call {
         }
     }
 
+    /// Says what it means if the client ends its side of the connection now.
+    pub(super) fn note(call: &Result<Self, Problem>, half_close: &HalfClose) {
+        match call {
+            Ok(Self::Poll(..) | Self::Stream(..) | Self::Follow(..) | Self::FollowStream(_)) => half_close.tell(),
+            Ok(Self::Publish(_, _, body)) if !body.is_end_stream() => half_close.await_body(),
+            _ => half_close.await_answer(),
+        }
+    }
+
     async fn answer<B: Broker + EventLog>(self, app: &Arc<App<B>>, fate: &Arc<Fate>) -> Result<HttpResponse, Problem> {
         match self {
             Self::Poll(client, request) => poll::hold(app, fate, &client, request).await,
             Self::Follow(request, emptiness) => feed::hold(app, request, emptiness).await,
             Self::FollowStream(request) => Ok(sse::follow(app, request)),
             // Rare beside polls, of which thousands are held: their size should not be that of these.
-            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, topic, &headers, body)).await,
+            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, fate, topic, &headers, body)).await,
             Self::Stream(client, request) => Box::pin(sse::hold(app, fate, client, request)).await,
             Self::Look(client) => Box::pin(mailboxes::look(app, &client)).await,
-            Self::Delete(client) => Box::pin(mailboxes::delete(app, &client)).await,
-            Self::Bind(client, pattern) => Box::pin(mailboxes::bind(app, &client, pattern)).await,
-            Self::Unbind(client, pattern) => Box::pin(mailboxes::unbind(app, &client, &pattern)).await,
+            Self::Delete(client) => Box::pin(mailboxes::delete(app, client)).await,
+            Self::Bind(client, pattern) => Box::pin(mailboxes::bind(app, client, pattern)).await,
+            Self::Unbind(client, pattern) => Box::pin(mailboxes::unbind(app, client, pattern)).await,
             Self::Page => Ok(page::page()),
             Self::BrowserClient(headers) => Ok(browser_client::module(&headers)),
             Self::Live => Ok(ops::live()),

@@ -24,7 +24,10 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::version::FirstBytes;
+use super::{
+    half_close::{Ending, HalfClose},
+    version::FirstBytes,
+};
 use crate::mailbox::Receipt;
 
 /// How long a client may take for what is written to it: so long, and a second more for each so many bytes. A client that takes a
@@ -37,8 +40,14 @@ pub(super) fn time_for(bytes: u64) -> Duration {
     WRITE_PATIENCE + Duration::from_millis(bytes.saturating_mul(1000) / MIN_BYTES_PER_SECOND)
 }
 
-/// How long a client is given to close after us: until then a reset tells that it did not read the answer.
+/// How long a client is given to close after us, or to send more: until then a reset tells that it did not read the answer.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a client that goes on sending is read at most. Many clients read an answer only when their whole request is out.
+const SENDING_WAIT: Duration = Duration::from_secs(30);
+
+/// How many bytes of it are read at most.
+const MAX_DROPPED: usize = 64 * 1024 * 1024;
 
 /// Up to how many bytes it is cheaper to copy an answer than to write it from where it is.
 const SMALL: usize = 2048;
@@ -54,6 +63,8 @@ pub(super) struct Fate {
     broken: AtomicBool,
     /// An answer was handed to hyper and is not written out.
     unwritten: AtomicBool,
+    /// Whether the end of what the client sends is told to hyper.
+    pub(super) half_close: HalfClose,
     /// The last answer, if a Session gave it.
     receipt: Mutex<Option<Receipt>>,
 }
@@ -146,22 +157,45 @@ impl Backlog {
     }
 }
 
+/// What a client may still send after we have closed our side.
+#[derive(Debug)]
+struct Closing {
+    wait: Pin<Box<Sleep>>,
+    until: Instant,
+    bytes_left: usize,
+}
+
+impl Closing {
+    fn new() -> Self {
+        let until = Instant::now() + SENDING_WAIT;
+        Self { wait: Box::pin(sleep(CLOSE_WAIT)), until, bytes_left: MAX_DROPPED }
+    }
+
+    /// Tells whether a client that has just sent so many bytes is read no longer.
+    fn is_enough(&mut self, count: usize) -> bool {
+        self.wait.as_mut().reset(self.until.min(Instant::now() + CLOSE_WAIT));
+        self.bytes_left = self.bytes_left.saturating_sub(count);
+        self.bytes_left == 0
+    }
+}
+
 /// A client's socket that writes down its [`Fate`].
 #[derive(Debug)]
 pub(super) struct ObservedSocket {
     stream: TcpStream,
+    ending: Ending,
     /// Bytes that were read to detect the version; the first to be read again.
     first: FirstBytes,
     fate: Arc<Fate>,
     /// There while the kernel's buffer for the client is full.
     backlog: Option<Backlog>,
     /// Runs once we have closed our side.
-    close_wait: Option<Pin<Box<Sleep>>>,
+    closing: Option<Closing>,
 }
 
 impl ObservedSocket {
-    pub(super) const fn new(stream: TcpStream, first: FirstBytes, fate: Arc<Fate>) -> Self {
-        Self { stream, first, fate, backlog: None, close_wait: None }
+    pub(super) fn new(stream: TcpStream, first: FirstBytes, fate: Arc<Fate>) -> Self {
+        Self { stream, ending: Ending::default(), first, fate, backlog: None, closing: None }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -180,14 +214,20 @@ impl ObservedSocket {
 impl AsyncRead for ObservedSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let first = self.first.take(buf.remaining());
-        let result = if first.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))
-        } else {
+        if !first.is_empty() {
             buf.put_slice(first);
-            Ok(())
-        };
-        self.fate.head_begun.store(true, Ordering::Release);
-        Poll::Ready(self.fate.note(result))
+            self.fate.head_begun.store(true, Ordering::Release);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        let this = &mut *self;
+        this.fate.head_begun.store(true, Ordering::Release);
+        let is_end = result.is_ok() && buf.filled().len() == before;
+        if is_end && this.ending.is_kept(&this.fate.half_close, cx) {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.fate.note(result))
     }
 }
 
@@ -216,33 +256,36 @@ impl AsyncWrite for ObservedSocket {
     /// hyper flushes only when all it had was written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        let this = &mut *self;
         if result.is_ok() {
-            self.backlog = None;
-            self.fate.written();
+            this.backlog = None;
+            this.fate.written();
+            this.ending.written(&this.fate.half_close);
         }
-        Poll::Ready(self.fate.note(result))
+        Poll::Ready(this.fate.note(result))
     }
 
     /// Closes our side, then waits for the client to close its own: what it still sends is read and dropped, so that it
     /// does not turn our close into a reset that eats the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.close_wait.is_none() {
+        if self.closing.is_none() {
             let result = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
             if let Err(error) = result {
                 // A client that is gone already cannot be shut down to; the reads have told how it went.
                 return Poll::Ready(if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) });
             }
-            self.close_wait = Some(Box::pin(sleep(CLOSE_WAIT)));
         }
+        let this = &mut *self;
+        let closing = this.closing.get_or_insert_with(Closing::new);
         let mut dropped = [0; 4096];
         loop {
-            let this = &mut *self;
-            if this.close_wait.as_mut().is_some_and(|wait| wait.as_mut().poll(cx).is_ready()) {
+            if closing.wait.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
             }
             let mut buf = ReadBuf::new(&mut dropped);
             let result = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf));
-            if this.fate.note(result).is_err() || buf.filled().is_empty() {
+            let count = buf.filled().len();
+            if this.fate.note(result).is_err() || count == 0 || closing.is_enough(count) {
                 return Poll::Ready(Ok(()));
             }
         }

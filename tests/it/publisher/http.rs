@@ -149,14 +149,9 @@ async fn what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on
     }
     world.reads_json(&["1", "3", "5"]).await;
 
-    for (more, words) in [
-        (["--content-type", "text/ä"], "400 Bad Request: Content-Type: it is not ASCII"),
-        (["--repeat-of", "no-uuid"], "400 Bad Request: Event-Id: a UUID"),
-    ] {
-        let refused = world.http_publisher(&[&["emit", world.topic.as_str(), "1"], &more[..]].concat()).run().await;
-        ended(&refused, 1, words);
-        assert!(refused.stderr.contains("published 0 events") && refused.stdout.is_empty(), "{refused:?}");
-    }
+    let refused = world.http_publisher(&["emit", &world.topic, "1", "--content-type", "text/ä"]).run().await;
+    ended(&refused, 1, "400 Bad Request: Content-Type: it is not ASCII");
+    assert!(refused.stderr.contains("published 0 events") && refused.stdout.is_empty(), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

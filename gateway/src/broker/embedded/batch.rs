@@ -1,6 +1,9 @@
 //! What is stored together.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use events::{ClientId, Event};
 
@@ -9,6 +12,7 @@ use super::{
     log::Stored,
     mailbox::{Change, Mailbox},
     place::Place,
+    repeats::Fingerprint,
 };
 
 /// A batch in the making: what it does, in order, and what that comes to.
@@ -16,6 +20,7 @@ use super::{
 pub(super) struct Batch {
     effects: Vec<Effect>,
     staged: HashMap<ClientId, Option<Mailbox>>,
+    fingerprints: HashSet<Fingerprint>,
     clock: Reading,
     first: u64,
     next: u64,
@@ -43,6 +48,7 @@ impl Batch {
         Self {
             effects: Vec::new(),
             staged: HashMap::new(),
+            fingerprints: HashSet::new(),
             clock,
             first: next,
             next,
@@ -59,9 +65,13 @@ impl Batch {
         Self { needs_sync: true, ..Self::new(next, clock) }
     }
 
-    pub(super) fn append(&mut self, event: Event) {
+    /// Adds an event, unless the same event is in the batch already.
+    pub(super) fn append(&mut self, event: Event, fingerprint: Fingerprint) {
+        if !self.fingerprints.insert(fingerprint) {
+            return;
+        }
         self.bytes += event.payload.len();
-        self.effects.push(Effect::Append(Arc::new(Stored { offset: self.next, event })));
+        self.effects.push(Effect::Append(Arc::new(Stored { offset: self.next, event, fingerprint })));
         self.next += 1;
         self.needs_sync = true;
     }

@@ -284,7 +284,7 @@ mod tests {
 
     fn append(core: &mut Core, topic: &str) {
         let event = Event::new(topic.parse().unwrap(), None, "1");
-        core.append(Arc::new(Stored { offset: core.log.next(), event }), LogTime::default());
+        core.append(Arc::new(Stored::new(core.log.next(), event)), LogTime::default());
     }
 
     #[test]

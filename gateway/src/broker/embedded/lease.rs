@@ -125,7 +125,7 @@ impl EmbeddedLease {
 
 /// Stands for an event that cannot be read: as a marker, with the same id at every reading.
 fn missing(place: Place) -> Content {
-    Content::Lost(EventId::from_message_id(&format!("missing-{}", place.offset())).unwrap_or_default())
+    Content::Lost(EventId::from_publisher(&format!("missing-{}", place.offset())).unwrap_or_default())
 }
 
 impl Lease for EmbeddedLease {

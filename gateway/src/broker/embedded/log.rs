@@ -12,7 +12,7 @@ use events::{Event, Topic};
 
 pub(super) use self::topics::TopicId;
 use self::{recent::Recent, topics::Topics};
-use super::clock::LogTime;
+use super::{clock::LogTime, repeats::Fingerprint};
 
 /// What an event costs on disk besides its payload, in bytes: its head and its place in the engine's files, about.
 const OVERHEAD: u64 = 128;
@@ -28,15 +28,30 @@ const BLOCK_EVENTS: usize = 4096;
 pub(super) struct Stored {
     pub(super) offset: u64,
     pub(super) event: Event,
+    pub(super) fingerprint: Fingerprint,
+}
+
+impl Stored {
+    #[cfg(test)]
+    pub(super) fn new(offset: u64, event: Event) -> Self {
+        Self { offset, fingerprint: Fingerprint::of(&event), event }
+    }
+
+    pub(super) fn head(&self, stored: LogTime) -> Head {
+        let (topic, bytes) = (self.event.topic.clone(), self.event.payload.len() as u64);
+        Head { topic, bytes, stored, fingerprint: Some(self.fingerprint) }
+    }
 }
 
 /// What is known of an event that need not be in memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) topic: Topic,
     /// The bytes of its payload.
     pub(super) bytes: u64,
     pub(super) stored: LogTime,
+    /// Older gateways did not write it.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
 /// How long events are kept; the older of the two limits wins.
@@ -100,8 +115,7 @@ impl Log {
 
     /// Adds an event that was stored at the next offset.
     pub(super) fn append(&mut self, stored: Arc<Stored>, now: LogTime) {
-        let event = &stored.event;
-        self.push(Some(&Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: now }), now);
+        self.push(Some(&stored.head(now)), now);
         self.recent.push(stored);
     }
 
@@ -203,7 +217,7 @@ mod tests {
 
     fn append(log: &mut Log, topic: &str, at: u64) {
         let event = Event::new(topic.parse().unwrap(), None, vec![0; 10]);
-        log.append(Arc::new(Stored { offset: log.next(), event }), seconds(at));
+        log.append(Arc::new(Stored::new(log.next(), event)), seconds(at));
     }
 
     /// One look finds all that is kept too long.
@@ -249,7 +263,7 @@ mod tests {
     fn a_time_in_the_future_holds_up_nothing() {
         let mut log = Log::new(RETENTION, 0, 0);
         for stored in [100, 1_000_000, 110, 120, 1_000_000].map(seconds) {
-            log.restore(Some(&Head { topic: "a".parse().unwrap(), bytes: 10, stored }));
+            log.restore(Some(&Head { topic: "a".parse().unwrap(), bytes: 10, stored, fingerprint: None }));
         }
         log.date(seconds(130));
         trim(&mut log, 110 + 65);

@@ -96,7 +96,7 @@ impl Handle {
     /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the same.
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
         let bytes = match &task {
-            Task::Publish(event) => event.payload.len() + AROUND_PAYLOAD,
+            Task::Publish(event, _) => event.payload.len() + AROUND_PAYLOAD,
             _ => 0,
         };
         let bytes = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);

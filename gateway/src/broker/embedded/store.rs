@@ -39,6 +39,7 @@ use super::{
     clock::Clock,
     log::{Log, Retention},
     mailbox::{MAX_BINDINGS, TooManyBindings},
+    repeats::Repeats,
 };
 
 /// Why something was not stored, or could not be read.
@@ -80,7 +81,7 @@ impl Store {
     /// Makes a store that keeps nothing.
     pub(super) fn memory(retention: Retention) -> (Self, Recovered) {
         let (log, clock) = (Log::new(retention, u64::MAX, 0), Clock::resume(None));
-        (Self::Memory, Recovered { log, clock, mailboxes: Vec::new(), damage: Vec::new() })
+        (Self::Memory, Recovered { log, clock, mailboxes: Vec::new(), repeats: Repeats::default(), damage: Vec::new() })
     }
 
     /// Opens the store in a folder, or makes a new one; blocks.

@@ -28,6 +28,7 @@ use super::{
     core::Look,
     mailbox::{Gone, Mailbox, Marker},
     place::Place,
+    repeats::{Fingerprint, Repeats},
     shared::Shared,
     store::StoreError,
 };
@@ -45,8 +46,8 @@ const CHORES: Duration = Duration::from_secs(1);
 /// What the writer can be asked for.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// Store an event for every mailbox that is bound to its topic.
-    Publish(Event),
+    /// Store an event for every mailbox that is bound to its topic, unless it was stored lately.
+    Publish(Event, Fingerprint),
     /// Bind a mailbox, which is made if there is none: with a marker, if the flag says so.
     Bind(ClientId, Vec<TopicPattern>, bool),
     Unbind(ClientId, TopicPattern),
@@ -58,6 +59,14 @@ pub(super) enum Task {
     /// Fail as no writer should.
     #[cfg(test)]
     Panic,
+}
+
+impl Task {
+    /// Stores an event.
+    pub(super) fn publish(event: Event) -> Self {
+        let fingerprint = Fingerprint::of(&event);
+        Self::Publish(event, fingerprint)
+    }
 }
 
 /// A task and where the answer goes.
@@ -73,6 +82,8 @@ pub(super) struct Command {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
+    /// What is stored, as far as it is known.
+    repeats: Repeats,
     /// How long the mailbox of a client is kept without a reader.
     expiry: Box<dyn Fn(&ClientId) -> Duration + Send>,
     chores: Duration,
@@ -89,6 +100,7 @@ impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
+        repeats: Repeats,
         mailbox_expiry: Duration,
         expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
     ) -> Self {
@@ -97,6 +109,7 @@ impl Writer {
             clock: shared.clock.read(),
             shared,
             commands,
+            repeats,
             expiry: Box::new(expiry),
             chores,
             last_chores: Instant::now(),
@@ -147,6 +160,12 @@ impl Writer {
             });
             let Some(Command { task, done, room }) = next.take() else { break };
             closing |= matches!(task, Task::Close);
+            if let Task::Publish(_, fingerprint) = &task
+                && self.repeats.holds(fingerprint, batch.clock().log)
+            {
+                let _ = done.send(Ok(()));
+                continue;
+            }
             match self.stage(&mut batch, task) {
                 Ok(()) => waiting.push((done, room)),
                 Err(refused) => _ = done.send(Err(refused)),
@@ -180,7 +199,7 @@ impl Writer {
     /// Adds to a batch what a task asks for; an error says why that is not to be.
     fn stage(&self, batch: &mut Batch, task: Task) -> Result<(), StoreError> {
         match task {
-            Task::Publish(event) => batch.append(event),
+            Task::Publish(event, fingerprint) => batch.append(event, fingerprint),
             Task::Bind(client, topics, with_marker) => {
                 self.shared.core().touch(&client);
                 let offset = batch.next();
@@ -345,7 +364,10 @@ impl Writer {
             match effect {
                 Effect::Confirm(client, place) => core.confirm(&client, place),
                 _ if !is_stored => {}
-                Effect::Append(stored) => core.append(stored, clock.log),
+                Effect::Append(stored) => {
+                    self.repeats.note(stored.fingerprint, clock.log);
+                    core.append(stored, clock.log);
+                }
                 Effect::Trim(end) => core.trim(end),
                 Effect::Change(change) => {
                     let is_dropped = change.1.is_none();

@@ -8,7 +8,7 @@ use std::{ops::Range, path::Path, time::Duration};
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
 
 use super::{
-    super::{batch::Batch, log::Head},
+    super::batch::Batch,
     record::{self, Meta},
 };
 
@@ -112,10 +112,8 @@ impl Engine {
         let durability = if batch.needs_sync() { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut records = self.database.batch().durability(Some(durability));
         for stored in batch.events() {
-            let (key, event) = (stored.offset.to_be_bytes(), &stored.event);
-            let head =
-                Head { topic: event.topic.clone(), bytes: event.payload.len() as u64, stored: batch.clock().log };
-            records.insert(&self.events, key, record::event(&key, event));
+            let (key, head) = (stored.offset.to_be_bytes(), stored.head(batch.clock().log));
+            records.insert(&self.events, key, record::event(&key, &stored.event));
             records.insert(&self.heads, key, record::head(&key, &head));
         }
         for (client, mailbox) in batch.mailboxes() {

@@ -10,6 +10,7 @@ use super::super::{
     log::Head,
     mailbox::{Binding, Gone, Mailbox, Marker},
     place::Place,
+    repeats::Fingerprint,
 };
 
 /// Says that a record is not what was written.
@@ -121,7 +122,9 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
         time: EventTime::from_unix_millis(header.time).ok_or(Damaged)?,
         time_is_known: true,
         content_type,
+        content_encoding: None,
         resent: header.resent,
+        headers: None,
         payload: Bytes::copy_from_slice(payload),
     })
 }
@@ -138,13 +141,16 @@ pub(super) fn read_meta(key: &[u8], record: &[u8]) -> Result<Meta, Damaged> {
 
 pub(super) fn head(key: &[u8], head: &Head) -> Vec<u8> {
     let (topic, stored) = (head.topic.as_str().to_owned(), head.stored.millis());
-    plain(key, &HeadRecord { topic, bytes: head.bytes, stored })
+    // The fingerprint follows the rest, and older gateways neither write nor read it.
+    let fingerprint = head.fingerprint.map(|fingerprint| fingerprint.0);
+    seal(key, &HeadRecord { topic, bytes: head.bytes, stored }, fingerprint.as_ref().map_or(&[], |bytes| bytes))
 }
 
 pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<Head, Damaged> {
-    let head: HeadRecord = read_plain(key, record)?;
+    let (head, fingerprint): (HeadRecord, _) = unseal(key, record)?;
     let (topic, stored) = (head.topic.parse().map_err(|_| Damaged)?, LogTime::from_millis(head.stored));
-    Ok(Head { topic, bytes: head.bytes, stored })
+    let fingerprint = fingerprint.try_into().ok().map(Fingerprint);
+    Ok(Head { topic, bytes: head.bytes, stored, fingerprint })
 }
 
 pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
@@ -213,9 +219,10 @@ mod tests {
             let mailbox = Mailbox { bindings: bindings.clone(), unconfirmed, handed_over, marker };
             assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
         }
-        let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234) };
-        let again = read_head(b"key", &super::head(b"key", &head)).unwrap();
-        assert_eq!((again.topic, again.bytes, again.stored), (head.topic, head.bytes, head.stored));
+        for fingerprint in [None, Some(Fingerprint([7; 16]))] {
+            let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234), fingerprint };
+            assert_eq!(read_head(b"key", &super::head(b"key", &head)), Ok(head));
+        }
         let clock = Some(Clock::resume(None).read());
         let meta = Meta { next: 7, clock, ..Meta::default() };
         assert_eq!(read_meta(b"key", &super::meta(b"key", &meta)), Ok(meta));

@@ -13,6 +13,7 @@ use super::{
         log::{Log, Retention},
         mailbox::Mailbox,
         place::Place,
+        repeats::{self, Repeats},
     },
     disk::{Disk, ENGINE},
     engine::META,
@@ -31,6 +32,7 @@ pub(in super::super) struct Recovered {
     pub(in super::super) log: Log,
     pub(in super::super) clock: Clock,
     pub(in super::super) mailboxes: Vec<(ClientId, Mailbox)>,
+    pub(in super::super) repeats: Repeats,
     /// What was wrong, in words.
     pub(in super::super) damage: Vec<String>,
 }
@@ -80,7 +82,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     if meta.format > FORMAT {
         return Err(OpenStoreError::Newer(shown(), meta.format));
     }
-    let mut reading = Reading::default();
+    let repeats_from = meta.next.saturating_sub(repeats::MAX_EVENTS as u64);
+    let mut reading = Reading { repeats_from, ..Reading::default() };
     engine.mailboxes(|key, record| reading.mailbox(key, record)).map_err(failed)?;
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
@@ -97,6 +100,9 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
 #[derive(Default)]
 struct Reading {
     mailboxes: Vec<(ClientId, Mailbox)>,
+    repeats: Repeats,
+    /// From this offset on.
+    repeats_from: u64,
     unreadable_mailboxes: usize,
     missing_events: u64,
     unreadable_heads: usize,
@@ -119,6 +125,9 @@ impl Reading {
         };
         self.skip_to(log, offset);
         log.restore(Some(&head));
+        if let Some(fingerprint) = head.fingerprint.filter(|_| offset >= self.repeats_from) {
+            self.repeats.note(fingerprint, head.stored);
+        }
     }
 
     /// Takes note that there is nothing up to an offset.
@@ -164,6 +173,6 @@ impl Reading {
                 mailbox.note_loss(log.next());
             }
         }
-        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, damage }
+        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, repeats: self.repeats, damage }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     super::{
         core::Core,
         place::Place,
+        repeats::Repeats,
         shared::{Handle, Shared},
         store::{Store, StoreError},
         writer::{Command, Task, Writer},
@@ -39,7 +40,7 @@ impl Bench {
         let shared = Arc::new(Shared::new(core, store, recovered.clock, Arc::default()));
         let (commands, receiver) = mpsc::channel();
         let forever = Duration::from_hours(24);
-        let writer = Writer::new(Arc::clone(&shared), receiver, forever, move |_| forever);
+        let writer = Writer::new(Arc::clone(&shared), receiver, Repeats::default(), forever, move |_| forever);
         Self { folder, shared, commands, writer }
     }
 
@@ -69,7 +70,7 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     let mut bench = Bench::new();
     let client: ClientId = "alice".parse().unwrap();
     let bind = |topic: &str| Task::Bind(client.clone(), vec![topic.parse().unwrap()], false);
-    let publish = |topic: &str| Task::Publish(event(topic.parse().unwrap(), 0));
+    let publish = |topic: &str| Task::publish(event(topic.parse().unwrap(), 0));
     bench.send(bind("a"));
     bench.send(publish("a"));
     bench.writer.step();
@@ -97,6 +98,25 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     assert_eq!(scan.found.iter().map(|found| found.place).collect::<Vec<_>>(), [Place::of_event(1)]);
 }
 
+#[test]
+fn only_what_was_stored_is_a_repeat_when_it_comes_again() {
+    let mut bench = Bench::new();
+    let event = event("a".parse().unwrap(), 0);
+    let mut publish = |is_full: Option<bool>| {
+        if let Some(is_full) = is_full {
+            bench.set_full(is_full);
+        }
+        let mut twice = [bench.send(Task::publish(event.clone())), bench.send(Task::publish(event.clone()))];
+        bench.writer.step();
+        let next = bench.shared.core().log.next();
+        (twice.each_mut().map(|answer| answer.try_recv().unwrap().is_ok()), next)
+    };
+    assert_eq!(publish(Some(true)), ([false; 2], 0));
+    assert_eq!(publish(Some(false)), ([true; 2], 1), "both came together");
+    assert_eq!(publish(None), ([true; 2], 1), "it is known from before");
+    assert_eq!(publish(Some(true)), ([true; 2], 1), "what is stored needs no room");
+}
+
 #[tokio::test]
 async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_it() {
     let bench = Bench::new();
@@ -105,11 +125,11 @@ async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_
     event.payload = vec![0; 1 << 20].into();
     for _ in 0..100 {
         // Whoever publishes asks once and goes; the writer does nothing.
-        assert!(handle.submit(Task::Publish(event.clone())).now_or_never().is_none());
+        assert!(handle.submit(Task::publish(event.clone())).now_or_never().is_none());
     }
     assert!(handle.submit(Task::Delete("alice".parse().unwrap())).now_or_never().is_none());
     let waiting = bench.writer.waiting();
-    let published = waiting.iter().filter(|task| matches!(task, Task::Publish(_))).count();
+    let published = waiting.iter().filter(|task| matches!(task, Task::Publish(..))).count();
     assert!((60..64).contains(&published), "{published} MiB wait");
     assert!(matches!(waiting.last(), Some(Task::Delete(_))), "what takes no room is not held up");
 }

@@ -6,6 +6,7 @@ use super::{
     super::{
         batch::Batch,
         clock::Clock,
+        repeats::Fingerprint,
         store::{OpenStoreError, Store},
     },
     folder::Folder,
@@ -17,7 +18,7 @@ fn batch(first: u64, payload: &[u8]) -> Batch {
     for number in 0..10 {
         let mut event = event("a".parse().unwrap(), number);
         event.payload = payload.to_vec().into();
-        batch.append(event);
+        batch.append(event.clone(), Fingerprint::of(&event));
     }
     batch
 }
