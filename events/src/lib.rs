@@ -21,6 +21,7 @@ pub use content::{ContentType, ContentTypeError, Form};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;
+pub use json::JsonError;
 pub use pattern_map::PatternMap;
 pub use topic::{Topic, TopicError, TopicPattern};
 
