@@ -269,9 +269,14 @@ async fn without_its_broker_a_gateway_is_live_and_becomes_ready_when_the_broker_
         let retry_after: u32 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=60).contains(&retry_after), "{retry_after}");
     }
+    // Nothing was ever sent, so nothing can have been stored.
+    let told = post.send(gateway.address()).await.problem(503);
+    assert!(told.contains("was not stored") && told.contains("Event-Id"), "{told}");
     let _coming = tokio::spawn(forward(free, broker));
     gateway.wait_ready().await;
     assert_eq!(check("/ready").await, Some(0));
+    // One line for all that the lack of a broker means.
+    assert_eq!(gateway.log().fields(0, "the log cannot be read; polls of feeds are turned away until it can"), None);
     poll.send(&gateway).await.expect_status(204);
     post.send(gateway.address()).await.expect_status(202);
     assert_eq!(poll.wait(20).send(&gateway).await.batch().numbers("n"), [1]);

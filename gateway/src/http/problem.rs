@@ -142,6 +142,9 @@ impl Problem {
             Self::NotConfirmed(id, BrokerError::Blocked) => format!(
                 "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
             ),
+            Self::NotConfirmed(id, BrokerError::NotConnected) => format!(
+                "the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}"
+            ),
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
                 format!(
                     "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
