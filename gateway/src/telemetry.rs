@@ -2,12 +2,13 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use settings::without_secrets;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// By where they go.
+    /// For people on a terminal, JSON otherwise.
     Auto,
     /// For people.
     Human,
@@ -23,15 +24,15 @@ pub struct FilterError {
     reason: tracing_subscriber::filter::ParseError,
 }
 
-/// Starts logging; once in a process.
+/// Starts logging; once in a process. The broker's password is never logged, whatever the filter says.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
     let filter = EnvFilter::try_new(filter).map_err(wrong)?;
     let logs = fmt().with_env_filter(filter).with_writer(stderr);
     match format {
-        LogFormat::Human => logs.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Auto if stderr().is_terminal() => logs.init(),
-        LogFormat::Auto | LogFormat::Json => logs.json().init(),
+        LogFormat::Human => logs.with_ansi(stderr().is_terminal()).finish().with(without_secrets()).init(),
+        LogFormat::Auto if stderr().is_terminal() => logs.finish().with(without_secrets()).init(),
+        LogFormat::Auto | LogFormat::Json => logs.json().finish().with(without_secrets()).init(),
     }
     Ok(())
 }
