@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::json;
+use crate::json::{self, JsonError};
 
 /// A media type as its publisher wrote it: 1–255 bytes without control characters (RFC 9110, section 8.3).
 #[derive(Clone, PartialEq, Eq)]
@@ -110,12 +110,20 @@ impl<'a> Form<'a> {
     #[must_use]
     pub fn of(declared: Option<&ContentType>, payload: &'a [u8]) -> Self {
         let form = match declared {
-            Some(declared) if declared.is_json() => json::parse(payload).map(Form::Json),
+            Some(declared) if declared.is_json() => json::parse(payload).ok().map(Form::Json),
             Some(declared) if declared.is_text() => std::str::from_utf8(payload).ok().map(Form::Text),
             Some(_) => None,
-            None => json::parse(payload).map(Form::Json).or_else(|| std::str::from_utf8(payload).ok().map(Form::Text)),
+            None => {
+                let json = json::parse(payload).ok().map(Form::Json);
+                json.or_else(|| std::str::from_utf8(payload).ok().map(Form::Text))
+            }
         };
         form.unwrap_or(Form::Bytes(payload))
+    }
+
+    /// Says why a payload cannot be [`Form::Json`], and where.
+    pub fn check_json(payload: &'a [u8]) -> Result<(), JsonError> {
+        json::parse(payload).map(drop)
     }
 }
 

@@ -24,6 +24,7 @@ pub use content_coding::{ContentCoding, InflateError};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;
+pub use json::JsonError;
 pub use matcher::Matcher;
 pub use pattern_map::PatternMap;
 pub use topic::{Topic, TopicError, TopicPattern};

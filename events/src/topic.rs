@@ -92,6 +92,29 @@ impl TopicPattern {
     }
 }
 
+impl TopicPattern {
+    /// Tells whether a topic can match both patterns. Topics of any length count, also those that are longer than topics may be.
+    #[must_use]
+    pub fn intersects(&self, other: &Self) -> bool {
+        let (mine, theirs): (Vec<&str>, Vec<&str>) = (self.0.split('.').collect(), other.0.split('.').collect());
+        let can_be_empty = |rest: &[&str]| rest.iter().all(|word| *word == "#");
+        // For the words from `i` of this pattern, and from each place of the other one: whether the same words match both.
+        let mut after: Vec<bool> = (0..=theirs.len()).map(|j| can_be_empty(&theirs[j..])).collect();
+        for i in (0..mine.len()).rev() {
+            let mut here = vec![can_be_empty(&mine[i..]); theirs.len() + 1];
+            for j in (0..theirs.len()).rev() {
+                here[j] = match (mine[i], theirs[j]) {
+                    // A `#` ends here, or takes one more word, whatever the other has for it.
+                    ("#", _) | (_, "#") => after[j] || here[j + 1],
+                    (one, two) => (one == two || one == "*" || two == "*") && after[j + 1],
+                };
+            }
+            after = here;
+        }
+        after[0]
+    }
+}
+
 /// Why a text is no [`Topic`] or no [`TopicPattern`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
@@ -186,6 +209,8 @@ impl fmt::Debug for TopicPattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -230,6 +255,42 @@ mod tests {
         for (pattern, topic, selected) in table {
             let (pattern, topic): (TopicPattern, Topic) = (pattern.parse().unwrap(), topic.parse().unwrap());
             assert_eq!(pattern.matches(&topic), selected, "{pattern} {topic}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_share_a_topic_intersect() {
+        for (one, other, shared) in [
+            ("a.#", "zz.b", false),
+            ("a.#", "a", true),
+            ("a.#", "#.b", true),
+            ("a.*", "*.b", true),
+            ("a.*", "*", false),
+            ("*.#.b", "a.*", true),
+            ("a.#.b", "a.c", false),
+            ("#", "a.b", true),
+            ("stock.*", "stock.*.eu", false),
+        ] {
+            let [one, other] = [one, other].map(|text| text.parse::<TopicPattern>().unwrap());
+            assert_eq!((one.intersects(&other), other.intersects(&one)), (shared, shared), "{one} {other}");
+        }
+    }
+
+    proptest! {
+        /// A shortest shared topic has no more words than both patterns together.
+        #[test]
+        fn patterns_intersect_if_any_topic_matches_both(one in "[ab*#](\\.[ab*#]){0,2}", other in "[ab*#](\\.[ab*#]){0,2}") {
+            let (Ok(one), Ok(other)) = (one.parse::<TopicPattern>(), other.parse::<TopicPattern>()) else { return Ok(()) };
+            let mut topics = vec![String::new()];
+            let mut shared = false;
+            for _ in 0..6 {
+                topics = topics.iter().flat_map(|head| ["a", "b", "c"].map(|word| format!("{head}.{word}"))).collect();
+                shared |= topics.iter().any(|topic| {
+                    let topic = topic[1..].parse().unwrap();
+                    one.matches(&topic) && other.matches(&topic)
+                });
+            }
+            prop_assert_eq!(one.intersects(&other), shared, "{} {}", one, other);
         }
     }
 

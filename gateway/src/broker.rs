@@ -76,9 +76,12 @@ pub struct MailboxStatus {
 /// Why the broker did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
-    /// There is no connection, or it went; the same call can succeed later.
+    /// There is no connection, or it went while the broker was asked; the same call can succeed later.
     #[error("the broker cannot be reached: {0}")]
     Unavailable(String),
+    /// There is no connection, so the broker was not asked; the same call can succeed later.
+    #[error("there is no connection to the broker now; the gateway keeps trying")]
+    NotConnected,
     /// It is connected, and takes nothing because it is short of memory or disk; the same call can succeed later.
     #[error("the broker is short of memory or disk and takes nothing")]
     Blocked,
@@ -137,11 +140,21 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
+    /// Returns the error of a call that had sent something before.
+    #[must_use]
+    pub fn after_sending(self) -> Self {
+        match self {
+            Self::NotConnected => Self::Unavailable("the connection was lost".to_owned()),
+            other => other,
+        }
+    }
+
     /// Tells whether the same call can succeed without anybody changing anything.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_)
+            | Self::NotConnected
             | Self::Blocked
             | Self::QueueAway { .. }
             | Self::NoRoom { .. }
@@ -212,7 +225,8 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// A broker that knows that it has stored an event of this id and topic a short time ago leaves it at that.
     ///
-    /// On any error but [`BrokerError::Refused`] it may be stored all the same; after [`BrokerError::Rejected`] it is, in
+    /// On any error but [`BrokerError::Refused`] and [`BrokerError::NotConnected`] it may be stored all the same; after
+    /// [`BrokerError::Rejected`] it is, in
     /// every mailbox that had room.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
 

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::{
     batch::{EncodedBatch, FeedBatch},
@@ -131,7 +131,11 @@ impl<L: EventLog> Feed<L> {
         let following = async {
             loop {
                 let Err(error) = self.follow_once(&mut pause).await;
-                warn!(%error, "the log cannot be read; polls of feeds are turned away until it can");
+                match error {
+                    // Whose supervisor says so, at each attempt.
+                    BrokerError::NotConnected => debug!("the log waits for a connection to the broker"),
+                    error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
+                }
                 *self.state() = None;
                 sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                 pause = (pause * 2).min(Duration::from_secs(5));

@@ -41,6 +41,7 @@ mod version;
 
 use std::{sync::Arc, time::Duration};
 
+use events::TopicPattern;
 use hyper::{Request, Response, body::Incoming};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -71,6 +72,8 @@ pub struct HttpOptions {
     pub shutdown_grace: Duration,
     /// Which pages of other origins may use the gateway.
     pub allowed_origins: AllowedOrigins,
+    /// Which topics can be followed as Feeds.
+    pub feed_topics: Vec<TopicPattern>,
 }
 
 /// Everything that a handler needs.

@@ -54,8 +54,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen().context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
     let metrics = Arc::new(Metrics::default());
-    let listener =
-        TcpListener::bind(settings.listen).await.with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
@@ -71,7 +72,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
 }
 
-/// Says what is wrong with the configuration, in words and not in JSON: whoever started the process reads it.
+/// Says what is wrong with the configuration, in words and not in JSON: the person who started the process reads it.
 fn usage(error: &dyn std::fmt::Display) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "gateway: {error}");
     ExitCode::from(EXIT_USAGE)

@@ -2,7 +2,8 @@
 
 use std::io::{IsTerminal, stderr};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use settings::without_secrets;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The target of the access log, which is turned on by its name: `--log info,postern::access=info`.
 pub const ACCESS_LOG: &str = "postern::access";
@@ -10,7 +11,7 @@ pub const ACCESS_LOG: &str = "postern::access";
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// By where they go.
+    /// For people on a terminal, JSON otherwise.
     Auto,
     /// For people.
     Human,
@@ -26,15 +27,17 @@ pub struct FilterError {
     reason: tracing_subscriber::filter::ParseError,
 }
 
-/// Starts logging; once in a process.
+/// Starts logging; once in a process. The broker's password is never logged, whatever the filter says.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
     let filter = without_access(EnvFilter::try_new(filter).map_err(wrong)?, filter);
     let logs = fmt().with_env_filter(filter).with_writer(stderr);
     match format {
-        LogFormat::Human => logs.with_ansi(stderr().is_terminal()).init(),
-        LogFormat::Auto if stderr().is_terminal() => logs.init(),
-        LogFormat::Auto | LogFormat::Json => logs.json().flatten_event(true).init(),
+        LogFormat::Human => logs.with_ansi(stderr().is_terminal()).finish().with(without_secrets()).init(),
+        LogFormat::Auto if stderr().is_terminal() => logs.finish().with(without_secrets()).init(),
+        LogFormat::Auto | LogFormat::Json => {
+            logs.json().flatten_event(true).finish().with(without_secrets()).init();
+        }
     }
     Ok(())
 }

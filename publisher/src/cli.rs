@@ -9,14 +9,17 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    builder::FalseyValueParser, error::ErrorKind, parser::ValueSource, value_parser,
+    builder::{EnumValueParser, StringValueParser},
+    error::ErrorKind,
+    parser::ValueSource,
 };
 use events::{ContentType, EventId, Topic};
+use settings::{Setting, boolean, byte_size, unknown_variables, whole_number};
 
 pub(crate) use self::destination::Destination;
 use self::{
-    destination::Setting,
-    values::{byte_size, file_type, positive_duration, prefix, rate},
+    destination::Given,
+    values::{file_type, positive_duration, prefix, rate},
 };
 use crate::{emit, pipe, publish::Command, sender, simulate, source, watch};
 
@@ -27,35 +30,67 @@ pub(crate) struct Options {
     pub(crate) sender: sender::Options,
     pub(crate) quiet: bool,
     pub(crate) log: String,
+    /// Variables that no setting has, with what they may be meant for.
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Longer than any outage: a hundred years.
 const FOR_EVER: Duration = Duration::from_hours(100 * 366 * 24);
 
+/// RabbitMQ takes at most 512 MiB in one message, whatever it is told.
+const MAX_LINE: u64 = 512 << 20;
+
+/// The variables of the gateway, which often stand in the same file of settings.
+const OF_THE_GATEWAY: [&str; 23] = [
+    "POSTERN_ALLOW_ANONYMOUS",
+    "POSTERN_ALLOW_ORIGIN",
+    "POSTERN_CONFIRM_DEADLINE",
+    "POSTERN_DATA_DIR",
+    "POSTERN_FEED_INDEX",
+    "POSTERN_FEED_TOPICS",
+    "POSTERN_FEED_WINDOW",
+    "POSTERN_FEED_WINDOW_AGE",
+    "POSTERN_HEADER_TIMEOUT",
+    "POSTERN_LINGER",
+    "POSTERN_LISTEN",
+    "POSTERN_LOG_FORMAT",
+    "POSTERN_MAILBOX_EXPIRY",
+    "POSTERN_MAX_BODY",
+    "POSTERN_MAX_CONNECTIONS",
+    "POSTERN_MAX_MAILBOXES",
+    "POSTERN_MAX_MEMORY",
+    "POSTERN_MEMORY",
+    "POSTERN_RETENTION_AGE",
+    "POSTERN_RETENTION_BYTES",
+    "POSTERN_SHUTDOWN_GRACE",
+    "POSTERN_THREADS",
+    "POSTERN_WINDOW",
+];
+
 const EXAMPLES: &str = "\
 Examples:
   publisher emit jobs.42.status '{\"state\":\"passed\"}'
-  publisher emit reports.daily --file report.pdf --content-type application/pdf
+  publisher emit reports.daily --file a.pdf --content-type application/pdf
   tail -F build.ndjson | publisher pipe jobs.42.log
   publisher pipe --topic-from meta.topic < events.ndjson
   publisher watch /etc/app/config.json config.app
   publisher simulate --rate 50 --jobs 20
-  publisher emit jobs.42.status 1 --amqp-url amqp://user:password@broker:5672/%2f
+  publisher emit jobs.42.status 1 --amqp-url-file /run/secrets/amqp-url
 
 Exit codes:
-  0    everything was confirmed: stored for everybody who has subscribed
+  0    everything was confirmed: stored for all subscribers
   1    something was not confirmed; standard error lists what and why
   64   wrong flags or environment
   69   neither gateway nor broker was there; nothing was published
   130  ended by SIGINT before everything was published (143: by SIGTERM)
 
-What is not confirmed is sent again under the same id, in order, until --timeout: nothing is
-lost, and readers can tell: repeats are marked.
+An event that is not confirmed is sent again under the same id, in order, until
+--timeout. So no event is lost, and readers can tell: repeats are marked.
 
-Over HTTP, several requests at once could overtake one another. So pipe sends a line when the
-one before it is confirmed, or with --order topic the lines of 64 topics side by side; so does
-simulate. Over AMQP, --in-flight events are on their way at any time, always in order: that is
-faster where the network is slow.";
+Over HTTP, several requests at once could overtake one another. So pipe sends a
+line when the one before it is confirmed, or with --order topic the lines of 64
+topics side by side; so does simulate. Over AMQP, --in-flight events are on
+their way at any time, always in order: faster where the network is slow.";
 
 /// Publishes events to Postern, through a gateway or through the broker, and makes sure that each of them is stored.
 #[derive(Parser)]
@@ -74,29 +109,38 @@ struct Common {
     // Texts: clap repeats a wrong value in its error, and these may hold a password.
     /// Publish over HTTP to this gateway: http://[user:password@]host[:port][/prefix] [default: port 8080 of this machine].
     #[arg(long, global = true, env = "POSTERN_GATEWAY", value_name = "URL", hide_env_values = true)]
+    #[arg(value_parser = Setting(StringValueParser::new()))]
     gateway: Option<String>,
 
-    /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost.
+    /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost. A command line is seen in the list of
+    /// processes (ps), so give a password by the variable or by --amqp-url-file.
     #[arg(long, global = true, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
+    #[arg(value_parser = Setting(StringValueParser::new()))]
     amqp_url: Option<String>,
+
+    /// Publish over AMQP to the broker whose URL is the one line of this file.
+    #[arg(long, global = true, env = "AMQP_URL_FILE", value_name = "FILE")]
+    #[arg(value_parser = Setting(StringValueParser::new()))]
+    amqp_url_file: Option<String>,
 
     /// How many events may be taken from the input and not confirmed, 1 to 65535.
     #[arg(long, global = true, env = "POSTERN_IN_FLIGHT", value_name = "EVENTS", default_value_t = 256)]
-    #[arg(value_parser = value_parser!(u16).range(1..))]
+    #[arg(value_parser = Setting(whole_number(1..=u16::MAX)))]
     in_flight: u16,
 
     /// How long to keep trying without any confirm before giving up, also for the first connection; watch goes on for
     /// ever unless this is given.
     #[arg(long, global = true, env = "POSTERN_TIMEOUT", value_name = "TIME", default_value = "30s")]
-    #[arg(value_parser = positive_duration)]
+    #[arg(value_parser = Setting(positive_duration))]
     timeout: Duration,
 
     /// Write nothing but results and errors.
-    #[arg(long, short, global = true, env = "POSTERN_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(long, short, global = true, env = "POSTERN_QUIET", value_parser = Setting(boolean))]
     quiet: bool,
 
-    /// What to log to standard error, for example "debug" or "lapin=trace".
+    /// What to log to standard error, for example "debug" or "lapin=debug".
     #[arg(long, global = true, env = "POSTERN_LOG", value_name = "FILTER", default_value = "off")]
+    #[arg(value_parser = Setting(StringValueParser::new()))]
     log: String,
 }
 
@@ -104,8 +148,8 @@ struct Common {
 enum Subcommands {
     /// Publish one event and print its id.
     ///
-    /// The id goes to standard output once the event is confirmed. One that nobody has subscribed to is
-    /// confirmed all the same.
+    /// The id goes to standard output once the event is confirmed. An event without subscribers is confirmed
+    /// all the same.
     #[command(group(ArgGroup::new("payload").args(["data", "file"])))]
     Emit {
         /// What the event is about: words of A-Z a-z 0-9 _ - joined by dots.
@@ -140,11 +184,13 @@ enum Subcommands {
         /// Say what every payload is [default: JSON if it parses, else text if it is UTF-8, else bytes].
         #[arg(long, value_name = "TYPE", value_parser = ContentType::new)]
         content_type: Option<ContentType>,
-        /// The longest line, in bytes or with KiB or MiB; a longer one is reported and not sent.
-        #[arg(long, env = "POSTERN_MAX_LINE", value_name = "SIZE", default_value = "8MiB", value_parser = byte_size)]
+        /// The longest line: 65536, 500kB, 8MiB; a longer one is reported and not sent.
+        #[arg(long, env = "POSTERN_MAX_LINE", value_name = "SIZE", default_value = "8MiB")]
+        #[arg(value_parser = Setting(byte_size::<usize>(1..=MAX_LINE)))]
         max_line: usize,
         /// Which lines have to stay in order. Over AMQP all of them do in any case.
         #[arg(long, env = "POSTERN_ORDER", value_name = "ORDER", value_enum, default_value_t = Order::Input)]
+        #[arg(value_parser = Setting(EnumValueParser::<Order>::new()))]
         order: Order,
     },
     /// Publish a file now and whenever its content changes.
@@ -158,8 +204,8 @@ enum Subcommands {
     /// The file's name says what it holds: .json (content that is not JSON is not published), .yaml, .toml, .txt and the
     /// like are text; else it is JSON if it parses, text if it is UTF-8, or bytes.
     ///
-    /// Goes on until Ctrl-C or SIGTERM, which is a normal end (exit code 0 if everything was confirmed). While nobody takes
-    /// events it tries again; when somebody does, the newest content is sent, and what was never sent is left out.
+    /// Goes on until Ctrl-C or SIGTERM, which is a normal end (exit code 0 if everything was confirmed). While events cannot be
+    /// stored it tries again; when they can, the newest content is sent, and older content that was never sent is left out.
     Watch {
         /// The file; it need not be there yet, its folder must.
         file: PathBuf,
@@ -167,10 +213,11 @@ enum Subcommands {
         topic: Topic,
         /// How long the content must hold still before it is published.
         #[arg(long, env = "POSTERN_DEBOUNCE", value_name = "TIME", default_value = "200ms")]
-        #[arg(value_parser = positive_duration)]
+        #[arg(value_parser = Setting(positive_duration))]
         debounce: Duration,
         /// How often to look without being told of a change, for file systems that do not tell.
-        #[arg(long, env = "POSTERN_RECHECK", value_name = "TIME", default_value = "5s", value_parser = positive_duration)]
+        #[arg(long, env = "POSTERN_RECHECK", value_name = "TIME", default_value = "5s")]
+        #[arg(value_parser = Setting(positive_duration))]
         recheck: Duration,
         /// Say what the content is [default: as its name says].
         #[arg(long, value_name = "TYPE", value_parser = file_type)]
@@ -183,23 +230,23 @@ enum Subcommands {
     /// unless --count or --duration ends it.
     Simulate {
         /// Events per second in all, 0.001 to 1000000.
-        #[arg(long, env = "POSTERN_RATE", value_name = "EVENTS", default_value = "10", value_parser = rate)]
+        #[arg(long, env = "POSTERN_RATE", value_name = "EVENTS", default_value = "10", value_parser = Setting(rate))]
         rate: f64,
         /// How many jobs are going on at once, 1 to 1000000.
         #[arg(long, env = "POSTERN_JOBS", value_name = "JOBS", default_value_t = 10)]
-        #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+        #[arg(value_parser = Setting(whole_number(1..=1_000_000_u32)))]
         jobs: u32,
         /// End after this many events.
-        #[arg(long, env = "POSTERN_COUNT", value_name = "EVENTS")]
+        #[arg(long, env = "POSTERN_COUNT", value_name = "EVENTS", value_parser = Setting(whole_number(0..=u64::MAX)))]
         count: Option<u64>,
         /// End after this time, for example 90s or 10m.
-        #[arg(long, env = "POSTERN_DURATION", value_name = "TIME", value_parser = positive_duration)]
+        #[arg(long, env = "POSTERN_DURATION", value_name = "TIME", value_parser = Setting(positive_duration))]
         duration: Option<Duration>,
         /// What stands before the job's number in the topic, at most 200 bytes.
-        #[arg(long, env = "POSTERN_PREFIX", value_name = "TOPIC", default_value = "jobs", value_parser = prefix)]
+        #[arg(long, env = "POSTERN_PREFIX", value_name = "TOPIC", default_value = "jobs", value_parser = Setting(prefix))]
         prefix: Topic,
         /// Equal numbers make equal runs [default: a random one].
-        #[arg(long, env = "POSTERN_SEED", value_name = "NUMBER")]
+        #[arg(long, env = "POSTERN_SEED", value_name = "NUMBER", value_parser = Setting(whole_number(0..=u64::MAX)))]
         seed: Option<u64>,
     },
 }
@@ -218,25 +265,27 @@ pub(crate) fn parse() -> Result<Options, clap::Error> {
 }
 
 fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Options, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let matches = settings::matches(Cli::command(), arguments)?;
     let Cli { command, common } = Cli::from_arg_matches(&matches)?;
-    let Common { gateway, amqp_url, in_flight, timeout, quiet, log } = common;
-    let amqp_url = setting(&matches, "amqp_url", amqp_url.as_deref());
-    let destination = Destination::choose(amqp_url, setting(&matches, "gateway", gateway.as_deref()))
+    let Common { gateway, amqp_url, amqp_url_file, in_flight, timeout, quiet, log } = common;
+    let amqp_url = given(&matches, "amqp_url", amqp_url);
+    let destination = amqp_url
+        .or_file(given(&matches, "amqp_url_file", amqp_url_file))
+        .and_then(|amqp_url| Destination::choose(&amqp_url, &given(&matches, "gateway", gateway)))
         .map_err(|message| Cli::command().error(ErrorKind::ValueValidation, message))?;
-    // A watcher is there to outlast whoever it publishes to.
+    // A watcher outlasts the gateway or broker that it publishes to.
     let is_default = matches.value_source("timeout") == Some(ValueSource::DefaultValue);
     let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { FOR_EVER } else { timeout };
     let sender = sender::Options { in_flight: in_flight.into(), timeout };
-    Ok(Options { command: command.into(), destination, sender, quiet, log })
+    let unknown = unknown_variables(&Cli::command(), &OF_THE_GATEWAY);
+    Ok(Options { command: command.into(), destination, sender, quiet, log, unknown })
 }
 
-/// An empty variable, such as a container file passes on for one that is not set, says nothing.
-fn setting<'a>(matches: &ArgMatches, name: &str, value: Option<&'a str>) -> Setting<'a> {
+fn given(matches: &ArgMatches, name: &str, value: Option<String>) -> Given {
     match (value, matches.value_source(name)) {
-        (Some(text), Some(ValueSource::EnvVariable)) if !text.is_empty() => Setting::Environment(text),
-        (Some(text), Some(ValueSource::CommandLine)) => Setting::Flag(text),
-        _ => Setting::Unset,
+        (Some(text), Some(ValueSource::EnvVariable)) => Given::Environment(text),
+        (Some(text), Some(ValueSource::CommandLine)) => Given::Flag(text),
+        _ => Given::Unset,
     }
 }
 

@@ -38,6 +38,11 @@ fn main() -> ExitCode {
     };
     output::log(&options.log);
     let output = Output::new(options.quiet);
+    if !options.unknown.is_empty() {
+        let unknown = options.unknown.join(", ");
+        output
+            .note(format_args!("warning: no setting has these environment variables, they have no effect: {unknown}"));
+    }
     let code = run(options, &output).unwrap_or_else(|error| {
         output.error(format_args!("cannot start: {error}"));
         exit::NOT_CONFIRMED
@@ -56,7 +61,7 @@ fn run(options: cli::Options, output: &Output) -> io::Result<u8> {
             signal = signals.second() => Ok(signal.exit_code()),
         }
     });
-    // A read of standard input cannot be interrupted; nobody waits for it.
+    // A read of standard input cannot be interrupted; nothing waits for it.
     runtime.shutdown_background();
     code
 }

@@ -10,14 +10,15 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use tracing_subscriber::EnvFilter;
+use settings::without_secrets;
+use tracing_subscriber::{EnvFilter, fmt as logs, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How often the progress line is drawn anew while nothing happens.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Writes what the libraries log, filtered as `filter` says, to standard error.
+/// Writes what the libraries log, filtered as `filter` says, to standard error; never the broker's password.
 pub(crate) fn log(filter: &str) {
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr).init();
+    logs().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr).finish().with(without_secrets()).init();
 }
 
 /// See the module.

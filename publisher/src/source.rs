@@ -5,7 +5,7 @@
 //! is reported and does not stop the others.
 
 use bytes::Bytes;
-use events::{ContentType, Event, Topic};
+use events::{ContentType, Event, Form, Topic};
 
 /// The most that RabbitMQ takes in one message unless it is configured otherwise: 128 MiB (16 MiB since 4.0).
 pub(crate) const MAX_PAYLOAD: usize = 128 << 20;
@@ -90,10 +90,15 @@ pub(crate) trait Source {
 /// A declared JSON type must hold JSON, as at the gateway: readers would get such a payload as bytes.
 pub(crate) fn compose(topic: Topic, content_type: Option<&ContentType>, payload: Bytes) -> Result<Event, String> {
     let content_type = match content_type {
-        Some(declared) if declared.is_json() && !ContentType::of(&payload).is_json() => {
-            return Err(format!("the payload is not JSON, but the content type says {}", declared.as_str()));
+        Some(declared) => {
+            if declared.is_json() {
+                let wrong = |error| {
+                    format!("the payload is not JSON, but the content type says {}: {error}", declared.as_str())
+                };
+                Form::check_json(&payload).map_err(wrong)?;
+            }
+            declared.clone()
         }
-        Some(declared) => declared.clone(),
         None => ContentType::of(&payload),
     };
     Ok(Event::new(topic, Some(content_type), payload))
@@ -115,5 +120,7 @@ mod tests {
         assert_eq!(type_of(made(None, b"\xff")), "application/octet-stream");
         assert_eq!(type_of(made(Some("image/png"), b"{}")), "image/png");
         assert!(made(Some("application/problem+json"), b"{nope").unwrap_err().contains("not JSON"));
+        let error = made(Some("application/json"), b"{\n\"a\": nope}").unwrap_err();
+        assert!(error.ends_with("line 2 column 7"), "{error}");
     }
 }

@@ -44,6 +44,10 @@ async fn only_the_origins_that_are_named_may_read(broker: Broker) {
     for origin in [PAGE, OTHER] {
         let answer = live(&gateway, origin).await;
         assert_eq!((allowed(&answer), answer.header("vary")), (Some(origin), Some("origin")));
+        // Cookies and the like come along: `fetch(…, { credentials: "include" })`.
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+        let answer = preflight("/clients/alice/events", origin).send(gateway.address()).await;
+        assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
     }
     for origin in ["http://app.example", "https://app.example:8443", "https://app.example.evil.example", "null"] {
         // A cache must not hand one page's answer to another.
@@ -82,6 +86,17 @@ async fn a_preflight_tells_what_a_page_may_do_and_can_be_remembered(broker: Brok
         }
         let max_age: u32 = list("access-control-max-age").parse().unwrap();
         assert!(max_age >= 600, "{max_age}");
+    }
+    // A proxy in front may read headers that the gateway does not know.
+    let asked = |names: &str| preflight("/clients/alice/events", PAGE).header("Access-Control-Request-Headers", names);
+    let headers = async |names: &str| {
+        let answer = asked(names).send(gateway.address()).await.expect_status(204);
+        answer.header("access-control-allow-headers").unwrap_or_default().to_owned()
+    };
+    let (known, both) = (headers("").await, headers("traceparent,x-csrf-token,event-id").await);
+    assert_eq!(both, format!("{known}, traceparent, x-csrf-token"));
+    for nonsense in ["a(b)", &"x-a,".repeat(1000)] {
+        assert_eq!(headers(nonsense).await, known);
     }
     // What is no preflight is not answered as one.
     let plain = live(&gateway, PAGE).await;

@@ -132,7 +132,13 @@ async fn only_the_configured_topics_are_in_the_feed(broker: Broker) {
         assert_eq!(all.numbers("n"), [1, 3, 5]);
         let newest = poll("%23", "").send(gateway.address()).await.batch();
         assert_eq!(newest.numbers("n"), [3, 5]);
-        poll("private", "wait=0").send(gateway.address()).await.expect_status(204);
+        // A poll of what is never kept would be held for nothing.
+        for (pattern, accept) in [("private", "*/*"), ("news.*", "*/*"), ("private.%23", "text/event-stream")] {
+            let refused = poll(pattern, "wait=0").header("Accept", accept).send(gateway.address()).await.problem(404);
+            let named = format!("{} is not followed here", pattern.replace("%23", "#"));
+            assert!(refused.contains(&named) && refused.contains("--feed-topics is stock.*,news"), "{refused}");
+        }
+        poll("*.7", "wait=0").send(gateway.address()).await.expect_status(204);
     }
 }
 

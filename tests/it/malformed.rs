@@ -145,6 +145,8 @@ async fn wrong_headers_and_bodies_are_named(broker: Broker) {
             ("a wrong token", get().header("Last-Event-ID", "a b"), 400, "echo the one of the last answer"),
             ("a token that is no ASCII", get().header("Last-Event-ID", "ä"), 400, "Last-Event-ID: it is not ASCII"),
             ("no JSON", json("{oops"), 400, "not one JSON value"),
+            ("a slip in JSON", json("{\n  \"a\": 1,\n}"), 400, "trailing comma at line 3 column 1"),
+            ("a number beyond all", json("[1e999]"), 400, "number out of range at line 1 column 6"),
             ("no JSON of a +json type", post("application/ld+json; charset=utf-8", "oops"), 400, "not one JSON value"),
             ("nothing", json(""), 400, "not one JSON value"),
             ("two values", json("1 2"), 400, "not one JSON value"),

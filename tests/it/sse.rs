@@ -178,7 +178,7 @@ async fn a_gateway_that_ends_tells_its_streams_to_come_back(broker: Broker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_its_broker_tells_streams_to_come_back() {
     let mut node = RabbitNode::start().await;
-    let gateway = Gateway::builder().amqp_url(&node.url()).start().await;
+    let gateway = Gateway::builder().amqp_url(&node.url()).with_feed().start().await;
     gateway.wait_ready().await;
     let mut open = EventStream::open(gateway.address(), "/clients/alice/events?topics=a", "").await;
     node.kill9();

@@ -1,38 +1,27 @@
 //! Pages of other origins: the CORS protocol (WHATWG Fetch, section 3.3).
 
-use std::str::FromStr;
+mod origin;
 
 use hyper::{
     HeaderMap, Method, Request,
     header::{
-        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN,
-        VARY,
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
     },
 };
+
+pub use self::origin::{Origin, OriginError};
 
 /// Seconds that a browser may remember a preflight; browsers cap it at two hours or a day themselves.
 const MAX_AGE_S: &str = "86400";
 
-/// An origin that may use the gateway: `https://app.example`, or `*` for any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin(String);
+/// The headers that pages may send in any case.
+const HEADERS: &str = "content-type, content-encoding, event-id, idempotency-key, postern-resent, last-event-id, if-none-match, \
+                       authorization";
 
-/// Why a text is no [`Origin`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is scheme://host or scheme://host:port without a path, e.g. https://app.example, or *")]
-pub struct OriginError;
-
-impl FromStr for Origin {
-    type Err = OriginError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let host = text.split_once("://").map(|(_, host)| host);
-        let is_host = |host: &str| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
-        // Browsers send origins in lower case.
-        if text == "*" || host.is_some_and(is_host) { Ok(Self(text.to_ascii_lowercase())) } else { Err(OriginError) }
-    }
-}
+/// How long the list of other headers may be that a preflight asks for, in bytes.
+const MAX_ASKED: usize = 1024;
 
 /// The origins that may use the gateway; none by default.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +32,11 @@ pub struct AllowedOrigins(Vec<Origin>);
 pub(super) struct Asked {
     /// The origin of its page, if that is allowed.
     origin: Option<HeaderValue>,
-    is_preflight: bool,
+    /// The origin is named, and so trusted with what the browser sends by itself: cookies, a password.
+    is_named: bool,
+    /// The headers that its page may send, if it is a preflight.
+    // Boxed: polls are held while they are answered, preflights are not.
+    preflight: Option<Box<HeaderValue>>,
 }
 
 impl AllowedOrigins {
@@ -56,9 +49,13 @@ impl AllowedOrigins {
     /// Returns what a request asks for.
     pub(super) fn asked_by<B>(&self, request: &Request<B>) -> Asked {
         let headers = request.headers();
-        let origin = headers.get(ORIGIN).filter(|origin| self.allows(origin)).cloned();
+        let is_named =
+            headers.get(ORIGIN).is_some_and(|page| self.0.iter().any(|origin| origin.is_named_by(page.as_bytes())));
+        let is_allowed = is_named || self.0.iter().any(Origin::is_any);
+        let origin = headers.get(ORIGIN).filter(|_| is_allowed).cloned();
         let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        Asked { origin, is_preflight }
+        let preflight = (is_preflight && origin.is_some()).then(|| Box::new(allowed_headers(headers)));
+        Asked { origin, is_named, preflight }
     }
 
     /// Adds to an answer what lets the page at the request's origin read it.
@@ -70,35 +67,43 @@ impl AllowedOrigins {
         let Some(origin) = asked.origin else { return };
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("last-seen, etag, retry-after"));
-        if asked.is_preflight {
-            let preflight = [
-                (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE"),
-                (
-                    ACCESS_CONTROL_ALLOW_HEADERS,
-                    "content-type, content-encoding, event-id, idempotency-key, postern-resent, last-event-id, if-none-match, \
-                     authorization",
-                ),
-                (ACCESS_CONTROL_MAX_AGE, MAX_AGE_S),
-            ];
-            for (name, value) in preflight {
-                response.insert(name, HeaderValue::from_static(value));
-            }
+        if asked.is_named {
+            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        if let Some(headers) = asked.preflight {
+            response.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE"));
+            response.insert(ACCESS_CONTROL_ALLOW_HEADERS, *headers);
+            response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE_S));
         }
     }
+}
 
-    fn allows(&self, origin: &HeaderValue) -> bool {
-        self.0.iter().any(|allowed| allowed.0 == "*" || allowed.0.as_bytes() == origin.as_bytes())
+/// Returns the headers that a page may send: those that the gateway reads, and those that it asks for, which a proxy may read.
+/// A list that is too long, or holds anything but names of headers, is left out.
+fn allowed_headers(headers: &HeaderMap) -> HeaderValue {
+    let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|asked| asked.len() <= MAX_ASKED);
+    let names = asked.and_then(|asked| asked.to_str().ok()).into_iter().flat_map(|asked| asked.split(','));
+    let names: Result<Vec<HeaderName>, _> =
+        names.map(str::trim).filter(|name| !name.is_empty()).map(str::parse).collect();
+    let mut allowed = HEADERS.to_owned();
+    for name in names.unwrap_or_default() {
+        if !allowed.split(", ").any(|known| known == name.as_str()) {
+            allowed.push_str(", ");
+            allowed.push_str(name.as_str());
+        }
     }
+    HeaderValue::try_from(allowed).unwrap_or(HeaderValue::from_static(HEADERS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn decorated(allowed: &[&str], origin: &'static str, method: &Method) -> HeaderMap {
+    fn decorated(allowed: &[&str], origin: &'static str, method: &Method, headers: &str) -> HeaderMap {
         let allowed = AllowedOrigins::new(allowed.iter().map(|text| text.parse().unwrap()).collect());
         let request = Request::builder().method(method).header(ORIGIN, origin);
-        let request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "PUT").body(()).unwrap();
+        let request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "PUT");
+        let request = request.header(ACCESS_CONTROL_REQUEST_HEADERS, headers).body(()).unwrap();
         let mut response = HeaderMap::new();
         allowed.decorate(allowed.asked_by(&request), &mut response);
         response
@@ -107,10 +112,11 @@ mod tests {
     #[test]
     fn only_listed_origins_may_read() {
         let page = "https://app.example";
-        assert!(decorated(&[], page, &Method::GET).is_empty());
-        assert_eq!(decorated(&[page], page, &Method::GET)[ACCESS_CONTROL_ALLOW_ORIGIN], page);
-        assert_eq!(decorated(&["*"], page, &Method::GET)[ACCESS_CONTROL_ALLOW_ORIGIN], page);
-        let other = decorated(&["https://app.example:8443", "http://app.example"], page, &Method::GET);
+        let decorated = |allowed: &[&str]| decorated(allowed, page, &Method::GET, "");
+        assert!(decorated(&[]).is_empty());
+        assert_eq!(decorated(&[page])[ACCESS_CONTROL_ALLOW_ORIGIN], page);
+        assert_eq!(decorated(&["*"])[ACCESS_CONTROL_ALLOW_ORIGIN], page);
+        let other = decorated(&["https://app.example:8443", "http://app.example"]);
         assert_eq!(
             (other.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), &other[VARY]),
             (false, &"origin".parse().unwrap())
@@ -118,16 +124,30 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_can_be_remembered() {
-        let headers = decorated(&["*"], "https://app.example", &Method::OPTIONS);
-        assert_eq!(headers[ACCESS_CONTROL_MAX_AGE], MAX_AGE_S);
-        assert!(!decorated(&["*"], "https://app.example", &Method::GET).contains_key(ACCESS_CONTROL_MAX_AGE));
+    fn only_named_origins_may_send_cookies() {
+        let page = "https://app.example";
+        let may = |allowed: &[&str]| {
+            decorated(allowed, page, &Method::GET, "").contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
+        };
+        assert!(may(&[page]) && may(&["*", page]));
+        assert!(!may(&["*"]) && !may(&["*", "https://other.example"]) && !may(&["https://other.example"]));
     }
 
     #[test]
-    fn a_wrong_origin_is_refused_at_the_start() {
-        for bad in ["app.example", "https://", "https://app.example/", "https://a b", ""] {
-            assert_eq!(bad.parse::<Origin>(), Err(OriginError), "{bad}");
-        }
+    fn a_preflight_can_be_remembered() {
+        let headers = decorated(&["*"], "https://app.example", &Method::OPTIONS, "");
+        assert_eq!(headers[ACCESS_CONTROL_MAX_AGE], MAX_AGE_S);
+        assert!(!decorated(&["*"], "https://app.example", &Method::GET, "").contains_key(ACCESS_CONTROL_MAX_AGE));
+    }
+
+    #[test]
+    fn a_page_may_send_the_headers_that_it_asks_for_if_they_are_headers() {
+        let allowed = |asked: &str| {
+            let headers = decorated(&["*"], "https://app.example", &Method::OPTIONS, asked);
+            headers[ACCESS_CONTROL_ALLOW_HEADERS].to_str().unwrap().to_owned()
+        };
+        assert_eq!(allowed("traceparent,content-type, X-CSRF-Token"), format!("{HEADERS}, traceparent, x-csrf-token"));
+        assert_eq!(allowed("a(b, traceparent"), HEADERS);
+        assert_eq!(allowed(&"x,".repeat(MAX_ASKED)), HEADERS);
     }
 }

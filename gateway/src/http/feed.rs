@@ -38,12 +38,22 @@ pub(super) fn read(
     Ok((request, if is_conditional { Emptiness::NotModified } else { Emptiness::NoContent }))
 }
 
+/// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.
+pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) -> Result<(), Problem> {
+    let topics = &app.options.feed_topics;
+    if topics.iter().any(|kept| kept.intersects(pattern)) {
+        return Ok(());
+    }
+    Err(Problem::NotFollowed(pattern.clone(), topics.clone()))
+}
+
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(super) async fn hold<B: Broker + EventLog>(
     app: &App<B>,
     request: FeedRequest,
     emptiness: Emptiness,
 ) -> Result<HttpResponse, Problem> {
+    check_followed(app, &request.pattern)?;
     let held = Held::new(app)?;
     let following = app.metrics.following(Follower::Waiting);
     let outcome = app.feed.poll(request).await;

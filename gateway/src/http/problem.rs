@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use events::TopicPattern;
 use hyper::{
     StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
@@ -25,6 +26,8 @@ pub(super) enum Problem {
     /// With the paths that are like it.
     NoSuchPath(&'static str),
     NoMailbox,
+    /// No topic that the pattern selects is kept for Feeds; with those that are.
+    NotFollowed(TopicPattern, Vec<TopicPattern>),
     MethodNotAllowed {
         /// The methods that the path has.
         allowed: &'static str,
@@ -61,7 +64,7 @@ impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
-            Self::NoSuchPath(_) | Self::NoMailbox => StatusCode::NOT_FOUND,
+            Self::NoSuchPath(_) | Self::NoMailbox | Self::NotFollowed(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
@@ -92,6 +95,13 @@ impl Problem {
             Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
+            Self::NotFollowed(pattern, topics) => {
+                let topics: Vec<&str> = topics.iter().map(TopicPattern::as_str).collect();
+                format!(
+                    "{pattern} is not followed here, so it would never bring an event; --feed-topics is {}",
+                    topics.join(",")
+                )
+            }
             Self::MethodNotAllowed { allowed, .. } => format!("this path answers to {allowed}"),
             Self::Replaced => {
                 "a newer poll of the same client took this one's place; a client holds one poll at a time".to_owned()
@@ -170,6 +180,9 @@ impl Problem {
             ),
             Self::NotConfirmed(id, BrokerError::Blocked) => format!(
                 "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
+            ),
+            Self::NotConfirmed(id, BrokerError::NotConnected) => format!(
+                "the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
                 format!(

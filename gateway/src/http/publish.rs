@@ -89,9 +89,11 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
     let Some(declared) = declared.filter(|declared| !declared.is_form()) else {
         return Ok(ContentType::of(payload));
     };
-    if declared.is_json() && !matches!(Form::of(Some(&declared), payload), Form::Json(_)) {
+    if declared.is_json()
+        && let Err(error) = Form::check_json(payload)
+    {
         let detail = format!(
-            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep)",
+            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep): {error}",
             Form::MAX_JSON_DEPTH
         );
         return Err(Problem::BadRequest(detail));

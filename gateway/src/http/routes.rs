@@ -214,7 +214,10 @@ impl Call {
         match self {
             Self::Poll(client, request) => poll::hold(app, fate, &client, request).await,
             Self::Follow(request, emptiness) => feed::hold(app, request, emptiness).await,
-            Self::FollowStream(request) => Ok(sse::follow(app, request)),
+            Self::FollowStream(request) => {
+                feed::check_followed(app, &request.pattern)?;
+                Ok(sse::follow(app, request))
+            }
             // Rare beside polls, of which thousands are held: their size should not be that of these.
             Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, fate, topic, &headers, body)).await,
             Self::Stream(client, request) => Box::pin(sse::hold(app, fate, client, request)).await,

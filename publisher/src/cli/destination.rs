@@ -4,6 +4,7 @@
 //! events would go astray.
 
 use events::amqp::AmqpUrl;
+use settings::read_url;
 
 use crate::http::{DEFAULT_GATEWAY, GatewayUrl};
 
@@ -14,18 +15,39 @@ pub(crate) enum Destination {
     Gateway(GatewayUrl),
 }
 
-/// A setting, and who made it.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Setting<'a> {
-    Flag(&'a str),
-    Environment(&'a str),
+/// A setting, and where it was made.
+#[derive(Debug, Clone)]
+pub(super) enum Given {
+    Flag(String),
+    Environment(String),
     Unset,
+}
+
+impl Given {
+    /// Returns this URL, or that which is in a file.
+    pub(super) fn or_file(self, file: Self) -> Result<Self, String> {
+        let read = |path: &str| {
+            read_url(path.as_ref())
+                .map_err(|error| format!("--amqp-url-file, or AMQP_URL_FILE in the environment: {error}"))
+        };
+        match (self, file) {
+            (Self::Flag(_), Self::Flag(_)) => {
+                Err("--amqp-url and --amqp-url-file name two places; give one of them".to_owned())
+            }
+            (Self::Environment(_), Self::Environment(_)) => {
+                Err("AMQP_URL and AMQP_URL_FILE name two places; choose with --amqp-url or --amqp-url-file".to_owned())
+            }
+            (_, Self::Flag(path)) => read(&path).map(Self::Flag),
+            (Self::Unset, Self::Environment(path)) => read(&path).map(Self::Environment),
+            (url, _) => Ok(url),
+        }
+    }
 }
 
 impl Destination {
     /// Decides, or says what is wrong without repeating a URL, which may hold a password.
-    pub(super) fn choose(amqp_url: Setting<'_>, gateway: Setting<'_>) -> Result<Self, String> {
-        use Setting::{Environment, Flag, Unset};
+    pub(super) fn choose(amqp_url: &Given, gateway: &Given) -> Result<Self, String> {
+        use Given::{Environment, Flag, Unset};
         match (amqp_url, gateway) {
             (Flag(_), Flag(_)) => Err("--amqp-url and --gateway name two places; give one of them".to_owned()),
             (Environment(_), Environment(_)) => {
@@ -51,7 +73,7 @@ impl Destination {
 #[cfg(test)]
 mod tests {
     use super::{
-        Setting::{Environment, Flag, Unset},
+        Given::{Environment, Flag, Unset},
         *,
     };
 
@@ -62,18 +84,18 @@ mod tests {
         let (broker, gateway) = ("u@b:1 (vhost v)", "u@g:2");
         for (amqp_url, http_url, expected) in [
             (Unset, Unset, "http://127.0.0.1:8080"),
-            (Flag(BROKER), Unset, broker),
-            (Environment(BROKER), Unset, broker),
-            (Unset, Flag(GATEWAY), gateway),
-            (Unset, Environment(GATEWAY), gateway),
-            (Flag(BROKER), Environment(GATEWAY), broker),
-            (Environment(BROKER), Flag(GATEWAY), gateway),
-            (Flag(BROKER), Flag(GATEWAY), "--amqp-url and --gateway"),
-            (Environment(BROKER), Environment(GATEWAY), "AMQP_URL and POSTERN_GATEWAY"),
-            (Flag("amqp:/u:s3cret@b"), Unset, "AMQP_URL in the environment: not an AMQP URL"),
-            (Unset, Flag("https://u:s3cret@g"), "POSTERN_GATEWAY in the environment: not a gateway's URL"),
+            (Flag(BROKER.to_owned()), Unset, broker),
+            (Environment(BROKER.to_owned()), Unset, broker),
+            (Unset, Flag(GATEWAY.to_owned()), gateway),
+            (Unset, Environment(GATEWAY.to_owned()), gateway),
+            (Flag(BROKER.to_owned()), Environment(GATEWAY.to_owned()), broker),
+            (Environment(BROKER.to_owned()), Flag(GATEWAY.to_owned()), gateway),
+            (Flag(BROKER.to_owned()), Flag(GATEWAY.to_owned()), "--amqp-url and --gateway"),
+            (Environment(BROKER.to_owned()), Environment(GATEWAY.to_owned()), "AMQP_URL and POSTERN_GATEWAY"),
+            (Flag("amqp:/u:s3cret@b".to_owned()), Unset, "AMQP_URL in the environment: not an AMQP URL"),
+            (Unset, Flag("https://u:s3cret@g".to_owned()), "POSTERN_GATEWAY in the environment: not a gateway's URL"),
         ] {
-            let chosen = format!("{:?}", Destination::choose(amqp_url, http_url));
+            let chosen = format!("{:?}", Destination::choose(&amqp_url, &http_url));
             assert!(chosen.contains(expected) && !chosen.contains("s3cret"), "{amqp_url:?} {http_url:?}: {chosen}");
         }
     }

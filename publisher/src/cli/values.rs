@@ -35,31 +35,12 @@ pub(super) fn file_type(text: &str) -> Result<ContentType, String> {
     ContentType::new(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn byte_size(text: &str) -> Result<usize, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let factor: usize = match &text[digits.len()..] {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        _ => return Err("the unit is none of B, KiB, MiB".to_owned()),
-    };
-    match digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)) {
-        // RabbitMQ takes at most 512 MiB in one message, whatever it is told.
-        Some(size) if (1..=512 << 20).contains(&size) => Ok(size),
-        _ => Err("it is no size from 1 to 512MiB, such as 65536 or 8MiB".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_times_and_rates_have_units_and_limits() {
-        assert_eq!((byte_size("8MiB"), byte_size("64KiB"), byte_size("7")), (Ok(8 << 20), Ok(65536), Ok(7)));
-        for bad in ["", "0", "MiB", "1GiB", "513MiB", "-1", "1.5MiB", "ü"] {
-            assert!(byte_size(bad).is_err(), "{bad}");
-        }
+    fn times_and_rates_have_units_and_limits() {
         for bad in ["0s", "5", "", "1000years"] {
             assert!(positive_duration(bad).is_err(), "{bad}");
         }

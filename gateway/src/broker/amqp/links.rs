@@ -4,7 +4,7 @@
 //! are spread over at least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so
 //! that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss.
 //! Any other connection that is lost is replaced by the `supervisor` of its kind, with growing, jittered pauses: a kind that
-//! fails, or waits, holds up no other. Until then every call that needs one fails at once with [`BrokerError::Unavailable`];
+//! fails, or waits, holds up no other. Until then every call that needs one fails at once with [`BrokerError::NotConnected`];
 //! only at the very start it waits for the outcome of the first try.
 //!
 //! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
@@ -130,7 +130,7 @@ impl Links {
     /// Returns the connection that publishes.
     pub(super) async fn publishing(&self) -> Result<Arc<PublishLink>, BrokerError> {
         self.publish.tried.cancelled().await;
-        locked(&self.publishing).clone().filter(|link| link.is_connected()).ok_or_else(not_connected)
+        locked(&self.publishing).clone().filter(|link| link.is_connected()).ok_or(BrokerError::NotConnected)
     }
 
     /// Returns the connection that publishes, with room for another channel; waits for that.
@@ -144,7 +144,7 @@ impl Links {
     pub(super) async fn administering(&self) -> Result<Occupied, BrokerError> {
         self.admin.tried.cancelled().await;
         let link = locked(&self.administering).clone();
-        let link = link.filter(|link| link.is_connected()).ok_or_else(not_connected)?;
+        let link = link.filter(|link| link.is_connected()).ok_or(BrokerError::NotConnected)?;
         self.place(&link).await
     }
 
@@ -199,7 +199,7 @@ impl Links {
                 let connected = links.iter().filter(|link| link.is_connected());
                 (connected.min_by_key(|link| (link.is_worn_out(), link.places())).cloned(), links.len())
             };
-            let link = least.ok_or_else(not_connected)?;
+            let link = least.ok_or(BrokerError::NotConnected)?;
             if let Some(place) = Occupied::take(Arc::clone(&link)) {
                 return Ok(place);
             }
@@ -279,10 +279,6 @@ impl Links {
 /// Locks; no code that can panic runs under these locks.
 fn locked<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn not_connected() -> BrokerError {
-    BrokerError::Unavailable("there is no connection now; the gateway keeps trying".to_owned())
 }
 
 const fn no_room(attempted: &'static str, reason: &'static str) -> BrokerError {

@@ -26,6 +26,33 @@ const MAX_LEASE_LINKS: usize = 32;
 /// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at most.
 const DEFAULT_COMFORTABLE_LEASES: usize = 1000;
 
+/// The longest time without a line while the same attempt fails again and again.
+const MAX_SILENCE: Duration = Duration::from_mins(1);
+
+/// Failed attempts since the last success, and when they were last told.
+#[derive(Debug, Default)]
+struct Failures {
+    attempts: u32,
+    told: Option<(Instant, String)>,
+    silence: Duration,
+}
+
+impl Failures {
+    /// Tells whether an operator should hear of this one: of the first, of another reason, and then after silences that double up
+    /// to [`MAX_SILENCE`].
+    fn is_news(&mut self, reason: String, now: Instant) -> bool {
+        if let Some((at, told)) = &self.told
+            && *told == reason
+            && now < *at + self.silence
+        {
+            return false;
+        }
+        self.silence = (self.silence * 2).clamp(MAX_PAUSE, MAX_SILENCE);
+        self.told = Some((now, reason));
+        true
+    }
+}
+
 impl Links {
     pub(super) async fn supervise(self: Arc<Self>) {
         let closing = self.closing.clone();
@@ -39,6 +66,7 @@ impl Links {
     /// Keeps the connections of one kind, for as long as it is polled.
     async fn keep(&self, kind: &Kind) {
         let mut pause = FIRST_PAUSE;
+        let mut failures = Failures::default();
         loop {
             let mended = self.mend(kind).await;
             kind.tried.cancel();
@@ -46,10 +74,11 @@ impl Links {
             match mended {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
+                    failures = Failures::default();
                     sleep(CHECK_EVERY).await;
                 }
                 Err(error) => {
-                    self.tell_failure(kind.role, &error, pause);
+                    self.tell_failure(kind.role, &error, pause, &mut failures);
                     self.wait(kind.role, pause.mul_f64(rand::random_range(0.5..1.0))).await;
                     let most = if self.is_there(kind.role) { MAX_PAUSE_FOR_MORE } else { MAX_PAUSE };
                     pause = (pause * 2).min(most);
@@ -127,13 +156,16 @@ impl Links {
         }
     }
 
-    /// Logs that a connection could not be opened; once for all kinds, if none can be.
-    fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration) {
+    /// Logs that a connection could not be opened; once for all kinds, if none can be, and the less often the longer it lasts.
+    fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration, failures: &mut Failures) {
         let connection = role.as_str();
-        if role == Role::Publish || self.is_there(Role::Publish) {
-            warn!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+        failures.attempts += 1;
+        let attempts = failures.attempts;
+        let tells = role == Role::Publish || self.is_there(Role::Publish);
+        if tells && failures.is_news(error.to_string(), Instant::now()) {
+            warn!(broker = %self.url, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
         } else {
-            debug!(broker = %self.url, connection, %error, ?retry_in, "cannot connect to the broker");
+            debug!(broker = %self.url, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
         }
     }
 
@@ -148,5 +180,21 @@ impl Links {
                 "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_outage_is_told_less_and_less_often() {
+        let (mut failures, start) = (Failures::default(), Instant::now());
+        let told = |failures: &mut Failures, seconds| {
+            failures.is_news("refused".to_owned(), start + Duration::from_secs(seconds))
+        };
+        let lines: Vec<u64> = (0..300).filter(|second| told(&mut failures, *second)).collect();
+        assert_eq!(lines, [0, 3, 9, 21, 45, 93, 153, 213, 273]);
+        assert!(failures.is_news("another reason".to_owned(), start + Duration::from_mins(5)));
     }
 }

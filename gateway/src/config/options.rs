@@ -1,0 +1,220 @@
+//! What the parts of the gateway are told, sorted by its reader.
+
+use std::net::SocketAddr;
+
+use clap::CommandFactory;
+use events::amqp::AmqpUrlError;
+use settings::{ReadUrlError, read_url, unknown_variables};
+use tracing::warn;
+
+use super::{Config, DEFAULT_DATA_DIR, listen::Listen};
+use crate::{
+    broker::{
+        amqp::{AmqpOptions, FeedRetention},
+        embedded::{EmbeddedOptions, Retention},
+    },
+    feed::{FeedOptions, WindowLimits},
+    http::{AllowedOrigins, HttpOptions},
+    mailbox::MailboxOptions,
+};
+
+/// The variables of the publisher, which often stand in the same file of settings.
+const OF_THE_PUBLISHER: [&str; 14] = [
+    "POSTERN_COUNT",
+    "POSTERN_DEBOUNCE",
+    "POSTERN_DURATION",
+    "POSTERN_GATEWAY",
+    "POSTERN_IN_FLIGHT",
+    "POSTERN_JOBS",
+    "POSTERN_MAX_LINE",
+    "POSTERN_ORDER",
+    "POSTERN_PREFIX",
+    "POSTERN_QUIET",
+    "POSTERN_RATE",
+    "POSTERN_RECHECK",
+    "POSTERN_SEED",
+    "POSTERN_TIMEOUT",
+];
+
+/// Why a configuration that parses is wrong all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Two brokers.
+    #[error("--memory and a RabbitMQ URL (--amqp-url or AMQP_URL) are two brokers: give one of them")]
+    TwoBrokers,
+    /// Two stores of the embedded broker.
+    #[error(
+        "--memory keeps no event on a disk, --data-dir (or POSTERN_DATA_DIR) does: give one of them \
+         (POSTERN_MEMORY is the variable of --memory)"
+    )]
+    TwoStores,
+    /// Two URLs of the broker.
+    #[error("--amqp-url and --amqp-url-file (or AMQP_URL and AMQP_URL_FILE) are two brokers: give one of them")]
+    TwoUrls,
+    /// The broker's URL is none. It is not left to the parser of flags, which would repeat its password.
+    #[error("--amqp-url or AMQP_URL: {0}")]
+    Url(#[from] AmqpUrlError),
+    /// The file that should hold the broker's URL does not.
+    #[error("--amqp-url-file or AMQP_URL_FILE: {0}")]
+    UrlFile(#[from] ReadUrlError),
+    /// A listener that others can reach.
+    #[error(
+        "--listen {0} can be reached from other machines and there is no authentication: \
+         listen on 127.0.0.1:{port}, or give --allow-anonymous", port = .0.port()
+    )]
+    OpenToAll(SocketAddr),
+    /// A port without an address, and a flag that only an address that others can reach needs.
+    #[error(
+        "--listen {0} is loopback alone, for which --allow-anonymous is not needed: \
+         give --listen 0.0.0.0:{0} for all addresses, or no --allow-anonymous"
+    )]
+    PortAlone(u16),
+}
+
+/// What the parts of the gateway are told.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Which broker, and how.
+    pub broker: BrokerSettings,
+    /// For mailboxes.
+    pub mailboxes: MailboxOptions,
+    /// For feeds.
+    pub feeds: FeedOptions,
+    /// For HTTP.
+    pub http: HttpOptions,
+}
+
+/// Which broker to use.
+#[derive(Debug)]
+pub enum BrokerSettings {
+    /// RabbitMQ.
+    Amqp(AmqpOptions),
+    /// The gateway's own.
+    Embedded(EmbeddedOptions),
+}
+
+impl Config {
+    /// Checks what no single flag can know and sorts everything by its reader. Warns of variables that have no effect.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let unknown = unknown_variables(&Self::command(), &OF_THE_PUBLISHER);
+        if !unknown.is_empty() {
+            warn!(variables = unknown.join(", "), "no setting has these environment variables; they have no effect");
+        }
+        let url = match (self.amqp_url, self.amqp_url_file) {
+            (Some(_), Some(_)) => return Err(ConfigError::TwoUrls),
+            (Some(url), None) => Some(url),
+            (None, Some(path)) => Some(read_url(&path)?),
+            (None, None) => None,
+        };
+        let listen = match self.listen {
+            Listen::PortAlone(port) if self.allow_anonymous => return Err(ConfigError::PortAlone(port)),
+            listen => listen.address(),
+        };
+        let broker = match url {
+            Some(_) if self.memory => return Err(ConfigError::TwoBrokers),
+            Some(url) => BrokerSettings::Amqp(AmqpOptions {
+                url: url.parse()?,
+                name: format!("postern gateway {listen}"),
+                mailbox_expiry: self.mailbox_expiry,
+                max_leases: self.max_mailboxes,
+                feed_topics: self.feed_topics.clone(),
+                feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
+                feed_linger: self.linger,
+            }),
+            None if self.memory && self.data_dir.is_some() => return Err(ConfigError::TwoStores),
+            None => BrokerSettings::Embedded(EmbeddedOptions {
+                data_dir: (!self.memory).then(|| self.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
+                mailbox_expiry: self.mailbox_expiry,
+                retention: Retention { age: self.retention_age, bytes: self.retention_bytes },
+                feed_topics: self.feed_topics.clone(),
+            }),
+        };
+        if !listen.ip().is_loopback() && !self.allow_anonymous {
+            return Err(ConfigError::OpenToAll(listen));
+        }
+        Ok(Settings {
+            listen,
+            broker,
+            mailboxes: MailboxOptions {
+                linger: self.linger,
+                confirm_deadline: self.confirm_deadline,
+                window: self.window,
+                max_mailboxes: self.max_mailboxes,
+                memory: self.max_memory,
+            },
+            feeds: FeedOptions {
+                // What is in memory goes no later than what is stored.
+                window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age.min(self.retention_age) },
+                topics: self.feed_index,
+            },
+            http: HttpOptions {
+                max_connections: self.max_connections,
+                max_body: self.max_body,
+                max_transit: self.max_transit,
+                header_timeout: self.header_timeout,
+                idle_timeout: self.idle_timeout,
+                shutdown_grace: self.shutdown_grace,
+                allowed_origins: AllowedOrigins::new(self.allow_origin),
+                feed_topics: self.feed_topics,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn settings(flags: &[&str]) -> Result<Settings, ConfigError> {
+        Config::parsed([&["gateway"], flags].concat()).unwrap_or_else(|error| panic!("{error}")).settings()
+    }
+
+    #[test]
+    fn a_listener_that_others_can_reach_must_be_meant() {
+        assert!(settings(&[]).is_ok());
+        assert!(settings(&["--listen", "[::1]:0"]).is_ok());
+        assert!(matches!(settings(&["--listen", "0.0.0.0:8080"]), Err(ConfigError::OpenToAll(_))));
+        assert!(settings(&["--listen", "0.0.0.0:8080", "--allow-anonymous"]).is_ok());
+    }
+
+    #[test]
+    fn a_port_alone_is_loopback_and_nothing_else() {
+        assert_eq!(settings(&["--listen", ":8080"]).unwrap().listen, "127.0.0.1:8080".parse().unwrap());
+        let error = settings(&["--listen", ":8080", "--allow-anonymous"]).unwrap_err();
+        assert!(error.to_string().contains("--listen 0.0.0.0:8080"), "{error}");
+    }
+
+    #[test]
+    fn a_url_chooses_the_broker() {
+        let broker = |flags: &[&str]| settings(flags).map(|settings| settings.broker);
+        assert!(matches!(broker(&["--amqp-url", "amqp://broker"]), Ok(BrokerSettings::Amqp(_))));
+        assert!(matches!(broker(&["--amqp-url", "amqp://broker", "--memory"]), Err(ConfigError::TwoBrokers)));
+        let folder = |flags: &[&str]| match broker(flags) {
+            Ok(BrokerSettings::Embedded(options)) => options.data_dir,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(folder(&[]), Some("./postern-data".into()));
+        assert_eq!(folder(&["--amqp-url", "", "--data-dir", "/var/lib/postern"]), Some("/var/lib/postern".into()));
+        assert_eq!(folder(&["--memory"]), None);
+        assert!(matches!(broker(&["--memory", "--data-dir", "x"]), Err(ConfigError::TwoStores)));
+        let both = ["--amqp-url", "amqp://broker", "--amqp-url-file", "x"];
+        assert!(matches!(broker(&both), Err(ConfigError::TwoUrls)));
+    }
+
+    #[test]
+    fn the_window_of_feeds_is_no_older_than_what_is_kept() {
+        let age = |flags: &[&str]| settings(flags).unwrap().feeds.window.age;
+        assert_eq!(age(&["--retention-age", "10m"]), Duration::from_mins(10));
+        assert_eq!(age(&["--retention-age", "10m", "--feed-window-age", "1m"]), Duration::from_mins(1));
+    }
+
+    #[test]
+    fn a_wrong_url_does_not_show_its_password() {
+        let error = settings(&["--amqp-url", "amqp://alice:hunter2@broker:port/"]).unwrap_err();
+        assert!(matches!(error, ConfigError::Url(_)) && !error.to_string().contains("hunter2"), "{error}");
+    }
+}

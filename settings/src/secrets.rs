@@ -1,0 +1,38 @@
+//! What must not be seen: the broker's password in logs, and in the list of processes.
+
+use std::{io, path::Path};
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterFn, filter_fn};
+
+/// Libraries that write what goes over a connection to the broker, its login included, at the level `trace`.
+const SPEAK_AMQP: [&str; 2] = ["lapin", "amq_protocol"];
+
+/// Returns a layer that takes from the log what could hold the broker's password, whatever else is to be logged.
+#[must_use]
+pub fn without_secrets() -> FilterFn<fn(&Metadata<'_>) -> bool> {
+    filter_fn(may_be_logged as fn(&Metadata<'_>) -> bool)
+}
+
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::DEBUG || !SPEAK_AMQP.iter().any(|library| metadata.target().starts_with(library))
+}
+
+/// Why there is no URL in a file.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadUrlError {
+    /// The file cannot be read.
+    #[error("{0} cannot be read: {1}")]
+    Unreadable(String, io::Error),
+    /// There is nothing in the file.
+    #[error("{0} is empty; its one line is the URL")]
+    Empty(String),
+}
+
+/// Reads the URL that is all there is in a file, without the end of its line.
+pub fn read_url(path: &Path) -> Result<String, ReadUrlError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| ReadUrlError::Unreadable(shown.clone(), error))?;
+    let url = text.trim();
+    if url.is_empty() { Err(ReadUrlError::Empty(shown)) } else { Ok(url.to_owned()) }
+}
