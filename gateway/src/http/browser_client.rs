@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use super::{HttpResponse, body};
 
-const MODULE: &str = include_str!("../../../client/postern.js");
+/// The module as it is served.
+pub(super) const MODULE: &str = include_str!("../../../client/postern.js");
 
 /// Names the module by its content, in quotes.
 static TAG: LazyLock<String> =

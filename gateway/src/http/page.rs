@@ -1,4 +1,5 @@
-//! `GET /`: what a newcomer sees first: the live events of a mailbox, a form that publishes, the commands that do the same.
+//! `GET /`: what a newcomer sees first: the live events of a mailbox, the jobs of a feed, a form that publishes, the commands
+//! that do the same.
 //!
 //! One document that needs no other file and no other host. Its policy lets exactly its own style and its own script in,
 //! each named by its hash, so that nothing that an event carries can run there.
@@ -10,15 +11,23 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use sha2::{Digest, Sha256};
 
-use super::{HttpResponse, body};
+use super::{HttpResponse, body, browser_client};
 
 const DOCUMENT: &str = include_str!("page/index.html");
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
+const STYLES: [&str; 2] = [include_str!("page/page.css"), include_str!("page/jobs.css")];
+/// The page's own parts, in the order in which they run. They share one scope.
+const PARTS: [&str; 6] = [
+    include_str!("page/gateway.js"),
+    include_str!("page/list.js"),
+    include_str!("page/mailbox.js"),
+    include_str!("page/publish.js"),
+    include_str!("page/jobs.js"),
+    include_str!("page/page.js"),
+];
 
 /// Where the document takes the other two in.
-const STYLE_PLACE: &str = "{page.css}";
-const SCRIPT_PLACE: &str = "{page.js}";
+const STYLE_PLACE: &str = "{style}";
+const SCRIPT_PLACE: &str = "{script}";
 
 static PAGE: LazyLock<Page> = LazyLock::new(Page::assemble);
 
@@ -29,17 +38,24 @@ struct Page {
 
 impl Page {
     fn assemble() -> Self {
-        let document = DOCUMENT.replacen(STYLE_PLACE, STYLE, 1).replacen(SCRIPT_PLACE, SCRIPT, 1);
+        let (style, script) = (STYLES.concat(), script());
+        let document = DOCUMENT.replacen(STYLE_PLACE, &style, 1).replacen(SCRIPT_PLACE, &script, 1);
         let policy = format!(
             "default-src 'none'; connect-src 'self'; img-src data:; style-src {}; script-src {}; base-uri 'none'; \
              form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
-            source(STYLE),
-            source(SCRIPT),
+            source(&style),
+            source(&script),
         );
         // It is plain ASCII. Were it not, a page that does nothing would be better than one without a policy.
         let policy = HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
         Self { document: document.into(), policy }
     }
+}
+
+/// Puts the client, as `GET /client.js` gives it, before the page's parts. Those stand in a block, so that no name of
+/// theirs meets one of the client.
+fn script() -> String {
+    format!("{}\n{{\n{}}}\n", browser_client::MODULE, PARTS.join("\n"))
 }
 
 /// Names inline content in a policy (Content Security Policy Level 3, section 2.3.1, "hash-source").
@@ -66,8 +82,8 @@ mod tests {
     #[test]
     fn the_document_takes_both_in_whole() {
         let document = str::from_utf8(&PAGE.document).unwrap();
-        assert!(document.contains(&format!("<style>{STYLE}</style>")));
-        assert!(document.contains(&format!("<script type=\"module\">{SCRIPT}</script>")));
+        assert!(document.contains(&format!("<style>{}</style>", STYLES.concat())));
+        assert!(document.contains(&format!("<script type=\"module\">{}</script>", script())));
         // Else the document would end them earlier than the hash does.
         assert_eq!((document.matches("</style").count(), document.matches("</script").count()), (1, 1));
     }
