@@ -140,64 +140,76 @@ impl Problem {
                 "the broker cannot be used now; this gateway connects again, or waits for room on its disk, by itself"
                     .to_owned()
             }
-            Self::Broker(BrokerError::Refused { attempted, .. }) => {
-                format!("the broker refused to {attempted}; the gateway's log has its reason")
-            }
-            Self::Broker(BrokerError::OtherQueueType { .. }) => {
-                "this queue exists in the broker as another type (a mailbox is a classic queue, the feed a stream), so its \
-                 order cannot be promised; the gateway's log names it; delete it, and it is made anew (a mailbox: DELETE \
-                 /clients/{client})"
-                    .to_owned()
-            }
-            Self::Broker(BrokerError::LimitReached { attempted, .. }) => format!(
-                "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
-            ),
-            Self::Broker(BrokerError::NoRoom { attempted, reason }) => {
-                format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
-            }
-            Self::Broker(BrokerError::TooManyBindings(most)) => format!(
-                "a mailbox is bound to at most {most} topic patterns, with those that were ended and still have unconfirmed \
-                 events; name fewer, with * or #, or end some: DELETE /clients/{{client}}/topics/{{pattern}}"
-            ),
-            Self::Broker(BrokerError::QueueAway { .. }) => {
-                "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
-                 kept; try again"
-                    .to_owned()
-            }
-            Self::Broker(BrokerError::Blocked) => {
-                "the broker is short of memory or disk and takes nothing now; try again later".to_owned()
-            }
-            Self::Broker(BrokerError::Unwritable(reason)) => {
-                format!(
-                    "the gateway's store cannot be written now ({reason}); make room on its disk, or try again later"
-                )
-            }
-            Self::Broker(_) => "the broker cannot be reached now; try again".to_owned(),
+            Self::Broker(error) => refusal(error),
             Self::MailboxFull(id) => format!(
                 "at least one mailbox is full and its policy rejects new events (overflow reject-publish); the feed and every \
                  other mailbox of this topic have the event, and get a repeat with each retry; make room in that mailbox or \
                  change its policy, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
-            Self::NotConfirmed(id, BrokerError::Blocked) => format!(
-                "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
-            ),
-            Self::NotConfirmed(id, BrokerError::NotConnected) => format!(
-                "the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}"
-            ),
-            Self::NotConfirmed(id, BrokerError::Refused { .. }) => {
-                format!(
-                    "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
-                     if it was not this one, retry with Postern-Resent: true and the same Event-Id: {id}"
-                )
-            }
-            Self::NotConfirmed(id, BrokerError::Unwritable(reason)) => format!(
-                "the gateway's store cannot be written now ({reason}); make room on its disk, or retry later; the event may \
-                 have been stored, so retry with Postern-Resent: true and the same Event-Id: {id}"
-            ),
-            Self::NotConfirmed(id, _) => format!(
-                "the broker did not confirm the event; it may have been stored; retry with Postern-Resent: true and the same Event-Id: {id}"
-            ),
+            Self::NotConfirmed(id, error) => no_confirm(id, error),
         }
+    }
+}
+
+/// Says why the broker did not do what was asked.
+fn refusal(error: &BrokerError) -> String {
+    match error {
+        BrokerError::Refused { attempted, .. } => {
+            format!("the broker refused to {attempted}; the gateway's log has its reason")
+        }
+        BrokerError::OtherQueueType { .. } => {
+            "this queue exists in the broker as another type (a mailbox is a classic queue, the feed a stream), so its \
+             order cannot be promised; the gateway's log names it; delete it, and it is made anew (a mailbox: DELETE \
+             /clients/{client})"
+                .to_owned()
+        }
+        BrokerError::LimitReached { attempted, .. } => format!(
+            "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
+        ),
+        BrokerError::NoRoom { attempted, reason } => {
+            format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
+        }
+        BrokerError::TooManyBindings(most) => format!(
+            "a mailbox is bound to at most {most} topic patterns, with those that were ended and still have unconfirmed \
+             events; name fewer, with * or #, or end some: DELETE /clients/{{client}}/topics/{{pattern}}"
+        ),
+        BrokerError::QueueAway { .. } => {
+            "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
+             kept; try again"
+                .to_owned()
+        }
+        BrokerError::Blocked => {
+            "the broker is short of memory or disk and takes nothing now; try again later".to_owned()
+        }
+        BrokerError::Unwritable(reason) => {
+            format!("the gateway's store cannot be written now ({reason}); make room on its disk, or try again later")
+        }
+        _ => "the broker cannot be reached now; try again".to_owned(),
+    }
+}
+
+/// Says why there is no confirm for an event, and what its publisher does next.
+fn no_confirm(id: &str, error: &BrokerError) -> String {
+    match error {
+        BrokerError::Blocked => format!(
+            "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
+        ),
+        BrokerError::NotConnected => {
+            format!("the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}")
+        }
+        BrokerError::Refused { .. } => {
+            format!(
+                "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
+                 if it was not this one, retry with Postern-Resent: true and the same Event-Id: {id}"
+            )
+        }
+        BrokerError::Unwritable(reason) => format!(
+            "the gateway's store cannot be written now ({reason}); make room on its disk, or retry later; the event may \
+             have been stored, so retry with Postern-Resent: true and the same Event-Id: {id}"
+        ),
+        _ => format!(
+            "the broker did not confirm the event; it may have been stored; retry with Postern-Resent: true and the same Event-Id: {id}"
+        ),
     }
 }
 
