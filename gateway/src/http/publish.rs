@@ -53,11 +53,8 @@ pub(super) async fn publish<B: Broker>(
     let storing = Arc::clone(app);
     let store = async move {
         let _place = place;
-        let payload = inflate(declared.coding, payload, storing.options.max_body).await?;
         // Kept until the broker has the event.
-        if !room.grow_to(payload.len()) {
-            return Err(Problem::NoRoomForEvent);
-        }
+        let payload = inflate(declared.coding, payload, storing.options.max_body, &mut room).await?;
         let content_type = content_type(declared.content_type, &payload)?;
         let mut event = Event::new(topic, Some(content_type), payload);
         if let Some(id) = declared.id {
@@ -102,9 +99,12 @@ fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<Content
 }
 
 /// Undoes the coding of a body, off the runtime's threads: a body of the largest size takes milliseconds.
-async fn inflate(coding: ContentCoding, payload: Bytes, most: usize) -> Result<Bytes, Problem> {
+async fn inflate(coding: ContentCoding, payload: Bytes, most: usize, room: &mut Room) -> Result<Bytes, Problem> {
     if coding == ContentCoding::Identity {
         return Ok(payload);
+    }
+    if !room.grow_to(payload.len() + most) {
+        return Err(Problem::NoRoomForEvent);
     }
     match spawn_blocking(move || coding.inflate(&payload, most)).await {
         Ok(Some(Ok(inflated))) => Ok(Bytes::from(inflated)),

@@ -19,7 +19,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Batch {
     effects: Vec<Effect>,
-    staged: HashMap<ClientId, Option<Mailbox>>,
+    staged: HashMap<ClientId, Staged>,
     fingerprints: HashSet<Fingerprint>,
     clock: Reading,
     first: u64,
@@ -29,6 +29,25 @@ pub(super) struct Batch {
     needs_sync: bool,
     signs_off: bool,
     notes_clock: bool,
+}
+
+/// What becomes of a mailbox.
+#[derive(Debug)]
+struct Staged {
+    mailbox: Option<Mailbox>,
+    /// Nothing of it has changed but the place up to which it is confirmed.
+    is_confirm: bool,
+}
+
+/// What is written of a mailbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Written<'a> {
+    /// All of it, as it is in the end.
+    Whole(&'a Mailbox),
+    /// The place up to which it is confirmed: a mailbox can have hundreds of bindings, and is confirmed with every poll.
+    Confirmed(Place),
+    /// It is no more.
+    Nothing,
 }
 
 /// What the core takes over when the batch is stored.
@@ -78,14 +97,18 @@ impl Batch {
 
     /// Changes a mailbox; `needs_sync` if the answer promises that it is on disk.
     pub(super) fn change(&mut self, client: ClientId, mailbox: Option<Mailbox>, needs_sync: bool) {
-        self.staged.insert(client.clone(), mailbox.clone());
+        self.staged.insert(client.clone(), Staged { mailbox: mailbox.clone(), is_confirm: false });
         self.effects.push(Effect::Change((client, mailbox)));
         self.needs_sync |= needs_sync;
     }
 
-    /// Confirms in a mailbox, which is then as given.
-    pub(super) fn confirm(&mut self, client: ClientId, mailbox: Mailbox, place: Place) {
-        self.staged.insert(client.clone(), Some(mailbox));
+    /// Confirms in a mailbox as it is with what is staged.
+    pub(super) fn confirm(&mut self, client: ClientId, mut mailbox: Mailbox, place: Place) {
+        let had_marker = mailbox.marker.is_some();
+        mailbox.confirm(place);
+        let is_all = self.staged.get(&client).is_none_or(|staged| staged.is_confirm);
+        let is_confirm = is_all && mailbox.marker.is_some() == had_marker;
+        self.staged.insert(client.clone(), Staged { mailbox: Some(mailbox), is_confirm });
         self.effects.push(Effect::Confirm(client, place));
     }
 
@@ -128,7 +151,7 @@ impl Batch {
 
     /// Returns what becomes of a mailbox, if it is changed.
     pub(super) fn staged(&self, client: &ClientId) -> Option<&Option<Mailbox>> {
-        self.staged.get(client)
+        self.staged.get(client).map(|staged| &staged.mailbox)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -143,9 +166,16 @@ impl Batch {
         })
     }
 
-    /// Returns every mailbox that is changed, as it is in the end.
-    pub(super) fn mailboxes(&self) -> impl Iterator<Item = (&ClientId, Option<&Mailbox>)> {
-        self.staged.iter().map(|(client, mailbox)| (client, mailbox.as_ref()))
+    /// Returns every mailbox that is changed, and what is written of it.
+    pub(super) fn mailboxes(&self) -> impl Iterator<Item = (&ClientId, Written<'_>)> {
+        self.staged.iter().map(|(client, staged)| {
+            let written = match &staged.mailbox {
+                Some(mailbox) if staged.is_confirm => Written::Confirmed(mailbox.unconfirmed),
+                Some(mailbox) => Written::Whole(mailbox),
+                None => Written::Nothing,
+            };
+            (client, written)
+        })
     }
 
     /// Returns before which offset everything goes.
@@ -163,5 +193,36 @@ impl Batch {
 
     pub(super) fn into_effects(self) -> Vec<Effect> {
         self.effects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::clock::Clock, *};
+
+    #[test]
+    fn of_a_confirm_its_place_is_written_and_of_all_else_the_mailbox() {
+        let client: ClientId = "alice".parse().unwrap();
+        let mut mailbox = Mailbox::new(0);
+        mailbox.bind(&["a.#".parse().unwrap()], 0).unwrap();
+        let written =
+            |batch: &Batch| format!("{:?}", batch.mailboxes().map(|(_, written)| written).collect::<Vec<_>>());
+        let is_whole = |batch: &Batch| written(batch).starts_with("[Whole");
+        let batch = || Batch::new(9, Clock::resume(None).read());
+
+        let mut confirmed = batch();
+        confirmed.confirm(client.clone(), mailbox.clone(), Place::of_event(3));
+        confirmed.confirm(client.clone(), mailbox.clone(), Place::of_event(5));
+        assert_eq!(written(&confirmed), format!("{:?}", [Written::Confirmed(Place::of_event(5).next())]));
+
+        let mut changed = batch();
+        changed.change(client.clone(), Some(mailbox.clone()), false);
+        changed.confirm(client.clone(), mailbox.clone(), Place::of_event(5));
+        assert!(is_whole(&changed), "what was changed before is in the same record");
+
+        let mut told = batch();
+        mailbox.note_loss(2);
+        told.confirm(client, mailbox, Place::of_event(5));
+        assert!(is_whole(&told), "that a marker is gone stands in the mailbox alone");
     }
 }

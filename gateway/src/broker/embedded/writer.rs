@@ -223,8 +223,7 @@ impl Writer {
                 }
             }
             Task::Confirm(client, place) => {
-                if let Some(mut mailbox) = self.mailbox(batch, &client) {
-                    mailbox.confirm(place);
+                if let Some(mailbox) = self.mailbox(batch, &client) {
                     batch.confirm(client, mailbox, place);
                 }
             }

@@ -1,14 +1,15 @@
 //! The engine: its keyspaces, and how a batch becomes records.
 //!
 //! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
-//! * `mailboxes`: client → its rule. `meta`: one record.
+//! * `mailboxes`: client → its rule. `confirmed`: client → a place up to which it is confirmed, newer than its rule or not.
+//! * `meta`: one record.
 
 use std::{ops::Range, path::Path, time::Duration};
 
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
 
 use super::{
-    super::batch::Batch,
+    super::batch::{Batch, Written},
     record::{self, Meta},
 };
 
@@ -49,6 +50,7 @@ pub(super) struct Engine {
     events: Keyspace,
     heads: Keyspace,
     mailboxes: Keyspace,
+    confirmed: Keyspace,
     meta: Keyspace,
 }
 
@@ -74,6 +76,7 @@ impl Engine {
             events: database.keyspace("events", of(EVENTS_IN_MEMORY))?,
             heads: database.keyspace("heads", of(RECORDS_IN_MEMORY))?,
             mailboxes: database.keyspace("mailboxes", of(RECORDS_IN_MEMORY))?,
+            confirmed: database.keyspace("confirmed", of(RECORDS_IN_MEMORY))?,
             meta: database.keyspace("meta", of(RECORDS_IN_MEMORY))?,
             database,
         })
@@ -84,11 +87,11 @@ impl Engine {
         Ok(self.meta.get(META)?.map(|record| record.to_vec()))
     }
 
-    /// Calls `each` with the key and the record of every mailbox.
-    pub(super) fn mailboxes(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), fjall::Error> {
+    /// Calls `each` with the key of every mailbox, its record, and that of the place up to which it is confirmed.
+    pub(super) fn mailboxes(&self, mut each: impl FnMut(&[u8], &[u8], Option<&[u8]>)) -> Result<(), fjall::Error> {
         for pair in self.mailboxes.iter() {
             let (key, record) = pair.into_inner()?;
-            each(&key, &record);
+            each(&key, &record, self.confirmed.get(&key)?.as_deref());
         }
         Ok(())
     }
@@ -116,11 +119,18 @@ impl Engine {
             records.insert(&self.events, key, record::event(&key, &stored.event));
             records.insert(&self.heads, key, record::head(&key, &head));
         }
-        for (client, mailbox) in batch.mailboxes() {
+        for (client, written) in batch.mailboxes() {
             let key = client.as_str().as_bytes();
-            match mailbox {
-                Some(mailbox) => records.insert(&self.mailboxes, key, record::mailbox(key, mailbox)),
-                None => records.remove(&self.mailboxes, key),
+            match written {
+                Written::Confirmed(place) => records.insert(&self.confirmed, key, record::confirmed(key, place)),
+                Written::Whole(mailbox) => {
+                    records.insert(&self.mailboxes, key, record::mailbox(key, mailbox));
+                    records.remove(&self.confirmed, key);
+                }
+                Written::Nothing => {
+                    records.remove(&self.mailboxes, key);
+                    records.remove(&self.confirmed, key);
+                }
             }
         }
         records.insert(&self.meta, META, record::meta(META, meta));
@@ -139,7 +149,7 @@ impl Engine {
         let is_behind = |keyspace: &Keyspace| {
             keyspace.tree.sealed_memtable_count() > MOST_SEALED || keyspace.tree.l0_run_count() > MOST_RUNS
         };
-        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
+        while [&self.events, &self.heads, &self.mailboxes, &self.confirmed, &self.meta].into_iter().any(is_behind) {
             self.database.persist(PersistMode::Buffer)?;
             #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
             std::thread::sleep(Duration::from_millis(10));

@@ -164,6 +164,15 @@ pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
     plain(key, &record)
 }
 
+/// Writes the place up to which a mailbox is confirmed.
+pub(super) fn confirmed(key: &[u8], unconfirmed: Place) -> Vec<u8> {
+    plain(key, &unconfirmed.number())
+}
+
+pub(super) fn read_confirmed(key: &[u8], record: &[u8]) -> Result<Place, Damaged> {
+    read_plain(key, record).map(Place::from_number)
+}
+
 pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
     let record: MailboxRecord = read_plain(key, record)?;
     let binding = |(pattern, from, until): (String, _, _)| {

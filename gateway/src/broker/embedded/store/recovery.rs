@@ -84,7 +84,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     }
     let repeats_from = meta.next.saturating_sub(repeats::MAX_EVENTS as u64);
     let mut reading = Reading { repeats_from, ..Reading::default() };
-    engine.mailboxes(|key, record| reading.mailbox(key, record)).map_err(failed)?;
+    engine.mailboxes(|key, record, confirmed| reading.mailbox(key, record, confirmed)).map_err(failed)?;
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
@@ -104,17 +104,24 @@ struct Reading {
     /// From this offset on.
     repeats_from: u64,
     unreadable_mailboxes: usize,
+    unreadable_confirms: usize,
     missing_events: u64,
     unreadable_heads: usize,
 }
 
 impl Reading {
-    fn mailbox(&mut self, key: &[u8], record: &[u8]) {
+    fn mailbox(&mut self, key: &[u8], record: &[u8], confirmed: Option<&[u8]>) {
         let client = str::from_utf8(key).ok().and_then(|client| client.parse().ok());
-        match (client, record::read_mailbox(key, record)) {
-            (Some(client), Ok(mailbox)) => self.mailboxes.push((client, mailbox)),
-            _ => self.unreadable_mailboxes += 1,
+        let (Some(client), Ok(mut mailbox)) = (client, record::read_mailbox(key, record)) else {
+            self.unreadable_mailboxes += 1;
+            return;
+        };
+        match confirmed.map(|confirmed| record::read_confirmed(key, confirmed)) {
+            None => {}
+            Some(Ok(place)) => mailbox.start_at(place),
+            Some(Err(_)) => self.unreadable_confirms += 1,
         }
+        self.mailboxes.push((client, mailbox));
     }
 
     fn head(&mut self, log: &mut Log, key: &[u8], record: &[u8]) {
@@ -158,6 +165,13 @@ impl Reading {
         report(
             self.unreadable_mailboxes > 0,
             format!("{} mailboxes are unreadable and were dropped", self.unreadable_mailboxes),
+        );
+        report(
+            self.unreadable_confirms > 0,
+            format!(
+                "of {} mailboxes it is unreadable what was confirmed last; it comes again",
+                self.unreadable_confirms
+            ),
         );
         let lost_at = log.next();
         if lost_batches > 0 {
