@@ -91,7 +91,8 @@ impl Roaming {
         };
         for (number, topic) in ground.topics.iter().enumerate() {
             let url = plan.amqp_url.clone().filter(|_| number % 2 == 1);
-            let publisher = Publisher::new(Arc::clone(&ground), topic.clone(), url, random());
+            let publisher =
+                Publisher::new(Arc::clone(&ground), topic.clone(), url, random()).stored_once(plan.amqp_url.is_none());
             // Where a log forgets, a topic can be gone from it as a whole.
             let halvings = if plan.retention { number % 6 } else { 0 };
             publishers.spawn(publisher.quieter(u32::try_from(halvings).unwrap_or(0)).run());

@@ -1,5 +1,6 @@
 //! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message
-//! without a confirm is sent again as the same event, marked.
+//! without a confirm is sent again as the same event: marked, and as another message; or, where the broker stores one event once,
+//! as it was.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +33,8 @@ pub(super) struct Publisher {
     topic: String,
     random: SmallRng,
     pause_ms: u64,
+    /// The broker knows what it has stored.
+    is_stored_once: bool,
     amqp: Option<AmqpUrl>,
     connection: Option<PublishingConnection>,
     http: Option<HttpConnection>,
@@ -41,12 +44,18 @@ impl Publisher {
     pub(super) fn new(ground: Arc<Ground>, topic: String, url: Option<String>, random: SmallRng) -> Self {
         let pause_ms = PAUSE_MS;
         let amqp = url.map(|url| url.parse().expect("the URL of a broker"));
-        Self { ground, topic, random, pause_ms, amqp, connection: None, http: None }
+        let is_stored_once = false;
+        Self { ground, topic, random, pause_ms, is_stored_once, amqp, connection: None, http: None }
     }
 
     /// Halves its pace so many times.
     pub(super) fn quieter(self, halvings: u32) -> Self {
         Self { pause_ms: self.pause_ms << halvings, ..self }
+    }
+
+    /// Relies on a broker that stores one event once, or does not.
+    pub(super) fn stored_once(self, is_stored_once: bool) -> Self {
+        Self { is_stored_once, ..self }
     }
 
     pub(super) async fn run(mut self) {
@@ -61,18 +70,22 @@ impl Publisher {
         let id = Uuid::from_u128(self.random.random());
         // One of thirty is larger than what a socket takes at once.
         let padding = if self.random.random_ratio(1, 30) { self.random.random_range(0..400_000) } else { 0 };
-        let mut resent = false;
+        let (mut resent, mut message) = (false, None);
         for _ in 0..ATTEMPTS {
-            let number = self.ground.begin(&self.topic, &id.to_string(), resent);
+            let begin = || self.ground.begin(&self.topic, &id.to_string(), resent);
+            let number = message.take().unwrap_or_else(begin);
             let payload = format!("{{\"n\":{number},\"padding\":\"{}\"}}", "-".repeat(padding));
             let stored = if self.amqp.is_some() {
                 self.over_amqp(id.into(), resent, payload).await
             } else {
                 self.over_http(&id.to_string(), resent, payload).await
             };
-            self.ground.settle(&self.topic, number, stored);
+            if stored == Stored::Yes || !self.is_stored_once {
+                self.ground.settle(&self.topic, number, stored);
+            }
             match stored {
                 Stored::Yes => return,
+                _ if self.is_stored_once => message = Some(number),
                 Stored::Perhaps => resent = true,
                 Stored::No => {}
             }
