@@ -20,6 +20,12 @@ async fn a_gateway_that_falls_silent_is_told() {
         if status == "Waiting to retry: the gateway does not answer" { Ok(()) } else { Err(status) }
     })
     .await;
+    // The reason stays while the page tries again.
+    eventually(SOON, "the page to try again", async || {
+        let status = desk.browser.text("#status").await;
+        if status == "Trying again: the gateway does not answer" { Ok(()) } else { Err(status) }
+    })
+    .await;
     // A publish is not held either.
     desk.browser.click("form button").await;
     eventually(SOON, "the form to say so", async || {

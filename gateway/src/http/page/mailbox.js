@@ -43,7 +43,7 @@ async function follow() {
       const pause = pauseAfter(++failures, error.retryAfter);
       say("retrying", `Waiting to retry: ${error.message}`, "Retry now", pause);
       await sleep(pause, either);
-      if (!signal.aborted) say("connecting", "Connecting");
+      if (!signal.aborted) say("connecting", `Trying again: ${error.message}`);
     }
   }
 }
