@@ -41,7 +41,7 @@ const FOR_EVER: Duration = Duration::from_hours(100 * 366 * 24);
 const MAX_LINE: u64 = 512 << 20;
 
 /// The variables of the gateway, which often stand in the same file of settings.
-const OF_THE_GATEWAY: [&str; 23] = [
+const OF_THE_GATEWAY: [&str; 25] = [
     "POSTERN_ALLOW_ANONYMOUS",
     "POSTERN_ALLOW_ORIGIN",
     "POSTERN_CONFIRM_DEADLINE",
@@ -51,6 +51,7 @@ const OF_THE_GATEWAY: [&str; 23] = [
     "POSTERN_FEED_WINDOW",
     "POSTERN_FEED_WINDOW_AGE",
     "POSTERN_HEADER_TIMEOUT",
+    "POSTERN_IDLE_TIMEOUT",
     "POSTERN_LINGER",
     "POSTERN_LISTEN",
     "POSTERN_LOG_FORMAT",
@@ -59,6 +60,7 @@ const OF_THE_GATEWAY: [&str; 23] = [
     "POSTERN_MAX_CONNECTIONS",
     "POSTERN_MAX_MAILBOXES",
     "POSTERN_MAX_MEMORY",
+    "POSTERN_MAX_TRANSIT",
     "POSTERN_MEMORY",
     "POSTERN_RETENTION_AGE",
     "POSTERN_RETENTION_BYTES",

@@ -108,7 +108,7 @@ async fn a_client_that_is_refused_for_lack_of_room_is_in_it() {
     let mut first = HttpConnection::open(gateway.address()).await;
     first.request(&Request::get("/live")).await.expect_status(200);
     Request::get("/topics/a/events?wait=0").send(gateway.address()).await.expect_status(503);
-    assert_eq!(lines(&gateway, "follow_poll", 1).await[0]["status"], 503);
+    assert_eq!(lines(&gateway, "feed_poll", 1).await[0]["status"], 503);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -150,8 +150,8 @@ async fn a_topic_of_jobs_that_is_refused_is_told_beside_its_field() {
     let desk = Desk::new(Broker::Embedded).await;
     desk.browser.click("#jobs-tab").await;
     desk.browser.fill("#job-topics", "a..b\n").await;
-    let fault = r#"return document.getElementById("job-fault").textContent.slice(0, 28);"#;
-    desk.gives(fault, "a topic pattern is words of ".into()).await;
+    let fault = r#"return document.getElementById("job-fault").textContent.slice(0, 20);"#;
+    desk.gives(fault, "must be one pattern:".into()).await;
     let field = r#"return document.getElementById("job-topics").getAttribute("aria-invalid");"#;
     assert_eq!(desk.browser.run(field).await, "true");
     assert_eq!(desk.browser.text("#feed-state").await, "Stopped");

@@ -31,7 +31,12 @@ function watchJobs() {
   const { signal } = watch;
   forgetJobs();
   tellFeed("connecting", "Connecting");
-  const reader = feed(base, $("job-topics").value, { fold: "latest", storage: null, signal });
+  let reader;
+  try {
+    reader = feed(base, $("job-topics").value, { fold: "latest", storage: null, signal });
+  } catch ({ message }) {
+    return tellFeed("refused", "Stopped", message.replace(/^postern: /, ""));
+  }
   reader.addEventListener("state", ({ detail: { state, message } }) => {
     if (signal.aborted) return;
     const words = { connecting: "Connecting", live: "Live", waiting: "Waiting to retry", closed: "Closed" };
@@ -58,7 +63,7 @@ function tellFeed(state, words, message = "") {
   $("feed-state").dataset.state = state;
   $("feed-state").textContent = words;
   $("feed-state").title = message;
-  const fault = state === "refused" ? message.replace(/^topic( pattern)?: /, "") : "";
+  const fault = state === "refused" ? message.replace(/^topic( pattern)?:? /, "") : "";
   $("job-topics").setAttribute("aria-invalid", Boolean(fault));
   $("job-fault").textContent = $("job-fault").title = fault;
   $("job-help").hidden = Boolean(fault);
