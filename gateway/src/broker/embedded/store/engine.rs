@@ -122,7 +122,7 @@ impl Engine {
         for (client, written) in batch.mailboxes() {
             let key = client.as_str().as_bytes();
             match written {
-                Written::Confirmed(place) => records.insert(&self.confirmed, key, record::confirmed(key, place)),
+                Written::Confirmed(end) => records.insert(&self.confirmed, key, record::confirmed(key, end)),
                 Written::Whole(mailbox) => {
                     records.insert(&self.mailboxes, key, record::mailbox(key, mailbox));
                     records.remove(&self.confirmed, key);
