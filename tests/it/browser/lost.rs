@@ -68,6 +68,9 @@ async fn the_time_to_the_next_attempt_counts_down() {
     let mut desk = Desk::new(Broker::Embedded).await;
     let record = r#"
         window.counts = [];
+        // Two pauses are kept apart: the next may happen to be shorter by a second.
+        const states = new MutationObserver(() => window.counts.push(null));
+        states.observe(document.getElementById("state"), { attributes: true });
         const countdown = document.getElementById("countdown");
         const changes = new MutationObserver(() => window.counts.push(parseInt(countdown.textContent)));
         changes.observe(countdown, { childList: true, characterData: true, subtree: true });"#;
