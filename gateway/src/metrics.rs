@@ -1,7 +1,7 @@
 //! What the gateway counts, declared once.
 //!
-//! Labels are bounded sets of words; no client id and no topic is ever one. Every word of a small set is there from the start: what
-//! happens for the first time is an increase then.
+//! Labels are bounded sets of words; no client id and no topic is ever one. Every word of a small set is there from the start, so
+//! that the first occurrence is an increase.
 
 mod label;
 // Elsewhere there is no /proc, and the process is not measured.

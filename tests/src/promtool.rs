@@ -15,7 +15,7 @@ pub fn check_metrics(text: &str) {
 
 /// Has metrics in the OpenMetrics format read by Prometheus' own parser.
 ///
-/// It is asked for in the only way that there is: by importing a file, in which every sample has to have a time.
+/// The import of a file is the only command with that parser. Every sample needs a time there.
 pub fn read_open_metrics(text: &str) {
     let stamped = |line: &str| if line.starts_with('#') { line.to_owned() } else { format!("{line} 1700000000") };
     let lines: Vec<String> = text.lines().map(stamped).collect();
@@ -28,6 +28,16 @@ pub fn read_open_metrics(text: &str) {
 /// Checks a file of rules.
 pub fn check_rules(file: &Path) {
     run(&["check", "rules", "--lint-fatal", utf8(file)], "");
+}
+
+/// Checks that these are expressions of Prometheus' language.
+pub fn check_expressions(expressions: &[String]) {
+    let rule = |(number, expression)| serde_json::json!({ "record": format!("number_{number}"), "expr": expression });
+    let rules: Vec<_> = expressions.iter().enumerate().map(rule).collect();
+    let folder = Folder::new("expressions");
+    // JSON is YAML as well.
+    let file = serde_json::json!({ "groups": [{ "name": "expressions", "rules": rules }] });
+    run(&["check", "rules", utf8(&folder.write("rules.yml", &file.to_string()))], "");
 }
 
 /// Runs the unit tests in a file.
@@ -46,7 +56,7 @@ fn output(arguments: &[&str], stdin: &str) -> Output {
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         command.spawn().unwrap_or_else(|error| panic!("no promtool ({error}): run tests/install-needs promtool"));
-    // It says little, so it never waits for its reader.
+    // Its output is small, so it never waits for its reader.
     child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes()).expect("promtool reads");
     child.wait_with_output().expect("promtool ends")
 }

@@ -1,8 +1,8 @@
-//! What is counted and logged of each request, once it is over.
+//! The record of each request: counted and logged once the request is over.
 //!
 //! A request is over when the body of its answer is dropped, or its handler, if the client hung up before: both own a
 //! [`Record`]. The log has the operation and not the path: a path has the client's id, which is a secret where there is no
-//! authentication. How many bytes of an answer reached the client, only the kernel knows; what is counted was handed to it.
+//! authentication. The bytes of an answer are those that were handed to the kernel; the client may have got fewer.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ use crate::{
     telemetry::ACCESS_LOG,
 };
 
-/// What is known of a request until it is over.
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Record {
     metrics: Arc<Metrics>,

@@ -111,7 +111,7 @@ words! {
 }
 
 words! {
-    /// What a request asks for, whatever its parameters are.
+    /// The operation of a request, also of one that is refused.
     Operation {
         /// A poll of a mailbox.
         MailboxPoll = "mailbox_poll",

@@ -3,7 +3,7 @@
 /// A format of `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextFormat {
-    /// What Prometheus and its kin have read from the beginning.
+    /// Prometheus' own, version 0.0.4.
     Classic,
     /// OpenMetrics 1.0, to those that ask for it.
     OpenMetrics,
