@@ -1,8 +1,9 @@
 //! The engine: its keyspaces, and how a batch becomes records.
 //!
 //! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
-//! * `mailboxes`: client → its rule. `confirmed`: client → a place up to which it is confirmed, newer than its rule or not.
-//! * `meta`: one record.
+//! * `mailboxes`: client → its rule.
+//! * `meta`: the record of the store as a whole, and `confirmed/` client → a place up to which its mailbox is confirmed, newer than
+//!   its rule or not.
 
 use std::{ops::Range, path::Path, time::Duration};
 
@@ -31,8 +32,13 @@ const MOST_SEALED: usize = 1;
 /// Tables that wait to be merged, in runs: below the 20 at which the engine slows down by itself.
 const MOST_RUNS: usize = 18;
 
-/// The key of the one record of `meta`.
+/// The key of the record of the store as a whole.
 pub(super) const META: &[u8] = b"meta";
+
+/// Returns the key of the place up to which a mailbox is confirmed.
+fn confirmed(client: &[u8]) -> Vec<u8> {
+    [b"confirmed/", client].concat()
+}
 
 /// What a write waits for besides the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +56,6 @@ pub(super) struct Engine {
     events: Keyspace,
     heads: Keyspace,
     mailboxes: Keyspace,
-    confirmed: Keyspace,
     meta: Keyspace,
 }
 
@@ -76,7 +81,6 @@ impl Engine {
             events: database.keyspace("events", of(EVENTS_IN_MEMORY))?,
             heads: database.keyspace("heads", of(RECORDS_IN_MEMORY))?,
             mailboxes: database.keyspace("mailboxes", of(RECORDS_IN_MEMORY))?,
-            confirmed: database.keyspace("confirmed", of(RECORDS_IN_MEMORY))?,
             meta: database.keyspace("meta", of(RECORDS_IN_MEMORY))?,
             database,
         })
@@ -91,7 +95,7 @@ impl Engine {
     pub(super) fn mailboxes(&self, mut each: impl FnMut(&[u8], &[u8], Option<&[u8]>)) -> Result<(), fjall::Error> {
         for pair in self.mailboxes.iter() {
             let (key, record) = pair.into_inner()?;
-            each(&key, &record, self.confirmed.get(&key)?.as_deref());
+            each(&key, &record, self.meta.get(confirmed(&key))?.as_deref());
         }
         Ok(())
     }
@@ -122,14 +126,14 @@ impl Engine {
         for (client, written) in batch.mailboxes() {
             let key = client.as_str().as_bytes();
             match written {
-                Written::Confirmed(end) => records.insert(&self.confirmed, key, record::confirmed(key, end)),
+                Written::Confirmed(end) => records.insert(&self.meta, confirmed(key), record::confirmed(key, end)),
                 Written::Whole(mailbox) => {
                     records.insert(&self.mailboxes, key, record::mailbox(key, mailbox));
-                    records.remove(&self.confirmed, key);
+                    records.remove(&self.meta, confirmed(key));
                 }
                 Written::Nothing => {
                     records.remove(&self.mailboxes, key);
-                    records.remove(&self.confirmed, key);
+                    records.remove(&self.meta, confirmed(key));
                 }
             }
         }
@@ -149,7 +153,7 @@ impl Engine {
         let is_behind = |keyspace: &Keyspace| {
             keyspace.tree.sealed_memtable_count() > MOST_SEALED || keyspace.tree.l0_run_count() > MOST_RUNS
         };
-        while [&self.events, &self.heads, &self.mailboxes, &self.confirmed, &self.meta].into_iter().any(is_behind) {
+        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
             self.database.persist(PersistMode::Buffer)?;
             #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
             std::thread::sleep(Duration::from_millis(10));
