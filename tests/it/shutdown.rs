@@ -97,12 +97,14 @@ async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period(broker: Br
 on_both_brokers!(a_terminal_that_closes_has_it_drain);
 async fn a_terminal_that_closes_has_it_drain(broker: Broker) {
     let mut world = World::new(broker).await;
-    let mut poll = Poll::of(&world.client).topics(&world.topic).wait(50).hold(&world.gateway).await;
+    let mut post = half_a_post(&world).await;
     for _ in 0..3 {
         world.gateway.hang_up();
     }
-    poll.answer().await.expect_status(204);
-    poll.close().await;
+    world.gateway.wait_logged("shutting down", GRACE).await;
+    post.send(b":1}").await;
+    post.answer().await.expect_status(202);
+    post.close().await;
     assert_eq!(world.gateway.wait_exit(GRACE).await.code(), Some(0));
 }
 

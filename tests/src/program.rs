@@ -21,7 +21,9 @@ pub struct Finished {
 
 /// Returns a command for a binary of this workspace, without any setting of the person who runs the tests.
 pub(crate) fn program(name: &str) -> Command {
-    let mut command = Command::new(path(name));
+    // nohup(1) is one: SIGHUP would be ignored.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(path(name));
     without_settings(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
