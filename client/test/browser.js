@@ -43,8 +43,11 @@ export async function page(test, script, answer, requests = []) {
   } finally {
     chromium.kill("SIGKILL");
     await ended;
-    // Its other processes end a moment later, and write until then.
-    rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
+    // Its other processes end a moment later, and write until then, also into folders that were emptied.
+    await until(() => {
+      rmSync(profile, { recursive: true, force: true });
+      return true;
+    }, 60);
   }
   if (told.error) throw new Error(told.error);
   return told.value;

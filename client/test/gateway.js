@@ -48,7 +48,7 @@ class Gateway {
     const listening = new Promise((resolve, reject) => {
       createInterface(this.#process.stderr).on("line", (line) => {
         log.push(line);
-        const { message, address } = line.startsWith("{") ? JSON.parse(line).fields : {};
+        const { message, address } = line.startsWith("{") ? JSON.parse(line) : {};
         if (message === "listening") resolve(address);
       });
       this.#process.on("exit", () => reject(new Error(`the gateway ended:\n${log.join("\n")}`)));
