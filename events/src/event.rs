@@ -70,8 +70,8 @@ impl Event {
     }
 }
 
-/// What the names and values around a payload take in an answer, in bytes, about.
-const AROUND_PAYLOAD: usize = 160;
+/// What the names, the id, the time and a token around an event take in an answer at most, in bytes.
+const MAX_AROUND: usize = 512;
 
 /// What an event takes in memory besides its texts and its payload, in bytes, about: itself, and what the allocator adds.
 const IN_MEMORY: usize = 256;
@@ -89,17 +89,24 @@ impl Event {
         let is_json = self.content_type.as_ref().is_some_and(ContentType::is_json);
         let escapes = if is_json { 0 } else { self.payload.iter().map(extra).sum() };
         let encoded = (self.payload.len() + escapes).max(self.payload.len().div_ceil(3) * 4);
-        encoded + 6 * self.text_len() + AROUND_PAYLOAD
+        // Of what text is escaped to, six bytes for one is the most. The headers are JSON already.
+        encoded + 6 * self.text_len() + self.headers_len() + MAX_AROUND
     }
 
     /// Returns how many bytes the event takes in memory, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.payload.len() + self.text_len() + IN_MEMORY
+        self.payload.len() + self.text_len() + self.headers_len() + IN_MEMORY
+    }
+
+    fn headers_len(&self) -> usize {
+        self.headers.as_ref().map_or(0, |headers| headers.len())
     }
 
     fn text_len(&self) -> usize {
-        self.topic.as_str().len() + self.content_type.as_ref().map_or(0, |content_type| content_type.as_str().len())
+        let content_type = self.content_type.as_ref().map_or("", ContentType::as_str);
+        let content_encoding = self.content_encoding.as_deref().unwrap_or_default();
+        self.topic.as_str().len() + content_type.len() + content_encoding.len()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::{Topic, TopicPattern};
 
 /// Selects the same topics as its [`TopicPattern`], as a state machine: what a comparison costs grows with the words of the topic
-/// alone, whatever the pattern is.
+/// alone, for any pattern.
 #[derive(Debug)]
 pub struct Matcher<'a> {
     pattern: &'a TopicPattern,

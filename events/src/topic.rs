@@ -104,7 +104,7 @@ impl TopicPattern {
             let mut here = vec![can_be_empty(&mine[i..]); theirs.len() + 1];
             for j in (0..theirs.len()).rev() {
                 here[j] = match (mine[i], theirs[j]) {
-                    // A `#` ends here, or takes one more word, whatever the other has for it.
+                    // A `#` ends here, or takes one more word, which the other pattern takes as well.
                     ("#", _) | (_, "#") => after[j] || here[j + 1],
                     (one, two) => (one == two || one == "*" || two == "*") && after[j + 1],
                 };

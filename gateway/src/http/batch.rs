@@ -108,6 +108,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -136,6 +137,25 @@ mod tests {
         assert!(bytes.ends_with(r#""content_type":"application/json","data_base64":"e29vcHM="}"#), "{bytes}");
         let untyped = encoded(None, b"\xff", false);
         assert!(untyped.ends_with(r#""content_type":"application/octet-stream","data_base64":"/w=="}"#), "{untyped}");
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_takes_no_more_than_room_is_taken_for(
+            payload in prop::collection::vec(prop_oneof![any::<u8>(), Just(1), Just(b'"'), Just(b'\n')], 0..400),
+            kind in prop::option::of("(text/plain|application/json|image/png)"),
+            topic in "[\\x00-\\x7f]{0,40}",
+            texts in "[\\x00-\\x1f]{0,100}",
+        ) {
+            let content_type = kind.map(|text| ContentType::new(&text).unwrap());
+            let mut event = Event::new("a".parse().unwrap(), content_type, payload);
+            event.topic = events::Topic::from_routing_key(&topic);
+            event.id = "i".repeat(80).parse().unwrap();
+            event.content_encoding = Some(texts.as_str().into());
+            event.headers = Some(quoted(&texts).into());
+            // A token has at most 128 bytes.
+            prop_assert!(encode_event(&event, true).len() + 128 <= event.max_encoded_len());
+        }
     }
 
     #[test]
