@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use postern_tests::{
-    Answer, Broker, Gateway, Http2Connection, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node,
-    unique,
+    Answer, Broker, Gateway, Http2Connection, HttpConnection, Poll, Request, eventually_eq, on_both_brokers, unique,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -12,10 +11,7 @@ const SOON: Duration = Duration::from_secs(10);
 const MIB: usize = 1024 * 1024;
 
 async fn gateway(broker: Broker) -> Gateway {
-    let builder = match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("transit").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    };
+    let builder = broker.gateway_with_log().await;
     let gateway = builder.flag("--max-transit", "4194304").start().await;
     gateway.wait_ready().await;
     gateway
@@ -82,8 +78,14 @@ async fn answers_that_are_not_taken_take_no_more_than_their_room_and_give_it_bac
     }
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "of 900,000 bytes each: {statuses:?}");
     is_overload(&read().await);
+    // A mailbox keeps what there was no room to hand out.
+    let poll = Poll::of(&unique("alice")).topics(&topic).wait(10);
+    poll.clone().wait(0).send(&gateway).await.expect_status(204);
     publish(&gateway, &topic, vec![1; 150_000]).await.expect_status(202);
+    is_overload(&poll.send(&gateway).await);
     drop(heads);
+    let kept = async || poll.send(&gateway).await.status;
+    eventually_eq(SOON, "the status of a poll of the mailbox once there is room", 200, kept).await;
     eventually_eq(SOON, "the status of a poll once there is room", 200, async || read().await.status).await;
     let used = async || metric(&gateway, "postern_transit_out_bytes").await;
     eventually_eq(SOON, "bytes on their way out", 0, used).await;

@@ -34,7 +34,8 @@ pub(super) struct Paced {
     answer: Arc<Mutex<Answer>>,
     /// Whether the answer was taken, only its own body can tell.
     fate: Arc<Fate>,
-    _watch: AbortOnDropHandle<()>,
+    /// None for an answer that has nothing to be taken.
+    _watch: Option<AbortOnDropHandle<()>>,
 }
 
 struct Answer {
@@ -58,8 +59,9 @@ impl Paced {
     }
 
     fn new(answer: Answer, fate: Arc<Fate>) -> Self {
+        let is_taken = answer.is_taken();
         let answer = Arc::new(Mutex::new(answer));
-        let watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&answer))));
+        let watch = (!is_taken).then(|| AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&answer)))));
         Self { answer, fate, _watch: watch }
     }
 
@@ -68,7 +70,7 @@ impl Paced {
         if answer.given_up {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
-        if let Some(pieces) = &mut answer.pieces
+        while let Some(pieces) = &mut answer.pieces
             && answer.rest.is_empty()
         {
             answer.due = Instant::now() + STREAM_PATIENCE;
@@ -165,6 +167,14 @@ mod tests {
         sleep(time_for(2 * PIECE as u64)).await;
         assert_eq!(Arc::strong_count(&dropped), 1, "what was not taken is dropped, though nothing asks for it");
         assert_eq!(piece(&paced).await.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_piece_without_bytes_is_not_the_end_of_a_stream() {
+        let pieces = futures_util::stream::iter([Bytes::new(), Bytes::from_static(b"piece")]).boxed();
+        let paced = Paced::streamed(pieces, None, Arc::default());
+        assert_eq!(piece(&paced).await.unwrap().unwrap(), "piece");
+        assert!(piece(&paced).await.is_none() && paced.is_end());
     }
 
     #[tokio::test(start_paused = true)]
