@@ -41,6 +41,7 @@ use crate::{
 /// 431.
 const MAX_HEAD: usize = 32 * 1024;
 
+/// The header that announces how long a connection is kept.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
@@ -74,13 +75,14 @@ pub(super) async fn run<B: Broker + EventLog>(
                     drop(place);
                 });
             } else {
-                app.metrics.connections_refused.inc();
-                if let Ok(place) = Arc::clone(&surplus).try_acquire_owned() {
-                    connections.spawn(async move {
-                        serve_surplus(stream, &app).await;
-                        drop(place);
-                    });
-                }
+                let Ok(place) = Arc::clone(&surplus).try_acquire_owned() else {
+                    app.metrics.connections_refused.inc();
+                    continue;
+                };
+                connections.spawn(async move {
+                    serve_surplus(stream, &app).await;
+                    drop(place);
+                });
             }
         }
     };
@@ -188,7 +190,8 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
     fate.seal();
 }
 
-/// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section 19.7.1.1).
+/// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section
+/// 19.7.1.1).
 fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
     if !response.headers().contains_key(CONNECTION)
         && let Ok(announced) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs()))
@@ -269,9 +272,9 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
             Call::note(&call, &fate.half_close);
             let mut response = match call {
                 Ok(call) if call.is_poll() => {
-                    let is_stream = operation.is_stream();
+                    app.metrics.connections_refused.inc();
                     let mut refusal =
-                        if is_stream { sse::come_back_later() } else { Problem::TooManyConnections.into() };
+                        if call.is_stream() { sse::come_back_later() } else { Problem::TooManyConnections.into() };
                     app.options.allowed_origins.decorate(asked, refusal.headers_mut());
                     refusal
                 }

@@ -98,19 +98,17 @@ pub(super) struct Held(Gauge);
 pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<Held>);
 
 impl Held {
-    /// Keeps the place for as long as the answer.
-    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
-        response.extensions_mut().insert(Place(Arc::new(self)));
-        response
-    }
-}
-
-impl Held {
     /// Counts one more, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
     pub(super) fn new<B: Broker>(app: &App<B>) -> Result<Self, Problem> {
         let held = Self(app.metrics.polls_held.clone());
         let most = i64::try_from(app.options.max_connections).unwrap_or(i64::MAX);
         if held.0.inc() >= most { Err(Problem::TooManyConnections) } else { Ok(held) }
+    }
+
+    /// Keeps the place for as long as the answer.
+    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
+        response.extensions_mut().insert(Place(Arc::new(self)));
+        response
     }
 }
 

@@ -190,7 +190,12 @@ impl Call {
 
     /// Tells whether its answer may be long in coming, or never end.
     pub(super) const fn is_poll(&self) -> bool {
-        matches!(self, Self::Poll(..) | Self::Stream(..) | Self::Follow(..) | Self::FollowStream(_))
+        self.is_stream() || matches!(self, Self::Poll(..) | Self::Follow(..))
+    }
+
+    /// Tells whether its answer is a stream.
+    pub(super) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(..) | Self::FollowStream(_))
     }
 
     /// Returns whose mailbox it polls, if that is what it does.
@@ -204,7 +209,7 @@ impl Call {
     /// Says what it means if the client ends its side of the connection now.
     pub(super) fn note(call: &Result<Self, Problem>, half_close: &HalfClose) {
         match call {
-            Ok(Self::Poll(..) | Self::Stream(..) | Self::Follow(..) | Self::FollowStream(_)) => half_close.tell(),
+            Ok(call) if call.is_poll() => half_close.tell(),
             Ok(Self::Publish(_, _, body)) if !body.is_end_stream() => half_close.await_body(),
             _ => half_close.await_answer(),
         }

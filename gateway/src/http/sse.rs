@@ -82,7 +82,12 @@ impl Text {
     /// 8259, section 2), where a space does as well; a field for each line would make many times as much of a text of lines.
     fn push_data(&mut self, json: &str) {
         self.0.push_str("data: ");
-        self.0.extend(json.chars().map(|char| if matches!(char, '\n' | '\r') { ' ' } else { char }));
+        for (n, line) in json.split(['\n', '\r']).enumerate() {
+            if n > 0 {
+                self.0.push(' ');
+            }
+            self.0.push_str(line);
+        }
         self.0.push_str("\n\n");
     }
 
