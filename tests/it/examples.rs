@@ -9,9 +9,7 @@ mod run_status;
 
 use std::time::Duration;
 
-use postern_tests::{
-    Answer, Broker, Browser, Example, Gateway, Relay, Request, eventually, eventually_eq, shared_node,
-};
+use postern_tests::{Answer, Broker, Browser, Example, Gateway, Relay, Request, eventually, eventually_eq};
 use serde_json::Value;
 
 /// Generous to a busy machine; the longest pause of a page between two attempts is 15 s.
@@ -30,11 +28,7 @@ struct Desk {
 impl Desk {
     /// Starts an example; its page is not opened yet.
     async fn new(broker: Broker, example: &str, settings: &[(&str, &str)]) -> Self {
-        // A feed that nobody else writes to.
-        let gateway = match broker {
-            Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost(example).await).with_feed(),
-            Broker::Embedded => Gateway::builder().embedded(),
-        };
+        let gateway = broker.gateway_with_log().await;
         let gateway = gateway.start().await;
         gateway.wait_ready().await;
         let example = Example::start(example, gateway.address(), settings).await;

@@ -2,21 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use postern_tests::{
-    Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Request, eventually_eq, on_both_brokers, shared_node,
-};
+use postern_tests::{Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Request, eventually_eq, on_both_brokers};
 use tokio::{task::JoinSet, time::sleep};
 
-/// A gateway whose log nobody else writes to.
+/// A gateway with a log of its own.
 async fn gateway(broker: Broker) -> Gateway {
-    start(builder(broker).await).await
-}
-
-async fn builder(broker: Broker) -> GatewayBuilder {
-    match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("feed").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    }
+    start(broker.gateway_with_log().await).await
 }
 
 async fn start(builder: GatewayBuilder) -> Gateway {
@@ -114,7 +105,7 @@ async fn a_place_of_another_log_is_answered_with_the_newest_and_a_reset(broker: 
 
 on_both_brokers!(only_the_configured_topics_are_in_the_feed);
 async fn only_the_configured_topics_are_in_the_feed(broker: Broker) {
-    let mut gateway = start(builder(broker).await.flag("--feed-topics", "stock.*,news")).await;
+    let mut gateway = start(broker.gateway_with_log().await.flag("--feed-topics", "stock.*,news")).await;
     for restarted in [false, true] {
         if restarted {
             gateway.kill9();

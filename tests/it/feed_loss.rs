@@ -23,7 +23,7 @@ use tokio::{
     time::sleep,
 };
 
-/// A gateway whose log nobody else writes to, and somebody who publishes.
+/// A gateway with a log of its own, and what publishes to it.
 struct Stage {
     gateway: Gateway,
     /// Of RabbitMQ.

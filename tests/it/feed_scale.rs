@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Broker, Gateway, HttpConnection, Load, Request, eventually_eq, on_both_brokers, shared_node};
+use postern_tests::{Broker, Gateway, HttpConnection, Load, Request, eventually_eq, on_both_brokers};
 
 const CLIENTS: u32 = 10_000;
 
@@ -14,10 +14,7 @@ const PATIENCE: Duration = Duration::from_mins(3);
 
 on_both_brokers!(ten_thousand_clients_of_one_topic_get_every_event_once_and_in_order);
 async fn ten_thousand_clients_of_one_topic_get_every_event_once_and_in_order(broker: Broker) {
-    let gateway = match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("scale").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    };
+    let gateway = broker.gateway_with_log().await;
     // One connection more publishes, another reads the metrics.
     let gateway = gateway.flag("--max-connections", (CLIENTS + 10).to_string()).start().await;
     gateway.wait_ready().await;

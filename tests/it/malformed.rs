@@ -107,8 +107,8 @@ async fn wrong_paths_and_parameters_are_named(broker: Broker) {
             ("GET", "/".to_owned() + "nothing", 404, "/clients/{client}/events"),
             ("GET", "/clients/alice/events/".to_owned(), 404, "/clients/{client}/events"),
             ("GET", "/clients/alice/topics/a/b".to_owned(), 404, "/clients/{client}/events"),
-            ("GET", format!("/clients/{}/events?wait=0", unique("nobody")), 404, "name topics"),
-            ("GET", format!("/clients/{}", unique("nobody")), 404, "name topics"),
+            ("GET", format!("/clients/{}/events?wait=0", unique("stranger")), 404, "name topics"),
+            ("GET", format!("/clients/{}", unique("stranger")), 404, "name topics"),
         ];
         let mut connection = HttpConnection::open(gateway.address()).await;
         for (method, target, status, words) in &table {

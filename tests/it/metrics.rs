@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use postern_tests::{
-    Broker, EventStream, Gateway, GatewayBuilder, Poll, Request, eventually, eventually_eq, on_both_brokers, promtool,
-    shared_node, unique,
+    Broker, EventStream, Gateway, Poll, Request, eventually, eventually_eq, on_both_brokers, promtool, unique,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -16,16 +15,8 @@ const FOREIGN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                           text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-/// Describes a gateway whose log nobody else writes to.
-async fn builder(broker: Broker) -> GatewayBuilder {
-    match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("metrics").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    }
-}
-
 async fn start(broker: Broker) -> Gateway {
-    let gateway = builder(broker).await.start().await;
+    let gateway = broker.gateway_with_log().await.start().await;
     gateway.wait_ready().await;
     gateway
 }
@@ -50,7 +41,7 @@ async fn use_all(gateway: &Gateway) {
     let publish = Request::publish(&topic, "application/json", r#"{"n":1}"#);
     publish.send(gateway.address()).await.expect_status(202);
     Poll::of(&client).wait(5).send(gateway).await.batch();
-    Poll::of(&unique("nobody")).send(gateway).await.expect_status(404);
+    Poll::of(&unique("stranger")).send(gateway).await.expect_status(404);
     EventStream::open(gateway.address(), &format!("/clients/{client}/events"), "").await.close().await;
     let follow = async |query: &str| ask("GET", &format!("/topics/{topic}/events?{query}")).await;
     assert!(follow(&format!("last_seen={FOREIGN}&wait=1")).await.batch().reset);

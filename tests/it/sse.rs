@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use postern_tests::{
     Broker, Browser, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World,
-    eventually_eq, on_both_brokers, shared_node, unique,
+    eventually_eq, on_both_brokers, unique,
 };
 use rand::random_range;
 use serde_json::{Value, json};
@@ -189,12 +189,9 @@ async fn a_gateway_without_its_broker_tells_streams_to_come_back() {
     comes_back_later(&gateway, "/topics/a/events").await;
 }
 
-/// A gateway whose log nobody else writes to.
+/// A gateway with a log of its own.
 async fn feed_gateway(broker: Broker, flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Gateway {
-    let builder = match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("sse").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    };
+    let builder = broker.gateway_with_log().await;
     let gateway = flags(builder).start().await;
     gateway.wait_ready().await;
     gateway

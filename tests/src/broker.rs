@@ -1,6 +1,6 @@
 //! The two brokers that a gateway can run on. They make the same promises, so one test is written once and run on both.
 
-use crate::{Backend, Gateway, GatewayBuilder, shared_broker};
+use crate::{Backend, Gateway, GatewayBuilder, shared_broker, shared_node};
 
 /// What keeps a gateway's mailboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,14 @@ impl Broker {
     pub async fn gateway(self) -> GatewayBuilder {
         match self {
             Self::RabbitMq => Gateway::builder().amqp_url(shared_broker().await.url()),
+            Self::Embedded => Gateway::builder().embedded(),
+        }
+    }
+
+    /// Describes a gateway that follows a log of its own: no other test writes to it.
+    pub async fn gateway_with_log(self) -> GatewayBuilder {
+        match self {
+            Self::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("log").await).with_feed(),
             Self::Embedded => Gateway::builder().embedded(),
         }
     }

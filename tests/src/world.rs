@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Backend, Broker, Gateway, GatewayBuilder, Poll, eventually_eq, unique};
+use crate::{Backend, Broker, EventView, Gateway, GatewayBuilder, Poll, eventually_eq, unique};
 
 /// "At once": far below every linger that a test sets, generous to a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -43,6 +43,20 @@ impl World {
     /// Returns a poll of the client that names its topics.
     pub fn poll(&self) -> Poll {
         Poll::of(&self.client).topics(&format!("{}.#", self.topic)).wait(30)
+    }
+
+    /// Reads and confirms all that is in the mailbox, in as many batches as it comes.
+    pub async fn read_all(&self) -> Vec<EventView> {
+        let (mut events, mut poll) = (Vec::new(), self.poll().wait(0));
+        loop {
+            let answer = poll.send(&self.gateway).await;
+            if answer.status == 204 {
+                return events;
+            }
+            let batch = answer.batch();
+            poll = self.poll().last_seen(&batch.last_seen).wait(0);
+            events.extend(batch.events);
+        }
     }
 
     /// Returns (messages ready, consumers) of the client's mailbox.

@@ -1,6 +1,6 @@
 //! The view of jobs.
 
-use postern_tests::{Broker, Gateway, HttpConnection, Request, on_both_brokers, shared_node};
+use postern_tests::{Broker, HttpConnection, Request, on_both_brokers};
 use serde_json::{Value, json};
 
 use super::Desk;
@@ -80,10 +80,7 @@ async fn jobs_appear_move_and_end() {
 
 on_both_brokers!(the_view_of_jobs_outlives_its_gateway);
 async fn the_view_of_jobs_outlives_its_gateway(broker: Broker) {
-    let gateway = match broker {
-        Broker::RabbitMq => Gateway::builder().amqp_url(&shared_node().await.vhost("jobs").await).with_feed(),
-        Broker::Embedded => Gateway::builder().embedded(),
-    };
+    let gateway = broker.gateway_with_log().await;
     let mut desk = Desk::on(gateway.start().await).await;
     desk.watch_jobs().await;
     desk.job_says(1, r#"{"state":"running","progress":40}"#).await;

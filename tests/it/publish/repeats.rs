@@ -12,30 +12,11 @@ async fn publish(gateway: &Gateway, topic: &str, id: &str, payload: &str) -> Str
     id_of(&Request::publish(topic, JSON, payload).header("Event-Id", id).send(gateway.address()).await)
 }
 
-/// Reads all that waits and confirms it.
+/// Reads and confirms all that waits, of which nothing is a repeat.
 async fn numbers(world: &World) -> Vec<u64> {
-    let answer = world.poll().wait(0).send(&world.gateway).await;
-    if answer.status == 204 {
-        return Vec::new();
-    }
-    let batch = answer.batch();
-    world.poll().last_seen(&batch.last_seen).wait(0).send(&world.gateway).await.expect_status(204);
-    assert!(batch.events.iter().all(|event| !event.redelivered), "{batch:?}");
-    batch.numbers("n")
-}
-
-/// Reads and confirms all that waits, in as many batches as it comes.
-async fn ids(world: &World) -> Vec<String> {
-    let (mut ids, mut poll) = (Vec::new(), world.poll().wait(0));
-    loop {
-        let answer = poll.send(&world.gateway).await;
-        if answer.status == 204 {
-            return ids;
-        }
-        let batch = answer.batch();
-        ids.extend(batch.ids().into_iter().map(str::to_owned));
-        poll = world.poll().last_seen(&batch.last_seen).wait(0);
-    }
+    let events = world.read_all().await;
+    assert!(events.iter().all(|event| !event.redelivered), "{events:?}");
+    events.iter().map(|event| event.number("n")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +81,8 @@ async fn any_text_is_an_id_under_either_name(broker: Broker) {
             world.backend.amqp().publish_foreign(&world.topic, properties, b"1").await;
             stored = vec![shown; 3];
         }
-        assert_eq!(ids(&world).await, stored);
+        let read: Vec<String> = world.read_all().await.into_iter().map(|event| event.id).collect();
+        assert_eq!(read, stored);
     }
     let differ = Request::publish(&world.topic, JSON, "1").header("Event-Id", "a").header("Idempotency-Key", "b");
     let detail = differ.send(world.gateway.address()).await.problem(400);
