@@ -135,7 +135,7 @@ for (const [name, type, body] of [
   });
 }
 
-test("a problem of the gateway's ends the reading, whatever the case of its type and without words", async (t) => {
+test("a problem of the gateway's ends the reading, with its type in any case and without words", async (t) => {
   const server = await stub(t, (request, response) => {
     response.writeHead(404, { "Content-Type": "Application/Problem+JSON; charset=utf-8" }).end('{"status":404}');
   });

@@ -40,7 +40,7 @@ test("a line end between the tokens of a payload is none of the stream", async (
   assert.deepEqual(values, [1, 2, 3].map(() => ({ a: [1, 2] })));
 });
 
-test("whatever stands in events, they arrive, however the stream ends its lines and wherever it is cut", async () => {
+test("any text in events arrives, with any line end and any cut of the stream", async () => {
   const texts = fc.array(fc.oneof(fc.constantFrom(...odd), fc.string({ unit: "binary" })), { maxLength: 6 });
   const data = fc.oneof(texts.map((parts) => parts.join("")), fc.jsonValue());
   const between = fc.constantFrom("", ":", ": comment\u2028", "retry: 500", "unknown: field", "event", "data", "\ufeffid: no");

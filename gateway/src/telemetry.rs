@@ -27,7 +27,7 @@ pub struct FilterError {
     reason: tracing_subscriber::filter::ParseError,
 }
 
-/// Starts logging; once in a process. The broker's password is never logged, whatever the filter says.
+/// Starts logging; once in a process. The broker's password is never logged, with any filter.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
     let filter = without_access(EnvFilter::try_new(filter).map_err(wrong)?, filter);

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 /// Longer than any outage: a hundred years.
 const FOR_EVER: Duration = Duration::from_hours(100 * 366 * 24);
 
-/// RabbitMQ takes at most 512 MiB in one message, whatever it is told.
+/// RabbitMQ takes at most 512 MiB in one message, with any setting.
 const MAX_LINE: u64 = 512 << 20;
 
 /// The variables of the gateway, which often stand in the same file of settings.

@@ -8,7 +8,7 @@ use tracing_subscriber::filter::{FilterFn, filter_fn};
 /// Libraries that write what goes over a connection to the broker, its login included, at the level `trace`.
 const SPEAK_AMQP: [&str; 2] = ["lapin", "amq_protocol"];
 
-/// Returns a layer that takes from the log what could hold the broker's password, whatever else is to be logged.
+/// Returns a layer that keeps lines out of the log that could hold the broker's password, with any filter.
 #[must_use]
 pub fn without_secrets() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(may_be_logged as fn(&Metadata<'_>) -> bool)

@@ -328,7 +328,7 @@ impl Broker for AmqpBroker {
             if let Published::Stored = publishing.publish(event).await? {
                 return Ok(());
             }
-            // The event was sent, whatever comes now.
+            // The event was sent, also if this fails.
             self.restore_exchange(began).await.map_err(BrokerError::after_sending)?;
             // The broker does not say which event it met first, so this one may be stored.
             match publishing.publish(&Event { resent: true, ..event.clone() }).await? {

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::broker::log::Logged;
 
-/// How many events of the window are folded at once, where the index does not know the newest of each topic.
+/// How many events of the window are folded at once, where the index does not know the newest of each topic; so few in unit tests
+/// that they come to the end of a part.
 const MAX_FOLDED: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// See the module.

@@ -169,7 +169,7 @@ impl Reading {
         report(
             self.unreadable_confirms > 0,
             format!(
-                "of {} mailboxes it is unreadable what was confirmed last; it comes again",
+                "the last confirms of {} mailboxes are unreadable; their events come again",
                 self.unreadable_confirms
             ),
         );
