@@ -585,10 +585,14 @@ class Reader extends EventTarget {
       this.#leader = from;
       if (!to) this.#hello();
       this.#say(how);
-      this.#next(() => this.#isFeed && place !== this.#place && this.#catchUp());
+      this.#next(() => {
+        // A page that asked for "now" itself would miss what came since it was told that it is live.
+        if (this.#place === "now" && place) this.#place = place;
+        return this.#isFeed && place !== this.#place && this.#catchUp();
+      });
     } else if (from === this.#leader) {
-      if (type === "state") this.#say(how);
-      if (type === "batch") {
+      if (how) this.#say(how);
+      if (batch) {
         this.#ahead.push(batch);
         this.#next(() => this.#follow(batch, place, key));
       }

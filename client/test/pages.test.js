@@ -249,6 +249,26 @@ test("a page that begins behind the leader catches up by itself, and misses and 
   assert.equal(second.values.at(-1), 400);
 });
 
+test("a page that begins with now misses nothing from the moment it is live", async (t) => {
+  const server = await gateway(t);
+  await server.publish("jobs", 0);
+  const options = { ...origin(), storage: null, lastSeen: "now" };
+  const first = recorded(t, feed(server.url, "jobs", options));
+  await areLive([first]);
+  let release;
+  const published = new Promise((done) => (release = done));
+  // What the second page itself asks comes late.
+  const late = async (...request) => (await published, fetch(...request));
+  const second = recorded(t, feed(server.url, "jobs", { ...options, fetch: late }));
+  await areLive([second]);
+  await server.publish("jobs", 1);
+  await have([first], 1);
+  release();
+  await server.publish("jobs", 2);
+  await until(() => second.values.includes(2));
+  assert.deepEqual(second.values, [1, 2]);
+});
+
 test("a busy log of other topics does not keep a page from joining", async (t) => {
   const server = await gateway(t);
   await server.publish("jobs", 1);
