@@ -51,6 +51,15 @@ pub struct Searched {
     pub oldest: u64,
 }
 
+/// Where the newest events of topics are.
+#[derive(Debug)]
+pub struct NewestBefore {
+    /// In order.
+    pub offsets: Vec<u64>,
+    /// Retained events are missing that may have been among them: they are damaged.
+    pub damaged: bool,
+}
+
 /// Keeps the log. Every method may be called at any time, also without a connection.
 pub trait EventLog: Send + Sync + 'static {
     /// Follows the log.
@@ -66,6 +75,17 @@ pub trait EventLog: Send + Sync + 'static {
     /// Returns an offset before which nothing is kept any more, as far as that is known without asking a broker elsewhere; else 0.
     fn known_oldest(&self) -> u64 {
         0
+    }
+
+    /// Tells where the newest events of matching topics are that have none from this offset on; of too many the oldest `most`.
+    /// `None`: the broker cannot tell without reading the log.
+    fn newest_before(
+        &self,
+        _pattern: &TopicPattern,
+        _before: u64,
+        _most: usize,
+    ) -> impl Future<Output = Option<NewestBefore>> + Send {
+        std::future::ready(None)
     }
 
     /// Tells whether a tail will hand over an event of this offset or a higher one which is stored already.

@@ -55,8 +55,15 @@ impl<L: EventLog> Feed<L> {
     /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on behind the
     /// last of them, and gets all that follows.
     pub(super) async fn newest(&self, request: &FeedRequest, look: NewestLook) -> Result<Back, BrokerError> {
+        let FeedRequest { pattern, limit, .. } = request;
         let (mut found, mut damaged) = (Vec::new(), false);
-        if look.forgotten_before > 0 {
+        let mut offsets = look.offsets;
+        if look.forgotten_before == 0 {
+            // The index knows them all.
+        } else if let Some(known) = self.log.newest_before(pattern, look.forgotten_before, limit + 1).await {
+            offsets.splice(0..0, known.offsets);
+            damaged = known.damaged;
+        } else {
             let forgotten = self.forgotten(request, look.forgotten_before).await?;
             (found, damaged) = (forgotten.events, forgotten.damaged);
             if let Some(end) = forgotten.end {
@@ -64,7 +71,8 @@ impl<L: EventLog> Feed<L> {
                 return Ok(if batch.events.is_empty() { Back::Late(end) } else { Back::Found(batch) }.telling(damaged));
             }
         }
-        for offset in look.offsets {
+        offsets.truncate(limit + 1);
+        for offset in offsets {
             let here = self.state().as_ref().and_then(|state| state.window.get(offset).cloned());
             if let Some(logged) = here {
                 found.push(logged);

@@ -3,6 +3,7 @@
 mod damage;
 mod ends;
 mod fold;
+mod log;
 mod model;
 
 use std::{sync::Arc, time::Duration};
@@ -10,6 +11,7 @@ use std::{sync::Arc, time::Duration};
 use events::{Event, EventId};
 use tokio::time::{Instant, timeout};
 
+use self::log::TestLog;
 use super::*;
 use crate::broker::{
     Broker,
@@ -20,24 +22,31 @@ use crate::broker::{
 /// A Feed over an embedded broker.
 struct World {
     broker: EmbeddedBroker,
-    feed: Arc<Feed<EmbeddedBroker>>,
+    feed: Arc<Feed<TestLog>>,
     following: tokio::task::JoinHandle<()>,
 }
 
 impl World {
     /// Makes one whose log keeps so many bytes in memory, whose window holds so many, and whose index so many topics.
     async fn new(retention: u64, window_bytes: usize, topics: usize) -> Self {
-        let forever = Duration::from_hours(24);
-        let retention = Retention { age: forever, bytes: retention };
-        let feed_topics = vec!["#".parse().unwrap()];
-        let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
-        Self::over(EmbeddedBroker::start(&options, Arc::default()).unwrap(), window_bytes, topics).await
+        Self::over(broker(retention), window_bytes, topics).await
     }
 
+    /// The same, of a broker.
     async fn over(broker: EmbeddedBroker, window_bytes: usize, topics: usize) -> Self {
+        Self::of(TestLog { broker, knows_newest: true }, window_bytes, topics).await
+    }
+
+    /// The same over a log that has to be searched for what the index does not know.
+    async fn searching(window_bytes: usize, topics: usize) -> Self {
+        Self::of(TestLog { broker: broker(1 << 30), knows_newest: false }, window_bytes, topics).await
+    }
+
+    async fn of(log: TestLog, window_bytes: usize, topics: usize) -> Self {
+        let broker = log.broker.clone();
         let age = Duration::from_hours(24);
         let options = FeedOptions { window: WindowLimits { bytes: window_bytes, age }, topics };
-        let feed = Feed::new(Arc::new(broker.clone()), options);
+        let feed = Feed::new(Arc::new(log), options);
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {
@@ -108,6 +117,14 @@ impl Drop for World {
     }
 }
 
+fn broker(retention: u64) -> EmbeddedBroker {
+    let forever = Duration::from_hours(24);
+    let retention = Retention { age: forever, bytes: retention };
+    let feed_topics = vec!["#".parse().unwrap()];
+    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
+    EmbeddedBroker::start(&options, Arc::default()).unwrap()
+}
+
 fn numbers(batch: &FeedBatch) -> Vec<u64> {
     let number = |logged: &Logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap();
     batch.events.iter().map(number).collect()
@@ -143,38 +160,52 @@ async fn of_more_topics_than_fit_a_batch_the_rest_follows() {
 #[tokio::test]
 async fn what_the_index_has_forgotten_is_looked_up_in_the_log() {
     // Neither the window nor the index holds them all.
-    let world = World::new(1 << 30, 2600, 3).await;
-    let mut early = Cursor::default();
-    for number in 0..20 {
-        world.publish(&format!("a.{}", number % 10), number..number + 1).await;
-        if number == 13 {
-            (_, _, early) = world.look("#", Start::Now).await;
+    for world in [World::new(1 << 30, 2600, 3).await, World::searching(2600, 3).await] {
+        let mut early = Cursor::default();
+        for number in 0..20 {
+            world.publish(&format!("a.{}", number % 10), number..number + 1).await;
+            if number == 13 {
+                (_, _, early) = world.look("#", Start::Now).await;
+            }
         }
+        assert_eq!(world.look("a.0", Start::Newest).await.0, [10], "forgotten");
+        assert_eq!(world.look("a.9", Start::Newest).await.0, [19], "known");
+        assert_eq!(world.look("b", Start::Newest).await.0, [0; 0], "there is none");
+        let (seen, _, place) = world.look("a.*", Start::Newest).await;
+        assert_eq!(seen, (10..20).collect::<Vec<_>>());
+        assert_eq!(world.look("a.*", Start::Behind(place)).await.0, [0; 0]);
+        // A place from which on the index does not know everything is looked at in the log, too.
+        assert_eq!(world.look("a.5", Start::Behind(early)).await.0, [15]);
     }
-    assert_eq!(world.look("a.0", Start::Newest).await.0, [10], "forgotten");
-    assert_eq!(world.look("a.9", Start::Newest).await.0, [19], "known");
-    assert_eq!(world.look("b", Start::Newest).await.0, [0; 0], "there is none");
-    let (seen, _, place) = world.look("a.*", Start::Newest).await;
-    assert_eq!(seen, (10..20).collect::<Vec<_>>());
-    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, [0; 0]);
-    // A place from which on the index does not know everything is looked at in the log, too.
-    assert_eq!(world.look("a.5", Start::Behind(early)).await.0, [15]);
 }
 
 #[tokio::test]
 async fn of_more_forgotten_topics_than_fit_a_batch_the_rest_follows() {
+    for world in [World::new(1 << 30, 2600, 3).await, World::searching(2600, 3).await] {
+        for number in 0..150 {
+            world.publish(&format!("a.{number}"), number..number + 1).await;
+        }
+        let (mut seen, mut place) = (Vec::new(), Start::Newest);
+        while seen.len() < 150 {
+            let (more, _, next) = world.look("a.*", place).await;
+            assert!(!more.is_empty(), "{} topics came", seen.len());
+            seen.extend(more);
+            place = Start::Behind(next);
+        }
+        assert_eq!(seen, (0..150).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn the_newest_event_is_the_newest_also_where_more_topics_were_forgotten_than_fit_a_batch() {
     let world = World::new(1 << 30, 2600, 3).await;
-    for number in 0..150 {
-        world.publish(&format!("a.{number}"), number..number + 1).await;
+    for number in 0..600 {
+        world.publish(&format!("a.{}", number % 150), number..number + 1).await;
     }
-    let (mut seen, mut place) = (Vec::new(), Start::Newest);
-    while seen.len() < 150 {
-        let (more, _, next) = world.look("a.*", place).await;
-        assert!(!more.is_empty(), "{} topics came", seen.len());
-        seen.extend(more);
-        place = Start::Behind(next);
-    }
-    assert_eq!(seen, (0..150).collect::<Vec<_>>());
+    let (first, _, place) = world.look("a.*", Start::Newest).await;
+    assert_eq!(first, (450..550).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (550..600).collect::<Vec<_>>());
+    assert_eq!(world.look("a.0", Start::Newest).await.0, [450]);
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ pub(super) struct Log {
     /// The offset that the next event gets.
     next: u64,
     bytes: u64,
+    /// After the last event that is missing.
+    complete_from: u64,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Log {
     /// Makes an empty log that continues at `next`, and keeps so many bytes of events in memory.
     pub(super) fn new(retention: Retention, recent_bytes: u64, next: u64) -> Self {
         let (topics, recent) = (Topics::default(), Recent::new(recent_bytes));
-        Self { retention, blocks: VecDeque::new(), topics, recent, next, bytes: 0 }
+        Self { retention, blocks: VecDeque::new(), topics, recent, next, bytes: 0, complete_from: 0 }
     }
 
     /// Returns the offset that the next event gets.
@@ -139,7 +141,7 @@ impl Log {
 
     fn push(&mut self, head: Option<&Head>, stored: LogTime) {
         let bytes = head.map_or(0, |head| head.bytes + OVERHEAD);
-        let topic = head.map(|head| self.topics.intern(&head.topic));
+        let topic = head.map(|head| self.topics.intern(&head.topic, self.next));
         let cut_bytes = self.retention.bytes / u64::from(BLOCKS);
         let cut_age = self.retention.age / BLOCKS;
         let fits = self.blocks.back().is_some_and(|block| {
@@ -159,6 +161,9 @@ impl Log {
         }
         self.bytes += bytes;
         self.next += 1;
+        if topic.is_none() {
+            self.complete_from = self.next;
+        }
     }
 
     /// Returns the offsets that are kept too long, in whole blocks.
@@ -197,6 +202,26 @@ impl Log {
     /// Returns a topic by its id, which must be that of a retained event.
     pub(super) fn topic(&self, id: TopicId) -> &Topic {
         self.topics.get(id)
+    }
+
+    /// Returns a topic and where its newest event is, if there is one.
+    pub(super) fn newest_of(&self, topic: &str) -> Option<(&Topic, u64)> {
+        self.topics.newest_of(topic)
+    }
+
+    /// Returns the topics with these numbers and where the newest event of each is; nothing beyond the last number.
+    pub(super) fn newest(&self, numbers: Range<usize>) -> Option<impl Iterator<Item = (&Topic, u64)>> {
+        self.topics.newest(numbers)
+    }
+
+    /// Returns the offset after the last event that is missing; 0 if none is.
+    pub(super) const fn complete_from(&self) -> u64 {
+        self.complete_from
+    }
+
+    /// Tells whether an event that would be kept is missing.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.complete_from > self.oldest()
     }
 
     /// Returns an event if it is in memory.

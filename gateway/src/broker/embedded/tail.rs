@@ -1,17 +1,20 @@
 //! The log as a Feed reads it.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use events::{Event, Topic, TopicPattern};
+use events::{Event, Matcher, Topic, TopicPattern};
 
 use super::{EmbeddedBroker, shared::Handle};
 use crate::broker::{
     BrokerError,
-    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+    log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
 
 /// How many heads are looked at under one hold of the core's lock.
 const SCAN: u64 = 1 << 13;
+
+/// How many topics are compared with a pattern under one hold of the core's lock.
+const TOPICS: usize = 1 << 10;
 
 /// How many heads one search looks at.
 const SEARCH: u64 = 1 << 20;
@@ -36,16 +39,46 @@ impl EventLog for EmbeddedBroker {
     type Tail = EmbeddedTail;
 
     async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
-        let (next, Newest { events, complete_from }) = {
+        let (mut newest, next, complete_from) = {
             let core = self.handle.core();
-            (core.log.next(), core.log.newest())
+            let newest = core.log.newest(0..usize::MAX).into_iter().flatten().filter(|(topic, _)| self.feeds(topic));
+            let newest: Vec<_> = newest.map(|(topic, offset)| (offset, topic.clone())).collect();
+            (newest, core.log.next(), core.log.complete_from())
         };
-        events.iter().filter(|(topic, _)| self.feeds(topic)).for_each(|(topic, offset)| show(topic, *offset));
+        newest.sort_unstable_by_key(|(offset, _)| *offset);
+        for (offset, topic) in newest {
+            show(&topic, offset);
+        }
         Ok(LogEnd { next, complete_from, tail: EmbeddedTail { broker: self.clone(), next } })
     }
 
     fn known_oldest(&self) -> u64 {
         self.handle.core().log.oldest()
+    }
+
+    /// The topics of all events are in memory.
+    async fn newest_before(&self, pattern: &TopicPattern, before: u64, most: usize) -> Option<NewestBefore> {
+        let is_meant = |(topic, newest): &(&Topic, u64)| *newest < before && self.feeds(topic);
+        let mut offsets = BTreeSet::new();
+        if pattern.is_topic() {
+            let core = self.handle.core();
+            offsets.extend(core.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest));
+        } else {
+            let matcher = Matcher::new(pattern);
+            for first in (0..).step_by(TOPICS) {
+                if let Some(known) = self.handle.core().log.newest(first..first + TOPICS) {
+                    let matching = known.filter(|(topic, _)| matcher.matches(topic)).filter(is_meant);
+                    offsets.extend(matching.map(|(_, newest)| newest));
+                } else {
+                    break;
+                }
+                while offsets.len() > most {
+                    offsets.pop_last();
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        Some(NewestBefore { offsets: offsets.into_iter().collect(), damaged: self.handle.core().log.is_damaged() })
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
@@ -206,28 +239,5 @@ impl Handle {
             events.retain(|(offset, _)| *offset >= oldest);
         }
         Ok(events)
-    }
-}
-
-/// The newest events by topic.
-struct Newest {
-    /// One for each topic, in order.
-    events: Vec<(Topic, u64)>,
-    /// After the last event whose topic is not known.
-    complete_from: u64,
-}
-
-impl super::log::Log {
-    fn newest(&self) -> Newest {
-        let (mut newest, mut complete_from) = (HashMap::new(), 0);
-        for (offset, topic) in self.topics(self.oldest()..self.next()) {
-            match topic {
-                Some(id) => _ = newest.insert(id, offset),
-                None => complete_from = offset + 1,
-            }
-        }
-        let mut events: Vec<_> = newest.into_iter().map(|(id, offset)| (self.topic(id).clone(), offset)).collect();
-        events.sort_unstable_by_key(|(_, offset)| *offset);
-        Newest { events, complete_from }
     }
 }

@@ -1,0 +1,50 @@
+//! The embedded broker's log, which can be told to know as little as that of another broker.
+
+use events::{Topic, TopicPattern};
+
+use crate::broker::{
+    BrokerError,
+    embedded::{EmbeddedBroker, EmbeddedTail},
+    log::{EventLog, LogEnd, NewestBefore, Searched},
+};
+
+/// See the module.
+pub(super) struct TestLog {
+    pub(super) broker: EmbeddedBroker,
+    /// It tells where the newest events are; else they have to be searched for.
+    pub(super) knows_newest: bool,
+}
+
+impl EventLog for TestLog {
+    type Tail = EmbeddedTail;
+
+    async fn end(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
+        self.broker.end(show).await
+    }
+
+    fn known_oldest(&self) -> u64 {
+        self.broker.known_oldest()
+    }
+
+    async fn newest_before(&self, pattern: &TopicPattern, before: u64, most: usize) -> Option<NewestBefore> {
+        if self.knows_newest { self.broker.newest_before(pattern, before, most).await } else { None }
+    }
+
+    async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
+        self.broker.reaches(offset).await
+    }
+
+    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        self.broker.search(pattern, from, to, limit).await
+    }
+
+    async fn search_behind(
+        &self,
+        pattern: &TopicPattern,
+        seen: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Searched, BrokerError> {
+        self.broker.search_behind(pattern, seen, to, limit).await
+    }
+}
