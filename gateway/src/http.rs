@@ -26,6 +26,7 @@ mod half_close;
 mod head_timer;
 mod mailboxes;
 mod media;
+mod open_requests;
 mod ops;
 mod page;
 mod parameters;

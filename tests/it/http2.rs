@@ -135,3 +135,12 @@ async fn what_is_no_frame_is_hung_up_on(broker: Broker) {
     let live = Request::get("/live").send(world.gateway.address()).await;
     assert_eq!(live.status, 200);
 }
+
+on_both_brokers!(an_idle_connection_ends_and_one_with_a_held_poll_does_not);
+async fn an_idle_connection_ends_and_one_with_a_held_poll_does_not(broker: Broker) {
+    let world = World::with(broker, |builder| builder.flag("--idle-timeout", "1s")).await;
+    let connection = Http2Connection::open(world.gateway.address()).await;
+    assert_eq!(connection.get(&mailbox(&world, &world.client, 3)).await.0, 204, "held for longer");
+    // It would answer pings for ever.
+    eventually_eq(Duration::from_secs(10), "the connection", true, async || connection.is_over()).await;
+}

@@ -32,6 +32,11 @@ impl Http2Connection {
         Self { requests, task }
     }
 
+    /// Tells whether the gateway has ended the connection.
+    pub fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Sends a request and waits for the head of its answer. Dropping the call takes the request back (`RST_STREAM`).
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
         let uri = format!("http://postern.test{path}");

@@ -24,6 +24,7 @@ use super::{
     access::{Record, Recorded},
     body,
     head_timer::HeadTimer,
+    open_requests::OpenRequests,
     problem::Problem,
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
@@ -141,13 +142,15 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
     let fate = Arc::new(Fate::default());
     let owned = Arc::clone(app);
     let kept = Arc::clone(&fate);
+    // The end of a connection that carries many clients says nothing about what one of them got.
+    let shared = (version == Version::HTTP_2).then(OpenRequests::default);
+    let open = shared.clone();
     let service = service_fn(move |request: HttpRequest| {
         let app = Arc::clone(&owned);
-        // The end of a connection that carries many clients says nothing about what one of them got.
-        let is_shared = version == Version::HTTP_2;
         kept.note_asked();
-        let fate = if is_shared { Arc::default() } else { Arc::clone(&kept) };
+        let fate = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
         let mut record = Record::of(&request, remote, &app.metrics);
+        record.open = open.as_ref().map(OpenRequests::begin);
         let span = debug_span!(
             "request",
             request_id = %record.id(),
@@ -165,7 +168,7 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
             fate.request_came();
             let mut response = routes::answer(&app, &fate, call, asked).await;
             fate.half_close.answered();
-            if is_shared {
+            if record.open.is_some() {
                 response = body::paced(response, fate);
             } else {
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
@@ -176,9 +179,9 @@ async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App
     });
     let socket = ObservedSocket::new(stream, first, Arc::clone(&fate));
     let serving = async {
-        let ended = if version == Version::HTTP_2 {
+        let ended = if let Some(open) = &shared {
             // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
-            Box::pin(serve_http2(socket, service, &fate, app)).await
+            Box::pin(serve_http2(socket, service, &fate, open, app)).await
         } else {
             serve_http1(socket, service, &fate, app).await
         };
@@ -219,7 +222,13 @@ async fn serve_http1<B: Broker>(
     }
 }
 
-async fn serve_http2<B: Broker, S>(socket: ObservedSocket, service: S, fate: &Fate, app: &App<B>) -> hyper::Result<()>
+async fn serve_http2<B: Broker, S>(
+    socket: ObservedSocket,
+    service: S,
+    fate: &Fate,
+    open: &OpenRequests,
+    app: &App<B>,
+) -> hyper::Result<()>
 where
     S: HttpService<Incoming, ResBody = Recorded, Error = Infallible, Future: Send + 'static>,
 {
@@ -231,6 +240,10 @@ where
             connection.as_mut().graceful_shutdown();
             // hyper waits for the answer to a ping.
             if fate.was_asked() { connection.await } else { Ok(()) }
+        }
+        () = open.idle(app.options.idle_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     }
 }

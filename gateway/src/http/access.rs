@@ -19,7 +19,7 @@ use hyper::{
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{HttpRequest, body::Body, request_id::RequestId};
+use super::{HttpRequest, body::Body, open_requests::OpenRequest, request_id::RequestId};
 use crate::{
     metrics::{self, Metrics, Operation},
     telemetry::ACCESS_LOG,
@@ -37,6 +37,8 @@ pub(super) struct Record {
     status: Option<StatusCode>,
     bytes: usize,
     is_whole: bool,
+    /// On a connection that carries many requests.
+    pub(super) open: Option<OpenRequest>,
 }
 
 impl Record {
@@ -52,6 +54,7 @@ impl Record {
             status: None,
             bytes: 0,
             is_whole: false,
+            open: None,
         }
     }
 
