@@ -11,7 +11,7 @@ import { GATEWAY } from "./gateway.js";
 
 const COMMON = fileURLToPath(new URL("common", import.meta.url));
 const TYPES = { html: "text/html", css: "text/css", js: "text/javascript", svg: "image/svg+xml" };
-const MOST_BYTES = 100_000;
+const MAX_BYTES = 100_000;
 // Belong to a connection and not to what is sent over it (RFC 9110, section 7.6.1).
 const OF_A_CONNECTION = ["connection", "keep-alive", "transfer-encoding", "upgrade"];
 
@@ -59,7 +59,7 @@ async function json(request) {
   let text = "";
   for await (const part of request.setEncoding("utf8")) {
     text += part;
-    if (text.length > MOST_BYTES) throw Object.assign(new Error("that is too much"), { status: 413 });
+    if (text.length > MAX_BYTES) throw Object.assign(new Error("that is too much"), { status: 413 });
   }
   try {
     return text && JSON.parse(text);

@@ -165,16 +165,16 @@ test("a mailbox that was deleted says reset and goes on", async (t) => {
 
 test("what can never succeed is refused", async (t) => {
   const server = await gateway(t);
-  const nobody = recorded(t, mailbox(server.url, { client: "nobody" }));
-  await until(() => nobody.reader.state === "refused");
-  assert.equal(nobody.states.at(-1).status, 404);
-  assert.match(nobody.states.at(-1).message, /name topics/);
+  const absent = recorded(t, mailbox(server.url, { client: "absent" }));
+  await until(() => absent.reader.state === "refused");
+  assert.equal(absent.states.at(-1).status, 404);
+  assert.match(absent.states.at(-1).message, /name topics/);
   const wrong = recorded(t, mailbox(server.url, { client: "alice", topics: ["#.a.#.b.#"] }));
   await until(() => wrong.reader.state === "refused");
   assert.equal(wrong.states.at(-1).status, 400);
 });
 
-test("nothing is read until somebody listens", async (t) => {
+test("nothing is read until there is a listener", async (t) => {
   const server = await gateway(t);
   await server.bind("alice", "jobs");
   await server.publish("jobs", 1);

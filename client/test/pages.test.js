@@ -31,7 +31,7 @@ for (const transport of ["sse", "long-poll"]) {
     await have(pages, 21);
     for (const { values } of pages) assert.deepEqual(values, Array.from({ length: 21 }, (_, n) => n));
     assert.ok(sent.length <= 21, `${sent}`);
-    assert.ok(!sent.includes("0"), "nobody reads for itself");
+    assert.ok(!sent.includes("0"), "no page reads for itself");
   });
 }
 

@@ -91,7 +91,7 @@ export const options = [
   feed("/", "jobs", { wait: "25" }),
   // @ts-expect-error: a pause has a longest
   feed("/", "jobs", { pause: [1] }),
-  // @ts-expect-error: a mailbox is somebody's
+  // @ts-expect-error: a mailbox has a client
   mailbox("/", { topics: ["jobs.#"] }),
   // @ts-expect-error: a feed has one pattern
   feed("/", { topics: ["jobs.#"] }),

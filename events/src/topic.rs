@@ -16,7 +16,7 @@ const MAX_HASHES: usize = 2;
 pub struct Topic(Arc<str>);
 
 impl Topic {
-    /// Takes the routing key of a message that somebody else published.
+    /// Takes the routing key of a message of another publisher.
     ///
     /// It may be any text: it is shown to clients as it came, never parsed, and never published again.
     #[must_use]

@@ -1,7 +1,7 @@
 // Prints the figures of the README: this design, and the one that it replaces in miniature, side by side on the same changes.
 //
 // The old one: each second a timer looks at the file's time of change; if it is another, the file is read as it is and all
-// held polls are answered with it. Each poll adds a listener, which nobody removes.
+// held polls are answered with it. Each poll adds a listener, which is never removed.
 
 import { spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
@@ -70,7 +70,7 @@ async function now(file) {
       const metrics = await (await fetch(`${GATEWAY}/metrics`)).text();
       return Number(/^postern_polls_held (\d+)/m.exec(metrics)[1]);
     },
-    /** Sends the poll of somebody who has the current version, and counts the bytes of the answer. */
+    /** Sends the poll of a client that has the current version, and counts the bytes of the answer. */
     async unchanged() {
       const { hostname, port } = new URL(GATEWAY);
       const socket = connect(port, hostname);
@@ -152,8 +152,8 @@ async function measure() {
     const halves = came.filter(({ text }) => !isWhole(text)).length;
     return halves ? `${((100 * halves) / SLOW_WRITES).toFixed(0)} %` : "0";
   }));
-  row(`kept on the server after ${Math.min(...answers)} answers, when nobody polls`, ...left);
-  row("asked by somebody who has the current version", "held until a change", `${status}, ${body} bytes of body, ${head} of head`);
+  row(`kept on the server after ${Math.min(...answers)} answers, when no client polls`, ...left);
+  row("asked by a client that has the current version", "held until a change", `${status}, ${body} bytes of body, ${head} of head`);
   await designs.at(-1).end();
   designs[0].end();
   await rm(home, { recursive: true });

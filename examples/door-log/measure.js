@@ -1,7 +1,7 @@
 // Prints the figures of the README: this design, and the one that it replaces in miniature, in turn, under the same loads.
 //
 // The old one: one queue in memory for all viewers. A poll is held until the queue has an entry, takes it out, and is
-// answered with it; whether anybody is still there is not looked at. Its server runs in a thread of its own.
+// answered with it; whether the client is still there is not looked at. Its server runs in a thread of its own.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -159,7 +159,7 @@ async function ownGateway() {
   };
 }
 
-/** Polls that nobody waits for any more, as page reloads leave them behind; then how long somebody else waits. */
+/** Polls for which no page waits any more, as reloads leave them behind; then how long another page waits. */
 async function afterReloads() {
   const { viewer } = await now();
   const poll = viewer("now");

@@ -3,7 +3,7 @@ import { feed } from "/push/client.js";
 
 const $ = (id) => document.getElementById(id);
 
-// --- What everybody sees: the stock -----------------------------------------------------------------------------------
+// --- What every page sees: the stock -----------------------------------------------------------------------------------
 
 // At each load the newest value of each item, then what changes. A burst is folded: only its newest value is drawn.
 const reader = tellOf(feed("/push", "stock.*", { fold: "latest", storage: null }));
@@ -47,7 +47,7 @@ async function change({ currentTarget: button }) {
 function draw(row) {
   const [mine, left] = [cart[row.id] ?? 0, row.querySelector(".stock b").textContent];
   row.querySelector(".mine b").textContent = mine;
-  // Not `disabled`: that would take the focus away from whoever works with the keyboard.
+  // Not `disabled`: that would take the focus away from a user of the keyboard.
   row.querySelector("[data-change=add]").ariaDisabled = `${!(left > 0)}`;
   row.querySelector("[data-change=remove]").ariaDisabled = `${mine === 0}`;
   $("count").textContent = Object.values(cart).reduce((sum, count) => sum + count, 0);

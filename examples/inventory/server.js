@@ -15,7 +15,7 @@ const stock = new Map();
 for (const { data } of await newest("stock.*")) stock.set(data.id, data.stock);
 for (const { id, most } of ITEMS) if (!stock.has(id)) await set(id, most);
 
-/** Publishes the value, not the difference: so the newest event is enough for whoever comes late, or missed some. */
+/** Publishes the value, not the difference: so the newest event is enough for a page that comes late, or missed some. */
 function set(id, value) {
   stock.set(id, value);
   return publish(`stock.${id}`, { id, stock: value });

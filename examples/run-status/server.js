@@ -1,6 +1,6 @@
 // The load tests' backend: it starts runs, which are only simulated here, and publishes each change to `runs.<id>.status`.
 //
-// Each event holds the whole status of its run, with all changes up to it. So the newest event is all that anybody has to
+// Each event holds the whole status of its run, with all changes up to it. So the newest event is all that a page has to
 // read: a page that opens late, and this process when it starts again.
 
 import { randomUUID } from "node:crypto";
@@ -32,7 +32,7 @@ async function simulate(run) {
     if (ENDS.includes(run.state)) return;
     const progress = Math.min(run.progress + (run.state === "queued" ? 0 : 10), 100);
     const end = Math.random() < 0.2 ? "failed" : "passed";
-    // Not awaited: a gateway that is away for a moment holds up nobody's load test.
+    // Not awaited: a gateway that is away for a moment holds up no load test.
     change(run, progress === 100 ? end : "running", progress);
   }
 }

@@ -31,7 +31,7 @@ use events::{ClientId, Event, EventId, TopicPattern};
 pub struct Delivery {
     /// Its place in this Lease.
     pub tag: u64,
-    /// The broker says that it was handed over before, to whomever.
+    /// The broker says that it was handed over before, to any reader.
     pub redelivered: bool,
     /// What it holds.
     pub content: Content,
@@ -69,7 +69,7 @@ pub struct LeaseRequest {
 pub struct MailboxStatus {
     /// Messages that wait in the broker, not handed over.
     pub queued: u32,
-    /// Whether anybody, on this gateway or another, holds its Lease.
+    /// Whether its Lease is held, through this gateway or another.
     pub leased: bool,
 }
 
@@ -149,7 +149,7 @@ impl BrokerError {
         }
     }
 
-    /// Tells whether the same call can succeed without anybody changing anything.
+    /// Tells whether the same call can succeed without a change by an operator.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Feeds: everybody who watches a topic sees its events, from one log that nobody consumes.
+//! Feeds: every watcher of a topic sees its events, from one log that is not consumed.
 //!
 //! A task follows the log and keeps its newest events in a `window`. A poll is answered from the window; else, if it is older,
 //! it looks back into the log (`look_back`); else it becomes one of the `watchers`, whom the task answers as events come, with
@@ -180,7 +180,7 @@ impl<L: EventLog> Feed<L> {
     /// Ends every poll, and the following.
     pub fn close(&self) {
         self.closing.cancel();
-        // Whoever waits hears of it, and who comes now does not begin to.
+        // The polls that wait hear of it, and those that come now do not begin to wait.
         if let Some(state) = &mut *self.state() {
             state.watchers = Watchers::default();
         }
@@ -251,7 +251,7 @@ impl<L: EventLog> Feed<L> {
         let mut leaving = Leaving { feed: self, pattern: &request.pattern, ticket: Some(ticket) };
         match timeout_at(request.deadline, &mut answer).await {
             Ok(Ok(batch)) => {
-                // Whoever was answered waits no more.
+                // A poll that was answered waits no more.
                 leaving.ticket = None;
                 FeedOutcome::Batch(batch)
             }
@@ -260,7 +260,7 @@ impl<L: EventLog> Feed<L> {
             // The log was lost.
             Ok(Err(_)) => FeedOutcome::NotReady,
             Err(_) => {
-                // From here on nobody answers, so what was not answered is not before the end.
+                // From here on no answer comes, so what was not answered is not before the end.
                 let end = self.end();
                 drop(leaving);
                 match (answer.try_recv(), end) {

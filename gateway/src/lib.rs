@@ -7,7 +7,7 @@
 //!
 //! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
 //! * [`mailbox`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
-//! * [`feed`] shows everybody the same log: a window in memory, who waits for what, places in the log.
+//! * [`feed`] shows all clients the same log: a window in memory, who waits for what, places in the log.
 //! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ; `broker::embedded` is a durable
 //!   log of the gateway's own, for one machine.
 //! * [`metrics`] is everything that is counted.

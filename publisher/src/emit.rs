@@ -47,7 +47,7 @@ pub(crate) struct Emit {
 }
 
 impl Emit {
-    /// Opens the input, so that a wrong path is known before anybody is bothered.
+    /// Opens the input, so that a wrong path is known before the target is connected to.
     pub(crate) async fn open(options: Options) -> anyhow::Result<Self> {
         let (reader, name): (Box<dyn AsyncRead + Unpin>, _) = match options.payload {
             Payload::Argument(text) => (Box::new(std::io::Cursor::new(text)), "the argument".to_owned()),

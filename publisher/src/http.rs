@@ -26,11 +26,11 @@ use crate::{
     transport::{ConnectError, Link, SendError, Transport},
 };
 
-/// Where a gateway is when nobody says.
+/// Where a gateway is by default.
 pub(crate) const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 
 /// The most requests at once. Each takes a connection, and more than this make no gateway faster.
-pub(crate) const MOST_AT_ONCE: usize = 64;
+pub(crate) const MAX_AT_ONCE: usize = 64;
 
 /// The header by which a retry is the same event.
 const EVENT_ID: HeaderName = HeaderName::from_static("event-id");
@@ -57,7 +57,7 @@ impl Transport for GatewayUrl {
     fn overlap(&self, order: Order) -> Overlap {
         match order {
             Order::Source | Order::Newest => Overlap::Never,
-            Order::Topic => Overlap::Topics(MOST_AT_ONCE),
+            Order::Topic => Overlap::Topics(MAX_AT_ONCE),
         }
     }
 

@@ -169,7 +169,7 @@ impl Outbox {
         None
     }
 
-    /// Nobody could take an event just now: holds it back. One that was not even sent is no repeat the next time.
+    /// No target could take an event just now: holds it back. One that was not even sent is no repeat the next time.
     pub(crate) fn postponed(&mut self, ticket: Ticket, was_sent: bool) {
         let Some(mut entry) = self.in_flight.remove(&ticket) else { return };
         entry.sends -= u32::from(!was_sent);

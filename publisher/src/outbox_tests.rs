@@ -84,7 +84,7 @@ fn a_lost_connection_resends_the_unconfirmed_in_order_before_anything_newer() {
 fn an_event_that_the_broker_refuses_is_found_and_the_others_go_on() {
     let mut outbox = filled(9, 4);
     send_all(&mut outbox);
-    assert!(outbox.refused_one().is_none(), "nobody knows yet which one it was");
+    assert!(outbox.refused_one().is_none(), "it is not known yet which one it was");
     // One at a time from here on.
     assert_eq!(send_all(&mut outbox), sent(&[(1, true)]));
     confirm_oldest(&mut outbox);

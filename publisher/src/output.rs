@@ -1,7 +1,7 @@
 //! What the user sees: results on standard output, everything else on standard error.
 //!
-//! The progress line is there only when standard error is a terminal; other lines are written above it. Where nobody
-//! reads standard error any more, what was meant for it is dropped: that is no reason to stop publishing.
+//! The progress line is there only when standard error is a terminal; other lines are written above it. Where
+//! standard error is closed, its lines are dropped: that is no reason to stop publishing.
 
 use std::{
     fmt::{self, Display},

@@ -79,7 +79,7 @@ async fn publish(
         report.list().iter().for_each(|line| output.error(line));
     }
     tell_end(&end, &source, output);
-    // Where nobody was there the line above has said everything.
+    // Where no target was there the line above has said everything.
     if !matches!(end, End::Unreachable(_)) {
         tell_sum(&report, output);
     }

@@ -17,7 +17,7 @@ pub(crate) mod exit {
     pub(crate) const NOT_CONFIRMED: u8 = 1;
     /// `EX_USAGE`: wrong flags or environment.
     pub(crate) const USAGE: u8 = 64;
-    /// `EX_UNAVAILABLE`: nobody was there; nothing was published.
+    /// `EX_UNAVAILABLE`: no target was there; nothing was published.
     pub(crate) const UNREACHABLE: u8 = 69;
 }
 
@@ -32,7 +32,7 @@ pub(crate) enum End {
     InputFailed(anyhow::Error),
     /// There was no confirm for too long.
     GaveUp(String),
-    /// Nobody was there from the start, or somebody who takes no events.
+    /// No target was there from the start, or one that takes no events.
     Unreachable(String),
 }
 

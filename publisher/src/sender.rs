@@ -82,7 +82,7 @@ pub(crate) struct Sender<'a, S, T> {
     output: &'a Output,
     stop: Stop,
     stopped: Option<Signal>,
-    /// The source is not at its end, and nobody wants to stop.
+    /// The source is not at its end, and no stop was asked for.
     is_reading: bool,
     /// A signal came before the source was at its end.
     is_cut_short: bool,

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// How long after the first signal another one is taken for its echo: timeout(1) signals the process and then its whole
-/// group. Nobody presses Ctrl-C twice as fast as this.
+/// group. No person presses Ctrl-C twice as fast as this.
 const ECHO: Duration = Duration::from_millis(100);
 
 /// A signal that ends programs.
@@ -83,7 +83,7 @@ impl Stop {
     pub(crate) async fn requested(&mut self) -> Signal {
         match self.0.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(signal)) => *signal,
-            // Nobody listens any more, so no signal comes.
+            // No listener is left, so no signal comes.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }

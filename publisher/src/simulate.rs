@@ -1,7 +1,7 @@
 //! `simulate`: status events of made-up jobs at a steady rate, for demos and for load.
 //!
 //! What the jobs do is decided in [`jobs`]; here is only the pace. After a stall (no room, no gateway, no broker)
-//! at most [`MAX_LAG`] worth of events is caught up, so that whoever comes back is not met by a flood.
+//! at most [`MAX_LAG`] worth of events is caught up, so that a client that comes back is not met by a flood.
 
 mod jobs;
 
@@ -55,7 +55,7 @@ impl Simulate {
         Self { jobs: Jobs::new(jobs, seed), prefix, period, count, duration, made: 0, due: None, until: None }
     }
 
-    /// Returns when the next event is due; time starts with the first call, which is when somebody is there.
+    /// Returns when the next event is due; time starts with the first call, which is when a target is there.
     fn schedule(&mut self) -> Instant {
         let now = Instant::now();
         if self.due.is_none() {

@@ -1,7 +1,7 @@
 //! Where events come from: the one thing in which the commands differ.
 //!
 //! A [`Source`] is asked for its next event only when the window has room, so it never runs ahead of the confirms; and
-//! it is asked no more once somebody wants to stop. What it cannot make an event of is an [`Input::Unusable`], which
+//! it is asked no more once a stop was asked for. What it cannot make an event of is an [`Input::Unusable`], which
 //! is reported and does not stop the others.
 
 use bytes::Bytes;

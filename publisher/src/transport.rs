@@ -19,7 +19,7 @@ use crate::{outbox::Overlap, source::Order};
 pub(crate) trait Transport: Display {
     type Link: Link;
 
-    /// What the user can do when nobody is there.
+    /// What the user can do when no target is there.
     const ADVICE: &'static str;
 
     /// Returns what may be on its way at once so that events are stored in this order.
@@ -51,10 +51,10 @@ pub(crate) trait Link {
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
-    /// Somebody answered and said no; it will not be otherwise until somebody changes something.
+    /// The target said no; it will not be otherwise until an operator changes something.
     #[error("{0}")]
     Refused(String),
-    /// Nobody answered; the same may go well later.
+    /// No answer came; the same may go well later.
     #[error("{0}")]
     Unreachable(String),
 }
@@ -68,7 +68,7 @@ pub(crate) enum SendError {
     /// A queue is full. Each further try leaves a repeat in the queues that did take the event.
     #[error("{0}")]
     Rejected(String),
-    /// Nothing is wrong with the event, but nobody takes it now.
+    /// Nothing is wrong with the event, but no target takes it now.
     #[error("{reason}")]
     Unavailable {
         reason: String,
@@ -77,13 +77,13 @@ pub(crate) enum SendError {
         /// How long we were asked to wait before the next try.
         retry_after: Option<Duration>,
     },
-    /// Over one of the events in flight the link was closed; nobody says which.
+    /// Over one of the events in flight the link was closed; which one is not said.
     #[error("{0}")]
     RefusedOne(String),
     /// The link was lost.
     #[error("{0}")]
     Lost(String),
-    /// Whoever answers there takes no events at all.
+    /// The server that answers there takes no events at all.
     #[error("{0}")]
     WrongPlace(String),
 }

@@ -1,7 +1,7 @@
 //! `watch`: a file's content is an event, whenever it is another than before.
 //!
 //! What is published is what was read twice, `debounce` apart, and found equal in place, times, size and hash: so a half
-//! of what somebody is about to write never is. A file that is still open for writing is waited for on top of that.
+//! of what is about to be written never is. A file that is still open for writing is waited for on top of that.
 //! Notifications only say when to look; the content decides, and every `recheck` it is looked at without any.
 //!
 //! Invariant: `published` is the content that was handed over last, so the same content is never handed over twice in a
@@ -84,7 +84,7 @@ impl Watch {
         Ok(Self { name, path, options, changes, published, before, is_pending, said })
     }
 
-    /// Says why nobody will tell of changes, if so.
+    /// Says why changes will not be told, if so.
     pub(crate) fn hindrance(&self) -> Option<String> {
         let (reason, seconds) = (self.changes.hindrance()?, self.options.recheck.as_secs_f64());
         Some(format!("cannot be told of changes of {} ({reason}); looking every {seconds} s", self.name))
@@ -97,7 +97,7 @@ impl Watch {
         Ok(spawn_blocking(move || Look::at(&path)).await?)
     }
 
-    /// Waits until two looks, a pause apart, are the same, and nobody is still writing.
+    /// Waits until two looks, a pause apart, are the same, and the file is not being written.
     async fn settled(&mut self, mut seen: Look) -> anyhow::Result<Look> {
         let mut since = Instant::now();
         loop {

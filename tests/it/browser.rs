@@ -222,7 +222,7 @@ async fn what_may_be_a_repeat_is_marked() {
     desk.browser.click("#pause").await;
     desk.becomes("paused").await;
     desk.post_numbers(0..3).await;
-    // Somebody else is handed them and does not say that it saw them.
+    // Another client is handed them and does not say that it saw them.
     let client = desk.browser.text("#client").await;
     eventually(SOON, "all three", async || {
         let batch = Poll::of(&client).wait(5).send(&desk.gateway).await.batch();

@@ -222,11 +222,11 @@ async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
     assert!(!stderr.contains("listening"), "{stderr}");
     // The first did not notice.
     Request::publish("a", "text/plain", "1").send(first.address()).await.expect_status(202);
-    // Whoever was killed leaves nothing behind that keeps its successor out.
+    // A gateway that was killed leaves nothing behind that keeps its successor out.
     first.kill9();
     Gateway::builder().flag("--data-dir", folder.path()).start().await.wait_ready().await;
 
-    // No folder can be made below a file, by nobody.
+    // No user can make a folder below a file.
     let file = folder.write("file", "");
     for place in [file.clone(), file.join("data")] {
         let builder = Gateway::builder().flag("--data-dir", &place).flag("--listen", "127.0.0.1:0");

@@ -24,7 +24,7 @@ async fn the_newest_poll_wins_and_no_event_goes_astray(broker: Broker) {
     let mut newer = poll.hold(&gateway).await;
     let replaced = timeout(Duration::from_secs(1), older.answer()).await.expect("within a second");
     replaced.problem(409);
-    assert_eq!(replaced.header("retry-after"), None, "whoever was replaced must not fight for its place");
+    assert_eq!(replaced.header("retry-after"), None, "a poll that was replaced must not fight for its place");
     backend.publish_numbered(&topic, 0..3).await;
     let mut numbers = Vec::new();
     while numbers.len() < 3 {

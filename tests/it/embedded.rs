@@ -102,7 +102,7 @@ async fn after_an_orderly_end_what_was_handed_out_is_flagged_and_nothing_else() 
     assert_eq!(world.backend.messages_ready(&world.client).await, Some(0));
 }
 
-/// Nobody wrote down what was handed out, so all of it may have been.
+/// It was not written down what was handed out, so all of it may have been.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_everything_that_waits_is_flagged_and_nothing_that_comes_later() {
     let mut world = bound(&[("--window", "10")]).await;
@@ -236,7 +236,7 @@ async fn publish_until_it_dies(address: std::net::SocketAddr, topic: String, acc
     tokio::join!(writing, reading);
 }
 
-/// The newest 64 MiB are in memory; whoever comes later is served from disk.
+/// The newest 64 MiB are in memory; a client that comes later is served from disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_far_behind_gets_everything_from_disk_byte_for_byte() {
     const FILLER: usize = 7 << 20;
@@ -254,7 +254,7 @@ async fn a_mailbox_far_behind_gets_everything_from_disk_byte_for_byte() {
     for _ in 0..=(64 << 20) / FILLER {
         publish(&unique("other"), &filler).await;
     }
-    // And the marker of a mailbox that was made for nobody's poll.
+    // And the marker of a mailbox that was made without a poll.
     assert_eq!(world.mailbox().await, (Some(40 + 1), Some(0)));
     let (mut seen, mut token) = (0, None::<String>);
     while seen < payloads.len() {

@@ -1,4 +1,4 @@
-//! Feeds over HTTP: everybody who watches a topic sees it.
+//! Feeds over HTTP: every watcher of a topic sees it.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -68,7 +68,7 @@ async fn an_empty_answer_moves_the_place_and_a_known_version_is_not_sent_again(b
     let start = place(&poll("quiet", "wait=0&last_seen=now").send(gateway.address()).await.expect_status(204));
     publish(&gateway, "busy", 0..10).await;
     let nothing = poll("quiet", &format!("wait=1&last_seen={start}")).send(gateway.address()).await.expect_status(204);
-    assert_ne!(place(&nothing), start, "whoever watches a quiet topic does not fall behind");
+    assert_ne!(place(&nothing), start, "a watcher of a quiet topic does not fall behind");
 
     let newest = poll("busy", "wait=0").send(gateway.address()).await;
     let etag = newest.header("etag").unwrap();
@@ -95,7 +95,7 @@ on_both_brokers!(a_place_of_another_log_is_answered_with_the_newest_and_a_reset)
 async fn a_place_of_another_log_is_answered_with_the_newest_and_a_reset(broker: Broker) {
     let gateway = gateway(broker).await;
     publish(&gateway, "a", 0..3).await;
-    for token in ["999999999~00000000", "1~00000001", "somebody-elses-token"] {
+    for token in ["999999999~00000000", "1~00000001", "another-servers-token"] {
         let batch = poll("a", &format!("wait=5&last_seen={token}")).send(gateway.address()).await.batch();
         assert_eq!((batch.numbers("n"), batch.reset), (vec![2], true), "{token}");
     }

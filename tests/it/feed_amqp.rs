@@ -104,7 +104,7 @@ async fn search_all(broker: &AmqpBroker, wanted: &str, mut from: u64, to: u64) -
     let mut all = Vec::new();
     while from < to {
         let Searched { found, reached, .. } = match broker.search(&pattern(wanted), from, to, 100_000).await {
-            // Too many search: whoever polls would be told to come back.
+            // Too many search: a poll would be told to come back.
             Err(error) if error.is_retryable() => continue,
             other => other.unwrap(),
         };
@@ -147,7 +147,7 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
     assert_eq!(newest, HashMap::from(expected));
 
     publish(&broker, "a.x", 20..1500).await;
-    // Another gateway's control message is nobody's event.
+    // Another gateway's control message is no event.
     let other = broker.end(|_, _| ()).await.unwrap();
     let after = follow(&mut end.tail, 1480).await;
     assert_eq!(numbers(&after), list(20..1500));

@@ -1,4 +1,4 @@
-//! Feeds when something goes away: the gateway, the broker, old events, the whole log. Whoever follows misses nothing that is
+//! Feeds when something goes away: the gateway, the broker, old events, the whole log. A client that follows misses nothing that is
 //! still there, sees nothing twice, and is told with a reset of what is not, and only then.
 
 use std::{
@@ -206,7 +206,7 @@ async fn what_was_answered_is_in_the_feed_whenever_the_gateway_was_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_costs_those_who_follow_nothing() {
     const OLD: u64 = 20_000;
-    // A small window, so that whoever is behind has to read the log.
+    // A small window, so that a lagging client has to read the log.
     let small = |gateway: GatewayBuilder| gateway.flag("--feed-window", "10000");
     let mut log = LongLog::new(Broker::RabbitMq, OLD, small).await.unwrap();
     let gateway = log.gateway.address();
@@ -272,14 +272,14 @@ async fn what_retention_took_is_told_to_those_who_missed_it_and_to_nobody_else(b
     let batch = waits.answer().await.batch();
     assert_eq!((batch.numbers("n"), batch.reset), (vec![7], false));
 
-    // Whoever comes too late is told once, and goes on with the oldest.
+    // A client that comes too late is told once, and goes on with the oldest.
     let rest = stage.read_on("busy", &early, next - 1).await;
     assert!(rest[0].reset && rest[1..].iter().all(|batch| !batch.reset), "{:?}", resets(&rest));
     let numbers: Vec<u64> = rest.iter().flat_map(|batch| batch.numbers("n")).collect();
     assert_eq!(numbers, (numbers[0]..next).collect::<Vec<_>>());
     assert!((200..1000).contains(&numbers.len()), "{} are left", numbers.len());
 
-    // Whoever is overtaken while catching up sees all up to a reset, and all from there on.
+    // A client that is overtaken while it catches up sees all up to a reset, and all from there on.
     let begun = stage.poll("busy", &format!("limit=20&last_seen={}", rest[0].last_seen)).await.batch();
     stage.publish("busy", next..next + ROUND).await;
     next += ROUND;

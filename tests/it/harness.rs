@@ -48,7 +48,7 @@ async fn a_mailbox_is_counted_without_being_changed() {
     assert_eq!(amqp.messages_ready(&client).await, Some(3));
     assert_eq!(amqp.consumer_count(&client).await, Some(0));
 
-    let mut held = amqp.hold(&mailbox, 2).await.expect("nobody else consumes");
+    let mut held = amqp.hold(&mailbox, 2).await.expect("the queue has no other consumer");
     for payload in [b"1", b"2"] {
         let taken = held.next(Duration::from_secs(5)).await.expect("a message should come");
         assert_eq!((&taken.event.payload[..], taken.redelivered), (&payload[..], false));

@@ -1,4 +1,4 @@
-//! Overload and bad manners get a definite answer, touch nobody else, and are counted.
+//! Overload and bad manners get a definite answer, touch no other client, and are counted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -197,7 +197,7 @@ async fn metrics_parse_and_move_and_name_no_client_and_no_topic(broker: Broker) 
     let batch = repeat.send_on(&mut held).await.batch();
     let confirmed = Poll::of(&client).last_seen(&batch.last_seen).wait(0);
     confirmed.send_on(&mut held).await.expect_status(204);
-    Poll::of(&unique("nobody")).send(&gateway).await.expect_status(404);
+    Poll::of(&unique("absent")).send(&gateway).await.expect_status(404);
     let after = metrics(&gateway).await;
     for (name, moved) in [
         ("postern_events_total", 2),

@@ -283,11 +283,11 @@ async fn whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody(broker: B
     let address = world.gateway.address();
     let mut askers = tokio::task::JoinSet::new();
     for asker in 0..8 {
-        let nobody = unique("nobody");
+        let absent = unique("absent");
         askers.spawn(async move {
             let mut connection = HttpConnection::open(address).await;
             for n in 0..150 {
-                let request = Request::get(&format!("/clients/{nobody}-{asker}-{n}"));
+                let request = Request::get(&format!("/clients/{absent}-{asker}-{n}"));
                 loop {
                     let status = connection.request(&request).await.status;
                     if status == 404 {

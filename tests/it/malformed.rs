@@ -257,7 +257,7 @@ async fn what_is_no_http_is_refused_by_status_or_by_hanging_up(broker: Broker) {
             assert!(statuses.contains(&answer.status), "{what}: {answer:?}");
             connection.left().await;
         }
-        // A body that ends early is answered as far as anybody listens, and is no event.
+        // A body that ends early is answered as far as the client listens, and is no event.
         let mut connection = HttpConnection::open(gateway.address()).await;
         connection.send(format!("{post}content-length: 10\r\n\r\nab").as_bytes()).await;
         connection.finish_sending().await;

@@ -52,7 +52,7 @@ async fn it_needs_nothing_else() {
     }
     let links: Vec<&str> = text.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert!(links.iter().all(|link| link.starts_with("data:")), "{links:?}");
-    // Names of vocabularies, which nobody fetches.
+    // Names of vocabularies, which no browser fetches.
     let start = |at: usize| text[at.saturating_sub(6)..].chars().take(36).collect::<String>();
     let addresses: Vec<String> = text.match_indices("//").map(|(at, _)| start(at)).collect();
     let fetched = addresses.iter().filter(|rest| rest.contains("http://") || rest.contains("https:/"));

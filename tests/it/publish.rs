@@ -149,8 +149,8 @@ async fn a_retry_with_the_same_event_id_is_the_same_event(broker: Broker) {
 on_both_brokers!(an_event_that_nobody_wants_is_accepted);
 async fn an_event_that_nobody_wants_is_accepted(broker: Broker) {
     let world = world(broker).await;
-    let nobody = Request::publish(&unique("nobody"), JSON, "1");
-    id_of(&world.post(nobody).await);
+    let unbound = Request::publish(&unique("unbound"), JSON, "1");
+    id_of(&world.post(unbound).await);
     assert_eq!(world.poll().wait(0).send(&world.gateway).await.status, 204);
 }
 

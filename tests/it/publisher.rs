@@ -148,8 +148,8 @@ async fn a_repeated_emit_is_the_same_event_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_tell_what_happened() {
     let url = shared_broker().await.url();
-    let nobody = unique("nobody");
-    let emit = |more: &[&str]| Publisher::new(&[&["emit", nobody.as_str()], more].concat()).amqp_url(url);
+    let unbound = unique("unbound");
+    let emit = |more: &[&str]| Publisher::new(&[&["emit", unbound.as_str()], more].concat()).amqp_url(url);
     ended(&emit(&["1"]).run().await, 0, "0 resent, 0 not confirmed");
     ended(&emit(&["{", "--content-type", "application/json"]).run().await, 1, "not JSON");
     ended(&emit(&["--file", "/no/such/file"]).run().await, 64, "/no/such/file");

@@ -1,4 +1,4 @@
-//! The orderly end of a gateway: everybody gets an answer, and finds the mailbox free elsewhere.
+//! The orderly end of a gateway: every client gets an answer, and finds the mailbox free elsewhere.
 //!
 //! Where the broker is RabbitMQ, the mailbox is looked at as soon as the answer is there, and "elsewhere" is another gateway.
 //! An embedded broker can be looked at only after its next start.

@@ -124,7 +124,7 @@ async fn what_does_not_pass_by_itself_is_an_error(broker: Broker) {
     let gateway = broker.gateway().await.start().await;
     gateway.wait_ready().await;
     for (path, status) in [
-        ("/clients/nobody-polled-this-one/events", 404),
+        ("/clients/never-polled/events", 404),
         ("/clients/alice/events?topics=a..b", 400),
         ("/topics/a/events?last_seen=a%20b", 400),
     ] {

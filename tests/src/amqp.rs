@@ -34,7 +34,7 @@ pub struct QueueState {
 pub struct Taken {
     /// The message, read as the gateway reads it.
     pub event: Event,
-    /// The broker's flag: it was delivered to somebody before.
+    /// The broker's flag: it was delivered before.
     pub redelivered: bool,
     /// Its properties, all of them.
     pub properties: BasicProperties,
@@ -140,7 +140,7 @@ impl Amqp {
         message.expect("a queue should be readable").map(|message| Taken::of(message.delivery))
     }
 
-    /// Consumes a queue exclusively, as a gateway's Lease does; `None` if somebody else does.
+    /// Consumes a queue exclusively, as a gateway's Lease does; `None` if another consumer does.
     pub async fn hold(&self, queue: &str, prefetch: u16) -> Option<Held> {
         let channel = self.connection.create_channel().await.expect("a channel should open");
         channel.basic_qos(prefetch, BasicQosOptions::default()).await.expect("prefetch should be set");

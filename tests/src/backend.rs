@@ -111,7 +111,7 @@ impl KeptAlive {
 
     async fn request(&self, request: &Request) -> Answer {
         let mut kept = self.connection.lock().await;
-        // Taken: whoever stops waiting for its answer leaves no half answer to the next.
+        // Taken: a caller that stops waiting for its answer leaves no half answer to the next.
         let mut connection = match kept.take() {
             Some(connection) => connection,
             None => HttpConnection::open(self.gateway).await,

@@ -51,7 +51,7 @@ impl EventStream {
         stream.unwrap_or_else(|left| panic!("there is no stream ({left:?})"))
     }
 
-    /// Asks for a stream, unless nobody listens or the gateway leaves.
+    /// Asks for a stream, unless no gateway listens or it leaves.
     pub async fn open_unless_left(address: SocketAddr, path: &str, last_id: &str) -> Result<Self, Left> {
         let mut request = Request::get(path).header("accept", "text/event-stream");
         if !last_id.is_empty() {

@@ -55,7 +55,7 @@ impl HttpConnection {
         Self::try_open(address).await.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// Connects, unless nobody listens.
+    /// Connects, unless no server listens.
     pub async fn try_open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;

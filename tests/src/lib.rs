@@ -105,7 +105,7 @@ pub use http2::Http2Connection;
 pub use lean_http::{LeanAnswer, LeanHttp};
 pub use load::{Load, LoadBuilder, LoadReport};
 pub use log::Log;
-pub use long_log::{Follower, Latencies, Live, LongLog, MOST_AT_ONCE};
+pub use long_log::{Follower, Latencies, Live, LongLog, MAX_AT_ONCE};
 pub use median::median;
 pub use names::{free_port, unique};
 pub use poll::Poll;

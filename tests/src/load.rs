@@ -28,7 +28,7 @@ pub struct LoadReport {
     pub deliveries: u64,
     /// How long that took, without the pauses between rounds.
     pub seconds: f64,
-    /// Microseconds from the publishing of an event until everybody whom it concerns has had it and polls again.
+    /// Microseconds from the publishing of an event until every client that it concerns has had it and polls again.
     pub round_p50_us: f64,
     /// The same.
     pub round_p99_us: f64,

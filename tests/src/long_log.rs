@@ -18,7 +18,7 @@ use gateway::broker::{
 use tokio::{sync::mpsc, task::unconstrained, time::Instant};
 
 pub use self::{
-    follower::{Follower, MOST_AT_ONCE},
+    follower::{Follower, MAX_AT_ONCE},
     live::{Latencies, Live},
 };
 use crate::{Backend, Broker, Folder, Gateway, GatewayBuilder, RabbitNode, gateway::READY};
@@ -85,7 +85,7 @@ impl LongLog {
         self
     }
 
-    /// Connects somebody who publishes.
+    /// Connects a publisher.
     pub async fn backend(&self) -> Backend {
         match &self.node {
             Some(node) => Backend::of_rabbitmq(&node.url()).await,

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use uuid::Uuid;
 
 /// Where ports are picked: below the range from which Linux takes the ports of outgoing connections (32768 and up), so
-/// that nobody takes the port of a broker or gateway that is down for a moment.
+/// that no other test takes the port of a broker or gateway that is down for a moment.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
 /// Returns `prefix` with a random ending: a client id, or one word of a topic, that no other test uses.

@@ -25,7 +25,7 @@ kill -9 -"$1" 2>/dev/null
 pub struct Process {
     name: String,
     child: Child,
-    /// Set once the process was waited for: its id may belong to somebody else from then on.
+    /// Set once the process was waited for: its id may belong to another process from then on.
     ended: Option<ExitStatus>,
     leash: Child,
 }

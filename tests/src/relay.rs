@@ -41,7 +41,7 @@ impl Relay {
         self.address
     }
 
-    /// Lets nothing through any more, and tells nobody: connections stay open and silent, also new ones.
+    /// Lets nothing through any more, without a word: connections stay open and silent, also new ones.
     pub fn cut(&self) {
         self.is_cut.send_replace(true);
     }

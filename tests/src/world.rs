@@ -64,7 +64,7 @@ impl World {
         (self.backend.messages_ready(&self.client).await, self.backend.consumer_count(&self.client).await)
     }
 
-    /// Waits until so many events are back in the mailbox and nobody holds it: at once, not after a timeout.
+    /// Waits until so many events are back in the mailbox and it is not held: at once, not after a timeout.
     pub async fn is_back(&self, events: u32) {
         let state = async || self.mailbox().await;
         eventually_eq(AT_ONCE, "(messages ready, consumers)", (Some(events), Some(0)), state).await;

@@ -1,6 +1,6 @@
 //! [`Event`] ↔ AMQP message.
 //!
-//! Reading never fails: whatever somebody else published becomes an event, because a message that could not be read
+//! Reading never fails: every message of another publisher becomes an event, because a message that could not be read
 //! would stop its mailbox for ever. What a message leaves out is made up as the fields of [`read`] say.
 
 use bytes::Bytes;

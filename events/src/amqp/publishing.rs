@@ -5,7 +5,7 @@
 //! Dropping a `Confirmation` abandons the question, not the event: it may or may not be stored.
 //!
 //! [`PublishingConnection`] is for a program that does nothing else: a connection and one such channel, opened and
-//! closed together. It does not come back by itself: whoever resends has to know that it was gone.
+//! closed together. It does not come back by itself: the sender has to know that it was gone before it resends.
 
 use std::{
     future::poll_fn,
@@ -151,13 +151,13 @@ pub enum ConnectError {
     /// The broker answered, and said no: user, password, virtual host, permissions, or a foreign exchange of our name.
     #[error("the broker refused ({0}); check user, password, virtual host and permissions")]
     Refused(lapin::Error),
-    /// Nobody answered, or not to the end.
+    /// No answer came, or not to the end.
     #[error("{0}")]
     Unreachable(lapin::Error),
 }
 
 impl ConnectError {
-    /// Tells whether the same attempt may succeed later without anybody changing anything.
+    /// Tells whether the same attempt may succeed later without a change by an operator.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

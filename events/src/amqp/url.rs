@@ -70,7 +70,7 @@ impl FromStr for AmqpUrl {
         if let Some(parameter) = tls_parameter(text) {
             return Err(AmqpUrlError::Tls(parameter));
         }
-        // `amqp://host/` names the virtual host "", which nobody has; people mean the default one.
+        // `amqp://host/` names the virtual host "", which no broker has; people mean the default one.
         if uri.vhost.is_empty() {
             "/".clone_into(&mut uri.vhost);
         }

@@ -46,7 +46,7 @@ use self::{
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
-/// How long a Lease is waited for while somebody else holds it.
+/// How long a Lease is waited for while another reader holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
 
 /// How long any other call may take; the broker answers in milliseconds when it is well.

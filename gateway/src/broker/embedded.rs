@@ -1,6 +1,6 @@
 //! Mailboxes without a message broker: a durable log in the gateway itself, for one gateway on one machine.
 //!
-//! An event is written once, whoever reads it. A `mailbox` is a rule about the `log`: from which place on, and what its
+//! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which place on, and what its
 //! bindings select. The parts:
 //!
 //! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
@@ -57,7 +57,7 @@ pub use self::{log::Retention, store::OpenStoreError, tail::EmbeddedTail};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
 use crate::metrics::Metrics;
 
-/// How long a Lease is waited for while somebody else holds it.
+/// How long a Lease is waited for while another reader holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
 
 /// How long a publisher is made to wait.
@@ -138,7 +138,7 @@ impl EmbeddedBroker {
         }
     }
 
-    /// Tries once to open a Lease; `None` if somebody holds it.
+    /// Tries once to open a Lease; `None` if it is held.
     async fn try_open(&self, request: &LeaseRequest) -> Result<Option<EmbeddedLease>, OpenError> {
         let client = &request.client;
         let missing: Vec<TopicPattern> = {
@@ -182,7 +182,7 @@ impl Broker for EmbeddedBroker {
             if let Some(lease) = self.try_open(&request).await? {
                 return Ok(lease);
             }
-            // It may also have expired between two looks: then nobody holds it, and nobody will say so.
+            // It may also have expired between two looks: then no holder is left to say so.
             if self.handle.core().lease(&request.client).is_none() && Instant::now() < give_up {
                 tokio::task::yield_now().await;
                 continue;

@@ -103,11 +103,11 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Searched, BrokerError>> + Send;
 
-    /// As [`Self::search`], from right behind the event that somebody saw last, by its offset; gives that event, too, so that
+    /// As [`Self::search`], from right behind the event that a client saw last, by its offset; gives that event, too, so that
     /// it can be compared. If it is not there, nothing else is looked for.
     ///
-    /// Whoever goes on where a search of the same pattern has stopped, by what it reached or by the last event that it looked
-    /// at, costs the least.
+    /// A search that goes on where another one of the same pattern has stopped, by what it reached or by the last event that it
+    /// looked at, costs the least.
     fn search_behind(
         &self,
         pattern: &TopicPattern,

@@ -19,7 +19,7 @@ pub struct FeedBatch {
     pub reset: bool,
     /// What the client echoes.
     pub last_seen: Cursor,
-    /// The answer as it is sent, once somebody has encoded it.
+    /// The answer as it is sent, once it is encoded.
     pub encoded: OnceLock<EncodedBatch>,
     /// The same as a piece of a stream.
     pub stream: OnceLock<Bytes>,

@@ -56,7 +56,7 @@ pub(super) struct NewestLook {
 }
 
 impl State {
-    /// Takes the next events, and tells whoever waits for them.
+    /// Takes the next events, and tells the polls that wait for them.
     pub(super) fn append(&mut self, events: &[Logged]) {
         let now = Instant::now();
         for logged in events {

@@ -39,12 +39,12 @@ struct Watcher {
     reply: oneshot::Sender<Arc<FeedBatch>>,
 }
 
-/// A place among the watchers of a pattern, to be given back by whoever gives up.
+/// A place among the watchers of a pattern, to be given back by a poll that gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
 impl Ticket {
-    /// Makes one that never was before: whoever gives one back after the log was lost and found must not take another's place.
+    /// Makes one that never was before: a poll that gives one back after the log was lost and found must not take another's place.
     fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
@@ -71,7 +71,7 @@ impl Watchers {
         (ticket, answer)
     }
 
-    /// Gives up waiting. Whoever was answered has left already.
+    /// Gives up waiting. A poll that was answered has left already.
     pub(super) fn leave(&mut self, pattern: &TopicPattern, ticket: Ticket) {
         let Some(group) = self.groups.get_mut(pattern) else { return };
         group.remove(&ticket);
@@ -87,7 +87,7 @@ impl Watchers {
         self.groups.values().map(Group::len).sum()
     }
 
-    /// Answers everybody who waits for any of these events, which are the newest; `end` is the place behind them.
+    /// Answers every poll that waits for any of these events, which are the newest; `end` is the place behind them.
     pub(super) fn tell(&mut self, events: &[Logged], end: Cursor) {
         // Each pattern and which of the events match it.
         let mut concerned: Vec<(TopicPattern, Vec<usize>)> = Vec::new();
@@ -107,7 +107,7 @@ impl Watchers {
                     let found = hits.iter().map(|index| events[*index].clone()).collect();
                     Arc::new(FeedBatch::of(found, *limit, *latest_only, end))
                 });
-                // Whoever has hung up leaves by itself.
+                // A poll whose client has hung up leaves by itself.
                 let _ = watcher.reply.send(Arc::clone(batch));
             }
         }

@@ -47,7 +47,7 @@ impl Window {
         self.bytes += cost(&logged);
         self.events.push_back(logged);
         self.arrivals.push_back(now);
-        // The newest stays: its place is that of everybody who has seen all.
+        // The newest stays: its place is that of every client that has seen all.
         while self.events.len() > 1 && (self.bytes > self.limits.bytes || self.is_oldest_too_old(now)) {
             self.drop_oldest();
         }

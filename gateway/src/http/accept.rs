@@ -46,7 +46,7 @@ const MAX_HEAD: usize = 32 * 1024;
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
-const MOST_STREAMS: u32 = 1000;
+const MAX_STREAMS: u32 = 1000;
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
 /// metrics, or an event. Past that clients are hung up on.
@@ -249,7 +249,7 @@ where
 }
 
 /// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it unasked: then
-/// a poll must not take anybody's place any more, but its client has gone.
+/// a poll must not take a place any more, but its client has gone.
 struct Unasked<B: Broker> {
     /// Whose poll it is, if it is one.
     client: Option<ClientId>,
@@ -322,7 +322,7 @@ fn http2(ping_timeout: Duration) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MOST_STREAMS)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(ping_timeout)
         .keep_alive_timeout(ping_timeout);

@@ -20,7 +20,7 @@ pub(super) const MODULE: &str = include_str!("../../../client/postern.js");
 static TAG: LazyLock<String> =
     LazyLock::new(|| format!("\"{}\"", Base64Display::new(&Sha256::digest(MODULE)[..12], &STANDARD)));
 
-/// Returns the module, or a 304 to whoever has it.
+/// Returns the module, or a 304 to a client that has it.
 pub(super) fn module(request: &HeaderMap) -> HttpResponse {
     let is_known = has(request, &TAG);
     let body = if is_known { Bytes::new() } else { Bytes::from_static(MODULE.as_bytes()) };

@@ -71,7 +71,7 @@ pub(super) async fn delete<B: Broker>(app: &Arc<App<B>>, client: ClientId) -> Re
     effect::run(&app.effects, delete).await
 }
 
-/// Returns a JSON answer that nobody may keep.
+/// Returns a JSON answer that no cache may keep.
 pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
     let mut response = body::whole(Bytes::from(body.to_string()));
     *response.status_mut() = status;

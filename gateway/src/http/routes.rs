@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// One more than any path of ours has.
-const MOST_SEGMENTS: usize = 5;
+const MAX_SEGMENTS: usize = 5;
 
 /// What a path leads to, with its parameters as text.
 enum Route<'a> {
@@ -55,7 +55,7 @@ impl<'a> Route<'a> {
         };
         // Each path has one spelling, so that a proxy that checks paths checks the same path.
         let path = path.strip_prefix('/').ok_or_else(|| no_such_path(path))?;
-        let mut segments = [""; MOST_SEGMENTS];
+        let mut segments = [""; MAX_SEGMENTS];
         let found = path.split('/').zip(&mut segments);
         let count = found.map(|(segment, place)| *place = segment).count();
         Ok(match &segments[..count] {

@@ -27,7 +27,7 @@ use super::{HttpResponse, body, media};
 /// How often something is written at least: proxies take a silent connection for a dead one.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
-/// When to come back after a loss of the connection that nobody announced, in milliseconds; spread.
+/// When to come back after a loss of the connection that was not announced, in milliseconds; spread.
 const AFTER_LOSS_MS: std::ops::Range<u32> = 500..1500;
 
 /// When to come back once the trouble is over that ended a stream, in milliseconds; spread.

@@ -82,7 +82,7 @@ pub(super) struct Desk {
     last: Option<PollId>,
     /// The highest number that each browser instance sent; of the last instance only.
     highest: Option<PollOrder>,
-    /// The last moment at which somebody was here: a poll was seated, answered or left.
+    /// The last moment at which there was a poll: it was seated, answered or left.
     attended: Instant,
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,

@@ -17,7 +17,7 @@ const SEPARATOR: char = '~';
 /// What a client saw last: `{id}~{lease}~{tag}~{check}`, at most 128 bytes of `[A-Za-z0-9._~-]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastSeen {
-    /// The event or marker; `None` if the token was made by somebody else.
+    /// The event or marker; `None` if the token was not made here.
     pub(super) event: Option<SeenEvent>,
     /// Its place, if the token is one of ours.
     pub(super) place: Option<Place>,

@@ -161,7 +161,7 @@ impl<B: Broker> Registry<B> {
         }
     }
 
-    /// Takes note of a poll whose client had hung up before the poll could be held: it takes nobody's place, but if no other
+    /// Takes note of a poll whose client had hung up before the poll could be held: it takes no place, but if no other
     /// poll is held, the Session gives everything back at once.
     pub fn came_and_went(&self, client: &ClientId) {
         if let Some(entry) = self.0.sessions().get(client) {

@@ -2,7 +2,7 @@
 //!
 //! It carries out what its [`Desk`] decides and adds no rules of its own. There is one way out: whatever ends the
 //! Session, the Lease is released and that is awaited, then the Session leaves the registry, and only then are the polls
-//! that are left answered. So whoever is told to come back finds the mailbox free, here or on another gateway.
+//! that are left answered. So a client that is told to come back finds the mailbox free, here or on another gateway.
 
 use std::{
     collections::HashSet,
@@ -148,7 +148,7 @@ impl<B: Broker> Session<B> {
                 alarm.as_mut().reset(self.desk.wakeup());
             }
             tokio::select! {
-                // Hang-ups first: an event that arrives at the same instant is better kept than handed to nobody.
+                // Hang-ups first: an event that arrives at the same instant is better kept than handed to a client that has gone.
                 biased;
                 command = self.commands.recv() => {
                     self.obey(command);
@@ -236,7 +236,7 @@ impl<B: Broker> Session<B> {
         }
     }
 
-    /// Leaves the registry, then answers whoever is left; polls without an answer ask again.
+    /// Leaves the registry, then answers the polls that are left; polls without an answer ask again.
     fn leave(mut self, over: &Over) {
         debug!(client = %self.client, reason = over.as_str(), "session over");
         self.shared.metrics.released(over.release());

@@ -63,7 +63,7 @@ struct Idle {
 type Connection = SendRequest<Full<Bytes>>;
 
 impl Connections {
-    /// Opens a first connection, so that somebody is known to be there.
+    /// Opens a first connection, so that a gateway is known to be there.
     pub(super) async fn open(url: &GatewayUrl) -> Result<Self, ExchangeError> {
         let connections = Self { url: url.clone(), idle: RefCell::default() };
         let first = connections.connect().await?;
@@ -126,7 +126,7 @@ impl Connections {
         // A small event must not wait for the one before (Nagle's algorithm). Fails only on a dead socket.
         let _ = stream.set_nodelay(true);
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-        // Ends when `sender` is dropped or the gateway hangs up; whoever waits for an answer is told.
+        // Ends when `sender` is dropped or the gateway hangs up; a task that waits for an answer is told.
         tokio::spawn(connection);
         Ok(sender)
     }

@@ -28,7 +28,7 @@ impl Patience {
         self.since = now;
     }
 
-    /// Somebody wants to stop: there is only this much time left, whatever happens.
+    /// A stop was asked for: there is only this much time left, whatever happens.
     pub(super) fn stop_within(&mut self, grace: Duration, now: Instant) {
         self.stop_by = Some(now + grace);
     }

@@ -87,7 +87,7 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
         Ok(())
     }
 
-    /// Whoever answers is alive: the next trouble is a new one.
+    /// A target that answers is alive: the next trouble is a new one.
     fn has_answer(&mut self) {
         self.patience.renew(Instant::now());
         self.pauses.reset();

@@ -78,7 +78,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     places: BTreeSet<PathBuf>,
-    /// Somebody has written and not closed the file yet.
+    /// A process has written and not closed the file yet.
     is_open: bool,
 }
 
@@ -131,7 +131,7 @@ impl Changes {
         self.shared.changed.notified().await;
     }
 
-    /// Tells whether somebody is still writing, as far as that can be known.
+    /// Tells whether a process is still writing, as far as that can be known.
     pub(super) fn is_open(&self) -> bool {
         self.shared.state().is_open
     }

@@ -57,7 +57,7 @@ impl Look {
         }
     }
 
-    /// Tells whether nobody has touched it.
+    /// Tells whether it was not touched.
     pub(super) fn is_still(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Content(one), Self::Content(other)) => (one.stamp, one.hash) == (other.stamp, other.hash),

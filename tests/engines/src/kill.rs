@@ -119,7 +119,7 @@ fn work<S: Store>(folder: &Path, known: Known) -> Result<(), Failure> {
         }
         if next > floor + KEPT + 2000 {
             floor = next - KEPT;
-            // Said before it is done: from here on nobody may count on what lies below.
+            // Said before it is done: from here on no reader may count on what lies below.
             acknowledge(Known { floor, next, confirms });
             store.forget(0..floor)?;
         }

@@ -123,7 +123,7 @@ pub(super) async fn a_lease_ends_with_its_mailbox<F: Factory>() {
     let last = next(&mut lease).await;
     world.broker().delete(&alice.client).await.unwrap();
     assert_eq!(end(&mut lease).await, LeaseEnded::MailboxGone);
-    // Whoever opens the next mailbox has nothing to do with what is confirmed, and released, too late.
+    // The next holder of the mailbox has nothing to do with what is confirmed, and released, too late.
     let mut new = open(world.broker(), alice.request()).await;
     alice.publish(world.broker(), 3..5).await;
     let _ = lease.confirm(last.tag).await;

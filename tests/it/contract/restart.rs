@@ -72,7 +72,7 @@ pub(super) async fn a_crash_soon_after_a_start_is_no_secret<F: Durable>() {
     alice.subscribe(world.broker()).await;
     alice.publish(world.broker(), 0..3).await;
     world.restart().await;
-    // Nobody has anything written down between the start and the crash.
+    // Nothing was written down between the start and the crash.
     let mut lease = open(world.broker(), LeaseRequest { window: 2, ..alice.again() }).await;
     take(&mut lease, 2).await;
     world.crash().await;

@@ -73,7 +73,7 @@ pub(super) async fn who_opens_is_told_how_many_wait<F: Factory>() {
     assert_eq!(lease.counted(), 5);
     take(&mut lease, 3).await;
     lease.release().await;
-    // Where more wait than the window holds, whoever reads needs to know no more than that.
+    // Where more wait than the window holds, the reader needs to know no more than that.
     let lease = open(world.broker(), LeaseRequest { window: 2, ..alice.again() }).await;
     assert!((2..=5).contains(&lease.counted()), "{}", lease.counted());
 }

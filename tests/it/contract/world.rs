@@ -29,7 +29,7 @@ pub(super) trait Factory: Sized {
     async fn has_mailbox(&self, client: &ClientId) -> bool;
 }
 
-/// A broker that keeps mailboxes when it ends, and can be ended without harm to anybody else.
+/// A broker that keeps mailboxes when it ends, and can be ended without harm to other tests.
 pub(super) trait Durable: Factory {
     /// Ends in order, without open Leases, and starts again.
     async fn restart(&mut self);

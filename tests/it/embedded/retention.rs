@@ -1,4 +1,4 @@
-//! What goes by itself: events by size and by age, mailboxes by absence. Who lost something is told, and nobody else is.
+//! What goes by itself: events by size and by age, mailboxes by absence. A client that lost something is told, and no other.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn kilobyte(n: u64) -> String {
     json.replace(r#":"""#, &format!(":\"{}\"", "x".repeat(1000 - 128 - json.len())))
 }
 
-/// A world and, in it, a client of another topic; both have seen one event, and nobody is connected.
+/// A world and, in it, a client of another topic; both have seen one event, and neither is connected.
 struct TwoReaders {
     world: World,
     /// The busy client, which has not confirmed its event.
@@ -118,7 +118,7 @@ async fn a_mailbox_that_expired_stays_gone_and_its_client_is_told() {
     world.gateway.kill9();
     world.gateway.start_again().await;
     assert_eq!(world.mailbox().await, (None, None));
-    // What comes while there is no mailbox is nobody's, also for who is bound to the same topic later.
+    // What comes while there is no mailbox is in none, also for a client that is bound to the same topic later.
     world.backend.publish(&world.topic, r#"{"n":1}"#).await;
     let told = world.poll().last_seen(&seen.last_seen).send(&world.gateway).await.batch();
     assert!(told.reset && told.events.is_empty(), "{told:?}");

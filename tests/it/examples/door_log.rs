@@ -21,7 +21,7 @@ const RECORDED: &str = "return window.came;";
 const KEPT: usize = 200;
 
 impl Desk {
-    /// Opens the log in the tab in front; nobody is at the doors but the test.
+    /// Opens the log in the tab in front; only the test is at the doors.
     async fn log(broker: Broker) -> Self {
         let desk = Self::new(broker, "door-log", &[("PAUSE_S", "1000-2000")]).await;
         desk.enter_log().await;
@@ -125,7 +125,7 @@ async fn who_was_away_gets_what_was_missed_and_no_more(broker: Broker) {
     let desk = Desk::log(broker).await;
     let mut vids = desk.report(10).await;
     desk.lists_what_came(&vids, &vids).await;
-    // The browser may keep the page aside, frozen, in case somebody goes back to it.
+    // The browser may keep the page aside, frozen, in case its user goes back to it.
     desk.browser.open("about:blank").await;
     // More than fit into one batch, and than are kept.
     vids.extend(desk.report(KEPT + 30).await);
@@ -149,7 +149,7 @@ async fn a_gateway_that_dies_under_the_page_loses_it_nothing(broker: Broker) {
     let mut vids = desk.report(20).await;
     desk.gateway.kill9();
     desk.becomes("waiting").await;
-    // Each is answered when it is stored, which nobody can do before the gateway is back.
+    // Each is answered when it is stored, which cannot be before the gateway is back.
     let reporting = tokio::spawn(report(desk.example.address(), 20));
     desk.gateway.start_again().await;
     desk.gateway.wait_ready().await;

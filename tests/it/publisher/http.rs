@@ -270,11 +270,11 @@ async fn who_takes_no_events_is_told_from_who_takes_none_now() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_gateway_the_exit_code_is_69_and_the_text_says_what_to_do() {
-    let nobody = Publisher::new(&["emit", "a", "1", "--timeout", "500ms"]).gateway("http://alice:hunter2@127.0.0.1:1");
-    let nobody = nobody.run().await;
-    ended(&nobody, 69, "start a gateway or name it with --gateway, or a broker with --amqp-url");
-    assert!(nobody.stderr.contains("cannot reach http://alice@127.0.0.1:1 within 0.5 s: "), "{nobody:?}");
-    assert!(nobody.stdout.is_empty() && !nobody.stderr.contains("hunter2"), "{nobody:?}");
+    let absent = Publisher::new(&["emit", "a", "1", "--timeout", "500ms"]).gateway("http://alice:hunter2@127.0.0.1:1");
+    let absent = absent.run().await;
+    ended(&absent, 69, "start a gateway or name it with --gateway, or a broker with --amqp-url");
+    assert!(absent.stderr.contains("cannot reach http://alice@127.0.0.1:1 within 0.5 s: "), "{absent:?}");
+    assert!(absent.stdout.is_empty() && !absent.stderr.contains("hunter2"), "{absent:?}");
 
     let two = ["emit", "a", "1", "--gateway", "http://h", "--amqp-url", "amqp://h"];
     ended(&Publisher::new(&two).run().await, 64, "--amqp-url and --gateway name two places");

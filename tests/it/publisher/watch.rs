@@ -260,7 +260,7 @@ async fn over_amqp_a_killed_broker_gets_the_newest_content_when_it_is_back() {
     says(&watcher, "published 3 events").await;
 }
 
-/// Nobody knows whether the first try was stored, so nothing newer may go before it is.
+/// It is not known whether the first try was stored, so nothing newer may go before it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_stored_is_sent_again_under_its_id_before_anything_newer() {
     let folder = Folder::new("watch");
@@ -308,6 +308,6 @@ async fn a_wrong_path_is_known_at_once() {
     ended(&watch(&path("no/such.json"), &[]).await, 64, "there is no folder ");
     ended(&watch(&path(""), &[]).await, 64, "it is a folder; name a file in it");
     ended(&watch(&path("a"), &["--debounce", "0s"]).await, 64, "longer than nothing");
-    let nobody = Publisher::new(&["watch", &path("a"), "a.b", "--timeout", "300ms"]).gateway("http://127.0.0.1:1");
-    ended(&nobody.run().await, 69, "start a gateway or name it with --gateway");
+    let absent = Publisher::new(&["watch", &path("a"), "a.b", "--timeout", "300ms"]).gateway("http://127.0.0.1:1");
+    ended(&absent.run().await, 69, "start a gateway or name it with --gateway");
 }

@@ -19,7 +19,7 @@ use tokio::{
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench-catchup", max_term_width = 120)]
 struct Options {
-    /// How many events the log has before anybody reads it
+    /// How many events the log has before it is read
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
 
@@ -35,7 +35,7 @@ struct Options {
     #[arg(long, value_name = "MS", default_value_t = 50)]
     every: u64,
 
-    /// Seconds of the part in which nobody catches up
+    /// Seconds of the part in which no client catches up
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     alone: u64,
 
@@ -79,7 +79,7 @@ async fn measure(broker: Broker, options: &Options) -> anyhow::Result<()> {
     let waiting = live(options.events).await?;
     sleep(Duration::from_secs(options.alone)).await;
     let (alone, next) = waiting.finish().await?;
-    row("nobody catches up", &alone, &alone, None);
+    row("no client catches up", &alone, &alone, None);
 
     let waiting = live(next).await?;
     let part = options.events / options.readers;

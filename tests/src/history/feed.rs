@@ -175,7 +175,7 @@ impl FeedHistory {
         if event.number < self.next && stored(&event.number) {
             return Err((FaultKind::OutOfOrder, format!("{event} came after #{}", self.next - 1)));
         }
-        // What retention dropped before anyone saw it has its place in the log all the same.
+        // What retention dropped before a client saw it has its place in the log all the same.
         for number in (self.next..event.number).filter(stored).chain([event.number]).collect::<Vec<_>>() {
             self.indexes.insert(number, self.log.len());
             self.log.push(number);

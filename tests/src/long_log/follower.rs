@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::LeanHttp;
 
 /// The most events of one answer.
-pub const MOST_AT_ONCE: u64 = 500;
+pub const MAX_AT_ONCE: u64 = 500;
 
 /// How long a client may go without an event that is there, whatever happens to gateway and broker meanwhile.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,7 +27,7 @@ pub struct Follower {
 impl Follower {
     /// Prepares a client; the pattern is escaped already. It connects when it polls.
     pub fn new(gateway: SocketAddr, pattern: &str, place: &str, next: u64) -> Self {
-        let path = format!("/topics/{pattern}/events?limit={MOST_AT_ONCE}");
+        let path = format!("/topics/{pattern}/events?limit={MAX_AT_ONCE}");
         Self { gateway, http: None, path, place: place.to_owned(), next, refusals: 0 }
     }
 

@@ -49,7 +49,7 @@ impl Live {
         let (times, end) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU64::new(u64::MAX)));
         let mut waiting = JoinSet::new();
         for _ in 0..clients {
-            // Nobody can miss the first event: the place of each is known before it is published.
+            // No client can miss the first event: the place of each is known before it is published.
             let mut follower = Follower::new(log.gateway.address(), TOPIC, "now", 0);
             follower.poll(0).await?;
             waiting.spawn(follow(follower, Arc::clone(&times), Arc::clone(&end)));
@@ -77,7 +77,7 @@ impl Live {
         Ok(Self { stop, publishing, clients: waiting })
     }
 
-    /// Publishes the last event and waits until everybody has it; returns the next number of the long log, too.
+    /// Publishes the last event and waits until every client has it; returns the next number of the long log, too.
     pub async fn finish(mut self) -> anyhow::Result<(Latencies, u64)> {
         let _ = self.stop.send(());
         let next = self.publishing.await.context("the publisher should live")?;

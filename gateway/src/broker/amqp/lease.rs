@@ -38,7 +38,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What came of one try to open a Lease.
 pub(super) enum Attempt {
     Opened(Box<AmqpLease>),
-    /// Somebody else consumes the queue.
+    /// The queue has another consumer.
     Held,
     /// The queue is gone again.
     Vanished,

@@ -1,7 +1,7 @@
 //! Connections whose incoming frames are repaired before the AMQP library reads them.
 //!
 //! The library gives up a whole connection, with every Lease on it, over one frame that it cannot parse. RabbitMQ checks
-//! less: it stores and delivers what a publisher wrote, and delivers it again to whoever reads that queue next. So one
+//! less: it stores and delivers what a publisher wrote, and delivers it again to the next reader of that queue. So one
 //! message could stop every mailbox that it is in, for ever. What RabbitMQ lets through and the library does not:
 //!
 //! * a short string that is not UTF-8 (AMQP 0-9-1, section 4.2.5.3, leaves its encoding open): each offending byte

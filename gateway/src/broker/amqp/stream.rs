@@ -1,6 +1,6 @@
 //! The log of every event on RabbitMQ: one durable stream queue, bound to the exchange beside the mailboxes.
 //!
-//! Offsets are those of the stream. RabbitMQ tells nobody where a stream ends, and a consumer that is asked to begin beyond
+//! Offsets are those of the stream. RabbitMQ does not tell where a stream ends, and a consumer that is asked to begin beyond
 //! the end waits in silence and skips what is stored until then. So the end is found by writing a control message and reading
 //! until it returns, and nothing is ever read beyond an end that was found.
 //!
@@ -84,7 +84,7 @@ impl Feed {
         }
     }
 
-    /// Closes readers that nobody came back for, for as long as this is polled.
+    /// Closes readers for which no search came back, for as long as this is polled.
     pub(super) async fn tidy(&self) {
         self.readers.close_unused().await;
     }
@@ -202,7 +202,7 @@ impl EventLog for AmqpBroker {
         self.links.publishing().await?;
         self.feed.readers.close_all();
         self.ensure_stream().await?;
-        // Before anything is bound or written: the broker says no if somebody's queue of this name is no stream.
+        // Before anything is bound or written: the broker says no if a queue of this name is no stream.
         let mut reader = self.follow_from(Start::Oldest).await?;
         self.bind_feed().await?;
         let end = self.mark_end().await?;
@@ -292,7 +292,7 @@ async fn next_in_time(reader: &mut Reader) -> Result<Stored, BrokerError> {
 async fn next_within(patience: Duration, reader: &mut Reader) -> Result<Stored, BrokerError> {
     match timeout(patience, reader.next()).await {
         Ok(next) => next,
-        // For example because somebody has deleted the stream and made it anew, shorter.
+        // For example because the stream was deleted and made anew, shorter.
         Err(_) => Err(BrokerError::Unavailable("nothing came from the feed where something was stored".to_owned())),
     }
 }

@@ -79,7 +79,7 @@ impl Batch {
         }
     }
 
-    /// Makes a batch that says that the store is in use: until somebody signs off, a start has to doubt what it finds.
+    /// Makes a batch that says that the store is in use: until it is closed in order, a start has to doubt what it finds.
     pub(super) fn sign_on(next: u64, clock: Reading) -> Self {
         Self { needs_sync: true, ..Self::new(next, clock) }
     }

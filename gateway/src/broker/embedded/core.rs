@@ -1,7 +1,7 @@
 //! What the embedded broker knows: the log and the mailboxes, in memory.
 //!
 //! The writer alone changes mailboxes and log, after the change is stored; Leases come and go in between. Everything is
-//! behind one lock, which nobody holds while waiting for anything.
+//! behind one lock, which is not held while a task waits.
 
 mod scan;
 
@@ -30,7 +30,7 @@ use crate::broker::LeaseEnded;
 const LAG: u64 = 1 << 16;
 
 /// How many mailboxes are written at once for that reason.
-const MOST_LAGGING: usize = 1000;
+const MAX_LAGGING: usize = 1000;
 
 /// See the module.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Core {
         }
     }
 
-    /// Takes out the mailboxes that nobody has read for longer than they are kept.
+    /// Takes out the mailboxes that no client has read for longer than they are kept.
     pub(super) fn expire(&mut self, expiry: impl Fn(&ClientId) -> Duration) -> Vec<ClientId> {
         let is_expired =
             |client: &ClientId, kept: &mut Kept| kept.lease.is_none() && kept.left.elapsed() >= expiry(client);
@@ -180,7 +180,7 @@ impl Core {
             if kept.lease.as_ref().is_some_and(|inbox| inbox.is_idle()) {
                 kept.mailbox.start_at(end);
             }
-            if kept.mailbox.unconfirmed.offset() > kept.written + LAG && lagging.len() < MOST_LAGGING {
+            if kept.mailbox.unconfirmed.offset() > kept.written + LAG && lagging.len() < MAX_LAGGING {
                 lagging.push(client.clone());
             }
         }
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(
             core.mailbox(&client(0)).unwrap().unconfirmed,
             Place::before(LAG + 1),
-            "nobody has seen the last one"
+            "no reader has seen the last one"
         );
     }
 
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(core.may_lose(3), [client(1)]);
         core.trim(3);
         let next = |n| core.mailbox(&client(n)).unwrap().unconfirmed;
-        assert_eq!([next(0), next(2)], [Place::before(3); 2], "whoever loses nothing moves along");
+        assert_eq!([next(0), next(2)], [Place::before(3); 2], "a mailbox that loses nothing moves along");
         assert_eq!(core.log.expired(LogTime::default()), None);
     }
 }

@@ -17,10 +17,10 @@ use super::{log::Stored, place::Place};
 use crate::broker::LeaseEnded;
 
 /// How many events may wait for a Lease to take them; more, and it reads the log.
-const MOST_EVENTS: usize = 64;
+const MAX_EVENTS: usize = 64;
 
 /// How many payload bytes may.
-const MOST_BYTES: usize = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Inbox {
         let waiting = &mut live.waiting;
         let bytes = || waiting.iter().map(|stored| stored.event.payload.len()).sum::<usize>();
         match waiting.front() {
-            Some(first) if waiting.len() >= MOST_EVENTS || bytes() + stored.event.payload.len() > MOST_BYTES => {
+            Some(first) if waiting.len() >= MAX_EVENTS || bytes() + stored.event.payload.len() > MAX_BYTES => {
                 *state = State::Behind(first.offset);
             }
             _ => waiting.push_back(Arc::clone(stored)),

@@ -19,7 +19,7 @@ pub(super) struct Mailbox {
     pub(super) bindings: Vec<Binding>,
     /// Everything before this place is confirmed.
     pub(super) unconfirmed: Place,
-    /// Everything before this place may have been handed over to somebody.
+    /// Everything before this place may have been handed over.
     pub(super) handed_over: Place,
     pub(super) marker: Option<Marker>,
 }
@@ -285,7 +285,7 @@ mod tests {
         let marker = mailbox.marker.clone().unwrap();
         assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));
         mailbox.trim(5, None);
-        assert!(mailbox.handed_over <= Place::before(5), "nobody was handed the marker yet");
+        assert!(mailbox.handed_over <= Place::before(5), "the marker was not handed over yet");
         mailbox.handed_over = Place::before(5).next();
         mailbox.trim(6, None);
         assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));

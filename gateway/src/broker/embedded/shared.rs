@@ -51,7 +51,7 @@ impl Shared {
     }
 }
 
-/// What everybody but the writer holds: the writer ends with the last of them.
+/// What every part but the writer holds: the writer ends with the last of them.
 #[derive(Debug)]
 pub(super) struct Handle {
     shared: Arc<Shared>,

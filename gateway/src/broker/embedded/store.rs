@@ -144,7 +144,7 @@ impl Store {
         }
     }
 
-    /// Gives back the space of everything before an offset, which nobody looks for any more.
+    /// Gives back the space of everything before an offset, which is not looked for any more.
     pub(super) fn sweep(&self, end: u64) {
         if let Self::Disk(disk) = self {
             disk.sweep(end);

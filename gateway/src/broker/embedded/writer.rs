@@ -37,7 +37,7 @@ use super::{
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however short
-/// it is. Whoever publishes alone does not wait.
+/// it is. A lone publisher does not wait.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
@@ -118,7 +118,7 @@ impl Writer {
         }
     }
 
-    /// Works until it is told to close, or until nobody is left to tell it anything.
+    /// Works until it is told to close, or until no handle is left.
     pub(super) fn run(mut self) {
         loop {
             let first = match self.commands.recv_timeout(self.chores) {
@@ -186,7 +186,7 @@ impl Writer {
             self.shared.store.close();
         }
         for (done, _room) in waiting {
-            // Whoever asked may have given up waiting.
+            // The caller may have given up waiting.
             let _ = done.send(result.clone());
         }
         if closing { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) }
@@ -242,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// Drops mailboxes that nobody reads, and writes what is only in memory.
+    /// Drops mailboxes that no client reads, and writes what is only in memory.
     fn do_chores(&mut self, batch: &mut Batch) {
         if self.last_chores.elapsed() < self.chores {
             return;

@@ -1,4 +1,4 @@
-//! Whoever reads a mailbox: checking that it gets what it should, and timing that.
+//! The readers of mailboxes: checking that it gets what it should, and timing that.
 
 use std::{ops::Range, time::Duration};
 

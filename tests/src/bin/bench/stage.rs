@@ -20,7 +20,7 @@ const NOTICE: Duration = Duration::from_mins(1);
 pub(crate) struct Client {
     /// Its name; its mailbox is named after it.
     pub(crate) id: ClientId,
-    /// Nobody else's mailbox is bound to it.
+    /// No other client's mailbox is bound to it.
     pub(crate) topic: Topic,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Stage {
     pub(crate) node: Option<RabbitNode>,
     /// Where the broker is.
     pub(crate) url: String,
-    /// Every client has an empty mailbox, which nobody reads.
+    /// Every client has an empty mailbox, which is not read.
     pub(crate) clients: Vec<Client>,
 }
 
@@ -76,7 +76,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until nobody reads any mailbox.
+    /// Waits until no mailbox is read.
     pub(crate) async fn wait_unread(&self) {
         self.wait_gauge("sessions", 0).await;
     }

@@ -1,4 +1,4 @@
-//! All clients, and the loop that serves whoever has something to read.
+//! All clients, and the loop that serves those that have something to read.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -66,7 +66,7 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Publishes the next event of a client, and returns when everybody whom it concerns has had it and waits again. That is
+    /// Publishes the next event of a client, and returns when every client that it concerns has had it and waits again. That is
     /// the client alone, or all of them.
     pub(crate) fn publish(&mut self, client: usize, concerns_all: bool) -> anyhow::Result<()> {
         let publisher = self.publisher.as_mut().context("there is no publisher")?;
@@ -83,7 +83,7 @@ impl Crowd {
 
     /// Returns the number up to which every client has had all events.
     pub(crate) fn reached(&self) -> u32 {
-        // Whoever has had an event has had all before it.
+        // A client that has had an event has had all before it.
         let reached = self.had.partition_point(|clients| *clients == self.watchers.len());
         u32::try_from(reached).unwrap_or(u32::MAX)
     }
@@ -100,7 +100,7 @@ impl Crowd {
         }
     }
 
-    /// Fails if anybody gets anything more.
+    /// Fails if a client gets anything more.
     pub(crate) fn expect_silence(&mut self) -> anyhow::Result<()> {
         let (end, deliveries) = (Instant::now() + SILENCE, self.deliveries);
         while let Some(left) = end.checked_duration_since(Instant::now()) {
@@ -128,7 +128,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Serves whoever has something to read, after a wait if need be. Tells whether anybody had.
+    /// Serves the clients that have something to read, after a wait if need be. Tells whether any had.
     fn turn(&mut self, patience: Duration) -> anyhow::Result<bool> {
         match self.poll.poll(&mut self.events, Some(patience)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),

@@ -7,7 +7,7 @@
 //! * `crowd` is the loop over all clients; a `watcher` is one of them, on a `connection` of its own; an `answer` is
 //!   what it gets.
 //! * `target` is how the server wants to be asked: Postern, or nginx with nchan.
-//! * `publisher` publishes, if nobody else does; `run` is what happens, in which order; `report` says what came of it.
+//! * `publisher` publishes, if no other program does; `run` is what happens, in which order; `report` says what came of it.
 //!
 //! On standard output it says `waiting` when every client waits, `reached N` whenever every client has had N events and waits
 //! again (if it publishes itself: `done` when they have had all), and at the end a line of JSON.

@@ -9,7 +9,7 @@ use super::target::Style;
 const EXAMPLES: &str = "\
 Examples:
   load --address 127.0.0.1:8080 --watch /topics/a/events --clients 10000 --events 100
-      waits for 100 events that somebody else publishes with the payloads {\"n\":1}, {\"n\":2}, …
+      waits for 100 events that another program publishes with the payloads {\"n\":1}, {\"n\":2}, …
   load --address 127.0.0.1:8080 --watch /topics/a/events --clients 10000 --events 100 --publish /topics/a/events
       publishes each itself, as soon as every client waits; Enter starts it
   load --address 127.0.0.1:8080 --watch '/topics/own.{}/events' --clients 100 --events 9 --publish '/topics/own.{}/events'
@@ -35,7 +35,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) events: u32,
 
-    /// Publish them to this path, each when every client waits, once a line comes on standard input; else somebody else
+    /// Publish them to this path, each when every client waits, once a line comes on standard input; else another
     /// publishes them, at any pace
     #[arg(long, value_name = "PATH")]
     pub(crate) publish: Option<String>,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-/// Says a line at once: somebody waits for it.
+/// Says a line at once: another program waits for it.
 #[expect(clippy::print_stdout, reason = "the output of a program")]
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
-/// Returns what came of a run, as a line. A round is from the publishing of an event until everybody whom it concerns has had
+/// Returns what came of a run, as a line. A round is from the publishing of an event until every client that it concerns has had
 /// it and waits again.
 pub(crate) fn json(deliveries: u64, rounds: &mut [Duration]) -> String {
     rounds.sort_unstable();

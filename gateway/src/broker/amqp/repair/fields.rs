@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::frames::Method;
 
 /// How deeply tables and arrays may be nested; the library parses them by recursion on a stack of 2 MiB.
-const MOST_NESTED: usize = 32;
+const MAX_NESTED: usize = 32;
 
 /// The kinds of fields outside of tables.
 #[derive(Clone, Copy)]
@@ -54,7 +54,7 @@ pub(super) struct Headers {
     pub(super) readable: bool,
 }
 
-/// Returns the fields of a method that carries text which somebody else wrote.
+/// Returns the fields of a method that carries text of another client.
 ///
 /// Not all of them are foreign: the text of an error is cut at 255 bytes by RabbitMQ, within a character or not.
 fn layout(method: Method) -> &'static [Field] {
@@ -208,7 +208,7 @@ impl<'a> Fields<'a> {
                 let is_table = *kind == b'F';
                 let bytes = self.take_long()?;
                 let read = |inner: &mut Self| if is_table { inner.entries(depth + 1) } else { inner.values(depth + 1) };
-                if depth >= MOST_NESTED || !self.nested(bytes, read) {
+                if depth >= MAX_NESTED || !self.nested(bytes, read) {
                     // A byte array is written like a table, and whatever is in it is read.
                     *kind = b'x';
                     self.changed = true;

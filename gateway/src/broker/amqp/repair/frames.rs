@@ -38,7 +38,7 @@ const CHANNEL_CLOSE_OK: Method = (20, 41);
 const LEAST_ALLOWED: u32 = 8192;
 
 /// A larger frame is not repaired: 16 MiB is the largest message that RabbitMQ 4 takes unless told otherwise.
-const MOST_KEPT: usize = 16 << 20;
+const MAX_KEPT: usize = 16 << 20;
 
 /// What came of one look at the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl Frames {
             },
             kind => kind == HEADER,
         };
-        if !looks_at || whole > MOST_KEPT {
+        if !looks_at || whole > MAX_KEPT {
             return Next::Pass(whole);
         }
         let Some(frame) = bytes.get_mut(..whole) else { return Next::Want(whole) };
@@ -189,7 +189,7 @@ fn write_head(frame: &mut [u8], size: usize) {
     frame[HEAD + size] = END;
 }
 
-/// Fills at least [`OVERHEAD`] bytes with frames that say nothing: heartbeats, whose payload nobody reads.
+/// Fills at least [`OVERHEAD`] bytes with frames that say nothing: heartbeats, whose payload is not read.
 fn fill(mut gap: &mut [u8], largest: u32) {
     let largest = usize::try_from(largest).unwrap_or(usize::MAX);
     while !gap.is_empty() {

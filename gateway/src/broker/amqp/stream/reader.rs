@@ -33,7 +33,7 @@ use crate::broker::BrokerError;
 const ACK_AFTER: Duration = Duration::from_secs(5);
 
 /// The most bytes of a consumer's tag: an AMQP short string.
-const MOST_TAG: usize = 255;
+const MAX_TAG: usize = 255;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy)]
@@ -223,8 +223,8 @@ async fn consume(channel: &Channel, start: Start, name: &str, prefetch: u16) -> 
     let mut arguments = FieldTable::default();
     arguments.insert(names::STREAM_OFFSET.into(), offset);
     // Of ASCII, and cut where a tag ends. A stream lets any number of consumers read it, exclusive ones, too; an operator sees
-    // by the flag that nobody shares this one.
-    let tag = short_string(name.get(..MOST_TAG).unwrap_or(name)).unwrap_or_default();
+    // by the flag that no other reader shares this one.
+    let tag = short_string(name.get(..MAX_TAG).unwrap_or(name)).unwrap_or_default();
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(names::FEED.into(), tag, exclusive, arguments).await
 }

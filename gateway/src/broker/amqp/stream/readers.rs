@@ -20,10 +20,10 @@ use super::reader::Reader;
 use crate::broker::{BrokerError, amqp::CALL_TIMEOUT, log::Logged};
 
 /// How many searches may run at once; more wait for their turn.
-const MOST_SEARCHES: usize = 32;
+const MAX_SEARCHES: usize = 32;
 
 /// How many readers may be open. With `credit`'s share of each this bounds what they hold: 128 MiB of payload.
-const MOST_READERS: usize = 128;
+const MAX_READERS: usize = 128;
 
 /// See the module.
 #[derive(Debug)]
@@ -72,14 +72,14 @@ pub(super) struct Turn<'a> {
 
 impl Readers {
     pub(super) fn new(linger: Duration) -> Self {
-        Self { turns: Semaphore::new(MOST_SEARCHES), linger, kept: Mutex::default() }
+        Self { turns: Semaphore::new(MAX_SEARCHES), linger, kept: Mutex::default() }
     }
 
     /// Waits for the right to search, over a connection that carries so many channels.
     pub(super) async fn turn(&self, channels: usize) -> Result<Turn<'_>, BrokerError> {
         // Each reader may need a second channel, to ask what is kept, and so does what follows the end.
-        let max_readers = (channels.saturating_sub(2) / 2).clamp(1, MOST_READERS);
-        let weight = MOST_SEARCHES.div_ceil(max_readers);
+        let max_readers = (channels.saturating_sub(2) / 2).clamp(1, MAX_READERS);
+        let weight = MAX_SEARCHES.div_ceil(max_readers);
         let permits = u32::try_from(weight).unwrap_or(1);
         match timeout(CALL_TIMEOUT, self.turns.acquire_many(permits)).await {
             Ok(Ok(permit)) => Ok(Turn { readers: self, max_readers, weight, log: self.kept().log, _permit: permit }),
@@ -124,7 +124,7 @@ impl Turn<'_> {
 
     /// Makes room for one more reader, and forgets those that are lost.
     pub(super) fn make_room(&self) {
-        let at_work = (MOST_SEARCHES - self.readers.turns.available_permits()).div_ceil(self.weight);
+        let at_work = (MAX_SEARCHES - self.readers.turns.available_permits()).div_ceil(self.weight);
         let mut kept = self.readers.kept();
         kept.idle.retain(|idle| idle.reader.is_open());
         let too_many = (kept.idle.len() + at_work).saturating_sub(self.max_readers).min(kept.idle.len());

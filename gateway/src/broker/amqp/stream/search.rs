@@ -8,10 +8,10 @@ use super::{reader::Stored, readers::Stop};
 use crate::broker::log::{Logged, Searched};
 
 /// The most messages that one search looks at: it is to answer within a second.
-const MOST_LOOKED_AT: usize = 20_000;
+const MAX_LOOKED_AT: usize = 20_000;
 
 /// The most payload bytes that one search returns, unless a single event has more.
-const MOST_BYTES: usize = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a search looks for and what it has found.
 pub(super) struct Search<'a> {
@@ -86,7 +86,7 @@ impl<'a> Search<'a> {
         let (offset, is_event) = (stored.offset, !stored.control && stored.offset >= self.range.start);
         if is_event && self.pattern.matches(&stored.event.topic) {
             let bytes = self.bytes.saturating_add(stored.event.payload.len());
-            if bytes > MOST_BYTES && !self.result.found.is_empty() {
+            if bytes > MAX_BYTES && !self.result.found.is_empty() {
                 return ControlFlow::Break(Some(stored));
             }
             self.bytes = bytes;
@@ -100,7 +100,7 @@ impl<'a> Search<'a> {
         self.result.reached = self.result.reached.max(offset + 1);
         let is_enough = self.result.reached >= self.range.end
             || self.result.found.len() >= self.limit
-            || self.looked_at >= MOST_LOOKED_AT;
+            || self.looked_at >= MAX_LOOKED_AT;
         if is_enough { ControlFlow::Break(None) } else { ControlFlow::Continue(()) }
     }
 }
@@ -152,14 +152,14 @@ mod tests {
     #[test]
     fn a_search_returns_a_bounded_number_of_bytes_but_never_nothing_for_them() {
         let sized = |sizes: &[usize]| (0..).zip(sizes).map(|(offset, &size)| stored(offset, false, size)).collect();
-        assert_eq!(run(0..9, 9, sized(&[1, MOST_BYTES])), (1, vec![0], 1));
-        assert_eq!(run(0..9, 9, sized(&[MOST_BYTES + 1, 0])), (1, vec![0], 1));
+        assert_eq!(run(0..9, 9, sized(&[1, MAX_BYTES])), (1, vec![0], 1));
+        assert_eq!(run(0..9, 9, sized(&[MAX_BYTES + 1, 0])), (1, vec![0], 1));
     }
 
     #[test]
     fn a_search_looks_at_a_bounded_number_of_messages() {
         let controls = (0..30_000).map(|offset| stored(offset, true, 0)).collect();
-        assert_eq!(run(0..30_000, 9, controls), (MOST_LOOKED_AT, vec![], MOST_LOOKED_AT as u64));
+        assert_eq!(run(0..30_000, 9, controls), (MAX_LOOKED_AT, vec![], MAX_LOOKED_AT as u64));
     }
 
     #[test]

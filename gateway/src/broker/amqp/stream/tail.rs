@@ -24,7 +24,7 @@ use crate::broker::{
 };
 
 /// The most events that the tail hands over at once.
-const MOST_AT_ONCE: usize = 256;
+const MAX_AT_ONCE: usize = 256;
 
 /// After so long without a message it is asked whether there is none.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -128,7 +128,7 @@ impl AmqpTail {
             }
             self.resumed = 0;
         }
-        while events.len() < MOST_AT_ONCE {
+        while events.len() < MAX_AT_ONCE {
             match self.reader.next().now_or_never() {
                 Some(Ok(stored)) if stored.is_behind_gap(self.whole_to) => {
                     self.reader.put_back(stored);

@@ -27,10 +27,10 @@ const RECORDS_IN_MEMORY: u64 = 2 << 20;
 const JOURNALS: u64 = 64 << 20;
 
 /// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which the engine waits by itself.
-const MOST_SEALED: usize = 1;
+const MAX_SEALED: usize = 1;
 
 /// Tables that wait to be merged, in runs: below the 20 at which the engine slows down by itself.
-const MOST_RUNS: usize = 18;
+const MAX_RUNS: usize = 18;
 
 /// The key of the record of the store as a whole.
 pub(super) const META: &[u8] = b"meta";
@@ -151,7 +151,7 @@ impl Engine {
     /// up over a full disk.
     fn await_worker(&self) -> Result<(), fjall::Error> {
         let is_behind = |keyspace: &Keyspace| {
-            keyspace.tree.sealed_memtable_count() > MOST_SEALED || keyspace.tree.l0_run_count() > MOST_RUNS
+            keyspace.tree.sealed_memtable_count() > MAX_SEALED || keyspace.tree.l0_run_count() > MAX_RUNS
         };
         while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
             self.database.persist(PersistMode::Buffer)?;

@@ -179,7 +179,7 @@ impl Reading {
             log.restore(None);
         }
         for (_, mailbox) in &mut self.mailboxes {
-            // After a crash nobody knows what was handed over last: all of it may have been, a marker at the very end, too.
+            // After a crash it is not known what was handed over last: all of it may have been, a marker at the very end, too.
             if !meta.signed_off || !damage.is_empty() {
                 mailbox.handed_over = Place::before(log.next()).next();
             }

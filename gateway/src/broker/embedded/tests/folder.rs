@@ -19,7 +19,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // Nobody may have made it; and the engine's last thread may still write.
+        // It may never have been made; and the engine's last thread may still write.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

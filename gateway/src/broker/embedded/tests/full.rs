@@ -124,7 +124,7 @@ async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_
     let mut event = event("a".parse().unwrap(), 0);
     event.payload = vec![0; 1 << 20].into();
     for _ in 0..100 {
-        // Whoever publishes asks once and goes; the writer does nothing.
+        // A publisher asks once and goes; the writer does nothing.
         assert!(handle.submit(Task::publish(event.clone())).now_or_never().is_none());
     }
     assert!(handle.submit(Task::Delete("alice".parse().unwrap())).now_or_never().is_none());

@@ -70,7 +70,7 @@ impl Model {
         self.retained.len()
     }
 
-    /// Drops the oldest event, and tells whoever had not confirmed it.
+    /// Drops the oldest event, and tells the clients that had not confirmed it.
     pub(super) fn trim(&mut self) {
         let oldest = What::Event(self.retained.remove(0));
         for mailbox in self.mailboxes.values_mut() {

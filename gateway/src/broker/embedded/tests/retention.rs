@@ -1,4 +1,4 @@
-//! What retention takes while somebody reads.
+//! What retention takes under a reader.
 
 use std::{sync::Arc, time::Duration};
 

@@ -44,7 +44,7 @@ fn costs_only_that_batch() {
     let from = (synced..journal.len() - PAGE).find(is_payload).unwrap();
     journal[from..from + PAGE].fill(0);
     fs::write(folder.path().join("engine/0.jnl"), journal).unwrap();
-    // Nobody had been told of it yet.
+    // No publisher had been told of it yet.
     fs::write(folder.path().join("synced"), witness).unwrap();
     let (_, recovered) = Store::open(folder.path(), options(&folder, 1000).retention).unwrap();
     assert_eq!((recovered.log.next(), recovered.damage), (10, Vec::new()));

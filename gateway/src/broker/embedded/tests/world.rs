@@ -83,7 +83,7 @@ impl EmbeddedBroker {
 /// A real broker and the model of it.
 pub(super) struct World {
     kept: usize,
-    // Before the folder, so that nobody writes into it any more.
+    // Before the folder, so that nothing writes into it any more.
     leases: BTreeMap<usize, EmbeddedLease>,
     broker: Option<EmbeddedBroker>,
     model: Model,
@@ -314,7 +314,7 @@ pub(super) async fn settle(broker: &EmbeddedBroker) {
         core.log.expired(broker.handle.clock.now()).is_some()
     };
     while is_too_much() {
-        broker.unbind(&"nobody".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
+        broker.unbind(&"absent".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
     }
 }
 

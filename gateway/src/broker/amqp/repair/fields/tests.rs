@@ -57,10 +57,10 @@ fn keys_are_text_at_every_depth_and_values_are_not() {
 
 #[test]
 fn what_is_nested_too_deeply_becomes_bytes() {
-    for depth in [0, 1, MOST_NESTED, MOST_NESTED + 1, 20_000] {
+    for depth in [0, 1, MAX_NESTED, MAX_NESTED + 1, 20_000] {
         let entries = if depth == 0 { Vec::new() } else { nested(depth) };
         let mut expected = entries.clone();
-        if let Some(kind) = expected.get_mut(short(b"deep").len() + 5 * MOST_NESTED) {
+        if let Some(kind) = expected.get_mut(short(b"deep").len() + 5 * MAX_NESTED) {
             *kind = b'x';
         }
         assert!(in_headers(&entries) == (expected, true), "{depth}");
