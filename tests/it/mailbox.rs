@@ -332,7 +332,8 @@ async fn a_poll_after_a_deletion_never_meets_the_session_of_before(broker: Broke
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_who_polls_and_from_where() {
     let node = shared_node().await;
-    let gateway = Gateway::builder().amqp_url(&node.url()).start().await;
+    // The program of an operator takes long to start where much else runs.
+    let gateway = Gateway::builder().amqp_url(&node.url()).flag("--linger", "60s").start().await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let first = Poll::of(&client).topics(&topic).wait(0);
     first.send(&gateway).await.expect_status(204);
