@@ -47,14 +47,15 @@ function useReader(name, address, options, open) {
       // Each request takes what the last render gave: an access token is renewed, for example. Wrong values go through,
       // for the client to refuse.
       fetch: fetch && typeof fetch !== "function" ? fetch : (...request) => (now().fetch ?? globalThis.fetch)(...request),
-      headers: headers && typeof headers !== "object" && typeof headers !== "function" ? headers : () => given(now().headers),
+      headers: headers && typeof headers !== "object" && typeof headers !== "function" ? headers : () => fields(now().headers),
     });
     const gone = new AbortController();
     const on = (type, listener) => reader.addEventListener(type, listener, gone);
     on("state", ({ detail }) => setTold({ key, detail }));
     on("event", (notice) => notice.waitUntil(handled(() => now().onEvent(notice.detail))));
     on("reset", (notice) => notice.waitUntil(handled(() => now().onReset?.())));
-    setTold({ key, detail: { state: reader.state } });
+    // If the signal was aborted before, no listener has heard of it.
+    if (reader.state === "closed") setTold({ key, detail: { state: "closed" } });
     return () => {
       gone.abort();
       reader.close();
@@ -67,7 +68,7 @@ function useReader(name, address, options, open) {
   return { state: name == null ? "closed" : "connecting", ...detail, restart };
 }
 
-const given = (headers) => (typeof headers === "function" ? headers() : headers);
+const fields = (headers) => (typeof headers === "function" ? headers() : headers);
 
 /** Runs a handler. If it throws, its event comes again, and the page's console has the reason. */
 async function handled(handle) {

@@ -192,6 +192,7 @@ test("another topic, or none, is another reader, or none", async (t) => {
   const server = await gateway(t);
   const found = await run(t, server, "React 19", `
     const use = (topic) => () => useFeed("/", topic, { onEvent: keep, storage: null, lastSeen: "now" });
+    const ended = () => useFeed("/", "a", { onEvent: keep, signal: AbortSignal.abort() });
     const streams = async () => (await navigator.locks.query()).held.map(({ name }) => new URL(name.split(" ")[1]).pathname);
     render(use(undefined));
     await rest(100);
@@ -205,12 +206,15 @@ test("another topic, or none, is another reader, or none", async (t) => {
       await publish("b", "of b");
       if (topic) await has(before + 1);
     }
+    render(ended);
+    await is("closed");
     await rest(200);
-    return { ...seen, began };
+    return { ...seen, began, left: await streams() };
   `);
-  assert.deepEqual(found.began, []);
+  assert.deepEqual([found.began, found.left], [[], []]);
   assert.deepEqual(found.values, ["of a", "of b", "of b"]);
-  assert.deepEqual(found.states, ["closed", ...["a", "b"].flatMap(() => ["connecting", "live"]), "closed", "connecting", "live"]);
+  const begins = ["connecting", "live"];
+  assert.deepEqual(found.states, ["closed", ...begins, ...begins, "closed", ...begins, "connecting", "closed"]);
 });
 
 test("an event is confirmed when its handler is done, and comes again when that fails", async (t) => {
