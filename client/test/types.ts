@@ -1,6 +1,7 @@
 // Never runs: `tsc` shows that the declarations allow what they should, and nothing else.
 
 import { feed, mailbox, type EventNotice, type FeedOptions, type Reader, type ReaderError, type State } from "postern-client";
+import { useFeed, useMailbox, type Connection } from "postern-client/react";
 
 interface Job {
   state: "running" | "passed" | "failed";
@@ -101,3 +102,35 @@ export const options = [
 
 /** What a wrapper passes on need not be defined. */
 export const wrapped = (url: string, topic: string, { wait, headers, fold }: FeedOptions = {}) => feed(url, topic, { wait, headers, fold });
+
+export function Component({ user, topic }: { user?: string; topic: string | null }) {
+  const feed: Connection = useFeed<Job>("/push", topic, {
+    fold: "latest",
+    storage: null,
+    onEvent: ({ data }) => console.log(data?.state),
+    onReset: async () => {},
+  });
+  const { state, message, status, pause, restart } = useMailbox<Job>("/", {
+    client: user,
+    topics: ["jobs.#"],
+    headers: { authorization: "Bearer …" },
+    onReset: undefined,
+    onEvent: async (event) => {
+      // @ts-expect-error: a payload that is no JSON and no text gives no data
+      console.log(event.data.state);
+    },
+  });
+  useFeed("/", undefined, { onEvent: ({ id }) => id.length });
+  // @ts-expect-error: a hook that handles nothing would confirm what the page never saw
+  useMailbox("/", { client: "alice", topics: ["jobs.#"] });
+  // @ts-expect-error: nor does a feed make sense without a handler
+  useFeed("/", "jobs");
+  // @ts-expect-error: a feed has one pattern
+  useFeed("/", ["a", "b"], { onEvent: () => {} });
+  // @ts-expect-error: a mailbox is somebody's
+  useMailbox("/", { topics: ["jobs.#"], onEvent: () => {} });
+  // @ts-expect-error: there is no such option
+  useFeed("/", "jobs", { limt: 5, onEvent: () => {} });
+  restart();
+  return [feed.state, state, message?.length, status?.toFixed(), pause?.toFixed()];
+}

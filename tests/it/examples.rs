@@ -5,6 +5,7 @@
 mod config_push;
 mod door_log;
 mod inventory;
+mod react;
 mod run_status;
 
 use std::time::Duration;

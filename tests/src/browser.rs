@@ -109,6 +109,12 @@ impl Browser {
         self.driver.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
+    /// Lets no request of the tab in front through whose URL matches one of these patterns, in place of earlier ones.
+    pub async fn block(&self, patterns: &[&str]) {
+        self.driver.devtools("Network.enable", json!({})).await;
+        self.driver.devtools("Network.setBlockedURLs", json!({ "urls": patterns })).await;
+    }
+
     /// Writes what the page in front looks like to `tests/artefacts/<name>.png`.
     pub async fn screenshot(&self, name: &str) {
         let png = STANDARD.decode(text(&self.driver.get("screenshot").await)).expect("a screenshot is base64");

@@ -2,15 +2,23 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use crate::{Log, Process, eventually, free_port, program};
+use tokio::sync::OnceCell;
+
+use crate::{
+    Log, Process, eventually, free_port,
+    program::{self, finish},
+};
 
 /// Node.js starts in 0.1 s on an idle machine; a backend first reads what the gateway has.
 const START: Duration = Duration::from_secs(30);
+/// npm may have to fetch what a build needs.
+const BUILD: Duration = Duration::from_mins(3);
+static BUILT: OnceCell<()> = OnceCell::const_new();
 
 /// A running example, killed when it is dropped.
 #[derive(Debug)]
@@ -26,6 +34,9 @@ pub struct Example {
 impl Example {
     /// Starts the server of `examples/<name>` on a free port, with more environment, and waits until it listens.
     pub async fn start(name: &str, gateway: SocketAddr, settings: &[(&str, &str)]) -> Self {
+        if folder(name).join("package.json").exists() {
+            BUILT.get_or_init(build).await;
+        }
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let log = Log::default();
@@ -78,11 +89,22 @@ impl Drop for Example {
     }
 }
 
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples").join(name)
+}
+
+/// Builds the pages that are not served as they stand, so that the tests see those of the current sources.
+async fn build() {
+    let mut command = Command::new(folder("build"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let finished = finish("examples/build", &mut command, BUILD).await;
+    assert!(finished.status.success(), "{}{}", finished.stdout, finished.stderr);
+}
+
 fn spawn(name: &str, gateway: SocketAddr, address: SocketAddr, settings: &[(String, String)], log: &Log) -> Process {
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples");
     let mut command = Command::new("node");
     command
-        .arg(examples.join(name).join("server.js"))
+        .arg(folder(name).join("server.js"))
         .env("GATEWAY", format!("http://{gateway}"))
         .env("PORT", address.port().to_string())
         .envs(settings.iter().map(|(name, value)| (name, value)))
