@@ -127,7 +127,7 @@ export function Component({ user, topic }: { user?: string; topic: string | null
   useFeed("/", "jobs");
   // @ts-expect-error: a feed has one pattern
   useFeed("/", ["a", "b"], { onEvent: () => {} });
-  // @ts-expect-error: a mailbox is somebody's
+  // @ts-expect-error: a mailbox has a client
   useMailbox("/", { topics: ["jobs.#"], onEvent: () => {} });
   // @ts-expect-error: there is no such option
   useFeed("/", "jobs", { limt: 5, onEvent: () => {} });

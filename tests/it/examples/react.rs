@@ -21,7 +21,7 @@ const RECORDED: &str = "return window.came;";
 const STATES: [&str; 5] = ["free", "ordered", "cooking", "ready", "served"];
 
 impl Desk {
-    /// Opens the restaurant, and waits until it shows all tables; nobody is there but the test.
+    /// Opens the restaurant, and waits until it shows all tables; only the test is there.
     async fn restaurant(broker: Broker) -> Self {
         let desk = Self::new(broker, "react", &[("PAUSE_S", "1000-2000")]).await;
         desk.sit_down().await;
