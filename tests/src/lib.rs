@@ -115,7 +115,7 @@ pub use progress::note;
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use readme::Snippet;
-pub use relay::Relay;
+pub use relay::{Relay, Side};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
