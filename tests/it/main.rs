@@ -33,6 +33,7 @@ mod malformed;
 mod metrics;
 mod page;
 mod poison;
+mod proxies;
 mod publish;
 mod publisher;
 mod queue_type;

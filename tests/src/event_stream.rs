@@ -63,8 +63,10 @@ impl EventStream {
         let typed = (head.status, head.header("content-type"));
         assert_eq!(typed, (200, Some("text/event-stream")), "{head:?}");
         // No proxy is to keep, to gather or to compress events.
-        let passed_on = (head.header("cache-control"), head.header("x-accel-buffering"));
-        assert_eq!(passed_on, (Some("no-store, no-transform"), Some("no")), "{head:?}");
+        assert_eq!(head.header("cache-control"), Some("no-store, no-transform"), "{head:?}");
+        // nginx takes the header that is meant for it.
+        let is_nginx = head.header("server").is_some_and(|server| server.starts_with("nginx"));
+        assert_eq!(head.header("x-accel-buffering"), (!is_nginx).then_some("no"), "{head:?}");
         // One that ends at once may come whole.
         let whole = match head.header("content-length") {
             Some(_) => Some(connection.body(&head).await),
@@ -115,6 +117,18 @@ impl EventStream {
             events.push(self.next().await.unwrap_or_else(|| panic!("the stream ended behind {events:?}")));
         }
         events
+    }
+
+    /// Waits for what breaks a silence, a comment or an id alone; panics if an event comes first.
+    pub async fn sign_of_life(&mut self) {
+        loop {
+            let line = self.line().await.unwrap_or_else(|left| panic!("the gateway left ({left:?})"));
+            let line = line.expect("the stream is open");
+            if line.starts_with(':') || line.starts_with("id:") {
+                return;
+            }
+            assert!(line.is_empty(), "{line:?}");
+        }
     }
 
     /// Waits for the end of the stream; panics if an event comes first.

@@ -33,7 +33,7 @@
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`promtool`] judges what Prometheus would read.
 //! * [`Browser`] is Chromium, with a person's hands and eyes.
-//! * [`Snippet`] runs a program of the README.
+//! * [`Snippet`] runs a program of the README, and [`Proxy`] a proxy of `docs/proxies.md`.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
 //! * [`eventually`] is the only way to wait for something.
@@ -75,6 +75,7 @@ mod process;
 mod program;
 mod progress;
 pub mod promtool;
+mod proxy;
 mod publisher;
 mod rabbit;
 mod readme;
@@ -112,10 +113,11 @@ pub use poll::Poll;
 pub use process::Process;
 pub use program::Finished;
 pub use progress::note;
+pub use proxy::{Proxy, ProxyProgram};
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
 pub use readme::Snippet;
-pub use relay::Relay;
+pub use relay::{Relay, Side};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
