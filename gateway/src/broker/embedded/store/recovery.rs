@@ -3,6 +3,9 @@
 //! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets a
 //! marker, so that its client is told, too.
 
+#[cfg(feature = "fuzzing")]
+pub(in super::super) mod fuzzing;
+
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use events::ClientId;
