@@ -13,6 +13,9 @@ mod content_coding;
 mod event;
 mod event_id;
 mod event_time;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod matcher;
 mod pattern_map;

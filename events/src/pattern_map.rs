@@ -117,10 +117,21 @@ impl<V> PatternMap<V> {
 
     /// Calls `found` once with every value whose pattern matches the topic.
     pub fn matching<'a>(&'a self, topic: &Topic, found: impl FnMut(&'a V)) {
+        self.matching_in_steps(topic, found, |_| {});
+    }
+
+    /// Does what [`Self::matching`] does, and tells how many nodes it has come to with each word.
+    pub(crate) fn matching_in_steps<'a>(
+        &'a self,
+        topic: &Topic,
+        found: impl FnMut(&'a V),
+        mut steps: impl FnMut(usize),
+    ) {
         let mut walk = Walk::default();
         walk.enter(&self.root);
         for word in topic.as_str().split('.') {
             walk.step(word);
+            steps(walk.staying.len() + walk.passing.len());
         }
         walk.staying.into_iter().chain(walk.passing).flat_map(|node| &node.values).for_each(found);
     }

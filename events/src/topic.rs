@@ -68,10 +68,16 @@ impl TopicPattern {
     /// Tells whether the pattern selects a topic, by the rules of an AMQP topic exchange (AMQP 0-9-1, section 3.1.3.3).
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
+        self.matches_in_steps(topic, || {})
+    }
+
+    /// Does what [`Self::matches`] does, and tells of each step.
+    pub(crate) fn matches_in_steps(&self, topic: &Topic, mut step: impl FnMut()) -> bool {
         let (mut pattern, mut words) = (self.0.split('.'), topic.0.split('.'));
         // Where to go on when what stands behind the last `#` does not fit: one word further.
         let mut retry = None;
         loop {
+            step();
             let rest = words.clone();
             match (pattern.next(), words.next()) {
                 (Some("#"), _) => {

@@ -22,6 +22,8 @@ pub mod check;
 mod cors;
 mod effect;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod half_close;
 mod head_timer;
 mod mailboxes;
@@ -93,6 +95,31 @@ struct App<B: Broker> {
     shutting_down: CancellationToken,
 }
 
+impl<B: Broker> App<B> {
+    fn new(
+        broker: Arc<B>,
+        registry: Registry<B>,
+        feed: Arc<Feed<B>>,
+        metrics: Arc<Metrics>,
+        options: HttpOptions,
+    ) -> Self {
+        let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
+        let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
+        Self {
+            broker,
+            registry,
+            feed,
+            metrics,
+            options,
+            publishing,
+            incoming,
+            outgoing,
+            effects: TaskTracker::new(),
+            shutting_down: CancellationToken::new(),
+        }
+    }
+}
+
 type HttpRequest = Request<Incoming>;
 type HttpResponse = Response<body::Body>;
 
@@ -108,20 +135,6 @@ pub async fn serve<B: Broker + EventLog>(
     options: HttpOptions,
     shutdown: impl Future<Output = ()>,
 ) {
-    let shutting_down = CancellationToken::new();
-    let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
-    let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
-    let app = Arc::new(App {
-        broker,
-        registry,
-        feed,
-        metrics,
-        options,
-        publishing,
-        incoming,
-        outgoing,
-        effects: TaskTracker::new(),
-        shutting_down,
-    });
+    let app = Arc::new(App::new(broker, registry, feed, metrics, options));
     accept::run(listener, app, shutdown).await;
 }

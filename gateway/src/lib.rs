@@ -23,6 +23,9 @@
 pub mod broker;
 pub mod config;
 pub mod feed;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod mailbox;
 pub mod metrics;

@@ -10,6 +10,8 @@
 
 mod batch;
 mod desk;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod last_seen;
 mod memory;
 mod poll;

@@ -14,6 +14,8 @@
 mod creations;
 mod error;
 mod expiry;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod lease;
 mod links;
 mod queue;

@@ -16,6 +16,8 @@
 mod batch;
 mod clock;
 mod core;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inbox;
 mod lease;
 mod log;

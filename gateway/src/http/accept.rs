@@ -1,6 +1,6 @@
 //! Sockets: accepting them, how many, and their orderly end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use events::ClientId;
 use hyper::{
@@ -12,6 +12,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
@@ -70,8 +71,9 @@ pub(super) async fn run<B: Broker + EventLog>(
             let app = Arc::clone(&app);
             if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
                 connections.spawn(async move {
+                    let remote = stream.peer_addr().ok();
                     app.metrics.connections.inc();
-                    serve_client(stream, &app).await;
+                    serve_client(stream, remote, &app).await;
                     app.metrics.connections.dec();
                     drop(place);
                 });
@@ -134,8 +136,12 @@ async fn accept(listener: &TcpListener, metrics: &Metrics) -> TcpStream {
     }
 }
 
-async fn serve_client<B: Broker + EventLog>(mut stream: TcpStream, app: &Arc<App<B>>) {
-    let remote = stream.peer_addr().ok();
+/// Serves a client to the end of its connection.
+pub(super) async fn serve_client<B: Broker + EventLog>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    remote: Option<SocketAddr>,
+    app: &Arc<App<B>>,
+) {
     let span = debug_span!("connection", peer = remote.map(tracing::field::display));
     let spoken = version::spoken(&mut stream, app.options.header_timeout);
     let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(spoken).await else { return };
@@ -204,7 +210,7 @@ fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
 }
 
 async fn serve_http1<B: Broker>(
-    socket: ObservedSocket,
+    socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
     service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
     fate: &Arc<Fate>,
     app: &App<B>,
@@ -223,7 +229,7 @@ async fn serve_http1<B: Broker>(
 }
 
 async fn serve_http2<B: Broker, S>(
-    socket: ObservedSocket,
+    socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
     service: S,
     fate: &Fate,
     open: &OpenRequests,

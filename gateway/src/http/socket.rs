@@ -20,7 +20,6 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
@@ -181,8 +180,8 @@ impl Closing {
 
 /// A client's socket that writes down its [`Fate`].
 #[derive(Debug)]
-pub(super) struct ObservedSocket {
-    stream: TcpStream,
+pub(super) struct ObservedSocket<S> {
+    stream: S,
     ending: Ending,
     /// Bytes that were read to detect the version; the first to be read again.
     first: FirstBytes,
@@ -193,8 +192,8 @@ pub(super) struct ObservedSocket {
     closing: Option<Closing>,
 }
 
-impl ObservedSocket {
-    pub(super) fn new(stream: TcpStream, first: FirstBytes, fate: Arc<Fate>) -> Self {
+impl<S> ObservedSocket<S> {
+    pub(super) fn new(stream: S, first: FirstBytes, fate: Arc<Fate>) -> Self {
         Self { stream, ending: Ending::default(), first, fate, backlog: None, closing: None }
     }
 
@@ -211,7 +210,7 @@ impl ObservedSocket {
     }
 }
 
-impl AsyncRead for ObservedSocket {
+impl<S: AsyncRead + Unpin> AsyncRead for ObservedSocket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let first = self.first.take(buf.remaining());
         if !first.is_empty() {
@@ -231,7 +230,7 @@ impl AsyncRead for ObservedSocket {
     }
 }
 
-impl AsyncWrite for ObservedSocket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(cx, result)

@@ -43,6 +43,12 @@ use lapin::{
 
 use self::stream::RepairedStream;
 
+/// Repairs what is there of a stream, for a fuzz target.
+#[cfg(feature = "fuzzing")]
+pub(super) fn repair(bytes: &mut [u8]) {
+    frames::Frames::new(None).look(bytes);
+}
+
 /// Tokio, but for what its TCP connections carry.
 pub(super) type RepairingRuntime = Runtime<RuntimeParts<Tokio, RepairingReactor>>;
 

@@ -6,7 +6,13 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(u64);
 
+/// The highest offset of a store: there is room for the places of twice as many, and behind them.
+pub(super) const MAX_OFFSET: u64 = u64::MAX / 4;
+
 impl Place {
+    /// The highest place of a store.
+    pub(super) const MAX: Self = Self::of_event(MAX_OFFSET);
+
     /// Returns the place of the event at an offset.
     pub(super) const fn of_event(offset: u64) -> Self {
         Self(2 * offset + 1)

@@ -34,6 +34,8 @@ use events::Event;
 use self::disk::Disk;
 pub use self::recovery::OpenStoreError;
 pub(super) use self::recovery::Recovered;
+#[cfg(feature = "fuzzing")]
+pub(super) use self::recovery::fuzzing;
 use super::{
     batch::Batch,
     clock::Clock,

@@ -9,6 +9,7 @@ mod model;
 mod retention;
 mod torn;
 mod world;
+mod wrong;
 
 use proptest::prelude::*;
 

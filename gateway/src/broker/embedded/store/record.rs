@@ -9,9 +9,12 @@ use super::super::{
     clock::{LogTime, Reading},
     log::Head,
     mailbox::{Binding, Gone, Mailbox, Marker},
-    place::Place,
+    place::{MAX_OFFSET, Place},
     repeats::Fingerprint,
 };
+
+/// The largest payload that the engine takes, in bytes.
+const MAX_PAYLOAD: u64 = u32::MAX as u64;
 
 /// Says that a record is not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +66,17 @@ struct MailboxRecord {
     handed_over: u64,
     /// Id, before.
     marker: Option<(String, u64)>,
+}
+
+/// Returns an offset as it was read, if a store can have it: others would overflow as soon as something is added to them.
+fn offset(read: u64) -> Result<u64, Damaged> {
+    if read <= MAX_OFFSET { Ok(read) } else { Err(Damaged) }
+}
+
+/// Returns a place by its number, if a store can have it.
+fn place(read: u64) -> Result<Place, Damaged> {
+    let place = Place::from_number(read);
+    if place <= Place::MAX { Ok(place) } else { Err(Damaged) }
 }
 
 fn seal(key: &[u8], header: &impl Serialize, payload: &[u8]) -> Vec<u8> {
@@ -136,6 +150,9 @@ pub(super) fn meta(key: &[u8], meta: &Meta) -> Vec<u8> {
 
 pub(super) fn read_meta(key: &[u8], record: &[u8]) -> Result<Meta, Damaged> {
     let (meta, clock): (Meta, _) = unseal(key, record)?;
+    if meta.oldest > offset(meta.next)? {
+        return Err(Damaged);
+    }
     Ok(Meta { clock: postcard::from_bytes(clock).ok(), ..meta })
 }
 
@@ -150,6 +167,9 @@ pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<Head, Damaged> {
     let (head, fingerprint): (HeadRecord, _) = unseal(key, record)?;
     let (topic, stored) = (head.topic.parse().map_err(|_| Damaged)?, LogTime::from_millis(head.stored));
     let fingerprint = fingerprint.try_into().ok().map(Fingerprint);
+    if head.bytes > MAX_PAYLOAD {
+        return Err(Damaged);
+    }
     Ok(Head { topic, bytes: head.bytes, stored, fingerprint })
 }
 
@@ -170,13 +190,14 @@ pub(super) fn confirmed(key: &[u8], unconfirmed: Place) -> Vec<u8> {
 }
 
 pub(super) fn read_confirmed(key: &[u8], record: &[u8]) -> Result<Place, Damaged> {
-    read_plain(key, record).map(Place::from_number)
+    read_plain(key, record).and_then(place)
 }
 
 pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
     let record: MailboxRecord = read_plain(key, record)?;
-    let binding = |(pattern, from, until): (String, _, _)| {
-        Ok(Binding { pattern: TopicPattern::from_stored(&pattern).map_err(|_| Damaged)?, from, until })
+    let binding = |(pattern, from, until): (String, u64, Option<u64>)| {
+        let pattern = TopicPattern::from_stored(&pattern).map_err(|_| Damaged)?;
+        Ok(Binding { pattern, from: offset(from)?, until: until.map(offset).transpose()? })
     };
     let marker = match record.marker {
         Some((text, before)) => {
@@ -184,14 +205,14 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
                 Some(id) => (id, Gone::OlderMailbox),
                 None => (text.as_str(), Gone::Events),
             };
-            Some(Marker::stored(id.parse().map_err(|_| Damaged)?, before, gone))
+            Some(Marker::stored(id.parse().map_err(|_| Damaged)?, offset(before)?, gone))
         }
         None => None,
     };
     Ok(Mailbox {
         bindings: record.bindings.into_iter().map(binding).collect::<Result<_, _>>()?,
-        unconfirmed: Place::from_number(record.unconfirmed),
-        handed_over: Place::from_number(record.handed_over),
+        unconfirmed: place(record.unconfirmed)?,
+        handed_over: place(record.handed_over)?,
         marker,
     })
 }
@@ -209,6 +230,8 @@ fn marker_text(marker: &Marker) -> String {
 
 #[cfg(test)]
 mod tests {
+    use events::EventId;
+
     use super::{super::super::clock::Clock, *};
 
     fn full_event() -> Event {
@@ -221,7 +244,7 @@ mod tests {
     fn what_was_written_comes_back() {
         let event = full_event();
         assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event));
-        let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(u64::MAX) }];
+        let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(MAX_OFFSET) }];
         let (unconfirmed, handed_over) = (Place::of_event(7), Place::before(9));
         for gone in [Gone::OlderMailbox, Gone::Events] {
             let marker = Some(Marker::new(8, gone));
@@ -252,6 +275,31 @@ mod tests {
         let older = Meta { clock: None, ..meta };
         assert_eq!(read_meta(b"key", &plain(b"key", &older)), Ok(older));
         assert_eq!(read_plain::<Meta>(b"key", &super::meta(b"key", &meta)), Ok(older));
+    }
+
+    #[test]
+    fn numbers_that_no_store_can_have_are_damage() {
+        let (beyond, place_beyond) = (MAX_OFFSET + 1, Place::of_event(MAX_OFFSET).next());
+        let mailbox = || Mailbox { marker: Some(Marker::new(0, Gone::Events)), ..Mailbox::new(0) };
+        let binding = |from, until| Binding { pattern: "a".parse().unwrap(), from, until };
+        let marker = |before| Some(Marker::stored(EventId::new(), before, Gone::Events));
+        let read = |mailbox: Mailbox| read_mailbox(b"key", &super::mailbox(b"key", &mailbox));
+        assert!(read(mailbox()).is_ok());
+        assert_eq!(read(Mailbox { unconfirmed: place_beyond, ..mailbox() }), Err(Damaged));
+        assert_eq!(read(Mailbox { handed_over: place_beyond, ..mailbox() }), Err(Damaged));
+        assert_eq!(read(Mailbox { bindings: vec![binding(beyond, None)], ..mailbox() }), Err(Damaged));
+        assert_eq!(read(Mailbox { bindings: vec![binding(0, Some(beyond))], ..mailbox() }), Err(Damaged));
+        let mut far = mailbox();
+        far.marker = marker(0).map(|marker| Marker { before: beyond, ..marker });
+        assert_eq!(read(far), Err(Damaged));
+        assert_eq!(read_confirmed(b"key", &confirmed(b"key", place_beyond)), Err(Damaged));
+        let (fingerprint, stored) = (None, LogTime::from_millis(0));
+        let head = Head { topic: "a".parse().unwrap(), bytes: u64::MAX, stored, fingerprint };
+        assert_eq!(read_head(b"key", &super::head(b"key", &head)), Err(Damaged));
+        for (oldest, next) in [(1, 0), (0, beyond)] {
+            let meta = Meta { oldest, next, ..Meta::default() };
+            assert_eq!(read_meta(b"key", &super::meta(b"key", &meta)), Err(Damaged), "{oldest}..{next}");
+        }
     }
 
     #[test]

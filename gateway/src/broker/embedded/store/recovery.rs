@@ -3,6 +3,9 @@
 //! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets a
 //! marker, so that its client is told, too.
 
+#[cfg(feature = "fuzzing")]
+pub(in super::super) mod fuzzing;
+
 use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use events::ClientId;
@@ -25,6 +28,11 @@ use super::{
 
 /// How many payload bytes of the newest events are kept in memory.
 const RECENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many events can be missing from a store that is opened all the same. Damage that the engine passes over takes what was in
+/// its journals, of 64 MiB, in which an event takes at least 64 bytes; this is four times as many. Each takes four bytes of memory
+/// and a moment of the start, so a number that is just wrong must not be believed.
+const MAX_MISSING: u64 = 4 * ((64 << 20) / 64);
 
 /// What was found in a store.
 #[derive(Debug)]
@@ -82,13 +90,12 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     if meta.format > FORMAT {
         return Err(OpenStoreError::Newer(shown(), meta.format));
     }
-    let repeats_from = meta.next.saturating_sub(repeats::MAX_EVENTS as u64);
-    let mut reading = Reading { repeats_from, ..Reading::default() };
+    let mut reading = Reading::of(&meta);
     engine.mailboxes(|key, record, confirmed| reading.mailbox(key, record, confirmed)).map_err(failed)?;
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let mut recovered = reading.finish(log, &meta, witnessed);
+    let mut recovered = reading.finish(log, &meta, witnessed).map_err(|error| damaged(&error.to_string()))?;
     // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
     // readers that it is gone.
     engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
@@ -110,6 +117,10 @@ struct Reading {
 }
 
 impl Reading {
+    fn of(meta: &Meta) -> Self {
+        Self { repeats_from: meta.next.saturating_sub(repeats::MAX_EVENTS as u64), ..Self::default() }
+    }
+
     fn mailbox(&mut self, key: &[u8], record: &[u8], confirmed: Option<&[u8]>) {
         let client = str::from_utf8(key).ok().and_then(|client| client.parse().ok());
         let (Some(client), Ok(mut mailbox)) = (client, record::read_mailbox(key, record)) else {
@@ -139,13 +150,14 @@ impl Reading {
 
     /// Takes note that there is nothing up to an offset.
     fn skip_to(&mut self, log: &mut Log, offset: u64) {
-        while log.next() < offset {
-            log.restore(None);
-            self.missing_events += 1;
+        let missing = offset.saturating_sub(log.next());
+        self.missing_events = self.missing_events.saturating_add(missing);
+        if self.missing_events <= MAX_MISSING {
+            (0..missing).for_each(|_| log.restore(None));
         }
     }
 
-    fn finish(mut self, mut log: Log, meta: &Meta, witnessed: u64) -> Recovered {
+    fn finish(mut self, mut log: Log, meta: &Meta, witnessed: u64) -> Result<Recovered, TooManyMissing> {
         // Whatever speaks of an offset says that it was given away, and no offset is given twice.
         let named = |mailbox: &Mailbox| {
             let bindings = mailbox.bindings.iter().map(|binding| binding.until.unwrap_or(0).max(binding.from));
@@ -153,6 +165,9 @@ impl Reading {
         };
         let next = self.mailboxes.iter().map(|(_, mailbox)| named(mailbox)).max().unwrap_or(0).max(meta.next);
         self.skip_to(&mut log, next);
+        if self.missing_events > MAX_MISSING {
+            return Err(TooManyMissing(self.missing_events));
+        }
 
         let lost_batches = witnessed.saturating_sub(meta.synced);
         let mut damage = Vec::new();
@@ -187,6 +202,12 @@ impl Reading {
                 mailbox.note_loss(log.next());
             }
         }
-        Recovered { log, clock: Clock::resume(meta.clock), mailboxes: self.mailboxes, repeats: self.repeats, damage }
+        let clock = Clock::resume(meta.clock);
+        Ok(Recovered { log, clock, mailboxes: self.mailboxes, repeats: self.repeats, damage })
     }
 }
+
+/// A store lacks more events than damage takes.
+#[derive(Debug, thiserror::Error)]
+#[error("it has records of {0} more events than are in it")]
+struct TooManyMissing(u64);

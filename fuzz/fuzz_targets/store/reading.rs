@@ -1,0 +1,112 @@
+//! Opening a store and reading all of it, as a mailbox and as a feed.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use events::{ClientId, Event, TopicPattern};
+use gateway::broker::{
+    Broker, Content, Lease, LeaseRequest,
+    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
+    log::EventLog,
+};
+
+use super::original;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    /// The numbers of the events.
+    pub(super) in_mailbox: Vec<usize>,
+    pub(super) in_feed: Vec<usize>,
+    /// Readers were told that events are missing.
+    pub(super) mailbox_told: bool,
+    pub(super) feed_told: bool,
+}
+
+pub(super) fn client() -> ClientId {
+    "reader".parse().expect("an id")
+}
+
+pub(super) fn pattern() -> TopicPattern {
+    "a.#".parse().expect("a pattern")
+}
+
+/// Opens a store; `None` if it is refused. As in the gateway, a panic of the engine while it opens is a refusal.
+pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
+    let options = EmbeddedOptions {
+        data_dir: Some(folder.to_owned()),
+        mailbox_expiry: Duration::from_hours(1),
+        retention: Retention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_topics: vec![pattern()],
+    };
+    let aborting: Arc<dyn Fn(&panic::PanicHookInfo) + Send + Sync> = panic::take_hook().into();
+    let (opening, own) = (std::thread::current().id(), Arc::clone(&aborting));
+    panic::set_hook(Box::new(move |info| {
+        let is_ours =
+            info.location().is_none_or(|place| ["gateway/", "events/"].iter().any(|own| place.file().contains(own)));
+        if is_ours || std::thread::current().id() != opening {
+            aborting(info);
+        }
+    }));
+    let opened = panic::catch_unwind(AssertUnwindSafe(|| EmbeddedBroker::start(&options, Arc::default())));
+    panic::set_hook(Box::new(move |info| own(info)));
+    match opened {
+        Ok(Ok(broker)) => Some(broker),
+        Ok(Err(error)) => {
+            let words = error.to_string();
+            assert!(words.len() > folder.as_os_str().len(), "it says why: {words}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Returns the number of an event, which must be as it was published.
+fn number(event: &Event) -> usize {
+    let text = std::str::from_utf8(&event.payload).expect("wrong bytes");
+    let mut parts = text.split(':').map(str::parse::<usize>);
+    let (Some(Ok(number)), Some(Ok(length))) = (parts.next(), parts.next()) else { panic!("wrong bytes") };
+    assert!(event.payload == original::payload(number, length), "wrong bytes in event {number}");
+    number
+}
+
+/// Reads all of a store and closes it.
+pub(super) async fn read(broker: &EmbeddedBroker) -> Read {
+    let mut read = Read::default();
+    read_feed(broker, &mut read).await;
+    read_mailbox(broker, &mut read).await;
+    for numbers in [&read.in_feed, &read.in_mailbox] {
+        assert!(numbers.is_sorted_by(|a, b| a < b), "out of order: {numbers:?}");
+    }
+    broker.close().await;
+    read
+}
+
+async fn read_feed(broker: &EmbeddedBroker, read: &mut Read) {
+    let end = broker.end(|_, _| {}).await.expect("a store that is open").next;
+    let mut from = 0;
+    while from < end {
+        let searched = broker.search(&pattern(), from, end, 500).await.expect("a store that is open");
+        assert!(searched.reached > from, "a search goes on");
+        read.feed_told |= searched.damaged;
+        read.in_feed.extend(searched.found.iter().map(|logged| number(&logged.event)));
+        from = searched.reached;
+    }
+}
+
+async fn read_mailbox(broker: &EmbeddedBroker, read: &mut Read) {
+    let (client, topics) = (client(), vec![pattern()]);
+    let request = LeaseRequest { client, topics, seen_before: true, last_seen: None, window: u16::MAX };
+    let mut lease = broker.open(request).await.expect("a store that is open");
+    while !matches!(lease.is_drained().await, Ok(true)) {
+        match lease.next().await.expect("a lease that is open").content {
+            Content::Event(event) => read.in_mailbox.push(number(&event)),
+            Content::Created(_) | Content::Lost(_) => read.mailbox_told = true,
+        }
+    }
+    lease.release().await;
+}

@@ -1,0 +1,30 @@
+//! What fuzz targets see of the embedded broker's store.
+
+pub use super::store::fuzzing::{Record, Records, read_again};
+use super::{core::Core, log::Retention, place::Place};
+
+/// Reads records as a start does, and then each mailbox to its end, or to the first of its events that is not in memory.
+///
+/// Returns how many messages were found; `None` if a start would refuse the records.
+#[must_use]
+pub fn recover(records: &Records, retention: Retention) -> Option<usize> {
+    let recovered = records.recover(retention)?;
+    let clients: Vec<_> = recovered.mailboxes.iter().map(|(client, _)| client.clone()).collect();
+    let mut core = Core::new(recovered.log, recovered.mailboxes);
+    let mut found = 0;
+    for client in &clients {
+        let mut from = Place::before(0);
+        while let Some(scan) = core.scan(client, from, usize::MAX) {
+            found += scan.found.len();
+            from = scan.reached;
+            if scan.complete {
+                break;
+            }
+        }
+    }
+    if let Some(range) = core.log.expired(recovered.clock.now()) {
+        core.may_lose(range.end);
+        core.trim(range.end);
+    }
+    Some(found)
+}
