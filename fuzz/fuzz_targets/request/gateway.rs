@@ -103,7 +103,7 @@ async fn settle(broker: &EmbeddedBroker) {
             yield_now().await;
         }
         // The writer has done what it was told before, and so has the thread that decompresses.
-        let nothing = broker.unbind(&client("nobody"), &pattern("a")).await;
+        let nothing = broker.unbind(&client("absent"), &pattern("a")).await;
         nothing.expect("a store in memory takes everything");
         tokio::task::spawn_blocking(|| ()).await.expect("a thread");
     }
