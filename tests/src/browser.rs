@@ -112,7 +112,8 @@ impl Browser {
     /// Replaces the text of a field by typing; `\n` is the Enter key.
     pub async fn fill(&self, selector: &str, text: &str) {
         let element = self.element(selector).await;
-        // Ctrl+A, then Enter (WebDriver, section 17.4.2). Each order ends with all keys up. Clearing would be an edit of its own.
+        // Ctrl+A, then Enter (WebDriver, section 17.4.2). Each order ends with all keys up.
+        // Clearing would be an edit of its own.
         for keys in ["\u{e009}a", &text.replace('\n', "\u{e007}")] {
             self.driver.order("ElementSendKeys", json!({ "id": element, "text": keys })).await;
         }
