@@ -167,10 +167,10 @@ async function joined(parts) {
 /** Gives the lines of a stream; CR, LF, or both end one (WHATWG HTML, section 9.2.5). */
 async function* lines(parts) {
   let rest = "";
-  let isReturned = false;
+  let isReturned;
   for await (const part of parts) {
     // The CR and the LF of one end may come in two parts.
-    const text = isReturned && part[0] === "\n" ? part.slice(1) : part;
+    const text = isReturned ? part.replace(/^\n/, "") : part;
     if (part) isReturned = part.endsWith("\r");
     const complete = (rest + text).split(/\r\n?|\n/);
     rest = complete.pop();
@@ -194,8 +194,8 @@ class Reader extends EventTarget {
   #fallenAt = 0;
   #cuts = 0;
   #unread = 0; // answers in a row that could not be read
-  #isBare = false; // nothing came on the stream but its beginning
-  #wasBare = false; // the same of the one before
+  #isBare; // nothing came on the stream but its beginning
+  #wasBare; // the same of the one before
   #known = new Set();
   #begun;
   #ended;
@@ -203,7 +203,7 @@ class Reader extends EventTarget {
   #wake;
   #hurry;
   #life = new AbortController(); // ends the listeners
-  #isLeaving = false;
+  #isLeaving; // until something but a pause is told
   #me = Math.random().toString(36).slice(2);
   #count = 0;
   #channel;
@@ -279,9 +279,10 @@ class Reader extends EventTarget {
   }
 
   #say(how) {
+    this.#isLeaving &&= how.pause;
     if ((this.#ended ?? how) !== how || (how.state === this.state && !how.pause)) return;
     this.state = how.state;
-    // A request fails because its page is left, and the next leader is not concerned.
+    // A request fails because its page is left, which is nothing to the others. Of a page that stays they hear as it goes on.
     if (this.#leads && !this.#ended && !this.#isLeaving) this.#post("state", { how });
     this.#tell("state", how);
   }
@@ -521,19 +522,20 @@ class Reader extends EventTarget {
     if (this.#ended) return;
     // A closed reader leaves no listeners in its page.
     const own = { signal: this.#life.signal };
-    site?.addEventListener("online", () => this.#hurry?.(true), own);
+    const on = (type, work) => site?.addEventListener(type, work, own);
+    on("online", () => this.#hurry?.(true));
     if (!locks) return this.#lead();
     const name = `postern ${this.#url}`;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#hello();
-    const turned = ({ type, persisted }) => {
-      this.#isLeaving = type === "pagehide";
-      if (this.#isLeaving) this.#post("bye");
-      else if (persisted) this.#hello();
-    };
-    site?.addEventListener("pagehide", turned, own);
-    site?.addEventListener("pageshow", turned, own);
+    // Firefox and WebKit cut the requests of a page that is left before they hide it, and WebKit refuses all others until then.
+    on("beforeunload", () => (this.#isLeaving = true));
+    on("pagehide", () => {
+      this.#isLeaving = true;
+      this.#post("bye");
+    });
+    on("pageshow", ({ persisted }) => persisted && this.#hello());
     // A page that was told to stop leaves the lock when all have heard of it.
     const over = new Promise((done) => {
       this.addEventListener("state", () => this.#ended && setTimeout(done, this.#ended.message ? 1000 : 0));
@@ -604,7 +606,7 @@ class Reader extends EventTarget {
   }
 
   async #follow(batch, place, key) {
-    let failed = false;
+    let failed;
     try {
       // A page that caught up may be ahead of the leader.
       const isOld = this.#isFeed && !batch.reset && parseInt(batch.last_seen) <= parseInt(this.#place);

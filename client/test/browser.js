@@ -1,24 +1,23 @@
-// A real browser: Chromium without a window, with pages that tell the test what they found.
+// A real browser without a window, with pages that tell the test what they found.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { until } from "./gateway.js";
 import { stub } from "./stub.js";
 
 const CLIENT = readFileSync(new URL("../postern.js", import.meta.url));
-const FLAGS = [
-  "--headless=new", "--no-first-run", "--disable-background-networking", "--disable-gpu", "--disable-breakpad",
-  // Containers have little shared memory, and often one user.
-  "--disable-dev-shm-usage", "--no-sandbox", "--js-flags=--expose-gc",
-];
+// Which one: see tests/run --help.
+const BROWSER = process.env.POSTERN_TEST_BROWSER || "chromium";
+const OPEN = fileURLToPath(new URL("../../tests/open-browser", import.meta.url));
 
 /**
- * Opens a page that runs `script`, the body of an async function with `feed`, `mailbox`, `until` and `rest`, and returns what
- * that returns. `answer` is as that of a stub, for what readers ask; `requests` collects these.
+ * Opens a page that runs `script`, the body of an async function with `feed`, `mailbox`, `until`, `rest` and `collect`, and
+ * returns what that returns. `answer` is as that of a stub, for what readers ask; `requests` collects these.
  */
 export async function page(test, script, answer, requests = []) {
   let told;
@@ -33,15 +32,14 @@ export async function page(test, script, answer, requests = []) {
     request.on("data", (part) => (text += part));
     request.on("end", () => response.end((told = JSON.parse(text)) && ""));
   });
-  const profile = mkdtempSync(join(tmpdir(), "postern-chromium-"));
-  const env = { ...process.env, HOME: profile };
-  const chromium = spawn("chromium", [...FLAGS, `--user-data-dir=${profile}`, server.url], { env, stdio: "ignore" });
-  const ended = once(chromium, "exit");
+  const profile = mkdtempSync(join(tmpdir(), "postern-browser-"));
+  const browser = spawn(OPEN, [BROWSER, profile, server.url], { stdio: "ignore" });
+  const ended = once(browser, "exit");
   try {
-    await until(() => told || chromium.exitCode !== null, 60);
-    if (!told) throw new Error(`Chromium ended with ${chromium.exitCode}; is it installed? (Debian: apt-get install chromium)`);
+    await until(() => told || browser.exitCode !== null, 60);
+    if (!told) throw new Error(`${BROWSER} ended with ${browser.exitCode}; is it installed? (tests/install-needs ${BROWSER})`);
   } finally {
-    chromium.kill("SIGKILL");
+    browser.kill("SIGKILL");
     await ended;
     // Its other processes end a moment later, and write until then, also into folders that were emptied.
     await until(() => {
@@ -63,6 +61,12 @@ const until = async (check) => {
     await rest(10);
   }
   throw new Error("not within 10 s: " + check);
+};
+// Collects garbage. WebKit has no order for that, but does it when much was made.
+const collect = async () => {
+  if (globalThis.gc) gc();
+  else if (globalThis.TestUtils) await TestUtils.gc();
+  else for (let n = 0; n < 100; n++) new ArrayBuffer(10_000_000);
 };
 const { frame } = parent;
 try {

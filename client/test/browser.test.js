@@ -42,7 +42,7 @@ test("a reader that is closed leaves nothing in its page", async (t) => {
     await rest(200);
     for (let n = 0; n < 50 && refs.some((ref) => ref.deref()); n++) {
       await rest(20);
-      gc();
+      await collect();
     }
     const { held, pending } = await navigator.locks.query();
     leader.close();
@@ -134,6 +134,37 @@ for (const transport of ["sse", "long-poll"]) {
     assert.deepEqual(told, Array(15).fill("live"));
   });
 }
+
+test("a page that is asked to leave and stays tells the others its next failure", async (t) => {
+  const script = `
+    const told = [[], []];
+    for (const states of told) {
+      const reader = mailbox("/", { client: "alice", pause: [0.01, 0.01] });
+      reader.addEventListener("state", ({ detail }) => states.push(detail.state));
+      reader.addEventListener("event", () => {});
+      await until(() => states.includes("live"));
+    }
+    const cut = () => until(async () => (await fetch("/cut")).ok);
+    window.dispatchEvent(new Event("beforeunload"));
+    await cut();
+    await until(() => told[0].length === 3);
+    await cut();
+    await until(() => told[0].length === 5 && told[1].at(-1) === "live");
+    return told;
+  `;
+  const held = [];
+  const answer = (request, response) => {
+    if (request.url === "/cut") {
+      const cut = held.pop();
+      response.writeHead(cut ? 204 : 404).end();
+      // A browser repeats a request of whose answer nothing came.
+      cut?.write("{", () => cut.destroy());
+    } else if (request.query.wait === "0") quiet(request, response);
+    else held.push(response);
+  };
+  const told = await page(t, script, answer);
+  assert.deepEqual(told, [["live", "waiting", "live", "waiting", "live"], ["live", "waiting", "live"]]);
+});
 
 test("a reader that pauses tries again at once when the network is back, but not before the server's time", async (t) => {
   const script = `

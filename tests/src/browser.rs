@@ -1,13 +1,18 @@
-//! A real browser: Chromium without a window, driven as a person would: by keys, clicks and looking.
+//! A real browser without a window, driven as a person would: by keys, clicks and looking.
 //!
-//! Chromium and its driver are both children of the test, each on a leash of its own, because a driver that is killed
+//! `POSTERN_TEST_BROWSER` says which: `chromium` (the default), `firefox` or `webkit`. Each has a file here, and all take the
+//! same [orders](Driver::order): those of WebDriver (W3C). What no order of WebDriver gives, each has in its own way.
+//!
+//! The browser and its driver are both children of the test, each on a leash of its own, because a driver that is killed
 //! leaves the browser that it started behind. So the driver joins a browser that runs already.
 
+mod chromium;
+mod firefox;
 mod webdriver;
+mod webkit;
 
 use std::{
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -16,12 +21,9 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use self::webdriver::WebDriver;
-use crate::{Folder, Process, eventually};
+use self::{chromium::Chromium, firefox::Firefox, webkit::WebKit};
+use crate::{Folder, Process, eventually, eventually_eq};
 
-/// What to do when there is no Chromium.
-const HOW_TO_GET_IT: &str = "install it (Debian: apt-get install chromium chromium-driver, as tests/run does), \
-                             or leave its tests out: tests/run -- --skip browser --skip examples";
 /// A browser starts in 1 to 3 s on two idle cores.
 const START: Duration = Duration::from_secs(30);
 
@@ -29,9 +31,37 @@ const START: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Browser {
     // In the order in which they end.
-    driver: WebDriver,
-    _chromium: Process,
+    driver: Driver,
     _profile: Folder,
+}
+
+/// What takes the orders of one kind of browser.
+#[derive(Debug)]
+enum Driver {
+    Chromium(Chromium),
+    Firefox(Firefox),
+    WebKit(WebKit),
+}
+
+impl Driver {
+    #[expect(clippy::disallowed_methods, reason = "which browser is for the tester to say")]
+    async fn start(profile: &Path) -> Self {
+        match std::env::var("POSTERN_TEST_BROWSER").as_deref().unwrap_or_default() {
+            "" | "chromium" => Self::Chromium(Chromium::start(profile).await),
+            "firefox" => Self::Firefox(Firefox::start(profile).await),
+            "webkit" => Self::WebKit(WebKit::start(profile).await),
+            other => panic!("POSTERN_TEST_BROWSER is {other:?}, but must be chromium, firefox or webkit"),
+        }
+    }
+
+    /// Gives an order and returns its result. The name is that of the command in WebDriver, section 6.6, in one word.
+    async fn order(&self, name: &str, parameters: Value) -> Value {
+        match self {
+            Self::Chromium(browser) => browser.order(name, parameters).await,
+            Self::Firefox(browser) => browser.order(name, parameters).await,
+            Self::WebKit(browser) => browser.order(name, parameters).await,
+        }
+    }
 }
 
 /// One tab of a [`Browser`].
@@ -41,30 +71,28 @@ pub struct Tab(String);
 impl Browser {
     /// Starts a browser with one empty tab.
     pub async fn start() -> Self {
-        let profile = Folder::new("postern-chromium");
-        let mut chromium = chromium(profile.path());
-        let debugger = debugger(&mut chromium, profile.path()).await;
-        Self { driver: WebDriver::join(debugger).await, _chromium: chromium, _profile: profile }
+        let profile = Folder::new("postern-browser");
+        Self { driver: Driver::start(profile.path()).await, _profile: profile }
     }
 
     /// Opens a page in the tab in front, and returns when it is loaded.
     pub async fn open(&self, url: &str) {
-        self.driver.post("url", json!({ "url": url })).await;
+        self.driver.order("Navigate", json!({ "url": url })).await;
     }
 
     /// Loads the page in front again.
     pub async fn reload(&self) {
-        self.driver.post("refresh", json!({})).await;
+        self.driver.order("Refresh", json!({})).await;
     }
 
     /// Returns the tab in front.
     pub async fn tab(&self) -> Tab {
-        Tab(text(&self.driver.get("window").await))
+        Tab(text(&self.driver.order("GetWindowHandle", json!({})).await))
     }
 
     /// Opens an empty tab in front of the others; it has no session storage of theirs.
     pub async fn new_tab(&self) -> Tab {
-        let opened = self.driver.post("window/new", json!({ "type": "tab" })).await;
+        let opened = self.driver.order("NewWindow", json!({ "type": "tab" })).await;
         let tab = Tab(text(&opened["handle"]));
         self.switch_to(&tab).await;
         tab
@@ -72,41 +100,50 @@ impl Browser {
 
     /// Brings a tab to the front.
     pub async fn switch_to(&self, Tab(handle): &Tab) {
-        self.driver.post("window", json!({ "handle": handle })).await;
+        self.driver.order("SwitchToWindow", json!({ "handle": handle })).await;
     }
 
     /// Clicks on what a CSS selector finds first; panics if a person could not.
     pub async fn click(&self, selector: &str) {
         let element = self.element(selector).await;
-        self.driver.post(&format!("element/{element}/click"), json!({})).await;
+        self.driver.order("ElementClick", json!({ "id": element })).await;
     }
 
     /// Replaces the text of a field by typing; `\n` is the Enter key.
     pub async fn fill(&self, selector: &str, text: &str) {
         let element = self.element(selector).await;
-        // Ctrl+A, and all keys up again (WebDriver, section 17.4.2). Clearing would be an edit of its own.
-        let keys = format!("\u{e009}a\u{e000}{text}");
-        self.driver.post(&format!("element/{element}/value"), json!({ "text": keys })).await;
+        // Ctrl+A, then Enter (WebDriver, section 17.4.2). Each order ends with all keys up.
+        // Clearing would be an edit of its own.
+        for keys in ["\u{e009}a", &text.replace('\n', "\u{e007}")] {
+            self.driver.order("ElementSendKeys", json!({ "id": element, "text": keys })).await;
+        }
     }
 
     /// Runs JavaScript, the body of a function, in the page in front, and returns its result.
     pub async fn run(&self, script: &str) -> Value {
-        self.driver.post("execute/sync", json!({ "script": script, "args": [] })).await
+        self.driver.order("ExecuteScript", json!({ "script": script, "args": [] })).await
     }
 
     /// Returns the rendered text of what a CSS selector finds first; empty if it is not shown.
     pub async fn text(&self, selector: &str) -> String {
-        let element = self.element(selector).await;
-        text(&self.driver.get(&format!("element/{element}/text")).await)
+        // The order of WebDriver finds none in WebKit where lines are clamped.
+        let script = r"
+            const element = document.querySelector(arguments[0]);
+            const isShown = element.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+            return isShown ? element.innerText.trim() : '';";
+        text(&self.driver.order("ExecuteScript", json!({ "script": script, "args": [selector] })).await)
     }
 
     /// Sets the size of the page in CSS pixels, and light or dark, and asks it to hold still.
-    pub async fn look(&self, (width, height): (u32, u32), scheme: &str) {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        self.driver.devtools("Emulation.setDeviceMetricsOverride", size).await;
-        let features = [("prefers-color-scheme", scheme), ("prefers-reduced-motion", "reduce")];
-        let features = features.map(|(name, value)| json!({ "name": name, "value": value }));
-        self.driver.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+    pub async fn look(&self, size: (u32, u32), scheme: &str) {
+        match &self.driver {
+            Driver::Chromium(browser) => browser.look(size, scheme).await,
+            Driver::Firefox(browser) => browser.look(size, scheme).await,
+            Driver::WebKit(browser) => browser.look(size, scheme).await,
+        }
+        let script = "return [innerWidth, innerHeight];";
+        let expected = json!([size.0, size.1]);
+        eventually_eq(START, "the size of the page", expected, async || self.run(script).await).await;
     }
 
     /// Lets no request of the tab in front through whose URL matches one of these patterns, in place of earlier ones.
@@ -117,21 +154,26 @@ impl Browser {
 
     /// Writes what the page in front looks like to `tests/artefacts/<name>.png`.
     pub async fn screenshot(&self, name: &str) {
-        let png = STANDARD.decode(text(&self.driver.get("screenshot").await)).expect("a screenshot is base64");
+        let png = STANDARD
+            .decode(text(&self.driver.order("TakeScreenshot", json!({ "full": false })).await))
+            .expect("a screenshot is base64");
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("artefacts");
         fs::create_dir_all(&folder)
             .and_then(|()| fs::write(folder.join(name).with_extension("png"), png))
             .unwrap_or_else(|e| panic!("cannot write into {}: {e}", folder.display()));
     }
 
-    /// Returns what pages have complained of since the last call, such as errors and violations of their policy.
+    /// Returns what was wrong in pages since the last call, such as errors and violations of their policy. `WebKit` tells none.
     pub async fn complaints(&self) -> Vec<String> {
-        let log = self.driver.post("se/log", json!({ "type": "browser" })).await;
-        log.as_array().into_iter().flatten().map(|entry| text(&entry["message"])).collect()
+        match &self.driver {
+            Driver::Chromium(browser) => browser.complaints().await,
+            Driver::Firefox(browser) => browser.complaints().await,
+            Driver::WebKit(_) => Vec::new(),
+        }
     }
 
     async fn element(&self, selector: &str) -> String {
-        let found = self.driver.post("element", json!({ "using": "css selector", "value": selector })).await;
+        let found = self.driver.order("FindElement", json!({ "using": "css selector", "value": selector })).await;
         found.as_object().and_then(|found| found.values().next()).map(text).expect("a found element has a reference")
     }
 }
@@ -140,40 +182,27 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-fn chromium(profile: &Path) -> Process {
-    let mut command = Command::new("chromium");
-    command
-        .args(["--headless=new", "--remote-debugging-port=0", "--no-first-run", "--disable-background-networking"])
-        // Containers have little shared memory, and no graphics.
-        .args(["--disable-dev-shm-usage", "--disable-gpu", "--disable-breakpad"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .env("HOME", profile)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if rustix::process::geteuid().is_root() {
-        command.arg("--no-sandbox");
-    }
-    installed("chromium");
-    Process::spawn("chromium", command.arg("about:blank"), Some(profile))
+/// Starts a browser on an empty page, with more flags and environment.
+fn open(browser: &str, profile: &Path, flags: &[&str], environment: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("open-browser"));
+    command.arg(browser).arg(profile).args(flags).arg("about:blank").envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Process::spawn(browser, &mut command, Some(profile))
 }
 
-/// Waits until the browser has written down where it takes orders: a port in the first line, a path in the second.
-async fn debugger(chromium: &mut Process, profile: &Path) -> SocketAddr {
-    eventually(START, "Chromium to take orders", async || {
-        if let Some(status) = chromium.exit_status() {
-            panic!("Chromium ended while it started ({status}); {HOW_TO_GET_IT}");
+/// Waits until a browser gives something while it starts; panics with advice when it ends.
+async fn starting<T>(process: &mut Process, browser: &str, mut gives: impl AsyncFnMut() -> Result<T, String>) -> T {
+    eventually(START, &format!("{browser} to take orders"), async || {
+        if let Some(status) = process.exit_status() {
+            panic!("{browser} ended while it started ({status}); is it installed? (tests/install-needs {browser})");
         }
-        let file = fs::read_to_string(profile.join("DevToolsActivePort")).map_err(|e| e.to_string())?;
-        let port = file.split_once('\n').and_then(|(port, _)| port.parse().ok()).ok_or(file)?;
-        Ok::<_, String>(SocketAddr::from(([127, 0, 0, 1], port)))
+        gives().await
     })
     .await
 }
 
-/// Panics with advice when a program is not on the PATH.
-fn installed(program: &str) {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
-    assert!(found, "there is no {program}: {HOW_TO_GET_IT}");
+/// Returns the port in the first line of a file that a browser writes into its profile.
+fn port(profile: &Path, file: &str) -> Result<u16, String> {
+    let text = fs::read_to_string(profile.join(file)).map_err(|e| e.to_string())?;
+    text.lines().next().and_then(|line| line.parse().ok()).ok_or(text)
 }

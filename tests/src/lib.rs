@@ -32,7 +32,7 @@
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`promtool`] judges what Prometheus would read.
-//! * [`Browser`] is Chromium, with a person's hands and eyes.
+//! * [`Browser`] is Chromium, Firefox or `WebKitGTK`, with a person's hands and eyes.
 //! * [`Snippet`] runs a program of the README, and [`Proxy`] a proxy of `docs/proxies.md`.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.

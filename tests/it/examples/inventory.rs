@@ -73,7 +73,7 @@ async fn what_one_tab_takes_all_tabs_see(broker: Broker) {
     let first = desk.browser.tab().await;
     let second = desk.browser.new_tab().await;
     desk.enter().await;
-    let rope = r##"return document.querySelector("#rope").innerText.replace(/\s+/g, " ");"##;
+    let rope = r##"return document.querySelector("#rope").innerText.replace(/\s+/g, " ").trim();"##;
     for _ in 0..3 {
         desk.browser.click("#rope [data-change=add]").await;
     }

@@ -3,6 +3,7 @@
 const named = (control) =>
   control.labels?.length || control.ariaLabel || control.getAttribute("aria-labelledby") || control.innerText?.trim();
 return [...document.querySelectorAll("button, input, select, textarea, progress, a, summary, [tabindex]")]
-  .filter((control) => control.checkVisibility())
+  // What is skipped until it is scrolled to has no rendered text in Firefox.
+  .filter((control) => control.checkVisibility({ contentVisibilityAuto: true }))
   .filter((control) => !named(control) || (control.tabIndex < 0 && control.tagName !== "PROGRESS"))
   .map((control) => control.outerHTML);

@@ -1,9 +1,9 @@
 //! `examples/run-status`: one run, followed until it is over.
 
-use postern_tests::{Broker, on_both_brokers};
+use postern_tests::{Broker, eventually_eq, on_both_brokers};
 use serde_json::{Value, json};
 
-use super::Desk;
+use super::{Desk, SOON};
 
 /// What the list shows, and what was put into it since the page was loaded.
 const SHOWN: &str = r##"
@@ -100,9 +100,10 @@ async fn a_cancelled_run_is_over() {
 async fn an_unknown_run_and_one_without_news_are_answers_and_an_error_is_tried_again() {
     let mut desk = Desk::new(Broker::Embedded, "run-status", &[QUICK]).await;
     desk.open("/?run=elsewhere").await;
-    desk.becomes("closed").await;
+    // The page begins without a run, in the same state.
+    eventually_eq(SOON, "the state", "Unknown run".to_owned(), async || desk.browser.text("#state").await).await;
     assert_eq!(desk.browser.text("#result").await, "There is no run elsewhere.");
-    assert_eq!(desk.browser.text("#state").await, "Unknown run");
+    desk.becomes("closed").await;
     desk.holds_streams(0).await;
 
     // The backend knows it, and the gateway has not heard of it yet.

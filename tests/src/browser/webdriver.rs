@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use super::{START, installed, text};
+use super::{START, text};
 use crate::{Process, Request, eventually, free_port};
 
 /// A driver with one session, ended when it is dropped.
@@ -19,41 +19,51 @@ pub(super) struct WebDriver {
     session: String,
 }
 
+/// The method and the path of each order (WebDriver, section 6.6).
+const ORDERS: [(&str, &str, &str); 10] = [
+    ("Navigate", "POST", "url"),
+    ("Refresh", "POST", "refresh"),
+    ("GetWindowHandle", "GET", "window"),
+    ("NewWindow", "POST", "window/new"),
+    ("SwitchToWindow", "POST", "window"),
+    ("FindElement", "POST", "element"),
+    ("ElementClick", "POST", "element/{id}/click"),
+    ("ElementSendKeys", "POST", "element/{id}/value"),
+    ("ExecuteScript", "POST", "execute/sync"),
+    ("TakeScreenshot", "GET", "screenshot"),
+];
+
 impl WebDriver {
-    /// Starts a driver for the browser that takes orders at this address.
-    pub(super) async fn join(debugger: SocketAddr) -> Self {
-        installed("chromedriver");
+    /// Starts a driver, and a session with these capabilities.
+    pub(super) async fn start(program: &str, flags: &[&str], capabilities: Value) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let mut command = Command::new("chromedriver");
-        command.arg(format!("--port={}", address.port()));
+        let mut command = Command::new(program);
+        command.arg(format!("--port={}", address.port())).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = Process::spawn("chromedriver", &mut command, None);
-        eventually(START, "chromedriver to listen", async || {
+        let process = Process::spawn(program, &mut command, None);
+        eventually(START, &format!("{program} to listen"), async || {
             TcpStream::connect(address).await.map(drop).map_err(|e| e.to_string())
         })
         .await;
-        let wishes = json!({
-            "goog:chromeOptions": { "debuggerAddress": debugger.to_string() },
-            "goog:loggingPrefs": { "browser": "ALL" },
-        });
-        let capabilities = json!({ "capabilities": { "alwaysMatch": wishes } });
+        let capabilities = json!({ "capabilities": { "alwaysMatch": capabilities } });
         let opened = send(address, json_request("POST", "/session", &capabilities)).await;
         Self { _process: process, address, session: text(&opened["sessionId"]) }
     }
 
-    /// Asks for something of the session.
-    pub(super) async fn get(&self, what: &str) -> Value {
-        send(self.address, Request::get(&self.path(what))).await
+    /// Gives the session an order of this name and returns its result.
+    pub(super) async fn order(&self, name: &str, parameters: Value) -> Value {
+        let found = ORDERS.into_iter().find(|(order, ..)| *order == name);
+        let (_, method, path) = found.unwrap_or_else(|| panic!("no order {name}"));
+        let path = self.path(&path.replace("{id}", parameters["id"].as_str().unwrap_or_default()));
+        match method {
+            "GET" => send(self.address, Request::get(&path)).await,
+            _ => send(self.address, json_request("POST", &path, &parameters)).await,
+        }
     }
 
-    /// Gives the session an order and returns its result.
-    pub(super) async fn post(&self, order: &str, body: Value) -> Value {
-        send(self.address, json_request("POST", &self.path(order), &body)).await
-    }
-
-    /// Gives an order of Chromium's own protocol.
-    pub(super) async fn devtools(&self, method: &str, parameters: Value) {
-        self.post("goog/cdp/execute", json!({ "cmd": method, "params": parameters })).await;
+    /// Gives the session an order below this path and returns its result.
+    pub(super) async fn post(&self, path: &str, body: Value) -> Value {
+        send(self.address, json_request("POST", &self.path(path), &body)).await
     }
 
     fn path(&self, what: &str) -> String {
@@ -71,6 +81,6 @@ async fn send(address: SocketAddr, request: Request) -> Value {
     let request = request.header("host", &address.to_string());
     let answer = request.send(address).await;
     let mut body = answer.json();
-    assert_eq!(answer.status, 200, "the browser refused {request:?}: {}", body["value"]["message"]);
+    assert_eq!(answer.status, 200, "the browser refused {request:?}: {}", body["value"]);
     body["value"].take()
 }

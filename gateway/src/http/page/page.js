@@ -58,6 +58,11 @@ $("data").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("publish").requestSubmit();
 });
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", copy);
+// Firefox may tell a page that it is hidden when the next one, in another process, has begun. From here on all is kept.
+addEventListener("beforeunload", () => {
+  shown = false;
+  keepList();
+});
 addEventListener("pagehide", keepList);
 addEventListener("pageshow", () => {
   shown = true;
