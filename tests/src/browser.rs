@@ -148,8 +148,10 @@ impl Browser {
 
     /// Lets no request of the tab in front through whose URL matches one of these patterns, in place of earlier ones.
     pub async fn block(&self, patterns: &[&str]) {
-        self.driver.devtools("Network.enable", json!({})).await;
-        self.driver.devtools("Network.setBlockedURLs", json!({ "urls": patterns })).await;
+        match &self.driver {
+            Driver::Chromium(browser) => browser.block(patterns).await,
+            Driver::Firefox(_) | Driver::WebKit(_) => panic!("only Chromium can be made to block requests"),
+        }
     }
 
     /// Writes what the page in front looks like to `tests/artefacts/<name>.png`.

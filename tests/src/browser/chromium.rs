@@ -44,6 +44,11 @@ impl Chromium {
         log.as_array().into_iter().flatten().map(|entry| text(&entry["message"])).collect()
     }
 
+    pub(super) async fn block(&self, patterns: &[&str]) {
+        self.devtools("Network.enable", json!({})).await;
+        self.devtools("Network.setBlockedURLs", json!({ "urls": patterns })).await;
+    }
+
     /// Gives an order of Chromium's own protocol.
     async fn devtools(&self, method: &str, parameters: Value) {
         self.driver.post("goog/cdp/execute", json!({ "cmd": method, "params": parameters })).await;
