@@ -39,6 +39,7 @@ mod request_id;
 mod routes;
 mod socket;
 mod sse;
+mod stream_task;
 mod transit;
 mod version;
 

@@ -37,7 +37,7 @@ on_both_brokers!(bodies_that_stall_take_no_more_than_their_room_and_give_it_back
 async fn bodies_that_stall_take_no_more_than_their_room_and_give_it_back(broker: Broker) {
     let (gateway, topic) = (gateway(broker).await, unique("stalled"));
     let mut stalled = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         let mut stream = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
         let head = format!("POST /topics/{topic}/events HTTP/1.1\r\nhost: a\r\ncontent-length: {MIB}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -49,8 +49,10 @@ async fn bodies_that_stall_take_no_more_than_their_room_and_give_it_back(broker:
         stream.write_all(&vec![b'x'; MIB - 1]).await.unwrap();
     }
     let used = async || metric(&gateway, "postern_transit_in_bytes").await;
-    eventually_eq(SOON, "bytes on their way in", 4 * MIB, used).await;
-    is_overload(&publish(&gateway, &topic, vec![b'x'; 1000]).await);
+    eventually_eq(SOON, "bytes on their way in", 3 * MIB, used).await;
+    is_overload(&publish(&gateway, &topic, vec![b'x'; MIB - 2048]).await);
+    // An eighth is for small events alone.
+    publish(&gateway, &topic, vec![b'x'; 1000]).await.expect_status(202);
     // Readers have room of their own, and what has no body needs none.
     let read = Request::get(&format!("/topics/{topic}/events?wait=5&limit=1"));
     read.send(gateway.address()).await.expect_status(200);
@@ -89,4 +91,31 @@ async fn answers_that_are_not_taken_take_no_more_than_their_room_and_give_it_bac
     eventually_eq(SOON, "the status of a poll once there is room", 200, async || read().await.status).await;
     let used = async || metric(&gateway, "postern_transit_out_bytes").await;
     eventually_eq(SOON, "bytes on their way out", 0, used).await;
+}
+
+/// It makes room for one byte, or for none, and its connection is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_stall_keep_no_small_ones_out_and_give_way_where_room_is_short() {
+    let (gateway, large, small) = (gateway(Broker::Embedded).await, unique("large"), unique("small"));
+    publish(&gateway, &large, vec![b'x'; 800_000]).await.expect_status(202);
+    publish(&gateway, &small, vec![b'x'; 10]).await.expect_status(202);
+    let path = |topic: &str| format!("/topics/{topic}/events?wait=0");
+    let read = async |topic: &str| {
+        HttpConnection::open(gateway.address()).await.request(&Request::get(&path(topic))).await.status
+    };
+    for window in [0, 1] {
+        eventually_eq(SOON, "the status of a large poll", 200, async || read(&large).await).await;
+        let connection = Http2Connection::with_window(gateway.address(), window).await;
+        let mut heads = Vec::new();
+        for _ in 0..10 {
+            heads.push(connection.send("GET", &path(&large), &[], "").await);
+            heads.push(connection.send("GET", &path(&small), &[], "").await);
+        }
+        assert_eq!((read(&large).await, read(&small).await), (503, 200), "with a window of {window}");
+        eventually_eq(3 * SOON, "the status of a large poll", 200, async || read(&large).await).await;
+        let used = async || metric(&gateway, "postern_transit_out_bytes").await < MIB;
+        eventually_eq(3 * SOON, "whether the large answers are gone", true, used).await;
+        assert!(!connection.is_over(), "it carries other clients");
+        drop(heads);
+    }
 }

@@ -10,7 +10,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::{HttpService, service_fn},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -30,6 +30,7 @@ use super::{
     routes::{self, Call},
     socket::{Fate, ObservedSocket},
     sse,
+    stream_task::StreamExecutor,
     version::{self, FirstBytes},
 };
 use crate::{
@@ -175,7 +176,7 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
             let mut response = routes::answer(&app, &fate, call, asked).await;
             fate.half_close.answered();
             if record.open.is_some() {
-                response = body::paced(response, fate);
+                response = body::paced(response, fate, &app.outgoing);
             } else {
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
             }
@@ -324,8 +325,8 @@ fn http1(times: Times, fate: &Arc<Fate>) -> http1::Builder {
 }
 
 /// A client that answers no ping is given up after the time that one of HTTP/1 has for the head of a request.
-fn http2(ping_timeout: Duration) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2(ping_timeout: Duration) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

@@ -15,7 +15,7 @@ use hyper::{
 };
 
 use self::paced::Paced;
-use super::socket::Fate;
+use super::{socket::Fate, transit::Transit};
 
 mod paced;
 
@@ -73,13 +73,13 @@ pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
 }
 
 /// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken in time.
-pub(super) fn paced(response: Response<Body>, fate: Arc<Fate>) -> Response<Body> {
+pub(super) fn paced(response: Response<Body>, fate: Arc<Fate>, transit: &Transit) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     // Its place among the requests that are held is its own until it is over.
     let place = parts.extensions.remove();
     let paced = match body.0 {
-        Kind::Whole(rest) => Paced::whole(rest, place, fate),
-        Kind::Streamed(pieces) => Paced::streamed(pieces, place, fate),
+        Kind::Whole(rest) => Paced::whole(rest, place, fate, transit),
+        Kind::Streamed(pieces) => Paced::streamed(pieces, place, fate, transit),
         Kind::Paced(paced) => paced,
     };
     Response::from_parts(parts, Body(Kind::Paced(paced)))

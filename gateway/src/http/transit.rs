@@ -2,35 +2,62 @@
 //!
 //! How long they stay is the clients' choice, so both are bounded, each by itself: readers that take nothing keep no publisher
 //! out. Room for an event is taken as its bytes come, not as they are announced. An answer that many readers share counts once.
+//!
+//! An eighth is for what is small, so that large events and answers, of which few fill the rest, keep no small ones out.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 /// What room is counted in, in bytes.
 const UNIT: usize = 1024;
+
+/// Up to how many bytes an event or an answer is small.
+const MAX_SMALL: usize = 16 * 1024;
+
+/// How often it is told at most that room is short, because all answers that wait are looked at then.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Room for one direction.
 #[derive(Debug, Clone)]
 pub(super) struct Transit {
     free: Arc<Semaphore>,
     units: u32,
+    /// What of it is free for what is not small.
+    free_large: Arc<Semaphore>,
+    units_large: u32,
+    short: Arc<Short>,
+}
+
+/// Whether there was no room for something.
+#[derive(Debug, Default)]
+struct Short {
+    told: Mutex<Option<Instant>>,
+    telling: Notify,
 }
 
 /// Room that was taken; given back when dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     transit: Transit,
-    units: u32,
     taken: Option<OwnedSemaphorePermit>,
+    taken_large: Option<OwnedSemaphorePermit>,
 }
 
 impl Transit {
     /// Makes room for so many bytes.
     pub(super) fn new(bytes: usize) -> Self {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).max(1);
-        Self { free: Arc::new(Semaphore::new(units as usize)), units }
+        let units_large = units - units / 8;
+        let free = |units| Arc::new(Semaphore::new(units as usize));
+        Self { free: free(units), units, free_large: free(units_large), units_large, short: Arc::default() }
     }
 
     /// Takes room, or returns none if there is not as much. What is larger than all room gets all of it.
@@ -41,15 +68,32 @@ impl Transit {
 
     /// Waits for room. Cancel-safe.
     pub(super) async fn take(&self, bytes: usize) -> Room {
-        let units = self.units_of(bytes);
-        // Fails only on a semaphore that is closed, which this one never is.
-        let taken = Arc::clone(&self.free).acquire_many_owned(units).await.ok();
-        Room { transit: self.clone(), units, taken }
+        if let Some(room) = self.try_take(bytes) {
+            return room;
+        }
+        // Fails only on a semaphore that is closed, which these never are.
+        let large = Arc::clone(&self.free_large).acquire_many_owned(self.large_units_of(bytes)).await;
+        let taken = Arc::clone(&self.free).acquire_many_owned(self.units_of(bytes)).await;
+        Room { transit: self.clone(), taken: taken.ok(), taken_large: large.ok() }
+    }
+
+    /// Waits until there is no room for something. Cancel-safe.
+    pub(super) async fn short(&self) {
+        self.short.telling.notified().await;
+    }
+
+    fn tell_short(&self) {
+        let mut told = self.short.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.is_none_or(|told| now - told >= TELL_EVERY) {
+            *told = Some(now);
+            self.short.telling.notify_waiters();
+        }
     }
 
     /// Takes no room yet.
     pub(super) fn none(&self) -> Room {
-        Room { transit: self.clone(), units: 0, taken: None }
+        Room { transit: self.clone(), taken: None, taken_large: None }
     }
 
     /// Returns how many bytes have room now.
@@ -61,21 +105,23 @@ impl Transit {
     fn units_of(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).min(self.units)
     }
+
+    fn large_units_of(&self, bytes: usize) -> u32 {
+        if bytes <= MAX_SMALL { 0 } else { self.units_of(bytes).min(self.units_large) }
+    }
 }
 
 impl Room {
     /// Takes more, up to so many bytes in all; tells whether there was as much. It keeps what it has.
     pub(super) fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = self.transit.units_of(bytes).saturating_sub(self.units);
-        if more == 0 {
-            return true;
-        }
-        let Ok(permit) = Arc::clone(&self.transit.free).try_acquire_many_owned(more) else { return false };
-        match &mut self.taken {
-            Some(taken) => taken.merge(permit),
-            None => self.taken = Some(permit),
-        }
-        self.units += more;
+        let transit = &self.transit;
+        let large = more(&transit.free_large, self.taken_large.as_ref(), transit.large_units_of(bytes));
+        let Some((large, all)) = large.zip(more(&transit.free, self.taken.as_ref(), transit.units_of(bytes))) else {
+            transit.tell_short();
+            return false;
+        };
+        add(&mut self.taken_large, large);
+        add(&mut self.taken, all);
         true
     }
 
@@ -83,6 +129,20 @@ impl Room {
     pub(super) fn hold(self, bytes: impl Into<Vec<u8>>) -> Bytes {
         let bytes = bytes.into();
         Bytes::from_owner(Held { bytes, _room: self })
+    }
+}
+
+/// Takes what is missing of so many units; none if there is not as much.
+fn more(free: &Arc<Semaphore>, taken: Option<&OwnedSemaphorePermit>, units: u32) -> Option<OwnedSemaphorePermit> {
+    let taken = taken.map_or(0, OwnedSemaphorePermit::num_permits);
+    let missing = (units as usize).saturating_sub(taken);
+    Arc::clone(free).try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX)).ok()
+}
+
+fn add(taken: &mut Option<OwnedSemaphorePermit>, more: OwnedSemaphorePermit) {
+    match taken {
+        Some(taken) => taken.merge(more),
+        None => *taken = Some(more),
     }
 }
 
