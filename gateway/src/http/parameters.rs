@@ -173,11 +173,16 @@ fn bad(parameter: &str, what: &dyn std::fmt::Display) -> Problem {
     Problem::BadRequest(format!("{parameter}: {what}"))
 }
 
+/// The length of the longest name that is compared with others, in bytes: no known one is half as long.
+const MAX_COMPARED: usize = 32;
+
 /// Says what the unknown parameter may be meant for.
 fn unknown(name: &str) -> Problem {
     let plain = |name: &str| name.to_lowercase().replace(['_', '-'], "");
     let likeness = |known: &&str| strsim::normalized_damerau_levenshtein(&plain(name), &plain(known));
-    let likely = Query::KNOWN.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    // A comparison takes as many steps as the one name has letters, times those of the other.
+    let comparable = Query::KNOWN.into_iter().filter(|_| name.len() <= MAX_COMPARED);
+    let likely = comparable.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let what = match likely.filter(|known| likeness(known) > 0.5) {
         Some(likely) => format!("there is no such parameter; did you mean {likely}?"),
         None => format!(
@@ -268,6 +273,12 @@ mod tests {
         assert_eq!(token("last_seen=Q", &HeaderMap::new()).unwrap().as_str(), "Q");
         headers.insert(LAST_EVENT_ID, "".parse().unwrap());
         assert_eq!(token("last_seen=", &headers), None);
+    }
+
+    #[test]
+    fn a_name_that_is_long_is_not_compared() {
+        let detail = read(&format!("last_seen{}=T", "_".repeat(3900))).unwrap_err();
+        assert!(detail.contains("there is no such parameter, only"), "{detail}");
     }
 
     #[test]
