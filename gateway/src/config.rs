@@ -25,6 +25,9 @@ pub const EXIT_USAGE: u8 = 64;
 /// Beyond this a number is a slip: no machine has so many connections.
 const MAX_NUMBER: usize = 1_000_000_000;
 
+/// Beyond this a number of threads is a slip: each waits for a core, and takes memory.
+const MAX_THREADS: usize = 1024;
+
 /// Beyond this a size is a slip: 4 EiB, half of what RabbitMQ can be told.
 const MAX_SIZE: u64 = 1 << 62;
 
@@ -193,7 +196,7 @@ pub struct Config {
 
     /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front, needs the
     /// other; on one thread nothing has to be handed from core to core
-    #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = Setting(whole_number(1..=MAX_NUMBER)),
+    #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = Setting(whole_number(1..=MAX_THREADS)),
           help_heading = "Process")]
     pub threads: Option<usize>,
 
@@ -270,6 +273,7 @@ mod tests {
             ["--window", "65536"],
             ["--linger", "15"],
             ["--max-connections", "0"],
+            ["--threads", "100000"],
             ["--listen", "localhost"],
             ["--max-body", "-1"],
             ["--retention-bytes", "0"],

@@ -47,6 +47,7 @@ async fn what_is_wrong_ends_the_process_with_64_before_it_listens() {
         (with("--log", "a=b=c"), &["--log"]),
         (with("--retention-age", "0s"), &["--retention-age"]),
         (with("--retention-bytes", "1XB"), &["--retention-bytes", "64MiB"]),
+        (with("--threads", "100000"), &["--threads", "1 to 1024"]),
         (with("--max-body", "-1"), &["--max-body", "it is no size"]),
         (with("--feed-window", "99999999999GiB"), &["--feed-window", "it is no size"]),
         (with("--feed-topics", "a..b"), &["--feed-topics"]),
