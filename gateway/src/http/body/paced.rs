@@ -93,7 +93,10 @@ impl Paced {
         if answer.given_up {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
-        answer.moves();
+        // Else it may be asked because the stream has more, and not because the client has made room.
+        if answer.unwritten == 0 {
+            answer.moves();
+        }
         answer.asked = Some(cx.waker().clone());
         while let Some(pieces) = &mut answer.pieces
             && answer.rest.is_empty()
@@ -309,6 +312,18 @@ mod tests {
         assert!(piece(&stalled).await.unwrap().is_err());
         assert!(piece(&moving).await.unwrap().is_ok());
         assert!(tokio::time::timeout(Duration::ZERO, piece(&idle)).await.is_err(), "it has nothing to be taken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_has_more_and_is_not_taken_does_not_move() {
+        let pieces = futures_util::stream::iter([Bytes::from_static(b"piece")]);
+        let paced = streamed(pieces.chain(futures_util::stream::pending()));
+        let _unwritten = piece(&paced).await.unwrap().unwrap();
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::from_secs(10), piece(&paced)).await.is_err());
+        }
+        sleep(Duration::from_secs(10)).await;
+        assert!(piece(&paced).await.unwrap().is_err());
     }
 
     #[tokio::test]
