@@ -37,6 +37,7 @@ const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
 /// error. So an id that is not a token of this gateway stands for a place of another log.
 pub(super) fn poll(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<PollRequest, Problem> {
     let query = Query::read(query)?;
+    query.has_no("fold", "only feeds are folded, at /topics/{topic}/events")?;
     let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
     let limit = query.number("limit", &1, &MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     Ok(PollRequest {
@@ -59,6 +60,7 @@ pub(super) fn feed(
     is_stream: bool,
 ) -> Result<(FeedRequest, bool), Problem> {
     let query = Query::read(query)?;
+    query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
     let wait = query.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S);
     let limit = query.number("limit", &1, &MAX_LIMIT)?.unwrap_or(DEFAULT_LIMIT);
     let latest_only = match query.get("fold") {
@@ -221,6 +223,11 @@ impl<'a> Query<'a> {
     fn has_event_id(&self, headers: &HeaderMap) -> bool {
         let header = headers.get(LAST_EVENT_ID).is_some_and(|id| !id.is_empty());
         header || self.get(LAST_EVENT_ID_PARAMETER).is_some_and(|id| !id.is_empty())
+    }
+
+    /// Refuses a parameter that belongs to the other kind of resource, and would change nothing here.
+    fn has_no(&self, name: &str, why: &str) -> Result<(), Problem> {
+        if self.get(name).is_some() { Err(bad(name, &why)) } else { Ok(()) }
     }
 
     fn get(&self, name: &str) -> Option<&str> {
