@@ -128,11 +128,12 @@ impl Log {
     }
 
     /// Takes what was restored for no younger than what was stored after it, if its time is in the future: a store that was
-    /// written by the wall clock can hold such times, and what stands after them would never expire.
+    /// written by the wall clock can hold such times, and what stands after them would never expire. The same of what is missing
+    /// before everything else, whose time is not known: it would expire before a reader is told.
     pub(super) fn date(&mut self, now: LogTime) {
         let mut next = now;
         for block in self.blocks.iter_mut().rev() {
-            if block.newest > now {
+            if block.newest > now || block.newest == LogTime::default() {
                 block.newest = next;
             }
             next = block.newest;
@@ -282,6 +283,17 @@ mod tests {
         assert!((8..=10).contains(&log.oldest()), "{}", log.oldest());
         trim(&mut log, 1000);
         assert_eq!((log.oldest(), log.next(), log.bytes()), (50, 50, 0));
+    }
+
+    #[test]
+    fn what_is_missing_is_as_old_as_what_comes_after_it() {
+        let mut log = Log::new(RETENTION, 0, 0);
+        log.restore(None);
+        log.date(seconds(1_000_000));
+        trim(&mut log, 1_000_064);
+        assert!(log.is_damaged(), "a reader can still be told");
+        trim(&mut log, 1_000_065);
+        assert!(!log.is_damaged());
     }
 
     #[test]
