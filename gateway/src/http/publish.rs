@@ -125,6 +125,8 @@ async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes,
     if announced > most {
         return Err(Problem::BodyTooLarge(most));
     }
+    // Without an announcement it can become as large as any.
+    let expected = if announced > 0 { announced } else { most };
     let mut payload = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Problem::BadRequest(format!("the body ended early: {error}")))?;
@@ -133,10 +135,35 @@ async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes,
         if length > most {
             return Err(Problem::BodyTooLarge(most));
         }
-        if !room.grow_to(length) {
+        let capacity = grown(payload.capacity(), length, expected);
+        if !room.grow_to(capacity) {
             return Err(Problem::NoRoomForEvent);
         }
+        payload.reserve_exact(capacity - payload.len());
         payload.extend_from_slice(&piece);
     }
     Ok(payload.into_boxed_slice().into())
+}
+
+/// Returns how large a buffer should be for so many bytes: doubled, so that it is seldom copied, but no larger than it has to
+/// become. What it holds besides its bytes takes memory, too.
+fn grown(capacity: usize, length: usize, expected: usize) -> usize {
+    if length <= capacity { capacity } else { (2 * capacity).clamp(length, expected.max(length)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_grows_by_doubling_and_not_beyond_what_it_has_to_hold() {
+        let mut capacity = 0;
+        let grown: Vec<_> = [30, 60, 70, 100, 130, 1000]
+            .map(|length| {
+                capacity = grown(capacity, length, 150);
+                capacity
+            })
+            .into();
+        assert_eq!(grown, [30, 60, 120, 120, 150, 1000]);
+    }
 }
