@@ -5,6 +5,7 @@ mod ends;
 mod fold;
 mod log;
 mod model;
+mod newest;
 
 use std::{sync::Arc, time::Duration};
 
@@ -128,84 +129,6 @@ fn broker(retention: u64) -> EmbeddedBroker {
 fn numbers(batch: &FeedBatch) -> Vec<u64> {
     let number = |logged: &Logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap();
     batch.events.iter().map(number).collect()
-}
-
-#[tokio::test]
-async fn a_poll_without_a_place_gets_the_newest_of_each_topic_and_goes_on_from_there() {
-    let world = World::roomy().await;
-    assert_eq!(world.look("a.#", Start::Newest).await.0, Vec::<u64>::new());
-    world.publish("a.x", 0..5).await;
-    world.publish("a.y", 5..8).await;
-    world.publish("b", 8..9).await;
-    let (seen, reset, place) = world.look("a.#", Start::Newest).await;
-    assert_eq!((seen, reset), (vec![4, 7], false));
-    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, Vec::<u64>::new());
-    world.publish("a.x", 9..11).await;
-    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, [9, 10]);
-    assert_eq!(world.look("#", Start::Oldest).await.0, (0..11).collect::<Vec<_>>());
-    assert_eq!(world.look("#", Start::Now).await.0, Vec::<u64>::new());
-}
-
-#[tokio::test]
-async fn of_more_topics_than_fit_a_batch_the_rest_follows() {
-    let world = World::roomy().await;
-    for number in 0..150 {
-        world.publish(&format!("a.{number}"), number..number + 1).await;
-    }
-    let (first, _, place) = world.look("a.*", Start::Newest).await;
-    assert_eq!(first, (0..100).collect::<Vec<_>>());
-    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (100..150).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn what_the_index_has_forgotten_is_looked_up_in_the_log() {
-    // Neither the window nor the index holds them all.
-    for world in [World::new(1 << 30, 2600, 3).await, World::searching(2600, 3).await] {
-        let mut early = Cursor::default();
-        for number in 0..20 {
-            world.publish(&format!("a.{}", number % 10), number..number + 1).await;
-            if number == 13 {
-                (_, _, early) = world.look("#", Start::Now).await;
-            }
-        }
-        assert_eq!(world.look("a.0", Start::Newest).await.0, [10], "forgotten");
-        assert_eq!(world.look("a.9", Start::Newest).await.0, [19], "known");
-        assert_eq!(world.look("b", Start::Newest).await.0, [0; 0], "there is none");
-        let (seen, _, place) = world.look("a.*", Start::Newest).await;
-        assert_eq!(seen, (10..20).collect::<Vec<_>>());
-        assert_eq!(world.look("a.*", Start::Behind(place)).await.0, [0; 0]);
-        // A place from which on the index does not know everything is looked at in the log, too.
-        assert_eq!(world.look("a.5", Start::Behind(early)).await.0, [15]);
-    }
-}
-
-#[tokio::test]
-async fn of_more_forgotten_topics_than_fit_a_batch_the_rest_follows() {
-    for world in [World::new(1 << 30, 2600, 3).await, World::searching(2600, 3).await] {
-        for number in 0..150 {
-            world.publish(&format!("a.{number}"), number..number + 1).await;
-        }
-        let (mut seen, mut place) = (Vec::new(), Start::Newest);
-        while seen.len() < 150 {
-            let (more, _, next) = world.look("a.*", place).await;
-            assert!(!more.is_empty(), "{} topics came", seen.len());
-            seen.extend(more);
-            place = Start::Behind(next);
-        }
-        assert_eq!(seen, (0..150).collect::<Vec<_>>());
-    }
-}
-
-#[tokio::test]
-async fn the_newest_event_is_the_newest_also_where_more_topics_were_forgotten_than_fit_a_batch() {
-    let world = World::new(1 << 30, 2600, 3).await;
-    for number in 0..600 {
-        world.publish(&format!("a.{}", number % 150), number..number + 1).await;
-    }
-    let (first, _, place) = world.look("a.*", Start::Newest).await;
-    assert_eq!(first, (450..550).collect::<Vec<_>>());
-    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (550..600).collect::<Vec<_>>());
-    assert_eq!(world.look("a.0", Start::Newest).await.0, [450]);
 }
 
 #[tokio::test]
