@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::{Folder, Log, Process, eventually, free_port, program};
 
 /// Read when a proxy starts, so that a change of the page needs no build.
@@ -14,6 +16,9 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/proxies.md");
 
 /// Varnish compiles its configuration first.
 const START: Duration = Duration::from_secs(30);
+
+/// How long it has to end before it is killed.
+const END: Duration = Duration::from_secs(10);
 
 /// The page relies on the defaults of these parameters of Varnish.
 const VARNISH_TIMEOUTS: [&str; 2] = ["pipe_timeout", "backend_idle_timeout"];
@@ -74,12 +79,13 @@ impl Proxy {
 }
 
 impl Drop for Proxy {
-    /// Lets it end its children itself; if it were killed, they could stay.
+    /// Lets it end its children itself, as long as that takes no longer than it should; if it were killed, they could stay.
     fn drop(&mut self) {
         if self.process.exit_status().is_none() {
             self.process.terminate();
         }
-        while self.process.exit_status().is_none() {
+        let asked = Instant::now();
+        while self.process.exit_status().is_none() && asked.elapsed() < END {
             std::thread::yield_now();
         }
         if std::thread::panicking() {
