@@ -51,8 +51,8 @@ struct Answer {
     pieces: Option<BoxStream<'static, Bytes>>,
     /// How many pieces are not written yet.
     unwritten: usize,
-    /// The body was asked for a piece when there was none.
-    asked: Option<Waker>,
+    /// Waits for the last piece to be written.
+    at_end: Option<Waker>,
     /// When the client has last made room.
     moved: Instant,
     /// When it is given up, unless it goes on before.
@@ -97,7 +97,6 @@ impl Paced {
         if answer.unwritten == 0 {
             answer.moves();
         }
-        answer.asked = Some(cx.waker().clone());
         while let Some(pieces) = &mut answer.pieces
             && answer.rest.is_empty()
         {
@@ -107,12 +106,15 @@ impl Paced {
             }
         }
         if answer.rest.is_empty() {
-            return if answer.unwritten == 0 { Poll::Ready(None) } else { Poll::Pending };
+            if answer.unwritten == 0 {
+                return Poll::Ready(None);
+            }
+            answer.at_end = Some(cx.waker().clone());
+            return Poll::Pending;
         }
         let length = answer.rest.len().min(PIECE);
         let bytes = answer.rest.split_to(length);
         answer.unwritten += 1;
-        answer.asked = None;
         answer.moves();
         Poll::Ready(Some(Ok(Bytes::from_owner(Piece { bytes, answer: Arc::downgrade(&self.answer) }))))
     }
@@ -144,7 +146,7 @@ impl Answer {
             rest: Bytes::new(),
             pieces: None,
             unwritten: 0,
-            asked: None,
+            at_end: None,
             moved: now,
             due: now,
             last: None,
@@ -197,10 +199,10 @@ impl Drop for Piece {
         let mut answer = lock(&answer);
         answer.unwritten -= 1;
         answer.moves();
-        let asked = answer.asked.take();
+        let at_end = if answer.unwritten == 0 { answer.at_end.take() } else { None };
         drop(answer);
-        if let Some(asked) = asked {
-            asked.wake();
+        if let Some(at_end) = at_end {
+            at_end.wake();
         }
     }
 }
