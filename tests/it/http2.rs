@@ -136,6 +136,20 @@ async fn what_is_no_frame_is_hung_up_on(broker: Broker) {
     assert_eq!(live.status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_head_has_the_length_of_the_body_and_no_body() {
+    let world = World::new(Broker::Embedded).await;
+    let connection = Http2Connection::open(world.gateway.address()).await;
+    for (path, length) in [("/live", Some("5")), ("/ready", None), ("/nothing", None)] {
+        let answer = connection.send("HEAD", path, &[], "").await;
+        let told = answer.headers().get("content-length").and_then(|told| told.to_str().ok()).map(str::to_owned);
+        assert!(told.is_some_and(|told| length.is_none_or(|length| told == length)), "{path}");
+        // A client takes a body as an error of the protocol.
+        assert_eq!(answer.into_body().collect().await.expect("no body").to_bytes(), "", "{path}");
+        assert_eq!(connection.get("/live").await.0, 200, "after HEAD {path}");
+    }
+}
+
 on_both_brokers!(an_idle_connection_ends_and_one_with_a_held_poll_does_not);
 async fn an_idle_connection_ends_and_one_with_a_held_poll_does_not(broker: Broker) {
     let world = World::with(broker, |builder| builder.flag("--idle-timeout", "1s")).await;

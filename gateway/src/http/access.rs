@@ -19,7 +19,12 @@ use hyper::{
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{HttpRequest, body::Body, open_requests::OpenRequest, request_id::RequestId};
+use super::{
+    HttpRequest,
+    body::{self, Body},
+    open_requests::OpenRequest,
+    request_id::RequestId,
+};
 use crate::{
     metrics::{self, Metrics, Operation},
     telemetry::ACCESS_LOG,
@@ -69,12 +74,15 @@ impl Record {
     }
 
     /// Adds the id to the answer, whose body takes the record along.
-    pub(super) fn answering(mut self, response: Response<Body>) -> Response<Recorded> {
+    pub(super) fn answering(mut self, mut response: Response<Body>) -> Response<Recorded> {
+        if self.method == Method::HEAD {
+            response = body::left_out(response);
+        }
         let (mut head, body) = response.into_parts();
         self.id.echo(&mut head.headers);
         self.status = Some(head.status);
-        // hyper does not even ask for a body that is empty, or that HEAD leaves out.
-        self.is_whole = body.is_end_stream() || self.method == Method::HEAD;
+        // hyper does not even ask for a body that is empty.
+        self.is_whole = body.is_end_stream();
         Response::from_parts(head, Recorded { body, record: self })
     }
 }

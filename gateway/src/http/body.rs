@@ -12,6 +12,7 @@ use futures_util::stream::BoxStream;
 use hyper::{
     Response,
     body::{Body as HttpBody, Frame, SizeHint},
+    header::CONTENT_LENGTH,
 };
 
 use self::paced::Paced;
@@ -70,6 +71,17 @@ pub(super) fn whole(body: Bytes) -> Response<Body> {
 /// hung up.
 pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
     Response::new(Body(Kind::Streamed(pieces)))
+}
+
+/// Leaves out the body, as an answer to HEAD does, and tells its length if that is known (RFC 9110, section 9.3.2). hyper does so
+/// over HTTP/1 alone.
+pub(super) fn left_out(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    // Of an answer that has none anyway, such as a 304, the length of what it stands for is not known.
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
+    Response::from_parts(parts, Body(Kind::Whole(Bytes::new())))
 }
 
 /// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken in time.
