@@ -1,12 +1,13 @@
 //! What the broker, its Leases and its writer share.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
     mpsc,
 };
 
 use events::Event;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
@@ -20,6 +21,8 @@ use crate::metrics::Metrics;
 /// What the writer sees, too.
 #[derive(Debug)]
 pub(super) struct Shared {
+    /// Its lock is handed on to those who wait, unlike that of the standard library: a long scan, which takes it again and again,
+    /// would keep the writer and all other readers out.
     core: Mutex<Core>,
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -40,7 +43,7 @@ impl Shared {
 
     /// Locks the core; never held across an await.
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.core.lock()
     }
 
     /// Says how much is kept.
