@@ -230,7 +230,7 @@ class Crashable {
   }
 }
 
-test("a page that begins behind the leader catches up by itself, and misses and repeats nothing", async (t) => {
+test("a page that lags behind the leader at its start catches up by itself, and misses and repeats nothing", async (t) => {
   const server = await gateway(t);
   for (let n = 0; n < 300; n++) await server.publish("jobs", n);
   const options = { ...origin(), storage: null, limit: 20 };
@@ -242,7 +242,7 @@ test("a page that begins behind the leader catches up by itself, and misses and 
   await have([second], 400);
   assert.deepEqual(second.values, Array.from({ length: 400 }, (_, n) => n));
   assert.deepEqual(first.values, Array.from({ length: 100 }, (_, n) => n + 300));
-  // And now the one that was behind leads.
+  // And now the one that lagged leads.
   first.reader.close();
   await server.publish("jobs", 400);
   await have([second], 401);

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn takes_what_everybody_takes() {
+    fn takes_what_every_parser_takes() {
         for good in ["null", " {\"a\":[1,-2.5e3,true,\"\\u00e4\\n\"]} \n", "\"x\"", "18446744073709551615", "[]"] {
             assert_eq!(parse(good.as_bytes()).unwrap(), good);
         }

@@ -109,10 +109,10 @@ impl<V> PatternMap<V> {
         node.values.push(value);
     }
 
-    /// Removes the values of a pattern for which `is_it` says so.
-    pub fn remove(&mut self, pattern: &TopicPattern, is_it: impl Fn(&V) -> bool) {
+    /// Removes the values of a pattern for which `predicate` says so.
+    pub fn remove(&mut self, pattern: &TopicPattern, predicate: impl Fn(&V) -> bool) {
         let words: Vec<&str> = pattern.as_str().split('.').collect();
-        self.root.remove(&words, &is_it);
+        self.root.remove(&words, &predicate);
     }
 
     /// Calls `found` once with every value whose pattern matches the topic.
@@ -167,13 +167,13 @@ impl<V> Node<V> {
         self.next.is_empty() && self.values.is_empty()
     }
 
-    fn remove(&mut self, words: &[&str], is_it: &impl Fn(&V) -> bool) {
+    fn remove(&mut self, words: &[&str], predicate: &impl Fn(&V) -> bool) {
         let Some((word, rest)) = words.split_first() else {
-            self.values.retain(|value| !is_it(value));
+            self.values.retain(|value| !predicate(value));
             return;
         };
         if let Some(next) = self.next.get_mut(word) {
-            next.remove(rest, is_it);
+            next.remove(rest, predicate);
             if next.is_empty() {
                 self.next.remove(word);
             }
@@ -225,7 +225,7 @@ impl<V> Default for Walk<'_, V> {
 }
 
 impl<'a, V> Walk<'a, V> {
-    /// Adds a node of a word, and what each `#` behind it reaches without a word.
+    /// Adds a node of a word, and what each `#` after it reaches without a word.
     fn enter(&mut self, node: &'a Node<V>) {
         self.passing.push(node);
         let mut next = node.next.get("#");

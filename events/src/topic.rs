@@ -36,6 +36,12 @@ impl Topic {
 pub struct TopicPattern(Arc<str>);
 
 impl TopicPattern {
+    /// Returns `#`, which selects every topic.
+    #[must_use]
+    pub fn all() -> Self {
+        Self("#".into())
+    }
+
     /// Reads a pattern that was accepted and stored before patterns had limits on their words.
     ///
     /// Errors as parsing does, but for [`TopicError::PatternWords`] and [`TopicError::Hashes`].
@@ -74,7 +80,7 @@ impl TopicPattern {
     /// Does what [`Self::matches`] does, and tells of each step.
     pub(crate) fn matches_in_steps(&self, topic: &Topic, mut step: impl FnMut()) -> bool {
         let (mut pattern, mut words) = (self.0.split('.'), topic.0.split('.'));
-        // Where to go on when what stands behind the last `#` does not fit: one word further.
+        // Where to go on when what stands after the last `#` does not fit: one word further.
         let mut retry = None;
         loop {
             step();
@@ -147,12 +153,12 @@ fn is_word(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// Checks the length and returns the number (from 1) of the first word that does not please.
-fn first_bad_word(text: &str, pleases: impl Fn(&str) -> bool) -> Result<Option<usize>, TopicError> {
+/// Checks the length and returns the number (from 1) of the first invalid word.
+fn first_bad_word(text: &str, is_valid: impl Fn(&str) -> bool) -> Result<Option<usize>, TopicError> {
     if text.is_empty() || text.len() > MAX_LEN {
         return Err(TopicError::Length(text.len()));
     }
-    Ok(text.split('.').position(|word| !pleases(word)).map(|at| at + 1))
+    Ok(text.split('.').position(|word| !is_valid(word)).map(|at| at + 1))
 }
 
 /// Topics are ordered as their texts are.

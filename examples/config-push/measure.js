@@ -53,7 +53,7 @@ async function before(file) {
 /** This design, by plain long-polls. */
 async function now(file) {
   const watcher = spawn("publisher", ["watch", file, TOPIC, "--gateway", GATEWAY, "--quiet"], { stdio: ["ignore", "ignore", "inherit"] });
-  // However this process ends, that one must not stay behind.
+  // However this process ends, that one must not stay.
   process.on("exit", () => watcher.kill());
   process.on("SIGTERM", () => process.exit(1));
   const events = `${GATEWAY}/topics/${TOPIC}/events`;

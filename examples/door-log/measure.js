@@ -159,7 +159,7 @@ async function ownGateway() {
   };
 }
 
-/** Polls for which no page waits any more, as reloads leave them behind; then how long another page waits. */
+/** Polls for which no page waits any more, as reloads leave them; then how long another page waits. */
 async function afterReloads() {
   const { viewer } = await now();
   const poll = viewer("now");

@@ -154,7 +154,7 @@ async function measure() {
   row(`values drawn by a page that was away for ${UPDATES} updates`, "0: it waits for the next", await comeBack());
 }
 
-/** Tells how many events the page of this example gets when it goes on behind where it was. */
+/** Tells how many events the page of this example gets when it goes on after where it was. */
 async function comeBack() {
   const topic = `measured.${Math.random().toString(36).slice(2)}`;
   const events = `${GATEWAY}/topics/${topic}/events?wait=0&fold=latest&last_seen=`;

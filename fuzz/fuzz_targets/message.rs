@@ -22,7 +22,7 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind, 0, 1][..], &length, payload, &[0xCE]].concat()
 }
 
-/// Splits off what stands behind a length; all that is there, if that is less.
+/// Splits off what stands after a length; all that is there, if that is less.
 fn split_off<'a>(input: &mut &'a [u8], length: usize) -> &'a [u8] {
     let (taken, rest) = input.split_at(length.min(input.len()));
     *input = rest;

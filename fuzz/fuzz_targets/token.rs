@@ -31,7 +31,7 @@ fn check_last_seen(text: &str) {
 
 fn check_cursor(cursor: Cursor) {
     let text = cursor.to_string();
-    assert_eq!(text.parse(), Ok::<_, Infallible>(Start::Behind(cursor)));
+    assert_eq!(text.parse(), Ok::<_, Infallible>(Start::After(cursor)));
     assert_eq!(Cursor::beginning(&text), Some(cursor));
     assert_eq!(Cursor::beginning(&format!("{text}-gzip")), Some(cursor));
     assert!(text.parse::<LastSeen>().is_ok(), "{text:?} would be refused where a client may send it");
@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     let text = String::from_utf8_lossy(input);
     check_last_seen(&text);
     let Ok(start) = text.parse::<Start>();
-    if let Start::Behind(cursor) = start {
+    if let Start::After(cursor) = start {
         check_cursor(cursor);
     }
     if let Some(cursor) = Cursor::beginning(&text) {

@@ -247,7 +247,7 @@ pub trait Broker: Send + Sync + 'static {
 pub trait Lease: Send + 'static {
     /// Returns how many messages waited when the Lease was opened; not exact under concurrent publishes, nor beyond the
     /// window.
-    fn counted(&self) -> u32;
+    fn backlog(&self) -> u32;
 
     /// Returns how many messages may be unconfirmed at once; never more than was asked for.
     fn window(&self) -> u16;

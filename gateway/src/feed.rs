@@ -1,21 +1,22 @@
 //! Feeds: every watcher of a topic sees its events, from one log that is not consumed.
 //!
-//! A task follows the log and keeps its newest events in a `window`. A poll is answered from the window; else, if it is older,
-//! it looks back into the log (`look_back`); else it becomes one of the `watchers`, whom the task answers as events come, with
+//! A task follows the log and keeps its newest events in memory (`recent`). A poll is answered from those; else, if its place is
+//! older, from the log (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events come, with
 //! a `batch` that all who get the same share. Looking and beginning to wait are one step under one lock (`state`), so nothing
-//! falls between them. The client remembers what it has seen, by a `cursor`; `newest` knows the newest event of each topic.
+//! falls between them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic.
 
 mod batch;
+mod catch_up;
 mod cursor;
-mod look_back;
-mod newest;
+mod recent;
+mod request;
 mod state;
+mod topic_index;
 mod watchers;
-mod window;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -33,14 +34,15 @@ use tracing::{debug, info, warn};
 pub use self::{
     batch::{EncodedBatch, FeedBatch},
     cursor::{Cursor, Start},
-    window::WindowLimits,
+    recent::WindowLimits,
+    request::{FeedOutcome, FeedRequest},
 };
 use self::{
-    look_back::{Back, everything},
-    newest::Newest,
-    state::{Look, State},
+    catch_up::{CatchUp, CaughtUp},
+    recent::RecentEvents,
+    state::{Lookup, SharedState, State},
+    topic_index::TopicIndex,
     watchers::{Ticket, Watchers},
-    window::Window,
 };
 use crate::{
     broker::{
@@ -51,7 +53,7 @@ use crate::{
 };
 
 /// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
-const CATCH_UP: Duration = Duration::from_secs(1);
+const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// What an operator can set about Feeds.
 #[derive(Debug, Clone)]
@@ -62,41 +64,11 @@ pub struct FeedOptions {
     pub topics: usize,
 }
 
-/// A poll of a Feed.
-#[derive(Debug, Clone)]
-pub struct FeedRequest {
-    /// Which topics.
-    pub pattern: TopicPattern,
-    /// From where on.
-    pub start: Start,
-    /// Most events of the answer.
-    pub limit: usize,
-    /// Only the newest event of each topic in what the poll looks at.
-    pub latest_only: bool,
-    /// When to answer with nothing.
-    pub deadline: Instant,
-}
-
-/// How a poll of a Feed is answered.
-#[derive(Debug, Clone)]
-pub enum FeedOutcome {
-    /// With events, or with the news that some are gone.
-    Batch(Arc<FeedBatch>),
-    /// With nothing; everything up to this place was looked at.
-    Nothing(Cursor),
-    /// The end of the log is not known yet, or not any more.
-    NotReady,
-    /// The broker could not be read.
-    Broker(BrokerError),
-    /// The gateway ends; with a place up to which everything was looked at, if there is one.
-    ShuttingDown(Option<Cursor>),
-}
-
 /// See the module.
 pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
-    state: Mutex<Option<State>>,
+    state: SharedState,
     was_ready: AtomicBool,
     closing: CancellationToken,
     searches: Gauge,
@@ -108,7 +80,7 @@ impl<L: EventLog> Feed<L> {
         Arc::new(Self {
             log,
             options,
-            state: Mutex::new(None),
+            state: SharedState::default(),
             was_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             searches: Gauge::default(),
@@ -136,7 +108,7 @@ impl<L: EventLog> Feed<L> {
                     BrokerError::NotConnected => debug!("the log waits for a connection to the broker"),
                     error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
                 }
-                *self.state() = None;
+                *self.state.lock() = None;
                 sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -148,30 +120,30 @@ impl<L: EventLog> Feed<L> {
     }
 
     async fn follow_once(&self, pause: &mut Duration) -> Result<std::convert::Infallible, BrokerError> {
-        let mut newest = Newest::new(self.options.topics);
-        let end = self.log.end(|topic, offset| newest.note(topic, offset)).await?;
-        newest.miss_before(end.complete_from);
+        let mut index = TopicIndex::new(self.options.topics);
+        let end = self.log.open_tail(|topic, offset| index.note(topic, offset)).await?;
+        index.miss_before(end.complete_from);
         // Its place is that of every client that has seen all; unless retention takes it at this very moment, or an event after
         // it is damaged: that one is to be found by a look at the log.
-        let last = match newest.last() {
+        let last = match index.last() {
             Some(last) => {
-                let searched = self.log.search(&everything(), last, end.next, 2).await?;
+                let searched = self.log.search(&TopicPattern::all(), last, end.next, 2).await?;
                 searched.found.into_iter().next().filter(|_| searched.reached >= end.next && !searched.damaged)
             }
             None => None,
         };
-        let mut window = Window::new(self.options.window, last.as_ref().map_or(end.next, |last| last.offset));
+        let mut recent = RecentEvents::new(self.options.window, last.as_ref().map_or(end.next, |last| last.offset));
         if let Some(last) = last {
-            window.push(last, Instant::now());
+            recent.push(last, Instant::now());
         }
         let mut tail = end.tail;
-        *self.state() = Some(State { window, newest, watchers: Watchers::default() });
+        *self.state.lock() = Some(State { recent, index, watchers: Watchers::default() });
         self.was_ready.store(true, Ordering::Relaxed);
         info!(end = end.next, "feeds are ready");
         *pause = Duration::from_millis(100);
         loop {
             let events = tail.next().await?;
-            if let Some(state) = &mut *self.state() {
+            if let Some(state) = &mut *self.state.lock() {
                 state.append(&events);
             }
         }
@@ -181,7 +153,7 @@ impl<L: EventLog> Feed<L> {
     pub fn close(&self) {
         self.closing.cancel();
         // The polls that wait hear of it, and those that come now do not begin to wait.
-        if let Some(state) = &mut *self.state() {
+        if let Some(state) = &mut *self.state.lock() {
             state.watchers = Watchers::default();
         }
     }
@@ -190,51 +162,55 @@ impl<L: EventLog> Feed<L> {
     pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
         let mut start = request.start;
         let mut reset = false;
-        let catch_up = Instant::now() + CATCH_UP;
+        let lag_tolerated_until = Instant::now() + MAX_LAG;
         // Every round looks at more of the log, or waits.
         loop {
             let oldest = self.log.known_oldest();
-            let look = match &mut *self.state() {
+            let lookup = match &mut *self.state.lock() {
                 None => return FeedOutcome::NotReady,
-                // Nothing may be behind its place that it has not got; and a reset is to be told elsewhere.
+                // There may be nothing after its place that it has not got; and a reset is to be told elsewhere.
                 Some(_) if self.closing.is_cancelled() => {
                     return FeedOutcome::ShuttingDown(start.place().filter(|_| !reset));
                 }
                 Some(state) => {
                     state.trim(oldest);
-                    state.look(&request, start)
+                    state.lookup(&request, start)
                 }
             };
-            let back = match look {
-                Look::Found(batch) => return told(batch, reset),
+            let caught_up = match lookup {
+                Lookup::Ready(batch) => return batch_outcome(batch, reset),
                 // There is something to tell at once.
-                Look::Wait(end, ticket, _) if reset => {
+                Lookup::Watching(end, ticket, _) if reset => {
                     self.leave(&request.pattern, ticket);
-                    return told(FeedBatch::of(Vec::new(), 0, false, end), reset);
+                    return batch_outcome(FeedBatch::of(Vec::new(), 0, false, end), reset);
                 }
-                Look::Wait(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
-                Look::Elsewhere => Ok(Back::Elsewhere),
-                Look::Ahead(cursor, ticket, answer) => self.catch_up(cursor, ticket, answer, catch_up).await,
-                Look::Newest(look) => {
-                    let _searching = Counted::new(&self.searches);
-                    self.newest(&request, look).await
+                Lookup::Watching(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
+                Lookup::Unknown => Ok(CaughtUp::Unknown),
+                Lookup::BeyondEnd(cursor, ticket, answer) => {
+                    self.await_log(cursor, ticket, answer, lag_tolerated_until).await
                 }
-                Look::Older { cursor, to } => {
+                Lookup::Newest(newest) => {
                     let _searching = Counted::new(&self.searches);
-                    self.look_back(&request, cursor, to).await
+                    self.in_log(&request).newest(newest).await
+                }
+                Lookup::InLog { cursor, to } => {
+                    let _searching = Counted::new(&self.searches);
+                    self.in_log(&request).up_to(cursor, to).await
                 }
             };
-            match back {
-                Ok(Back::Found(batch)) => return told(batch, reset),
-                Ok(Back::Reached(reached)) => start = Start::Behind(reached),
-                Ok(Back::Damaged(reached)) => (start, reset) = (Start::Behind(reached), true),
-                Ok(Back::Late(reached)) if reset => return told(FeedBatch::of(Vec::new(), 0, false, reached), reset),
-                Ok(Back::Late(reached)) => return FeedOutcome::Nothing(reached),
+            match caught_up {
+                Ok(CaughtUp::Found(batch)) => return batch_outcome(batch, reset),
+                Ok(CaughtUp::Reached(reached)) => start = Start::After(reached),
+                Ok(CaughtUp::Damaged(reached)) => (start, reset) = (Start::After(reached), true),
+                Ok(CaughtUp::Late(reached)) if reset => {
+                    return batch_outcome(FeedBatch::of(Vec::new(), 0, false, reached), reset);
+                }
+                Ok(CaughtUp::Late(reached)) => return FeedOutcome::Nothing(reached),
                 // Not a reset: another gateway gave this place, and nothing is gone.
-                Ok(Back::Lagging) => return FeedOutcome::NotReady,
-                Ok(Back::Elsewhere) => (start, reset) = (Start::Newest, true),
-                Ok(Back::Gone) => (start, reset) = (Start::Oldest, true),
-                Ok(Back::Again) => {}
+                Ok(CaughtUp::Lagging) => return FeedOutcome::NotReady,
+                Ok(CaughtUp::Unknown) => (start, reset) = (Start::Newest, true),
+                Ok(CaughtUp::Gone) => (start, reset) = (Start::Oldest, true),
+                Ok(CaughtUp::Again) => {}
                 Err(error) => return FeedOutcome::Broker(error),
             }
         }
@@ -248,11 +224,11 @@ impl<L: EventLog> Feed<L> {
         ticket: Ticket,
         mut answer: oneshot::Receiver<Arc<FeedBatch>>,
     ) -> FeedOutcome {
-        let mut leaving = Leaving { feed: self, pattern: &request.pattern, ticket: Some(ticket) };
+        let mut guard = WatcherGuard { feed: self, pattern: &request.pattern, ticket: Some(ticket) };
         match timeout_at(request.deadline, &mut answer).await {
             Ok(Ok(batch)) => {
                 // A poll that was answered waits no more.
-                leaving.ticket = None;
+                guard.ticket = None;
                 FeedOutcome::Batch(batch)
             }
             // Since it was told to go, there may have been more.
@@ -262,7 +238,7 @@ impl<L: EventLog> Feed<L> {
             Err(_) => {
                 // From here on no answer comes, so what was not answered is not before the end.
                 let end = self.end();
-                drop(leaving);
+                drop(guard);
                 match (answer.try_recv(), end) {
                     (Ok(batch), _) => FeedOutcome::Batch(batch),
                     (Err(_), Some(end)) => FeedOutcome::Nothing(end),
@@ -273,52 +249,52 @@ impl<L: EventLog> Feed<L> {
     }
 
     /// Waits for anything to come, as long as there is time; then asks the log itself whether it has the place.
-    async fn catch_up(
+    async fn await_log(
         &self,
         cursor: Cursor,
         ticket: Ticket,
         answer: oneshot::Receiver<Arc<FeedBatch>>,
         until: Instant,
-    ) -> Result<Back, BrokerError> {
-        let everything = everything();
-        let mut leaving = Leaving { feed: self, pattern: &everything, ticket: Some(ticket) };
+    ) -> Result<CaughtUp, BrokerError> {
+        let everything = TopicPattern::all();
+        let mut guard = WatcherGuard { feed: self, pattern: &everything, ticket: Some(ticket) };
         match timeout_at(until, answer).await {
             Ok(_) => {
-                leaving.ticket = None;
-                Ok(Back::Again)
+                guard.ticket = None;
+                Ok(CaughtUp::Again)
             }
-            Err(_) if self.log.reaches(cursor.next.saturating_sub(1)).await? => Ok(Back::Lagging),
-            Err(_) => Ok(Back::Elsewhere),
+            Err(_) if self.log.reaches(cursor.next.saturating_sub(1)).await? => Ok(CaughtUp::Lagging),
+            Err(_) => Ok(CaughtUp::Unknown),
         }
+    }
+
+    fn in_log<'a>(&'a self, request: &'a FeedRequest) -> CatchUp<'a, L> {
+        CatchUp { log: &self.log, state: &self.state, request }
     }
 
     fn end(&self) -> Option<Cursor> {
-        self.state().as_ref().map(|state| state.window.end())
+        self.state.lock().as_ref().map(|state| state.recent.end())
     }
 
     fn leave(&self, pattern: &TopicPattern, ticket: Ticket) {
-        if let Some(state) = &mut *self.state() {
+        if let Some(state) = &mut *self.state.lock() {
             state.watchers.leave(pattern, ticket);
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn told(batch: FeedBatch, reset: bool) -> FeedOutcome {
+fn batch_outcome(batch: FeedBatch, reset: bool) -> FeedOutcome {
     FeedOutcome::Batch(Arc::new(FeedBatch { reset: reset || batch.reset, ..batch }))
 }
 
 /// Takes a poll from among the watchers when it ends unanswered, however that happens.
-struct Leaving<'a, L: EventLog> {
+struct WatcherGuard<'a, L: EventLog> {
     feed: &'a Feed<L>,
     pattern: &'a TopicPattern,
     ticket: Option<Ticket>,
 }
 
-impl<L: EventLog> Drop for Leaving<'_, L> {
+impl<L: EventLog> Drop for WatcherGuard<'_, L> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.feed.leave(self.pattern, ticket);

@@ -9,11 +9,11 @@
 //! never comes, the release puts the event back in its old place.
 
 mod batch;
+mod budget;
 mod desk;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod last_seen;
-mod memory;
 mod poll;
 mod registry;
 mod session;

@@ -241,7 +241,7 @@ impl Metrics {
         postern.register("feed_followers", "Clients that follow a feed now", self.followers.clone());
         postern.register(
             "feed_searches",
-            "Searches of the log that run now, for followers that are behind what is in memory",
+            "Searches of the log that run now, for followers that lag behind what is in memory",
             self.feed_searches.clone(),
         );
         postern.register(

@@ -12,7 +12,7 @@ use events::{
 use tokio::time::timeout;
 
 use crate::{
-    outbox::Overlap,
+    outbox::Concurrency,
     source::Order,
     transport::{ConnectError, Link, SendError, Transport},
 };
@@ -28,11 +28,11 @@ impl Transport for AmqpUrl {
 
     const ADVICE: &'static str = "start the broker or name it with --amqp-url";
 
-    fn overlap(&self, order: Order) -> Overlap {
+    fn concurrency(&self, order: Order) -> Concurrency {
         match order {
-            Order::Source | Order::Topic => Overlap::Free,
+            Order::Source | Order::Topic => Concurrency::Free,
             // What is not on its way yet can still be replaced by something newer.
-            Order::Newest => Overlap::Never,
+            Order::Newest => Concurrency::Never,
         }
     }
 
@@ -54,7 +54,7 @@ impl Link for PublishingConnection {
         self.channel().is_open()
     }
 
-    fn hindrance(&self) -> Option<&'static str> {
+    fn blocked_reason(&self) -> Option<&'static str> {
         self.is_blocked().then_some("the broker takes nothing now, it is out of memory or disk")
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 /// Longer than any outage: a hundred years.
-const FOR_EVER: Duration = Duration::from_hours(100 * 366 * 24);
+const NO_TIMEOUT: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// RabbitMQ takes at most 512 MiB in one message, with any setting.
 const MAX_LINE: u64 = 512 << 20;
@@ -277,7 +277,7 @@ fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
         .map_err(|message| Cli::command().error(ErrorKind::ValueValidation, message))?;
     // A watcher outlasts the gateway or broker that it publishes to.
     let is_default = matches.value_source("timeout") == Some(ValueSource::DefaultValue);
-    let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { FOR_EVER } else { timeout };
+    let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { NO_TIMEOUT } else { timeout };
     let sender = sender::Options { in_flight: in_flight.into(), timeout };
     let unknown = unknown_variables(&Cli::command(), &OF_THE_GATEWAY);
     Ok(Options { command: command.into(), destination, sender, quiet, log, unknown })

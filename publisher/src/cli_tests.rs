@@ -58,7 +58,7 @@ fn the_destination_may_stand_before_or_after_the_command() {
 }
 
 #[test]
-fn the_order_is_that_of_the_input_unless_somebody_says_so() {
+fn the_order_is_that_of_the_input_unless_another_is_asked_for() {
     let order = |line| match parsed(line).map(|options| options.command) {
         Ok(Command::Pipe(options)) => options.order,
         _ => panic!("{line}"),
@@ -69,7 +69,7 @@ fn the_order_is_that_of_the_input_unless_somebody_says_so() {
 }
 
 #[test]
-fn a_watcher_does_not_give_up_unless_somebody_says_when() {
+fn a_watcher_does_not_give_up_unless_a_timeout_is_given() {
     let timeout = |line: &str| parsed(line).unwrap_or_else(|e| panic!("{e}")).sender.timeout.as_secs();
     assert_eq!(timeout("publisher emit a x"), 30);
     assert!(timeout("publisher watch f a") > 10 * 366 * 86_400);

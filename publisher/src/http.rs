@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use self::connections::{Answer, Connections, EventRequest, ExchangeError};
 pub(crate) use self::url::GatewayUrl;
 use crate::{
-    outbox::Overlap,
+    outbox::Concurrency,
     source::Order,
     transport::{ConnectError, Link, SendError, Transport},
 };
@@ -54,10 +54,10 @@ impl Transport for GatewayUrl {
 
     const ADVICE: &'static str = "start a gateway or name it with --gateway, or a broker with --amqp-url";
 
-    fn overlap(&self, order: Order) -> Overlap {
+    fn concurrency(&self, order: Order) -> Concurrency {
         match order {
-            Order::Source | Order::Newest => Overlap::Never,
-            Order::Topic => Overlap::Topics(MAX_AT_ONCE),
+            Order::Source | Order::Newest => Concurrency::Never,
+            Order::Topic => Concurrency::Topics(MAX_AT_ONCE),
         }
     }
 
@@ -107,7 +107,7 @@ impl From<ExchangeError> for SendError {
         match error {
             ExchangeError::NotSent(_) => unavailable(reason, false),
             ExchangeError::Broken(_) => unavailable(reason, true),
-            ExchangeError::NotHttp(_) => Self::WrongPlace(format!("{reason}; check --gateway")),
+            ExchangeError::NotHttp(_) => Self::WrongDestination(format!("{reason}; check --gateway")),
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Invariants: at most so many events as the window is wide and, past the first, [`MAX_BYTES`] of payload are in here.
 //! Events are first sent in the order in which they were pushed, and whatever has to be sent again goes out in that
-//! order too, before anything newer; of all events, or where [`Overlap`] says so of those of each topic. An event that
+//! order too, before anything newer; of all events, or where [`Concurrency`] says so of those of each topic. An event that
 //! was sent before says so (`resent`). Each event leaves exactly once: confirmed, or handed back by the method that
 //! gave it up.
 
@@ -25,7 +25,7 @@ const MAX_REJECTIONS: u32 = 5;
 
 /// Which events may be on their way at the same time, so that they are stored in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Overlap {
+pub(crate) enum Concurrency {
     /// Any: what carries them keeps them in order.
     Free,
     /// Those of different topics, and so many at most: what carries them may swap them.
@@ -59,7 +59,7 @@ pub(crate) struct GivenUp {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     window: usize,
-    overlap: Overlap,
+    concurrency: Concurrency,
     /// To be sent, oldest first.
     waiting: VecDeque<Entry>,
     /// Sent and not answered yet.
@@ -67,7 +67,7 @@ pub(crate) struct Outbox {
     /// Not taken this time, to be sent again after a pause.
     held: Vec<Entry>,
     /// How many of the oldest are sent one at a time, because one of them made the broker close the channel.
-    suspects: usize,
+    sending_singly: usize,
     bytes: usize,
     pushed: u64,
     /// Of those that have left.
@@ -76,15 +76,15 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Makes an empty outbox for at most `window` events (at least 1); one that sends them one by one needs no more.
-    pub(crate) fn new(window: usize, overlap: Overlap) -> Self {
-        let window = if overlap == Overlap::Never { 1 } else { window.max(1) };
+    pub(crate) fn new(window: usize, concurrency: Concurrency) -> Self {
+        let window = if concurrency == Concurrency::Never { 1 } else { window.max(1) };
         Self {
             window,
-            overlap,
+            concurrency,
             waiting: VecDeque::new(),
             in_flight: BTreeMap::new(),
             held: Vec::new(),
-            suspects: 0,
+            sending_singly: 0,
             bytes: 0,
             pushed: 0,
             resent: 0,
@@ -141,11 +141,11 @@ impl Outbox {
         if self.waiting.is_empty() || !self.held.is_empty() {
             return None;
         }
-        match self.overlap {
-            _ if self.suspects > 0 => self.in_flight.is_empty().then_some(0),
-            Overlap::Free | Overlap::Never => Some(0),
-            Overlap::Topics(most) if self.in_flight.len() >= most => None,
-            Overlap::Topics(_) => {
+        match self.concurrency {
+            _ if self.sending_singly > 0 => self.in_flight.is_empty().then_some(0),
+            Concurrency::Free | Concurrency::Never => Some(0),
+            Concurrency::Topics(most) if self.in_flight.len() >= most => None,
+            Concurrency::Topics(_) => {
                 let busy: HashSet<_> = self.in_flight.values().map(Entry::topic).collect();
                 // A topic that is free here is free for the oldest of its events, which comes first.
                 self.waiting.iter().position(|entry| !busy.contains(entry.topic()))
@@ -199,10 +199,10 @@ impl Outbox {
     pub(crate) fn refused_one(&mut self) -> Option<GivenUp> {
         if let (1, Some(&ticket)) = (self.in_flight.len(), self.in_flight.keys().next()) {
             let guilty = self.settle(ticket);
-            self.suspects = 0;
+            self.sending_singly = 0;
             return guilty;
         }
-        self.suspects = self.in_flight.len() + self.held.len();
+        self.sending_singly = self.in_flight.len() + self.held.len();
         self.lost();
         None
     }
@@ -230,7 +230,7 @@ impl Outbox {
 
     fn settle(&mut self, ticket: Ticket) -> Option<GivenUp> {
         let entry = self.in_flight.remove(&ticket)?;
-        self.suspects = self.suspects.saturating_sub(1);
+        self.sending_singly = self.sending_singly.saturating_sub(1);
         Some(self.release(entry))
     }
 

@@ -16,7 +16,7 @@ fn about(topic: &str, line: u64) -> Outgoing {
 }
 
 fn filled(window: usize, count: u64) -> Outbox {
-    let mut outbox = Outbox::new(window, Overlap::Free);
+    let mut outbox = Outbox::new(window, Concurrency::Free);
     (1..=count).for_each(|line| outbox.push(outgoing(line)));
     outbox
 }
@@ -53,7 +53,7 @@ fn the_window_bounds_what_is_taken_by_count_and_by_bytes() {
     confirm_oldest(&mut outbox);
     assert!(outbox.has_room());
 
-    let mut outbox = Outbox::new(100, Overlap::Free);
+    let mut outbox = Outbox::new(100, Concurrency::Free);
     let half: Bytes = vec![0; MAX_BYTES / 2].into();
     for _ in 0..2 {
         assert!(outbox.has_room());
@@ -131,7 +131,7 @@ fn abandoning_tells_the_sent_from_the_unsent() {
 
 #[test]
 fn one_by_one_nothing_is_sent_nor_even_taken_before_the_last_is_settled() {
-    let mut outbox = Outbox::new(9, Overlap::Never);
+    let mut outbox = Outbox::new(9, Concurrency::Never);
     outbox.push(outgoing(1));
     assert!(!outbox.has_room(), "what is not taken from the input can be said to be unread");
     let (ticket, _) = outbox.send_next().unwrap();
@@ -145,7 +145,7 @@ fn one_by_one_nothing_is_sent_nor_even_taken_before_the_last_is_settled() {
 
 #[test]
 fn topics_go_side_by_side_and_the_events_of_one_in_a_row() {
-    let mut outbox = Outbox::new(9, Overlap::Topics(2));
+    let mut outbox = Outbox::new(9, Concurrency::Topics(2));
     for (line, topic) in (1..).zip(["a", "a", "b", "c", "b"]) {
         outbox.push(about(topic, line));
     }
@@ -217,8 +217,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn overlap() -> impl Strategy<Value = Overlap> {
-    prop_oneof![Just(Overlap::Free), (1..4_usize).prop_map(Overlap::Topics), Just(Overlap::Never)]
+fn concurrency() -> impl Strategy<Value = Concurrency> {
+    prop_oneof![Just(Concurrency::Free), (1..4_usize).prop_map(Concurrency::Topics), Just(Concurrency::Never)]
 }
 
 proptest! {
@@ -226,10 +226,10 @@ proptest! {
     #[test]
     fn no_event_is_lost_and_none_overtakes(
         window in 1_usize..6,
-        overlap in overlap(),
+        concurrency in concurrency(),
         steps in proptest::collection::vec(step(), 1..200),
     ) {
-        let mut outbox = Outbox::new(window, overlap);
+        let mut outbox = Outbox::new(window, concurrency);
         let (mut pushed, mut confirmed, mut given_up) = (0, 0_u64, Vec::new());
         let mut seen = HashSet::new();
         // The last line that was sent of each topic; of all events where the order is that of the source.
@@ -247,18 +247,18 @@ proptest! {
                 Step::Send => if let Some((ticket, event)) = outbox.send_next() {
                     let line: u64 = std::str::from_utf8(&event.payload).unwrap().parse().unwrap();
                     prop_assert_eq!(!seen.insert(line), event.resent);
-                    let by_topic = matches!(overlap, Overlap::Topics(_));
+                    let by_topic = matches!(concurrency, Concurrency::Topics(_));
                     let lane = if by_topic { event.topic.as_str().to_owned() } else { String::new() };
                     let last = last_sent.insert(lane, line).unwrap_or(0);
                     prop_assert!(line > last, "{} was sent after {}", line, last);
                     let others = outbox.in_flight.iter().filter(|(other, _)| **other != ticket);
-                    match overlap {
-                        Overlap::Never => prop_assert_eq!(others.count(), 0),
-                        Overlap::Topics(most) => {
+                    match concurrency {
+                        Concurrency::Never => prop_assert_eq!(others.count(), 0),
+                        Concurrency::Topics(most) => {
                             prop_assert!(outbox.in_flight.len() <= most);
                             prop_assert!(others.into_iter().all(|(_, other)| *other.topic() != event.topic));
                         }
-                        Overlap::Free => {}
+                        Concurrency::Free => {}
                     }
                 },
                 Step::Confirm(which) => if let Some(ticket) = chosen(which) {

@@ -46,8 +46,8 @@ impl Command {
             Self::Pipe(what) => publish(Pipe::stdin(what), to, options, output, stop).await,
             Self::Watch(what) => match Watch::open(what).await {
                 Ok(source) => {
-                    if let Some(hindrance) = source.hindrance() {
-                        output.note(hindrance);
+                    if let Some(blocked_reason) = source.blocked_reason() {
+                        output.note(blocked_reason);
                     }
                     publish(source, to, options, output, stop).await
                 }
@@ -78,10 +78,10 @@ async fn publish(
     if !is_told {
         report.list().iter().for_each(|line| output.error(line));
     }
-    tell_end(&end, &source, output);
+    print_end(&end, &source, output);
     // Where no target was there the line above has said everything.
     if !matches!(end, End::Unreachable(_)) {
-        tell_sum(&report, output);
+        print_summary(&report, output);
     }
     let code = report.exit_code(&end, source.is_endless() && source.unread().is_none());
     if let Some(result) = source.result().filter(|_| code == exit::CONFIRMED)
@@ -94,7 +94,7 @@ async fn publish(
 }
 
 /// Says why the end came early, and what of the input is left.
-fn tell_end(end: &End, source: &impl Source, output: &Output) {
+fn print_end(end: &End, source: &impl Source, output: &Output) {
     let reason = match end {
         End::Exhausted => return,
         End::Stopped(signal) if source.is_endless() && source.unread().is_none() => {
@@ -111,7 +111,7 @@ fn tell_end(end: &End, source: &impl Source, output: &Output) {
     }
 }
 
-fn tell_sum(report: &Report, output: &Output) {
+fn print_summary(report: &Report, output: &Output) {
     if report.is_complete() {
         output.note(report.summary());
     } else {

@@ -47,13 +47,13 @@ pub(crate) struct Options {
 }
 
 /// Why a link is of no use any more.
-enum Broken {
+enum LinkFailure {
     /// It was lost.
     Lost(String),
     /// It was closed over an event.
     RefusedOne(String),
     /// It leads to a place that takes no events.
-    WrongPlace(String),
+    WrongDestination(String),
     /// It may be fine, but patience is at its end.
     OutOfTime,
 }
@@ -108,7 +108,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
         output: &'a Output,
         stop: Stop,
     ) -> Self {
-        let outbox = Outbox::new(options.in_flight, transport.overlap(source.order()));
+        let outbox = Outbox::new(options.in_flight, transport.concurrency(source.order()));
         Self {
             source,
             transport,
@@ -157,7 +157,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                     link.close().await;
                     break self.end();
                 }
-                Err(Broken::Lost(reason)) => {
+                Err(LinkFailure::Lost(reason)) => {
                     pause = self.pauses.next(rand::random());
                     let (place, count) = (self.transport, self.outbox.len());
                     self.output
@@ -165,7 +165,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                     self.outbox.lost();
                     self.trouble = Some(reason);
                 }
-                Err(Broken::RefusedOne(reason)) => {
+                Err(LinkFailure::RefusedOne(reason)) => {
                     let count = self.outbox.len();
                     match self.outbox.refused_one() {
                         Some(gone) => {
@@ -180,10 +180,10 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                         break self.end();
                     }
                 }
-                Err(Broken::WrongPlace(reason)) => break self.wrong_place(&reason),
-                Err(Broken::OutOfTime) => {
-                    if let Some(hindrance) = link.hindrance() {
-                        self.trouble = Some(hindrance.to_owned());
+                Err(LinkFailure::WrongDestination(reason)) => break self.wrong_destination(&reason),
+                Err(LinkFailure::OutOfTime) => {
+                    if let Some(blocked_reason) = link.blocked_reason() {
+                        self.trouble = Some(blocked_reason.to_owned());
                     }
                     break self.out_of_time();
                 }
@@ -224,12 +224,12 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
     }
 
     /// Publishes on one link until everything is confirmed.
-    async fn publish_on(&mut self, link: &T::Link) -> Result<(), Broken> {
+    async fn publish_on(&mut self, link: &T::Link) -> Result<(), LinkFailure> {
         let mut answers = FuturesUnordered::new();
         self.put_back();
         loop {
             if self.outbox.must_pause() {
-                self.pause().await.ok_or(Broken::OutOfTime)?;
+                self.pause().await.ok_or(LinkFailure::OutOfTime)?;
             }
             // A dead link is left alone: an event that was not even written is no repeat on the next one.
             if link.is_open() {
@@ -237,7 +237,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                     answers.push(write(link, ticket, event).await);
                 }
             } else if answers.is_empty() && self.outbox.may_send() {
-                return Err(Broken::Lost("it went while nothing was in flight".to_owned()));
+                return Err(LinkFailure::Lost("it went while nothing was in flight".to_owned()));
             }
             if self.is_done() {
                 return Ok(());
@@ -254,7 +254,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                 },
                 input = self.source.next(), if self.is_reading && self.outbox.has_room() => self.take(input),
                 () = sleep_until(self.patience.deadline()), if !self.outbox.is_empty() => {
-                    return Err(Broken::OutOfTime);
+                    return Err(LinkFailure::OutOfTime);
                 }
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use self::jobs::Jobs;
 use crate::source::{Input, Order, Outgoing, Source};
 
-/// How far the pace may fall behind before what was missed is left out.
+/// How far the pace may lag before what was missed is left out.
 const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// The longest prefix, in bytes; number and `.status` follow it in a topic of at most 255.

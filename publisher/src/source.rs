@@ -81,7 +81,7 @@ pub(crate) trait Source {
         None
     }
 
-    /// Says what is left behind when the source is stopped before its end. `None`: nothing.
+    /// Says what is left when the source is stopped before its end. `None`: nothing.
     fn unread(&self) -> Option<String>;
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_is_what_it_looks_like_unless_somebody_says_so() {
+    fn a_payload_is_what_it_looks_like_unless_its_type_is_given() {
         let made = |declared: Option<&str>, payload: &'static [u8]| {
             let declared = declared.map(|text| ContentType::new(text).unwrap());
             compose("a".parse().unwrap(), declared.as_ref(), payload.into())

@@ -4,7 +4,7 @@
 //! connection. The contract, for both:
 //!
 //! * [`Link::send`] answers `Ok` only when the event is stored wherever it has to be.
-//! * Several events may be sent at once, within what [`Transport::overlap`] allows; then they are stored in the order
+//! * Several events may be sent at once, within what [`Transport::concurrency`] allows; then they are stored in the order
 //!   that was asked for.
 //! * A transport tries everything once. When to try again, and when to give up, is the [`crate::sender`]'s business.
 //! * `send` and `connect` may be dropped. A dropped `send` leaves it open whether the event is stored.
@@ -13,7 +13,7 @@ use std::{fmt::Display, time::Duration};
 
 use events::Event;
 
-use crate::{outbox::Overlap, source::Order};
+use crate::{outbox::Concurrency, source::Order};
 
 /// A place where events are published. It is shown to the user, so `Display` leaves passwords out.
 pub(crate) trait Transport: Display {
@@ -23,7 +23,7 @@ pub(crate) trait Transport: Display {
     const ADVICE: &'static str;
 
     /// Returns what may be on its way at once so that events are stored in this order.
-    fn overlap(&self, order: Order) -> Overlap;
+    fn concurrency(&self, order: Order) -> Concurrency;
 
     /// Connects, or says why not. Tries once and takes its time.
     async fn connect(&self) -> Result<Self::Link, ConnectError>;
@@ -40,7 +40,7 @@ pub(crate) trait Link {
     }
 
     /// Says why nothing is answered, if that can be known.
-    fn hindrance(&self) -> Option<&'static str> {
+    fn blocked_reason(&self) -> Option<&'static str> {
         None
     }
 
@@ -85,5 +85,5 @@ pub(crate) enum SendError {
     Lost(String),
     /// The server that answers there takes no events at all.
     #[error("{0}")]
-    WrongPlace(String),
+    WrongDestination(String),
 }

@@ -85,8 +85,8 @@ impl Watch {
     }
 
     /// Says why changes will not be told, if so.
-    pub(crate) fn hindrance(&self) -> Option<String> {
-        let (reason, seconds) = (self.changes.hindrance()?, self.options.recheck.as_secs_f64());
+    pub(crate) fn blocked_reason(&self) -> Option<String> {
+        let (reason, seconds) = (self.changes.blocked_reason()?, self.options.recheck.as_secs_f64());
         Some(format!("cannot be told of changes of {} ({reason}); looking every {seconds} s", self.name))
     }
 

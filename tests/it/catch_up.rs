@@ -21,8 +21,8 @@ fn events(broker: Broker) -> u64 {
 /// How many clients catch up beside each other.
 const CLIENTS: u64 = 100;
 
-on_both_brokers!(everybody_gets_exactly_what_is_behind_their_place_in_a_long_log);
-async fn everybody_gets_exactly_what_is_behind_their_place_in_a_long_log(broker: Broker) {
+on_both_brokers!(every_follower_gets_exactly_what_is_after_its_place_in_a_long_log);
+async fn every_follower_gets_exactly_what_is_after_its_place_in_a_long_log(broker: Broker) {
     let events = events(broker);
     let each = events / CLIENTS;
     let log = LongLog::new(broker, events, |gateway| gateway).await.unwrap();

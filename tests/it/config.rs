@@ -223,7 +223,7 @@ async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
     assert!(!stderr.contains("listening"), "{stderr}");
     // The first did not notice.
     Request::publish("a", "text/plain", "1").send(first.address()).await.expect_status(202);
-    // A gateway that was killed leaves nothing behind that keeps its successor out.
+    // A gateway that was killed leaves nothing that keeps its successor out.
     first.kill9();
     Gateway::builder().flag("--data-dir", folder.path()).start().await.wait_ready().await;
 
@@ -241,7 +241,7 @@ async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_configuration_leaves_no_folder_behind() {
+async fn a_wrong_configuration_leaves_no_folder() {
     let folder = Folder::new("started-in");
     let said = refused(Gateway::builder().current_dir(&folder).flag("--listen", "0.0.0.0:0")).await;
     assert!(said.contains("--allow-anonymous"), "{said}");

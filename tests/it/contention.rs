@@ -35,8 +35,8 @@ async fn the_newest_poll_wins_and_no_event_goes_astray(broker: Broker) {
     assert_eq!(numbers, [0, 1, 2]);
 }
 
-on_both_brokers!(a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody);
-async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_nobody(broker: Broker) {
+on_both_brokers!(a_poll_that_a_browser_sends_again_is_told_so_and_displaces_no_other);
+async fn a_poll_that_a_browser_sends_again_is_told_so_and_displaces_no_other(broker: Broker) {
     let gateway = broker.gateway().await.start().await;
     let poll = Poll::of(&unique("alice")).topics(&unique("jobs"));
     let mut current = poll.clone().query("poll", "tab.2").hold(&gateway).await;

@@ -63,7 +63,7 @@ macro_rules! contract {
                 patterns_select_as_a_topic_exchange_does,
                 two_patterns_give_an_event_once,
                 every_mailbox_that_is_bound_gets_an_event,
-                an_event_for_nobody_is_no_error,
+                an_event_without_a_mailbox_is_no_error,
                 a_mailbox_gets_nothing_from_before_it_was_bound,
                 opening_adds_bindings_and_takes_none_away,
                 an_open_lease_gets_what_is_bound_meanwhile,
@@ -85,12 +85,12 @@ macro_rules! contract {
                 a_mailbox_tells_how_many_wait_and_whether_it_is_read,
             }
             expiry {
-                a_mailbox_goes_when_nobody_reads_it,
+                a_mailbox_that_is_not_read_expires,
                 a_mailbox_stays_while_it_is_read,
             }
             load {
                 a_slow_reader_among_fast_publishers_loses_nothing,
-                whoever_is_bound_while_others_publish_gets_a_run_without_gaps,
+                a_mailbox_that_is_bound_while_others_publish_gets_a_run_without_gaps,
                 who_reads_through_lease_after_lease_gets_everything,
             }
         }

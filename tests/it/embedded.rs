@@ -238,7 +238,7 @@ async fn publish_until_it_dies(address: std::net::SocketAddr, topic: String, acc
 
 /// The newest 64 MiB are in memory; a client that comes later is served from disk.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mailbox_far_behind_gets_everything_from_disk_byte_for_byte() {
+async fn a_mailbox_that_lags_far_gets_everything_from_disk_byte_for_byte() {
     const FILLER: usize = 7 << 20;
     let world = bound(&[("--max-body", "8388608")]).await;
     let mut connection = HttpConnection::open(world.gateway.address()).await;

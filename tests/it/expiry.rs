@@ -96,8 +96,8 @@ async fn who_never_saw_anything_is_told_nothing(broker: Broker) {
     assert_eq!((batch.numbers("n"), batch.reset), (vec![0], false));
 }
 
-on_both_brokers!(polls_keep_a_mailbox_alive_whatever_its_expiry);
-async fn polls_keep_a_mailbox_alive_whatever_its_expiry(broker: Broker) {
+on_both_brokers!(polls_keep_a_mailbox_alive_however_short_its_expiry);
+async fn polls_keep_a_mailbox_alive_however_short_its_expiry(broker: Broker) {
     let gateway = gateway(broker).await;
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);

@@ -35,8 +35,8 @@ fn place(answer: &Answer) -> String {
     answer.header("last-seen").expect("every answer of a feed tells the place").to_owned()
 }
 
-on_both_brokers!(everybody_gets_the_newest_and_then_what_comes);
-async fn everybody_gets_the_newest_and_then_what_comes(broker: Broker) {
+on_both_brokers!(every_follower_gets_the_newest_and_then_what_comes);
+async fn every_follower_gets_the_newest_and_then_what_comes(broker: Broker) {
     let gateway = gateway(broker).await;
     publish(&gateway, "cart.1", 0..3).await;
     publish(&gateway, "cart.2", 3..5).await;
@@ -68,7 +68,7 @@ async fn an_empty_answer_moves_the_place_and_a_known_version_is_not_sent_again(b
     let start = place(&poll("quiet", "wait=0&last_seen=now").send(gateway.address()).await.expect_status(204));
     publish(&gateway, "busy", 0..10).await;
     let nothing = poll("quiet", &format!("wait=1&last_seen={start}")).send(gateway.address()).await.expect_status(204);
-    assert_ne!(place(&nothing), start, "a watcher of a quiet topic does not fall behind");
+    assert_ne!(place(&nothing), start, "a watcher of a quiet topic does not lag");
 
     let newest = poll("busy", "wait=0").send(gateway.address()).await;
     let etag = newest.header("etag").unwrap();
@@ -201,7 +201,7 @@ async fn follow(gateway: SocketAddr, load: Load, until: u64) -> Vec<u64> {
     seen
 }
 
-async fn nobody_misses_anything(broker: Broker, load: Load) {
+async fn no_follower_misses_anything(broker: Broker, load: Load) {
     const CLIENTS: usize = 200;
     const EVENTS: u64 = 60;
     let gateway = gateway(broker).await;
@@ -221,17 +221,17 @@ async fn nobody_misses_anything(broker: Broker, load: Load) {
     }
 }
 
-on_both_brokers!(nobody_misses_what_falls_between_an_answer_and_the_next_poll);
-async fn nobody_misses_what_falls_between_an_answer_and_the_next_poll(broker: Broker) {
-    nobody_misses_anything(broker, Load::Gaps).await;
+on_both_brokers!(no_follower_misses_what_falls_between_an_answer_and_the_next_poll);
+async fn no_follower_misses_what_falls_between_an_answer_and_the_next_poll(broker: Broker) {
+    no_follower_misses_anything(broker, Load::Gaps).await;
 }
 
-on_both_brokers!(nobody_misses_what_comes_while_the_network_is_slow);
-async fn nobody_misses_what_comes_while_the_network_is_slow(broker: Broker) {
-    nobody_misses_anything(broker, Load::SlowNetwork).await;
+on_both_brokers!(no_follower_misses_what_comes_while_the_network_is_slow);
+async fn no_follower_misses_what_comes_while_the_network_is_slow(broker: Broker) {
+    no_follower_misses_anything(broker, Load::SlowNetwork).await;
 }
 
-on_both_brokers!(nobody_misses_a_burst);
-async fn nobody_misses_a_burst(broker: Broker) {
-    nobody_misses_anything(broker, Load::Bursts).await;
+on_both_brokers!(no_follower_misses_a_burst);
+async fn no_follower_misses_a_burst(broker: Broker) {
+    no_follower_misses_anything(broker, Load::Bursts).await;
 }

@@ -246,8 +246,8 @@ async fn a_broker_that_restarts_costs_those_who_follow_nothing() {
     }
 }
 
-on_both_brokers!(what_retention_took_is_told_to_those_who_missed_it_and_to_nobody_else);
-async fn what_retention_took_is_told_to_those_who_missed_it_and_to_nobody_else(broker: Broker) {
+on_both_brokers!(what_retention_took_is_told_to_those_who_missed_it_and_to_no_other);
+async fn what_retention_took_is_told_to_those_who_missed_it_and_to_no_other(broker: Broker) {
     const ROUND: u64 = 1500;
     // Some hundred events are kept; those in memory are far fewer.
     let flags = |gateway: GatewayBuilder| gateway.flag("--retention-bytes", "100000").flag("--feed-window", "10000");
@@ -301,7 +301,7 @@ fn resets(batches: &[Batch]) -> Vec<bool> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_for_a_log_that_was_deleted_is_told_and_goes_on_with_the_next() {
+async fn a_client_that_waits_for_a_log_that_was_deleted_is_told_and_goes_on_with_the_next() {
     let stage = Stage::new(Broker::RabbitMq, |gateway| gateway).await;
     stage.publish("a", 0..50).await;
     let seen = stage.read_on("a", "oldest", 49).await;

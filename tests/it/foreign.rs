@@ -41,7 +41,7 @@ async fn bare_messages_get_what_they_lack() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_no_json_parser_likes_arrives_as_it_is() {
+async fn what_no_json_parser_likes_arrives_as_it_is() {
     let world = World::new(Broker::RabbitMq).await;
     let deep = "[".repeat(100_000);
     let as_base64: [(&str, &[u8]); 6] = [
@@ -127,7 +127,7 @@ async fn the_same_id_over_and_over_is_confirmed_by_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_in_the_middle_stops_nobody() {
+async fn a_stranger_in_the_middle_stops_no_session() {
     let world = World::new(Broker::RabbitMq).await;
     for n in 0..20 {
         let properties = if n % 2 == 0 { typed("application/json") } else { typed("\0").with_message_id("\n".into()) };

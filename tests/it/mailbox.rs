@@ -113,8 +113,8 @@ async fn a_mailbox_collects_what_comes_while_its_client_is_away(broker: Broker) 
     poll.send(&gateway).await.expect_status(204);
 }
 
-on_both_brokers!(a_hundred_events_that_come_while_nobody_polls_come_in_order);
-async fn a_hundred_events_that_come_while_nobody_polls_come_in_order(broker: Broker) {
+on_both_brokers!(a_hundred_events_that_come_between_polls_come_in_order);
+async fn a_hundred_events_that_come_between_polls_come_in_order(broker: Broker) {
     let world = World::without_mailbox(broker, |builder| builder).await;
     let binding = Request::new("PUT", &format!("/clients/{}/topics/{}", world.client, world.topic));
     binding.send(world.gateway.address()).await.expect_status(204);
@@ -274,8 +274,8 @@ async fn a_mailbox_tells_its_state(broker: Broker) {
     }
 }
 
-on_both_brokers!(whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody);
-async fn whoever_asks_for_mailboxes_that_are_not_there_disturbs_nobody(broker: Broker) {
+on_both_brokers!(a_client_that_asks_for_mailboxes_that_are_not_there_disturbs_no_other);
+async fn a_client_that_asks_for_mailboxes_that_are_not_there_disturbs_no_other(broker: Broker) {
     let world = World::without_mailbox(broker, |builder| builder).await;
     let mut held = world.poll().wait(55).hold(&world.gateway).await;
     assert!(held.is_silent(Duration::from_millis(300)).await);

@@ -188,7 +188,7 @@ impl Front {
                 assert!([400, 404].contains(&status), "{path} is {status}");
             }
         }
-        // Also not behind a request that is passed on, on the same connection and without waiting for its answer.
+        // Also not after a request that is passed on, on the same connection and without waiting for its answer.
         let poll = Poll::of(&unique("first")).topics(&unique("first")).wait(0).request();
         let mut connection = HttpConnection::open(self.proxy.address()).await;
         connection.send(&[poll.bytes(), Request::get("/metrics").bytes()].concat()).await;

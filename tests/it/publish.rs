@@ -146,8 +146,8 @@ async fn a_retry_with_the_same_event_id_is_the_same_event(broker: Broker) {
     assert!(broker == Broker::RabbitMq || !has_many, "{batch:?}");
 }
 
-on_both_brokers!(an_event_that_nobody_wants_is_accepted);
-async fn an_event_that_nobody_wants_is_accepted(broker: Broker) {
+on_both_brokers!(an_event_that_no_pattern_selects_is_accepted);
+async fn an_event_that_no_pattern_selects_is_accepted(broker: Broker) {
     let world = world(broker).await;
     let unbound = Request::publish(&unique("unbound"), JSON, "1");
     id_of(&world.post(unbound).await);

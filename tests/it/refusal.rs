@@ -51,7 +51,7 @@ async fn a_broker_that_is_out_of_memory_takes_nothing_and_is_read_all_the_same()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refused_events_cost_nobody_else_the_connection() {
+async fn refused_events_cost_no_other_publisher_the_connection() {
     let node = shared_node().await;
     let user = unique("limited");
     node.rabbitmqctl(&["add_user", &user, "secret"]).await;

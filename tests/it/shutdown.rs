@@ -85,8 +85,8 @@ async fn who_asked_nothing_yet_holds_nothing_up(broker: Broker) {
     assert_eq!(world.gateway.wait_exit(Duration::from_secs(30)).await.code(), Some(0), "well within the grace period");
 }
 
-on_both_brokers!(a_client_that_is_stuck_is_left_behind_after_the_grace_period);
-async fn a_client_that_is_stuck_is_left_behind_after_the_grace_period(broker: Broker) {
+on_both_brokers!(a_client_that_is_stuck_is_closed_after_the_grace_period);
+async fn a_client_that_is_stuck_is_closed_after_the_grace_period(broker: Broker) {
     let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1s")).await;
     let mut stuck = half_a_post(&world).await;
     world.gateway.terminate();

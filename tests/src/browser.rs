@@ -4,7 +4,7 @@
 //! same [orders](Driver::order): those of WebDriver (W3C). What no order of WebDriver gives, each has in its own way.
 //!
 //! The browser and its driver are both children of the test, each on a leash of its own, because a driver that is killed
-//! leaves the browser that it started behind. So the driver joins a browser that runs already.
+//! leaves the browser that it started. So the driver joins a browser that runs already.
 
 mod chromium;
 mod firefox;

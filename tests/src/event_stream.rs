@@ -114,7 +114,7 @@ impl EventStream {
     pub async fn take(&mut self, count: usize) -> Vec<StreamEvent> {
         let mut events = Vec::new();
         while events.len() < count {
-            events.push(self.next().await.unwrap_or_else(|| panic!("the stream ended behind {events:?}")));
+            events.push(self.next().await.unwrap_or_else(|| panic!("the stream ended after {events:?}")));
         }
         events
     }

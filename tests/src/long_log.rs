@@ -1,7 +1,7 @@
 //! A log of feeds that is long before its gateway starts, and the clients of it: who catches up, and who is at the end.
 //!
 //! Shared by a test, which only checks, and by a benchmark, which measures. Every client checks that it gets exactly the events
-//! behind its place, each once and in order.
+//! after its place, each once and in order.
 
 mod follower;
 mod live;
@@ -93,7 +93,7 @@ impl LongLog {
         }
     }
 
-    /// Returns a client that goes on from a place, behind which this is the next number; `oldest` is a place, too.
+    /// Returns a client that goes on from a place, after which this is the next number; `oldest` is a place, too.
     pub fn follower(&self, place: &str, next: u64) -> Follower {
         Follower::new(self.gateway.address(), Self::PATTERN, place, next)
     }

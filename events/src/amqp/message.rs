@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_message_of_somebody_else_is_an_event() {
+    fn a_bare_message_of_a_foreign_publisher_is_an_event() {
         let before = EventTime::now();
         let event = read(&"a.b".into(), &BasicProperties::default(), Vec::new());
         assert!(event.time >= before);

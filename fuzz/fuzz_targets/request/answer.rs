@@ -64,9 +64,9 @@ fn split_off<'a>(bytes: &mut &'a [u8], is_head: bool) -> Option<Answer<'a>> {
         assert!(!is_chunked || is_head, "{status} has a body");
     } else if let Some(length) = length {
         answer.is_whole = length <= rest.len();
-        let (body, behind) = rest.split_at(length.min(rest.len()));
+        let (body, after) = rest.split_at(length.min(rest.len()));
         answer.body = body.to_vec();
-        rest = behind;
+        rest = after;
     } else if is_chunked {
         answer.is_whole = take_chunks(&mut rest, &mut answer.body);
     } else {

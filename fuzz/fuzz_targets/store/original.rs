@@ -24,7 +24,7 @@ const SMALL: usize = 300;
 pub(super) struct File {
     /// Its path in the store's folder.
     pub(super) path: PathBuf,
-    /// What is in it, but for zeros behind that: a journal is laid out in advance, and mostly empty.
+    /// What is in it, but for zeros after that: a journal is laid out in advance, and mostly empty.
     pub(super) content: Vec<u8>,
     /// How long it is.
     pub(super) length: usize,

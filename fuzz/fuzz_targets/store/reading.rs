@@ -87,7 +87,7 @@ pub(super) async fn read(broker: &EmbeddedBroker) -> Read {
 }
 
 async fn read_feed(broker: &EmbeddedBroker, read: &mut Read) {
-    let end = broker.end(|_, _| {}).await.expect("a store that is open").next;
+    let end = broker.open_tail(|_, _| {}).await.expect("a store that is open").next;
     let mut from = 0;
     while from < end {
         let searched = broker.search(&pattern(), from, end, 500).await.expect("a store that is open");

@@ -1,9 +1,9 @@
 //! Mailboxes on RabbitMQ 3.10 to 4.x: a classic durable queue for each, read by an exclusive consumer.
 //!
-//! * `links` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
+//! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
 //!   memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
-//! * `repair` mends messages of foreign publishers that the AMQP library would give up a connection over.
+//! * `sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
@@ -11,15 +11,15 @@
 //! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
 //! replaced. What a refusal means is read in `error`, and nowhere else.
 
+mod connections;
 mod creations;
 mod error;
 mod expiry;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod lease;
-mod links;
 mod queue;
-mod repair;
+mod sanitizer;
 mod stream;
 mod task;
 
@@ -38,11 +38,11 @@ use tracing::{debug, warn};
 
 pub use self::stream::{AmqpTail, FeedRetention};
 use self::{
+    connections::{Connections, Published},
     creations::Creations,
     error::{Failure, Refusal, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
-    links::{Links, Published},
     stream::Feed,
     task::{Absent, Expires, Task},
 };
@@ -76,7 +76,7 @@ pub struct AmqpOptions {
 /// See the module. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct AmqpBroker {
-    links: Arc<Links>,
+    connections: Arc<Connections>,
     expiry: Arc<Expiry>,
     creations: Creations,
     feed: Arc<Feed>,
@@ -87,11 +87,17 @@ pub struct AmqpBroker {
 impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
     pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
-        let links = Links::start(options)?;
+        let connections = Connections::start(options)?;
         let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Arc::new(Feed::new(options)));
         let tidied = Arc::clone(&feed);
-        links.run_beside(async move { tidied.tidy().await });
-        Ok(Self { links, expiry: Arc::new(expiry), creations: Creations::default(), feed, restored: Arc::default() })
+        connections.run_beside(async move { tidied.tidy().await });
+        Ok(Self {
+            connections,
+            expiry: Arc::new(expiry),
+            creations: Creations::default(),
+            feed,
+            restored: Arc::default(),
+        })
     }
 
     /// Looks at a mailbox; `None` if there is none.
@@ -107,13 +113,13 @@ impl AmqpBroker {
         if turn.ended() != ended && self.look(client).await?.is_some() {
             return Ok(());
         }
-        self.links.in_turn(self.create_now(client)).await?;
+        self.connections.in_turn(self.create_now(client)).await?;
         debug!(%client, "mailbox created");
         Ok(())
     }
 
     async fn create_now(&self, client: &ClientId) -> Result<(), BrokerError> {
-        let (publishing, place) = self.links.publishing_apart().await?;
+        let (publishing, place) = self.connections.publishing_apart().await?;
         // The marker would wait for as long as the broker takes nothing.
         if publishing.is_blocked() {
             return Err(BrokerError::Blocked);
@@ -181,12 +187,12 @@ impl AmqpBroker {
     /// Tries once to open a Lease.
     async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
         // Before anything is made on the broker: where there is no room, a mailbox would be made for each refused poll.
-        let link = self.links.leasing().await?;
+        let slot = self.connections.leasing().await?;
         let mailbox = self.mailbox_for(request).await?;
         if mailbox.consumer_count() > 0 {
             return Ok(Attempt::Held);
         }
-        Ok(lease::open(self, link, request, mailbox.message_count()).await?)
+        Ok(lease::open(self, slot, request, mailbox.message_count()).await?)
     }
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
@@ -243,14 +249,14 @@ impl AmqpBroker {
         task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BrokerError> {
         let run = async {
-            let place = self.links.administering().await?;
+            let place = self.connections.administering().await?;
             in_time(attempted, async {
                 let channel = place.open().await?;
                 task(&channel).await
             })
             .await
         };
-        self.links.in_turn(run).await
+        self.connections.in_turn(run).await
     }
 }
 
@@ -324,7 +330,7 @@ impl Broker for AmqpBroker {
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        let publishing = self.links.publishing().await?;
+        let publishing = self.connections.publishing().await?;
         let began = Instant::now();
         let storing = async {
             if let Published::Stored = publishing.publish(event).await? {
@@ -345,15 +351,15 @@ impl Broker for AmqpBroker {
     }
 
     async fn failed(&self) -> &'static str {
-        self.links.failed().await;
+        self.connections.failed().await;
         "a task that keeps the connections to RabbitMQ has panicked"
     }
 
     fn is_ready(&self) -> bool {
-        self.links.is_ready()
+        self.connections.is_ready()
     }
 
     async fn close(&self) {
-        self.links.close().await;
+        self.connections.close().await;
     }
 }

@@ -1,30 +1,30 @@
 //! Mailboxes without a message broker: a durable log in the gateway itself, for one gateway on one machine.
 //!
-//! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which place on, and what its
+//! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which position on, and what its
 //! bindings select. The parts:
 //!
 //! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
 //! * `store`: where it writes, and what is found there at the next start.
 //! * `repeats`: which events were stored lately, by their ids.
 //! * `clock`: how old events are.
-//! * `core`: log and mailboxes in memory, what there is to know without reading an event.
-//! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `inbox`.
+//! * `state`: log and mailboxes in memory, what there is to know without reading an event.
+//! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `live_queue`.
 //!
 //! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage took,
 //! leaves a marker. Nothing here knows of HTTP, polls or windows.
 
 mod batch;
 mod clock;
-mod core;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod inbox;
 mod lease;
+mod live_queue;
 mod log;
 mod mailbox;
-mod place;
+mod position;
 mod repeats;
 mod shared;
+mod state;
 mod store;
 mod tail;
 #[cfg(test)]
@@ -46,12 +46,12 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
-    core::Core,
-    inbox::Inbox,
     lease::EmbeddedLease,
+    live_queue::LiveQueue,
     mailbox::MAX_BINDINGS,
-    place::Place,
+    position::Position,
     shared::{Handle, Shared},
+    state::BrokerState,
     store::{Store, StoreError},
     writer::{Task, Writer},
 };
@@ -112,9 +112,9 @@ impl EmbeddedBroker {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
         metrics.store_max_bytes.set(i64::try_from(options.retention.bytes).unwrap_or(i64::MAX));
-        let core = Core::new(recovered.log, recovered.mailboxes);
-        let shared = Arc::new(Shared::new(core, store, recovered.clock, metrics));
-        shared.measure(&shared.core());
+        let state = BrokerState::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(state, store, recovered.clock, metrics));
+        shared.measure(&shared.state());
         let (commands, receiver) = mpsc::channel();
         let expiry = options.mailbox_expiry;
         let writer =
@@ -144,8 +144,8 @@ impl EmbeddedBroker {
     async fn try_open(&self, request: &LeaseRequest) -> Result<Option<EmbeddedLease>, OpenError> {
         let client = &request.client;
         let missing: Vec<TopicPattern> = {
-            let core = self.handle.core();
-            match core.mailbox(client) {
+            let state = self.handle.state();
+            match state.mailbox(client) {
                 None if request.topics.is_empty() => return Err(OpenError::NoMailbox),
                 None => request.topics.clone(),
                 Some(mailbox) => request.topics.iter().filter(|topic| !mailbox.is_bound(topic)).cloned().collect(),
@@ -155,11 +155,13 @@ impl EmbeddedBroker {
             let bind = Task::Bind(client.clone(), missing, request.seen_before);
             self.store(bind).await?;
         }
-        let inbox = Arc::new(Inbox::new(Place::before(0)));
-        let opened = self.handle.core().open(client, &inbox);
+        let live_queue = Arc::new(LiveQueue::new(Position::before(0)));
+        let opened = self.handle.state().open(client, &live_queue);
         let Some(repeats) = opened else { return Ok(None) };
         Ok(Some(
-            EmbeddedLease::start(Arc::clone(&self.handle), request, inbox, repeats).await.map_err(BrokerError::from)?,
+            EmbeddedLease::start(Arc::clone(&self.handle), request, live_queue, repeats)
+                .await
+                .map_err(BrokerError::from)?,
         ))
     }
 }
@@ -185,7 +187,7 @@ impl Broker for EmbeddedBroker {
                 return Ok(lease);
             }
             // It may also have expired between two looks: then no holder is left to say so.
-            if self.handle.core().lease(&request.client).is_none() && Instant::now() < give_up {
+            if self.handle.state().lease(&request.client).is_none() && Instant::now() < give_up {
                 tokio::task::yield_now().await;
                 continue;
             }
@@ -196,7 +198,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn has_room_for(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        let room = self.handle.core().mailbox(client).map_or(Ok(()), |mailbox| mailbox.has_room_for(topics));
+        let room = self.handle.state().mailbox(client).map_or(Ok(()), |mailbox| mailbox.has_room_for(topics));
         Ok(room.map_err(StoreError::from)?)
     }
 
@@ -213,13 +215,14 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
-        let mut from = self.handle.core().lease(client).map_or(Place::before(0), |inbox| inbox.handed_over());
+        let mut from =
+            self.handle.state().lease(client).map_or(Position::before(0), |live_queue| live_queue.handed_over());
         let mut queued = 0_usize;
         loop {
             let (scan, leased) = {
-                let core = self.handle.core();
-                let Some(scan) = core.scan(client, from, usize::MAX) else { return Ok(None) };
-                (scan, core.lease(client).is_some())
+                let state = self.handle.state();
+                let Some(scan) = state.scan(client, from, usize::MAX) else { return Ok(None) };
+                (scan, state.lease(client).is_some())
             };
             queued += scan.found.len();
             if scan.complete {

@@ -36,14 +36,14 @@ pub struct LogEnd<T> {
 /// What a search came to.
 #[derive(Debug, Default)]
 pub struct Searched {
-    /// The event behind which the search went on, if it is still there.
+    /// The event after which the search went on, if it is still there.
     pub before: Option<Logged>,
     /// What was found, in order.
     pub found: Vec<Logged>,
     /// Before what was found, or if nothing was, before where the search stopped, retained events are missing that may have
     /// matched: they are damaged. A search that has found something stops before such events.
     pub damaged: bool,
-    /// The last event that was looked at, if that is known: the next search can go on behind it.
+    /// The last event that was looked at, if that is known: the next search can go on after it.
     pub last: Option<Logged>,
     /// Everything before this offset was looked at; always beyond where the search began, if that was before its end.
     pub reached: u64,
@@ -67,7 +67,7 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// Finds the end of the log, and shows the topic and the offset of events before it, in order: at least of the newest
     /// event of each topic. May take long: a broker that cannot tell which those are reads all of it.
-    fn end(
+    fn open_tail(
         &self,
         show: impl FnMut(&Topic, u64) + Send,
     ) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
@@ -103,12 +103,12 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Searched, BrokerError>> + Send;
 
-    /// As [`Self::search`], from right behind the event that a client saw last, by its offset; gives that event, too, so that
+    /// As [`Self::search`], from right after the event that a client saw last, by its offset; gives that event, too, so that
     /// it can be compared. If it is not there, nothing else is looked for.
     ///
     /// A search that goes on where another one of the same pattern has stopped, by what it reached or by the last event that it
     /// looked at, costs the least.
-    fn search_behind(
+    fn search_after(
         &self,
         pattern: &TopicPattern,
         seen: u64,

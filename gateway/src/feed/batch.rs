@@ -10,7 +10,7 @@ use crate::broker::log::Logged;
 /// The encoded bytes of a batch, but for its first event.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Events in order, and the place behind them; shared by all who get the same.
+/// Events in order, and the place after them; shared by all who get the same.
 #[derive(Debug)]
 pub struct FeedBatch {
     /// The events, oldest first.
@@ -35,7 +35,7 @@ pub struct EncodedBatch {
 }
 
 impl FeedBatch {
-    /// Takes as many of these events as fit; `end` is the place behind all that was looked at.
+    /// Takes as many of these events as fit; `end` is the place after all that was looked at.
     pub(super) fn of(mut found: Vec<Logged>, limit: usize, latest_only: bool, end: Cursor) -> Self {
         if latest_only {
             let mut topics = HashSet::new();
@@ -51,7 +51,7 @@ impl FeedBatch {
         };
         let taken = found.iter().take_while(fits).count();
         let last_seen = match found.get(taken) {
-            Some(_) => found.get(taken.wrapping_sub(1)).map_or(end, Cursor::behind),
+            Some(_) => found.get(taken.wrapping_sub(1)).map_or(end, Cursor::after),
             None => end,
         };
         found.truncate(taken);

@@ -14,20 +14,20 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Returns the place right behind an event.
+    /// Returns the place right after an event.
     #[must_use]
-    pub fn behind(logged: &Logged) -> Self {
+    pub fn after(logged: &Logged) -> Self {
         Self { next: logged.offset + 1, check: logged.event.check(0) }
     }
 
     /// Tells whether there was no event before it, so that there is nothing to compare it by.
-    pub(super) const fn is_behind_none(self) -> bool {
+    pub(super) const fn has_no_event_before(self) -> bool {
         self.check == 0
     }
 
-    /// Tells whether this is the event that the place is behind.
-    pub(super) fn is_behind(&self, logged: &Logged) -> bool {
-        *self == Self::behind(logged)
+    /// Tells whether this is the event that the place is after.
+    pub(super) fn is_after(&self, logged: &Logged) -> bool {
+        *self == Self::after(logged)
     }
 }
 
@@ -49,10 +49,10 @@ pub enum Start {
     Oldest,
     /// With what comes from now on.
     Now,
-    /// Behind what it has seen.
-    Behind(Cursor),
+    /// After what it has seen.
+    After(Cursor),
     /// At a place that is none of this log.
-    Elsewhere,
+    Unknown,
 }
 
 impl Cursor {
@@ -77,8 +77,8 @@ impl Start {
     /// Returns the place of a client that has one.
     pub(super) const fn place(self) -> Option<Cursor> {
         match self {
-            Self::Behind(cursor) => Some(cursor),
-            Self::Newest | Self::Oldest | Self::Now | Self::Elsewhere => None,
+            Self::After(cursor) => Some(cursor),
+            Self::Newest | Self::Oldest | Self::Now | Self::Unknown => None,
         }
     }
 }
@@ -92,7 +92,7 @@ impl FromStr for Start {
         Ok(match text {
             "oldest" => Self::Oldest,
             "now" => Self::Now,
-            _ => cursor().map_or(Self::Elsewhere, Self::Behind),
+            _ => cursor().map_or(Self::Unknown, Self::After),
         })
     }
 }
@@ -116,9 +116,9 @@ mod tests {
     fn a_token_comes_back_as_it_was() {
         let cursor = Cursor { next: 1042, check: 0x0abc };
         assert_eq!(cursor.to_string(), "1042~00000abc");
-        assert_eq!(cursor.to_string().parse(), Ok(Start::Behind(cursor)));
+        assert_eq!(cursor.to_string().parse(), Ok(Start::After(cursor)));
         for (text, start) in
-            [("oldest", Start::Oldest), ("now", Start::Now), ("", Start::Elsewhere), ("7~", Start::Elsewhere)]
+            [("oldest", Start::Oldest), ("now", Start::Now), ("", Start::Unknown), ("7~", Start::Unknown)]
         {
             assert_eq!(text.parse(), Ok(start), "{text}");
         }

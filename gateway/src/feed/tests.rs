@@ -28,7 +28,7 @@ struct World {
 }
 
 impl World {
-    /// Makes one whose log keeps so many bytes in memory, whose window holds so many, and whose index so many topics.
+    /// Makes one whose log keeps so many bytes in memory, whose recent events take so many, and whose index so many topics.
     async fn new(retention: u64, window_bytes: usize, topics: usize) -> Self {
         Self::over(broker(retention), window_bytes, topics).await
     }
@@ -85,8 +85,8 @@ impl World {
     async fn publish(&self, topic: &str, numbers: std::ops::Range<u64>) {
         let last = self.store(topic, numbers).await;
         let newest = || {
-            let state = self.feed.state();
-            state.as_ref().unwrap().window.from(0).last().map(|logged| logged.event.id.clone())
+            let state = self.feed.state.lock();
+            state.as_ref().unwrap().recent.from(0).last().map(|logged| logged.event.id.clone())
         };
         while last.is_some() && newest() != last {
             tokio::task::yield_now().await;
@@ -136,15 +136,19 @@ async fn a_watcher_of_a_quiet_topic_moves_with_the_log() {
     let world = World::new(1 << 30, 3000, 1000).await;
     let (_, _, place) = world.look("quiet", Start::Now).await;
     world.publish("busy", 0..100).await;
-    let (seen, reset, moved) = world.look("quiet", Start::Behind(place)).await;
+    let (seen, reset, moved) = world.look("quiet", Start::After(place)).await;
     assert_eq!((seen, reset), (vec![], false));
     assert_ne!(place, moved);
-    assert_eq!(world.feed.state().as_ref().unwrap().window.knows(moved), Some(true), "it need not read the log again");
+    assert_eq!(
+        world.feed.state.lock().as_ref().unwrap().recent.knows(moved),
+        Some(true),
+        "it need not read the log again"
+    );
 }
 
 #[tokio::test]
-async fn whoever_is_behind_the_window_reads_the_log_without_a_gap_or_a_repeat() {
-    // The window holds about ten of these.
+async fn a_reader_from_before_the_recent_events_reads_the_log_without_a_gap_or_a_repeat() {
+    // About ten of these are kept in memory of these.
     let world = World::new(1 << 30, 2600, 1000).await;
     let (_, _, mut place) = world.look("a", Start::Now).await;
     for number in 0..500 {
@@ -153,7 +157,7 @@ async fn whoever_is_behind_the_window_reads_the_log_without_a_gap_or_a_repeat() 
     }
     let mut seen = Vec::new();
     while seen.len() < 500 {
-        let (more, reset, next) = world.look("a", Start::Behind(place)).await;
+        let (more, reset, next) = world.look("a", Start::After(place)).await;
         assert!(!reset && !more.is_empty(), "{} events are missing", 500 - seen.len());
         seen.extend(more);
         place = next;
@@ -168,20 +172,20 @@ async fn a_place_that_retention_passed_or_of_another_log_says_so() {
     let (_, _, place) = world.look("a", Start::Newest).await;
     world.publish("a", 110..400).await;
     // Retention is a chore of the writer.
-    let (seen, reset, _) = world.look("a", Start::Behind(place)).await;
+    let (seen, reset, _) = world.look("a", Start::After(place)).await;
     assert!(reset && seen.first().is_some_and(|first| *first > 110), "{reset} {seen:?}");
-    for elsewhere in [Start::Elsewhere, Start::Behind(Cursor { next: 1_000_000, check: 1 })] {
+    for elsewhere in [Start::Unknown, Start::After(Cursor { next: 1_000_000, check: 1 })] {
         let (seen, reset, place) = world.look("a", elsewhere).await;
         assert_eq!((seen, reset), (vec![399], true));
-        assert_eq!(world.look("a", Start::Behind(place)).await.0, Vec::<u64>::new());
+        assert_eq!(world.look("a", Start::After(place)).await.0, Vec::<u64>::new());
     }
     let (_, _, end) = world.look("a", Start::Now).await;
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { check: end.check ^ 1, ..end })).await;
+    let (seen, reset, _) = world.look("a", Start::After(Cursor { check: end.check ^ 1, ..end })).await;
     assert_eq!((seen, reset), (vec![399], true), "an equal offset of another log is another place");
 }
 
 #[tokio::test]
-async fn whoever_has_seen_all_that_went_is_told_nothing() {
+async fn a_client_that_has_seen_all_that_went_is_told_nothing() {
     // Each event is a block of its own, so the log keeps exactly 64.
     let world = World::new(64 * (128 + 3), 1000, 1000).await;
     world.publish("a", 100..101).await;
@@ -191,11 +195,11 @@ async fn whoever_has_seen_all_that_went_is_told_nothing() {
         places.push((number, place));
         world.publish("a", number..number + 1).await;
     }
-    let oldest = world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
+    let oldest = world.broker.search(&TopicPattern::all(), 0, 1, 1).await.unwrap().oldest;
     assert!(oldest > 0);
     for (number, place) in places {
         // Offsets begin at 0, numbers at 100.
-        let (seen, reset, _) = world.look("a", Start::Behind(place)).await;
+        let (seen, reset, _) = world.look("a", Start::After(place)).await;
         assert_eq!(reset, number - 100 < oldest, "{number}, {oldest}: {seen:?}");
         assert_eq!(seen.first(), Some(&number.max(100 + oldest)), "{oldest}");
     }
@@ -218,7 +222,7 @@ async fn an_event_at_the_very_instant_of_a_poll_reaches_it() {
         match world.poll("a", start, Duration::from_secs(20)).await {
             FeedOutcome::Batch(batch) => {
                 seen.extend(numbers(&batch));
-                start = Start::Behind(batch.last_seen);
+                start = Start::After(batch.last_seen);
             }
             other => panic!("{} events came, then {other:?}", seen.len()),
         }
@@ -240,7 +244,7 @@ async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() 
         let world = Arc::clone(&world);
         async move { world.poll("b", Start::Now, Duration::from_secs(20)).await }
     });
-    while world.feed.state().as_ref().unwrap().watchers.count() < 101 {
+    while world.feed.state.lock().as_ref().unwrap().watchers.count() < 101 {
         tokio::task::yield_now().await;
     }
     gone.abort();
@@ -254,7 +258,7 @@ async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() 
         }
     }
     assert!(batches.iter().all(|batch| Arc::ptr_eq(batch, &batches[0])));
-    assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
+    assert_eq!(world.feed.state.lock().as_ref().unwrap().watchers.count(), 0);
 }
 
 #[tokio::test]
@@ -264,7 +268,7 @@ async fn of_topics_whose_newest_event_is_gone_the_others_come() {
     for number in 100..400 {
         world.publish(&format!("a.{number}"), number..number + 1).await;
     }
-    let oldest = 100 + world.broker.search(&everything(), 0, 1, 1).await.unwrap().oldest;
+    let oldest = 100 + world.broker.search(&TopicPattern::all(), 0, 1, 1).await.unwrap().oldest;
     assert!(oldest > 200, "more than a batch is gone");
     assert_eq!(world.look("a.*", Start::Newest).await.0, (oldest..400).collect::<Vec<_>>());
 }
@@ -272,18 +276,18 @@ async fn of_topics_whose_newest_event_is_gone_the_others_come() {
 #[tokio::test]
 async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
     // As RabbitMQ has it: the log begins with something that is no event.
-    let mut window = Window::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
-    let empty = window.end();
+    let mut recent = RecentEvents::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
+    let empty = recent.end();
     let logged = |offset| Logged { offset, event: Arc::new(Event::new("a".parse().unwrap(), None, "1")) };
-    assert_eq!(window.knows(empty), Some(true));
-    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true), "another gateway has marked the end since");
-    window.push(logged(2), Instant::now());
-    assert_eq!(window.knows(Cursor { next: 2, ..empty }), Some(true));
-    assert_eq!(window.knows(Cursor { next: 3, ..empty }), Some(false), "there was an event before");
+    assert_eq!(recent.knows(empty), Some(true));
+    assert_eq!(recent.knows(Cursor { next: 2, ..empty }), Some(true), "another gateway has marked the end since");
+    recent.push(logged(2), Instant::now());
+    assert_eq!(recent.knows(Cursor { next: 2, ..empty }), Some(true));
+    assert_eq!(recent.knows(Cursor { next: 3, ..empty }), Some(false), "there was an event before");
     for offset in 3..9 {
-        window.push(logged(offset), Instant::now());
+        recent.push(logged(offset), Instant::now());
     }
-    assert_eq!(window.knows(empty), None);
+    assert_eq!(recent.knows(empty), None);
 }
 
 #[tokio::test]
@@ -292,10 +296,10 @@ async fn a_place_that_another_gateway_gave_a_moment_ago_is_waited_for() {
     world.publish("a", 0..3).await;
     let event = Event::new("a".parse().unwrap(), None, "3");
     // The other gateway has this event already.
-    let place = Cursor::behind(&Logged { offset: 3, event: Arc::new(event.clone()) });
+    let place = Cursor::after(&Logged { offset: 3, event: Arc::new(event.clone()) });
     let poll = tokio::spawn({
         let world = Arc::clone(&world);
-        async move { world.look("a", Start::Behind(place)).await }
+        async move { world.look("a", Start::After(place)).await }
     });
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -309,14 +313,14 @@ async fn a_place_that_the_log_does_not_come_up_to_is_of_another_one() {
     let world = World::roomy().await;
     world.publish("a", 0..3).await;
     let began = Instant::now();
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 9, check: 1 })).await;
+    let (seen, reset, _) = world.look("a", Start::After(Cursor { next: 9, check: 1 })).await;
     assert_eq!((seen, reset), (vec![2], true));
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    assert_eq!(world.feed.state().as_ref().unwrap().watchers.count(), 0);
+    assert_eq!(world.feed.state.lock().as_ref().unwrap().watchers.count(), 0);
 }
 
 #[tokio::test]
-async fn a_search_reads_little_more_than_it_returns_and_the_next_goes_on_behind_it() {
+async fn a_search_reads_little_more_than_it_returns_and_the_next_goes_on_after_it() {
     let world = World::roomy().await;
     let sizes = [10, 600_000, 400_000, 300_000, 2_000_000, 1, 1, 1_100_000, 5].into_iter().chain([1; 300]);
     for bytes in sizes.clone() {
@@ -325,7 +329,7 @@ async fn a_search_reads_little_more_than_it_returns_and_the_next_goes_on_behind_
     }
     let (mut from, mut seen) = (0, Vec::new());
     while seen.len() < sizes.clone().count() {
-        let searched = world.broker.search(&everything(), from, 309, usize::MAX).await.unwrap();
+        let searched = world.broker.search(&TopicPattern::all(), from, 309, usize::MAX).await.unwrap();
         let found: Vec<usize> = searched.found.iter().map(|logged| logged.event.payload.len()).collect();
         assert!(found.len() == 1 || found.iter().sum::<usize>() <= 1 << 20, "{found:?}");
         assert_eq!(searched.last.unwrap().offset + 1, searched.reached);

@@ -87,8 +87,8 @@ impl Watchers {
         self.groups.values().map(Group::len).sum()
     }
 
-    /// Answers every poll that waits for any of these events, which are the newest; `end` is the place behind them.
-    pub(super) fn tell(&mut self, events: &[Logged], end: Cursor) {
+    /// Answers every poll that waits for any of these events, which are the newest; `end` is the place after them.
+    pub(super) fn notify(&mut self, events: &[Logged], end: Cursor) {
         // Each pattern and which of the events match it.
         let mut concerned: Vec<(TopicPattern, Vec<usize>)> = Vec::new();
         for (index, logged) in events.iter().enumerate() {

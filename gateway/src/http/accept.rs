@@ -28,7 +28,7 @@ use super::{
     open_requests::OpenRequests,
     problem::Problem,
     routes::{self, Call},
-    socket::{Fate, ObservedSocket},
+    socket::{ConnectionStatus, ObservedSocket},
     sse,
     stream_task::StreamExecutor,
     version::{self, FirstBytes},
@@ -112,7 +112,7 @@ async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
         app.effects.wait().await;
     };
     if timeout(grace, drained).await.is_err() {
-        warn!(connections = connections.len(), "the grace period is over; leaving clients behind");
+        warn!(connections = connections.len(), "the grace period is over; closing connections that still wait");
     }
 }
 
@@ -144,18 +144,18 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
     app: &Arc<App<B>>,
 ) {
     let span = debug_span!("connection", peer = remote.map(tracing::field::display));
-    let spoken = version::spoken(&mut stream, app.options.header_timeout);
-    let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(spoken).await else { return };
-    let fate = Arc::new(Fate::default());
+    let detecting = version::detect(&mut stream, app.options.header_timeout);
+    let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(detecting).await else { return };
+    let status = Arc::new(ConnectionStatus::default());
     let owned = Arc::clone(app);
-    let kept = Arc::clone(&fate);
+    let kept = Arc::clone(&status);
     // The end of a connection that carries many clients says nothing about what one of them got.
     let shared = (version == Version::HTTP_2).then(OpenRequests::default);
     let open = shared.clone();
     let service = service_fn(move |request: HttpRequest| {
         let app = Arc::clone(&owned);
         kept.note_asked();
-        let fate = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
+        let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
         let mut record = Record::of(&request, remote, &app.metrics);
         record.open = open.as_ref().map(OpenRequests::begin);
         let span = debug_span!(
@@ -167,16 +167,16 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
         let asked = app.options.allowed_origins.asked_by(&request);
         let (operation, call) = Call::of(request);
         record.asks_for(operation);
-        Call::note(&call, &fate.half_close);
+        Call::note(&call, &status.half_close);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
-        let unasked = Unasked { client, registry: app.registry.clone() };
+        let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
         let answering = async move {
-            unasked.begin();
-            fate.request_came();
-            let mut response = routes::answer(&app, &fate, call, asked).await;
-            fate.half_close.answered();
+            abandon_guard.begin();
+            status.request_came();
+            let mut response = routes::answer(&app, &status, call, asked).await;
+            status.half_close.answered();
             if record.open.is_some() {
-                response = body::paced(response, fate, &app.outgoing);
+                response = body::paced(response, status, &app.outgoing);
             } else {
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
             }
@@ -184,20 +184,20 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
         };
         answering.instrument(span)
     });
-    let socket = ObservedSocket::new(stream, first, Arc::clone(&fate));
+    let socket = ObservedSocket::new(stream, first, Arc::clone(&status));
     let serving = async {
         let ended = if let Some(open) = &shared {
             // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
-            Box::pin(serve_http2(socket, service, &fate, open, app)).await
+            Box::pin(serve_http2(socket, service, &status, open, app)).await
         } else {
-            serve_http1(socket, service, &fate, app).await
+            serve_http1(socket, service, &status, app).await
         };
         if let Err(error) = ended {
             debug!(%error, "connection ended");
         }
     };
     serving.instrument(span).await;
-    fate.seal();
+    status.finish();
 }
 
 /// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section
@@ -213,18 +213,18 @@ fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
 async fn serve_http1<B: Broker>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
     service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
-    fate: &Arc<Fate>,
+    status: &Arc<ConnectionStatus>,
     app: &App<B>,
 ) -> hyper::Result<()> {
     let times = Times { idle: app.options.idle_timeout, head: app.options.header_timeout };
-    let serving = http1(times, fate).serve_connection(TokioIo::new(socket), service);
+    let serving = http1(times, status).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = app.shutting_down.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // hyper waits for the rest of a head. Browsers keep spare connections without a request.
-            if fate.was_asked() { connection.await } else { Ok(()) }
+            if status.was_asked() { connection.await } else { Ok(()) }
         }
     }
 }
@@ -232,7 +232,7 @@ async fn serve_http1<B: Broker>(
 async fn serve_http2<B: Broker, S>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
     service: S,
-    fate: &Fate,
+    status: &ConnectionStatus,
     open: &OpenRequests,
     app: &App<B>,
 ) -> hyper::Result<()>
@@ -246,7 +246,7 @@ where
         () = app.shutting_down.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // hyper waits for the answer to a ping.
-            if fate.was_asked() { connection.await } else { Ok(()) }
+            if status.was_asked() { connection.await } else { Ok(()) }
         }
         () = open.idle(app.options.idle_timeout) => {
             connection.as_mut().graceful_shutdown();
@@ -255,25 +255,25 @@ where
     }
 }
 
-/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it unasked: then
+/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it before it asks for an answer: then
 /// a poll must not take a place any more, but its client has gone.
-struct Unasked<B: Broker> {
+struct AbandonGuard<B: Broker> {
     /// Whose poll it is, if it is one.
     client: Option<ClientId>,
     registry: Registry<B>,
 }
 
-impl<B: Broker> Unasked<B> {
+impl<B: Broker> AbandonGuard<B> {
     /// From here on the handler notices by itself.
     fn begin(mut self) {
         self.client = None;
     }
 }
 
-impl<B: Broker> Drop for Unasked<B> {
+impl<B: Broker> Drop for AbandonGuard<B> {
     fn drop(&mut self) {
         if let Some(client) = &self.client {
-            self.registry.came_and_went(client);
+            self.registry.abandoned(client);
         }
     }
 }
@@ -281,15 +281,15 @@ impl<B: Broker> Drop for Unasked<B> {
 /// Serves one request of a client for which there is no place, unless it would keep the connection.
 async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
     let remote = stream.peer_addr().ok();
-    let fate = Arc::new(Fate::default());
+    let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {
-        let (app, fate) = (Arc::clone(app), Arc::clone(&fate));
+        let (app, status) = (Arc::clone(app), Arc::clone(&status));
         async move {
             let mut record = Record::of(&request, remote, &app.metrics);
             let asked = app.options.allowed_origins.asked_by(&request);
             let (operation, call) = Call::of(request);
             record.asks_for(operation);
-            Call::note(&call, &fate.half_close);
+            Call::note(&call, &status.half_close);
             let mut response = match call {
                 Ok(call) if call.is_poll() => {
                     app.metrics.connections_refused.inc();
@@ -298,16 +298,16 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
                     app.options.allowed_origins.decorate(asked, refusal.headers_mut());
                     refusal
                 }
-                call => routes::answer(&app, &fate, call, asked).await,
+                call => routes::answer(&app, &status, call, asked).await,
             };
-            fate.half_close.answered();
+            status.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             Ok::<_, Infallible>(record.answering(response))
         }
     });
     let times = Times { idle: SURPLUS_HEAD_TIMEOUT, head: SURPLUS_HEAD_TIMEOUT };
-    let socket = ObservedSocket::new(stream, FirstBytes::default(), Arc::clone(&fate));
-    let _ = http1(times, &fate).serve_connection(TokioIo::new(socket), service).await;
+    let socket = ObservedSocket::new(stream, FirstBytes::default(), Arc::clone(&status));
+    let _ = http1(times, &status).serve_connection(TokioIo::new(socket), service).await;
 }
 
 /// How long a connection of HTTP/1 may be idle, and the head of a request may take.
@@ -317,9 +317,9 @@ struct Times {
     head: Duration,
 }
 
-fn http1(times: Times, fate: &Arc<Fate>) -> http1::Builder {
+fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    let heads = HeadTimer { head: times.head, fate: Arc::clone(fate) };
+    let heads = HeadTimer { head: times.head, status: Arc::clone(status) };
     builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
     builder
 }

@@ -16,7 +16,7 @@ use hyper::{
 };
 
 use self::paced::Paced;
-use super::{socket::Fate, transit::Transit};
+use super::{socket::ConnectionStatus, transit::Transit};
 
 mod paced;
 
@@ -85,13 +85,13 @@ pub(super) fn left_out(response: Response<Body>) -> Response<Body> {
 }
 
 /// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken in time.
-pub(super) fn paced(response: Response<Body>, fate: Arc<Fate>, transit: &Transit) -> Response<Body> {
+pub(super) fn paced(response: Response<Body>, status: Arc<ConnectionStatus>, transit: &Transit) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     // Its place among the requests that are held is its own until it is over.
     let place = parts.extensions.remove();
     let paced = match body.0 {
-        Kind::Whole(rest) => Paced::whole(rest, place, fate, transit),
-        Kind::Streamed(pieces) => Paced::streamed(pieces, place, fate, transit),
+        Kind::Whole(rest) => Paced::whole(rest, place, status, transit),
+        Kind::Streamed(pieces) => Paced::streamed(pieces, place, status, transit),
         Kind::Paced(paced) => paced,
     };
     Response::from_parts(parts, Body(Kind::Paced(paced)))

@@ -29,7 +29,7 @@ pub struct AllowedOrigins(Vec<Origin>);
 
 /// What a request has to do with other origins; kept while it is answered.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct CorsRequest {
     /// The origin of its page, if that is allowed.
     origin: Option<HeaderValue>,
     /// The origin is named, and so trusted with what the browser sends by itself: cookies, a password.
@@ -47,7 +47,7 @@ impl AllowedOrigins {
     }
 
     /// Returns what a request asks for.
-    pub(super) fn asked_by<B>(&self, request: &Request<B>) -> Asked {
+    pub(super) fn asked_by<B>(&self, request: &Request<B>) -> CorsRequest {
         let headers = request.headers();
         let is_named =
             headers.get(ORIGIN).is_some_and(|page| self.0.iter().any(|origin| origin.is_named_by(page.as_bytes())));
@@ -55,11 +55,11 @@ impl AllowedOrigins {
         let origin = headers.get(ORIGIN).filter(|_| is_allowed).cloned();
         let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
         let preflight = (is_preflight && origin.is_some()).then(|| Box::new(allowed_headers(headers)));
-        Asked { origin, is_named, preflight }
+        CorsRequest { origin, is_named, preflight }
     }
 
     /// Adds to an answer what lets the page at the request's origin read it.
-    pub(super) fn decorate(&self, asked: Asked, response: &mut HeaderMap) {
+    pub(super) fn decorate(&self, asked: CorsRequest, response: &mut HeaderMap) {
         if self.0.is_empty() {
             return;
         }

@@ -9,7 +9,7 @@ use hyper::{
 
 use super::{
     App, HttpResponse, batch, body, parameters,
-    poll::Held,
+    poll::HeldPollGuard,
     problem::{LAST_SEEN, Problem},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 
 /// What an answer without events is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Emptiness {
+pub(super) enum EmptyStatus {
     /// 204.
     NoContent,
     /// 304, to a conditional request (RFC 9110, section 13).
@@ -33,9 +33,9 @@ pub(super) fn read(
     query: Option<&str>,
     headers: &HeaderMap,
     is_stream: bool,
-) -> Result<(FeedRequest, Emptiness), Problem> {
+) -> Result<(FeedRequest, EmptyStatus), Problem> {
     let (request, is_conditional) = parameters::feed(pattern, query, headers, is_stream)?;
-    Ok((request, if is_conditional { Emptiness::NotModified } else { Emptiness::NoContent }))
+    Ok((request, if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
 }
 
 /// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.
@@ -51,10 +51,10 @@ pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) ->
 pub(super) async fn hold<B: Broker + EventLog>(
     app: &App<B>,
     request: FeedRequest,
-    emptiness: Emptiness,
+    empty_status: EmptyStatus,
 ) -> Result<HttpResponse, Problem> {
     check_followed(app, &request.pattern)?;
-    let held = Held::new(app)?;
+    let held = HeldPollGuard::new(app)?;
     let following = app.metrics.following(Follower::Waiting);
     let outcome = app.feed.poll(request).await;
     drop(following);
@@ -63,11 +63,11 @@ pub(super) async fn hold<B: Broker + EventLog>(
             Ok(response) => (Ok(response), Answer::Batch),
             Err(problem) => (Err(problem), Answer::Refused),
         },
-        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), emptiness)), Answer::Nothing),
+        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), empty_status)), Answer::Nothing),
         FeedOutcome::ShuttingDown(place) => {
-            let mut farewell = without_events(place, emptiness);
-            farewell.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            (Ok(farewell), Answer::Nothing)
+            let mut shutting_down = without_events(place, empty_status);
+            shutting_down.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            (Ok(shutting_down), Answer::Nothing)
         }
         FeedOutcome::NotReady => (Err(Problem::NotReady), Answer::Refused),
         FeedOutcome::Broker(error) => {
@@ -99,19 +99,19 @@ fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpRespons
     let mut response = body::whole(encoded.body.clone());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    tell_place(&mut response, &encoded.tag);
+    set_cursor_headers(&mut response, &encoded.tag);
     Ok(response)
 }
 
-fn without_events(place: Option<Cursor>, emptiness: Emptiness) -> HttpResponse {
+fn without_events(place: Option<Cursor>, empty_status: EmptyStatus) -> HttpResponse {
     let mut response = body::whole(Bytes::new());
-    *response.status_mut() = match emptiness {
-        Emptiness::NoContent => StatusCode::NO_CONTENT,
-        Emptiness::NotModified => StatusCode::NOT_MODIFIED,
+    *response.status_mut() = match empty_status {
+        EmptyStatus::NoContent => StatusCode::NO_CONTENT,
+        EmptyStatus::NotModified => StatusCode::NOT_MODIFIED,
     };
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(place) = place {
-        tell_place(&mut response, &entity_tag(place));
+        set_cursor_headers(&mut response, &entity_tag(place));
     }
     response
 }
@@ -122,7 +122,7 @@ fn entity_tag(place: Cursor) -> Bytes {
 }
 
 /// Adds the place to an answer, as a tag and without its quotes.
-fn tell_place(response: &mut HttpResponse, tag: &Bytes) {
+fn set_cursor_headers(response: &mut HttpResponse, tag: &Bytes) {
     let headers = response.headers_mut();
     let token = tag.slice(1..tag.len() - 1);
     // A token is ASCII without control characters and quotes, so both always are header values.

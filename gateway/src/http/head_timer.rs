@@ -13,14 +13,14 @@ use std::{
 use hyper::rt::{Sleep, Timer};
 use tokio::time::Instant;
 
-use super::socket::Fate;
+use super::socket::ConnectionStatus;
 
 /// The timer of one connection, whose times are those of the head of a request.
 #[derive(Debug, Clone)]
 pub(super) struct HeadTimer {
     /// From the first byte of a head to its end.
     pub(super) head: Duration,
-    pub(super) fate: Arc<Fate>,
+    pub(super) status: Arc<ConnectionStatus>,
 }
 
 impl Timer for HeadTimer {
@@ -31,7 +31,7 @@ impl Timer for HeadTimer {
     /// Begins to wait for a head: until `idle_until` for its first byte.
     #[expect(clippy::disallowed_types, reason = "hyper's trait has it")]
     fn sleep_until(&self, idle_until: std::time::Instant) -> Pin<Box<dyn Sleep>> {
-        self.fate.await_head();
+        self.status.await_head();
         Box::pin(HeadSleep {
             timer: self.clone(),
             has_begun: false,
@@ -54,7 +54,7 @@ impl Future for HeadSleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         // hyper asks after each read.
-        if !this.has_begun && this.timer.fate.has_head_begun() {
+        if !this.has_begun && this.timer.status.has_head_begun() {
             this.has_begun = true;
             this.sleep.as_mut().reset(Instant::now() + this.timer.head);
         }

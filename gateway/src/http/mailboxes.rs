@@ -14,7 +14,7 @@ use super::{App, HttpResponse, body, effect, problem::Problem};
 use crate::broker::Broker;
 
 /// `GET /clients/{client}`.
-pub(super) async fn look<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
+pub(super) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
     let status = app.broker.mailbox(client).await?.ok_or(Problem::NoMailbox)?;
     let unconfirmed = match app.registry.unconfirmed(client) {
         // Another gateway knows.
@@ -63,7 +63,7 @@ pub(super) async fn unbind<B: Broker>(
 pub(super) async fn delete<B: Broker>(app: &Arc<App<B>>, client: ClientId) -> Result<HttpResponse, Problem> {
     let deleting = Arc::clone(app);
     let delete = async move {
-        let session = deleting.registry.ending(&client);
+        let session = deleting.registry.session_closed(&client);
         deleting.broker.delete(&client).await?;
         session.await;
         Ok(no_content())

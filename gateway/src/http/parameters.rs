@@ -69,7 +69,7 @@ pub(super) fn feed(
         Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
     };
     let (start, is_conditional) = match place(&query, headers) {
-        Err(_) if is_stream && query.has_event_id(headers) => (Some(Start::Elsewhere), false),
+        Err(_) if is_stream && query.has_event_id(headers) => (Some(Start::Unknown), false),
         Ok(None) => {
             let tagged = tagged(headers)?;
             (tagged, tagged.is_some())
@@ -84,8 +84,8 @@ pub(super) fn feed(
 /// Returns where a poll of a Feed wants to go on, if it says so by a token.
 fn place(query: &Query, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     let Some((name, text)) = token(query, headers)? else { return Ok(None) };
-    let start = text.parse().unwrap_or(Start::Elsewhere);
-    if start == Start::Elsewhere {
+    let start = text.parse().unwrap_or(Start::Unknown);
+    if start == Start::Unknown {
         LastSeen::from_str(text).map_err(|error| bad(name, &error))?;
     }
     Ok(Some(start))
@@ -103,18 +103,18 @@ fn tagged(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
             if rest.is_empty() {
                 break;
             }
-            if let Some(behind) = rest.strip_prefix('*') {
-                rest = behind;
+            if let Some(after) = rest.strip_prefix('*') {
+                rest = after;
                 continue;
             }
             let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
-            let Some((tag, behind)) = quoted.and_then(|tag| tag.split_once('"')) else {
+            let Some((tag, after)) = quoted.and_then(|tag| tag.split_once('"')) else {
                 return Err(bad("If-None-Match", &"a quoted tag, as an answer gave it"));
             };
             if let Some(cursor) = Cursor::beginning(tag) {
-                return Ok(Some(Start::Behind(cursor)));
+                return Ok(Some(Start::After(cursor)));
             }
-            (start, rest) = (Some(Start::Elsewhere), behind);
+            (start, rest) = (Some(Start::Unknown), after);
         }
     }
     Ok(start)

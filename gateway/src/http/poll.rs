@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::{
     App, HttpResponse, batch, body,
     problem::{LAST_SEEN, Problem},
-    socket::Fate,
+    socket::ConnectionStatus,
 };
 use crate::{
     broker::Broker,
@@ -24,11 +24,11 @@ use crate::{
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(super) async fn hold<B: Broker>(
     app: &App<B>,
-    fate: &Fate,
+    status: &ConnectionStatus,
     client: &ClientId,
     request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    let held = Held::new(app)?;
+    let held = HeldPollGuard::new(app)?;
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     let (response, counted) = match outcome {
         Outcome::Batch(batch) => match with_events(app, &batch) {
@@ -40,7 +40,7 @@ pub(super) async fn hold<B: Broker>(
         },
         // A poll that does not go on cannot be told that it has to confirm.
         Outcome::Nothing | Outcome::WindowFull => (Ok(without_events()), Answer::Nothing),
-        Outcome::ShuttingDown => (Ok(farewell()), Answer::Nothing),
+        Outcome::ShuttingDown => (Ok(shutting_down()), Answer::Nothing),
         Outcome::Replaced => (Err(Problem::Replaced), Answer::Replaced),
         Outcome::MailboxGone => (Err(Problem::MailboxGone), Answer::Refused),
         Outcome::NoMailbox => (Err(Problem::NoMailbox), Answer::Refused),
@@ -49,7 +49,7 @@ pub(super) async fn hold<B: Broker>(
         Outcome::Broker(error) => (Err(error.into()), Answer::Refused),
     };
     app.metrics.answered(counted);
-    fate.answering(receipt);
+    status.answering(receipt);
     response.map(|response| held.keep_for(response))
 }
 
@@ -84,20 +84,20 @@ fn without_events() -> HttpResponse {
 }
 
 /// Nothing came, and the next poll should find another gateway.
-fn farewell() -> HttpResponse {
+fn shutting_down() -> HttpResponse {
     let mut response = without_events();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
 /// Counts a poll as held until it is dropped, however that happens.
-pub(super) struct Held(Gauge);
+pub(super) struct HeldPollGuard(Gauge);
 
 /// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
 #[derive(Clone)]
-pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<Held>);
+pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<HeldPollGuard>);
 
-impl Held {
+impl HeldPollGuard {
     /// Counts one more, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
     pub(super) fn new<B: Broker>(app: &App<B>) -> Result<Self, Problem> {
         let held = Self(app.metrics.polls_held.clone());
@@ -112,7 +112,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldPollGuard {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -22,7 +22,7 @@ use super::{
     App, HttpResponse, effect,
     mailboxes::json_response,
     problem::{Problem, log_refusal},
-    socket::Fate,
+    socket::ConnectionStatus,
     transit::Room,
 };
 use crate::{
@@ -37,7 +37,7 @@ const BODY_PER_HEAD: u32 = 3;
 /// Stores the body as an event; answers once the broker has confirmed it.
 pub(super) async fn publish<B: Broker>(
     app: &Arc<App<B>>,
-    fate: &Fate,
+    status: &ConnectionStatus,
     topic: Topic,
     headers: &HeaderMap,
     body: Incoming,
@@ -49,7 +49,7 @@ pub(super) async fn publish<B: Broker>(
     let patience = app.options.header_timeout * BODY_PER_HEAD;
     let read = timeout(patience, read(body, app.options.max_body, &mut room)).await;
     let payload = read.map_err(|_| Problem::BodyTooSlow(patience))??;
-    fate.half_close.await_answer();
+    status.half_close.await_answer();
     let storing = Arc::clone(app);
     let store = async move {
         let _place = place;

@@ -15,13 +15,13 @@ use tracing::debug;
 
 use super::{
     App, HttpRequest, HttpResponse, body, browser_client,
-    cors::Asked,
-    feed::{self, Emptiness},
+    cors::CorsRequest,
+    feed::{self, EmptyStatus},
     half_close::HalfClose,
     mailboxes, ops, page, parameters, poll,
     problem::Problem,
     publish,
-    socket::Fate,
+    socket::ConnectionStatus,
     sse,
 };
 use crate::{
@@ -75,13 +75,13 @@ impl<'a> Route<'a> {
     /// Returns what a request of this method asks for here.
     fn operation(&self, method: &Method, headers: &HeaderMap) -> Operation {
         match (method, self) {
-            (&Method::GET, Self::Events(_)) if sse::is_wanted(headers) => Operation::MailboxStream,
+            (&Method::GET, Self::Events(_)) if sse::is_accepted(headers) => Operation::MailboxStream,
             (&Method::GET, Self::Events(_)) => Operation::MailboxPoll,
             (&Method::GET, Self::Mailbox(_)) => Operation::MailboxStatus,
             (&Method::DELETE, Self::Mailbox(_)) => Operation::MailboxDelete,
             (&Method::PUT, Self::Binding(..)) => Operation::MailboxBind,
             (&Method::DELETE, Self::Binding(..)) => Operation::MailboxUnbind,
-            (&Method::GET, Self::Topic(_)) if sse::is_wanted(headers) => Operation::FeedStream,
+            (&Method::GET, Self::Topic(_)) if sse::is_accepted(headers) => Operation::FeedStream,
             (&Method::GET, Self::Topic(_)) => Operation::FeedPoll,
             (&Method::POST, Self::Topic(_)) => Operation::Publish,
             (&Method::GET | &Method::HEAD, Self::Page) => Operation::Page,
@@ -124,10 +124,10 @@ fn no_such_path(path: &str) -> Problem {
 pub(super) enum Call {
     Poll(ClientId, PollRequest),
     Stream(ClientId, PollRequest),
-    Follow(FeedRequest, Emptiness),
+    Follow(FeedRequest, EmptyStatus),
     FollowStream(FeedRequest),
     Publish(Topic, HeaderMap, Incoming),
-    Look(ClientId),
+    Status(ClientId),
     Delete(ClientId),
     Bind(ClientId, TopicPattern),
     Unbind(ClientId, TopicPattern),
@@ -163,7 +163,7 @@ impl Call {
                 let (client, request) = (client_id(client)?, parameters::poll(query, headers, is_stream)?);
                 if is_stream { Self::Stream(client, request) } else { Self::Poll(client, request) }
             }
-            (&Method::GET, Route::Mailbox(client)) => Self::Look(client_id(client)?),
+            (&Method::GET, Route::Mailbox(client)) => Self::Status(client_id(client)?),
             (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(client_id(client)?),
             (&Method::PUT, Route::Binding(client, pattern)) => {
                 Self::Bind(client_id(client)?, valid("topic pattern", pattern)?)
@@ -172,8 +172,8 @@ impl Call {
                 Self::Unbind(client_id(client)?, valid("topic pattern", pattern)?)
             }
             (&Method::GET, Route::Topic(pattern)) => {
-                let (request, emptiness) = feed::read(valid("topic pattern", pattern)?, query, headers, is_stream)?;
-                if is_stream { Self::FollowStream(request) } else { Self::Follow(request, emptiness) }
+                let (request, empty_status) = feed::read(valid("topic pattern", pattern)?, query, headers, is_stream)?;
+                if is_stream { Self::FollowStream(request) } else { Self::Follow(request, empty_status) }
             }
             (&Method::POST, Route::Topic(topic)) => Self::Publish(valid("topic", topic)?, parts.headers, body),
             (&Method::GET | &Method::HEAD, Route::Page) => Self::Page,
@@ -215,18 +215,22 @@ impl Call {
         }
     }
 
-    async fn answer<B: Broker + EventLog>(self, app: &Arc<App<B>>, fate: &Arc<Fate>) -> Result<HttpResponse, Problem> {
+    async fn answer<B: Broker + EventLog>(
+        self,
+        app: &Arc<App<B>>,
+        status: &Arc<ConnectionStatus>,
+    ) -> Result<HttpResponse, Problem> {
         match self {
-            Self::Poll(client, request) => poll::hold(app, fate, &client, request).await,
-            Self::Follow(request, emptiness) => feed::hold(app, request, emptiness).await,
+            Self::Poll(client, request) => poll::hold(app, status, &client, request).await,
+            Self::Follow(request, empty_status) => feed::hold(app, request, empty_status).await,
             Self::FollowStream(request) => {
                 feed::check_followed(app, &request.pattern)?;
                 Ok(sse::follow(app, request))
             }
             // Rare beside polls, of which thousands are held: their size should not be that of these.
-            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, fate, topic, &headers, body)).await,
-            Self::Stream(client, request) => Box::pin(sse::hold(app, fate, client, request)).await,
-            Self::Look(client) => Box::pin(mailboxes::look(app, &client)).await,
+            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
+            Self::Stream(client, request) => Box::pin(sse::hold(app, status, client, request)).await,
+            Self::Status(client) => Box::pin(mailboxes::status(app, &client)).await,
             Self::Delete(client) => Box::pin(mailboxes::delete(app, client)).await,
             Self::Bind(client, pattern) => Box::pin(mailboxes::bind(app, client, pattern)).await,
             Self::Unbind(client, pattern) => Box::pin(mailboxes::unbind(app, client, pattern)).await,
@@ -243,12 +247,12 @@ impl Call {
 /// Answers a request, whatever it is.
 pub(super) async fn answer<B: Broker + EventLog>(
     app: &Arc<App<B>>,
-    fate: &Arc<Fate>,
+    status: &Arc<ConnectionStatus>,
     call: Result<Call, Problem>,
-    asked: Asked,
+    asked: CorsRequest,
 ) -> HttpResponse {
     let answered = match call {
-        Ok(call) => call.answer(app, fate).await,
+        Ok(call) => call.answer(app, status).await,
         Err(problem) => Err(problem),
     };
     let mut response = answered.unwrap_or_else(HttpResponse::from);

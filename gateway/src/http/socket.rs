@@ -1,7 +1,7 @@
 //! How a connection ended, and for which answer that matters.
 //!
 //! hyper does not tell all of it: a reset on an idle connection looks like an orderly end. So its reads and writes go
-//! through [`ObservedSocket`], which writes down what it sees in the connection's [`Fate`]:
+//! through [`ObservedSocket`], which writes down what it sees in the connection's [`ConnectionStatus`]:
 //!
 //! * an orderly end (FIN) after a whole answer is how every client ends; it means nothing;
 //! * a reset, a failed write, or an end before the answer was written out means that the answer did not arrive. A
@@ -53,7 +53,7 @@ const SMALL: usize = 2048;
 
 /// What became of one connection; over HTTP/2, of one answer.
 #[derive(Debug, Default)]
-pub(super) struct Fate {
+pub(super) struct ConnectionStatus {
     /// A request came at all.
     asked: AtomicBool,
     /// Bytes came since the connection waits for the head of a request.
@@ -68,7 +68,7 @@ pub(super) struct Fate {
     receipt: Mutex<Option<Receipt>>,
 }
 
-impl Fate {
+impl ConnectionStatus {
     /// A request came: its client has read the answer before.
     pub(super) fn request_came(&self) {
         self.keep(None);
@@ -106,7 +106,7 @@ impl Fate {
     }
 
     /// The connection, or the answer that shares it, is over: tells the Session if the answer did not arrive.
-    pub(super) fn seal(&self) {
+    pub(super) fn finish(&self) {
         let lost = self.broken.load(Ordering::Acquire) || self.unwritten.load(Ordering::Acquire);
         if let Some(receipt) = self.keep(None).filter(|_| lost) {
             receipt.undelivered();
@@ -126,7 +126,7 @@ impl Fate {
 }
 
 /// Returns a small answer, which comes as head and body, in one piece: the kernel writes that quicker than two.
-fn flattened<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+fn coalesced<'a>(bufs: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
     let mut filled = 0;
     for buf in bufs {
         room.get_mut(filled..filled + buf.len())?.copy_from_slice(buf);
@@ -178,14 +178,14 @@ impl Closing {
     }
 }
 
-/// A client's socket that writes down its [`Fate`].
+/// A client's socket that writes down its [`ConnectionStatus`].
 #[derive(Debug)]
 pub(super) struct ObservedSocket<S> {
     stream: S,
     ending: Ending,
     /// Bytes that were read to detect the version; the first to be read again.
     first: FirstBytes,
-    fate: Arc<Fate>,
+    status: Arc<ConnectionStatus>,
     /// There while the kernel's buffer for the client is full.
     backlog: Option<Backlog>,
     /// Runs once we have closed our side.
@@ -193,8 +193,8 @@ pub(super) struct ObservedSocket<S> {
 }
 
 impl<S> ObservedSocket<S> {
-    pub(super) fn new(stream: S, first: FirstBytes, fate: Arc<Fate>) -> Self {
-        Self { stream, ending: Ending::default(), first, fate, backlog: None, closing: None }
+    pub(super) fn new(stream: S, first: FirstBytes, status: Arc<ConnectionStatus>) -> Self {
+        Self { stream, ending: Ending::default(), first, status, backlog: None, closing: None }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -202,11 +202,11 @@ impl<S> ObservedSocket<S> {
             if let (Some(backlog), Ok(bytes)) = (&mut self.backlog, &result) {
                 backlog.took(*bytes);
             }
-            return Poll::Ready(self.fate.note(result));
+            return Poll::Ready(self.status.note(result));
         }
         let backlog = self.backlog.get_or_insert_with(Backlog::begin);
         ready!(backlog.end.as_mut().poll(cx));
-        Poll::Ready(self.fate.note(Err(io::ErrorKind::TimedOut.into())))
+        Poll::Ready(self.status.note(Err(io::ErrorKind::TimedOut.into())))
     }
 }
 
@@ -215,18 +215,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedSocket<S> {
         let first = self.first.take(buf.remaining());
         if !first.is_empty() {
             buf.put_slice(first);
-            self.fate.head_begun.store(true, Ordering::Release);
+            self.status.head_begun.store(true, Ordering::Release);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let this = &mut *self;
-        this.fate.head_begun.store(true, Ordering::Release);
+        this.status.head_begun.store(true, Ordering::Release);
         let is_end = result.is_ok() && buf.filled().len() == before;
-        if is_end && this.ending.is_kept(&this.fate.half_close, cx) {
+        if is_end && this.ending.is_kept(&this.status.half_close, cx) {
             return Poll::Pending;
         }
-        Poll::Ready(this.fate.note(result))
+        Poll::Ready(this.status.note(result))
     }
 }
 
@@ -241,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = match flattened(bufs, &mut [0; SMALL]) {
+        let result = match coalesced(bufs, &mut [0; SMALL]) {
             Some(bytes) => Pin::new(&mut self.stream).poll_write(cx, bytes),
             None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
         };
@@ -258,10 +258,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
         let this = &mut *self;
         if result.is_ok() {
             this.backlog = None;
-            this.fate.written();
-            this.ending.written(&this.fate.half_close);
+            this.status.written();
+            this.ending.written(&this.status.half_close);
         }
-        Poll::Ready(this.fate.note(result))
+        Poll::Ready(this.status.note(result))
     }
 
     /// Closes our side, then waits for the client to close its own: what it still sends is read and dropped, so that it
@@ -284,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
             let mut buf = ReadBuf::new(&mut dropped);
             let result = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf));
             let count = buf.filled().len();
-            if this.fate.note(result).is_err() || count == 0 || closing.is_enough(count) {
+            if this.status.note(result).is_err() || count == 0 || closing.is_enough(count) {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -43,7 +43,7 @@ const AFTER_REPLACEMENT_MS: u32 = 86_400_000;
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Tells whether a client asks for Server-Sent Events.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
     media::is_named(headers, "text/event-stream")
 }
 
@@ -127,13 +127,13 @@ impl Text {
 
 /// What a stream does next.
 enum Next {
-    Goes(Bytes),
-    Ends(Bytes),
+    Chunk(Bytes),
+    Last(Bytes),
 }
 
 impl From<Text> for Next {
     fn from(text: Text) -> Self {
-        Self::Goes(text.into_bytes())
+        Self::Chunk(text.into_bytes())
     }
 }
 
@@ -149,8 +149,8 @@ fn streamed(source: impl Source) -> HttpResponse {
     let pieces = stream::unfold(Some(source), async |source| {
         let mut source = source?;
         Some(match source.next().await {
-            Next::Goes(piece) => (piece, Some(source)),
-            Next::Ends(piece) => (piece, None),
+            Next::Chunk(piece) => (piece, Some(source)),
+            Next::Last(piece) => (piece, None),
         })
     });
     headed(body::streamed(beginning.chain(pieces).boxed()))

@@ -29,7 +29,7 @@ impl FirstBytes {
 }
 
 /// Reads until the version is clear; an error if it is not within `patience`.
-pub(super) async fn spoken(
+pub(super) async fn detect(
     stream: &mut (impl AsyncRead + Unpin),
     patience: Duration,
 ) -> io::Result<(Version, FirstBytes)> {
@@ -65,8 +65,8 @@ mod tests {
             }
             client.shutdown().await.unwrap();
         };
-        let ((), spoken) = tokio::join!(writing, spoken(&mut server, Duration::from_secs(1)));
-        let (version, mut first) = spoken.unwrap();
+        let ((), detect) = tokio::join!(writing, detect(&mut server, Duration::from_secs(1)));
+        let (version, mut first) = detect.unwrap();
         let mut read = first.take(2).to_vec();
         read.extend(first.take(100));
         server.read_to_end(&mut read).await.unwrap();
@@ -88,7 +88,7 @@ mod tests {
     async fn a_beginning_that_does_not_go_on_is_given_up() {
         let (mut client, mut server) = duplex(64);
         client.write_all(b"P").await.unwrap();
-        let told = spoken(&mut server, Duration::from_secs(20)).await;
+        let told = detect(&mut server, Duration::from_secs(20)).await;
         assert_eq!(told.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

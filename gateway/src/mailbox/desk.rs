@@ -18,10 +18,10 @@ use crate::broker::{BrokerError, Delivery};
 
 /// How long a fresh Lease waits for the first of the messages that waited when it was opened. Then the broker is asked whether the
 /// mailbox is drained.
-const FIRST_OF_HEAD: Duration = Duration::from_secs(1);
+const BACKLOG_FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The same for each further one.
-const NEXT_OF_HEAD: Duration = Duration::from_millis(200);
+const BACKLOG_GAP_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The pause between two questions whether the mailbox is drained. Its messages arrive without them, mostly within it.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ const SLOWED: Duration = Duration::from_secs(1);
 
 /// The times that an operator can set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+pub(super) struct Timeouts {
     /// How long the Session stays open without a poll.
     pub(super) linger: Duration,
     /// How long a Delivery may stay unconfirmed.
@@ -49,7 +49,7 @@ pub(super) struct Patience {
 
 /// Why a Session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum EndReason {
     /// The client went away, or never got its answer.
     Disconnected,
     /// No poll came within the linger.
@@ -68,13 +68,13 @@ pub(super) enum Effect {
     /// Give this poll its answer.
     Answer(PollId, Outcome),
     /// Release the Lease; nothing follows.
-    End(Ending),
+    End(EndReason),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Desk {
-    patience: Patience,
+    timeouts: Timeouts,
     /// `None` until the Lease is open.
     window: Option<Window>,
     poll: Option<Seated>,
@@ -83,7 +83,7 @@ pub(super) struct Desk {
     /// The highest number that each browser instance sent; of the last instance only.
     highest: Option<PollOrder>,
     /// The last moment at which there was a poll: it was seated, answered or left.
-    attended: Instant,
+    last_activity: Instant,
     /// When the last message came; at first, when the Lease was opened.
     last_arrival: Instant,
     anything_arrived: bool,
@@ -119,14 +119,14 @@ impl Seated {
 }
 
 impl Desk {
-    pub(super) fn new(patience: Patience, now: Instant) -> Self {
+    pub(super) fn new(timeouts: Timeouts, now: Instant) -> Self {
         Self {
-            patience,
+            timeouts,
             window: None,
             poll: None,
             last: None,
             highest: None,
-            attended: now,
+            last_activity: now,
             last_arrival: now,
             anything_arrived: false,
             ask: now,
@@ -157,19 +157,19 @@ impl Desk {
         }
         self.highest.clone_from(&poll.order);
         self.last = Some(poll.id);
-        self.attended = now;
+        self.last_activity = now;
         self.ask = now;
         self.poll = Some(Seated::new(poll, now, false));
         self.serve(now);
     }
 
-    /// A poll that was answered goes on behind what it got, unless another one came since.
+    /// A poll that was answered goes on after what it got, unless another one came since.
     pub(super) fn resume(&mut self, poll: Poll, now: Instant) {
         if self.last != Some(poll.id) {
             self.effects.push_back(Effect::Answer(poll.id, Outcome::Replaced));
             return;
         }
-        self.attended = now;
+        self.last_activity = now;
         self.poll = Some(Seated::new(poll, now, true));
         self.serve(now);
     }
@@ -196,15 +196,15 @@ impl Desk {
     pub(super) fn hung_up(&mut self, poll: PollId) {
         if self.last == Some(poll) {
             self.poll = None;
-            self.end(Ending::Disconnected);
+            self.end(EndReason::Disconnected);
         }
     }
 
     /// The client sent a poll and hung up before it could be seated. Which poll is the newer one is not known, so one that
     /// sits here stays.
-    pub(super) fn came_and_went(&mut self) {
+    pub(super) fn abandoned(&mut self) {
         if self.poll.is_none() {
-            self.end(Ending::Disconnected);
+            self.end(EndReason::Disconnected);
         }
     }
 
@@ -230,10 +230,10 @@ impl Desk {
             return;
         }
         let unconfirmed_since = self.window.as_ref().and_then(Window::oldest);
-        if unconfirmed_since.is_some_and(|since| now >= since + self.patience.confirm_deadline) {
-            self.end(Ending::Unconfirmed);
-        } else if self.poll.is_none() && now >= self.attended + self.patience.linger {
-            self.end(Ending::Lingered);
+        if unconfirmed_since.is_some_and(|since| now >= since + self.timeouts.confirm_deadline) {
+            self.end(EndReason::Unconfirmed);
+        } else if self.poll.is_none() && now >= self.last_activity + self.timeouts.linger {
+            self.end(EndReason::Lingered);
         }
     }
 
@@ -241,15 +241,15 @@ impl Desk {
     pub(super) fn wakeup(&self) -> Instant {
         let unconfirmed_since = self.window.as_ref().and_then(Window::oldest);
         let due = match (&self.poll, &self.window) {
-            (None, _) => self.attended + self.patience.linger,
+            (None, _) => self.last_activity + self.timeouts.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due().max(self.ask),
-            (Some(seated), Some(window)) if !seated.poll.goes_on && !window.is_empty() => seated.since + HOLD_BACK,
+            (Some(seated), Some(window)) if !seated.poll.is_resumed && !window.is_empty() => seated.since + HOLD_BACK,
             (Some(seated), Some(window)) if seated.is_short() || window.expects_more() => {
                 seated.poll.deadline.max(self.ask)
             }
             (Some(seated), _) => seated.poll.deadline,
         };
-        let due = unconfirmed_since.map_or(due, |since| due.min(since + self.patience.confirm_deadline));
+        let due = unconfirmed_since.map_or(due, |since| due.min(since + self.timeouts.confirm_deadline));
         self.slowed.front().map_or(due, |(slowed, _)| due.min(*slowed))
     }
 
@@ -277,13 +277,13 @@ impl Desk {
     }
 
     fn head_due(&self) -> Instant {
-        self.last_arrival + if self.anything_arrived { NEXT_OF_HEAD } else { FIRST_OF_HEAD }
+        self.last_arrival + if self.anything_arrived { BACKLOG_GAP_TIMEOUT } else { BACKLOG_FIRST_TIMEOUT }
     }
 
-    fn end(&mut self, ending: Ending) {
+    fn end(&mut self, reason: EndReason) {
         if !self.ended {
             self.ended = true;
-            self.effects.push_back(Effect::End(ending));
+            self.effects.push_back(Effect::End(reason));
         }
     }
 
@@ -313,16 +313,16 @@ impl Desk {
             seated.confirmed = true;
             self.effects.push_back(Effect::Confirm(tag));
         }
-        let goes_on = seated.poll.goes_on;
-        while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || goes_on) {
+        let is_resumed = seated.poll.is_resumed;
+        while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || is_resumed) {
             self.effects.push_back(Effect::Confirm(tag));
         }
-        let held_back = !goes_on && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
+        let held_back = !is_resumed && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
         let outcome = if held_back {
             return;
-        } else if let Some(batch) = window.hand_out(seated.poll.limit, seated.poll.behind) {
+        } else if let Some(batch) = window.hand_out(seated.poll.limit, seated.poll.after) {
             Outcome::Batch(batch)
-        } else if goes_on && window.is_full() {
+        } else if is_resumed && window.is_full() {
             Outcome::WindowFull
         } else if now < seated.poll.deadline {
             return;
@@ -338,7 +338,7 @@ impl Desk {
             Outcome::Broker(BrokerError::Unavailable("it does not deliver the messages of this mailbox".to_owned()))
         };
         self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
-        self.attended = now;
+        self.last_activity = now;
         self.poll = None;
     }
 }

@@ -50,16 +50,16 @@ pub(super) struct Poll {
     pub(super) deadline: Instant,
     pub(super) order: Option<PollOrder>,
     /// It was answered before and goes on.
-    pub(super) goes_on: bool,
+    pub(super) is_resumed: bool,
     /// It has got everything up to this tag, and not confirmed it.
-    pub(super) behind: Option<u64>,
+    pub(super) after: Option<u64>,
 }
 
 /// What a poll that was answered wants besides, without a word on what it got.
 #[derive(Debug)]
 pub struct Continuation {
     /// The token of the last event that it got, if it got any.
-    pub behind: Option<LastSeen>,
+    pub after: Option<LastSeen>,
     /// The most events of one batch, at least 1.
     pub limit: usize,
     /// When to answer with nothing.
@@ -74,15 +74,15 @@ impl Poll {
             limit: request.limit,
             deadline: request.deadline,
             order: request.order.clone(),
-            goes_on: false,
-            behind: None,
+            is_resumed: false,
+            after: None,
         }
     }
 
-    pub(super) fn going_on(id: PollId, continuation: &Continuation) -> Self {
-        let Continuation { behind, limit, deadline } = continuation;
-        let behind = behind.as_ref().and_then(|token| token.place).map(|place| place.tag);
-        Self { id, last_seen: None, limit: *limit, deadline: *deadline, order: None, goes_on: true, behind }
+    pub(super) fn resumed(id: PollId, continuation: &Continuation) -> Self {
+        let Continuation { after, limit, deadline } = continuation;
+        let after = after.as_ref().and_then(|token| token.place).map(|place| place.tag);
+        Self { id, last_seen: None, limit: *limit, deadline: *deadline, order: None, is_resumed: true, after }
     }
 }
 

@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    desk::Patience,
-    memory::Memory,
+    budget::WindowBudget,
+    desk::Timeouts,
     poll::{Continuation, Outcome, PollId, PollRequest},
     session::{Command, Session},
 };
@@ -46,8 +46,8 @@ pub struct MailboxOptions {
 }
 
 impl MailboxOptions {
-    pub(super) const fn patience(&self) -> Patience {
-        Patience { linger: self.linger, confirm_deadline: self.confirm_deadline }
+    pub(super) const fn timeouts(&self) -> Timeouts {
+        Timeouts { linger: self.linger, confirm_deadline: self.confirm_deadline }
     }
 }
 
@@ -64,7 +64,7 @@ impl<B: Broker> Clone for Registry<B> {
 pub(super) struct Shared<B: Broker> {
     pub(super) broker: Arc<B>,
     pub(super) options: MailboxOptions,
-    pub(super) memory: Arc<Memory>,
+    pub(super) budget: Arc<WindowBudget>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) shutdown: Shutdown,
     sessions: Mutex<HashMap<ClientId, Entry>>,
@@ -94,8 +94,8 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Goes on behind what the poll got; `None`: its Session is over. Dropping the call means that the client hung up.
-    pub async fn go_on(&self, continuation: Continuation) -> Option<Outcome> {
+    /// Continues after what the poll got; `None`: its Session is over. Dropping the call means that the client hung up.
+    pub async fn resume(&self, continuation: Continuation) -> Option<Outcome> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Continue(self.poll, continuation, reply)).ok()?;
         let mut waiting = Waiting(Some(self.clone()));
@@ -128,7 +128,7 @@ impl<B: Broker> Registry<B> {
     pub fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Shared {
             broker,
-            memory: Memory::new(options.memory, Arc::clone(&metrics)),
+            budget: WindowBudget::new(options.memory, Arc::clone(&metrics)),
             options,
             metrics,
             shutdown: Shutdown::default(),
@@ -163,9 +163,9 @@ impl<B: Broker> Registry<B> {
 
     /// Takes note of a poll whose client had hung up before the poll could be held: it takes no place, but if no other
     /// poll is held, the Session gives everything back at once.
-    pub fn came_and_went(&self, client: &ClientId) {
+    pub fn abandoned(&self, client: &ClientId) {
         if let Some(entry) = self.0.sessions().get(client) {
-            let _ = entry.commands.send(Command::CameAndWent);
+            let _ = entry.commands.send(Command::Abandoned);
         }
     }
 
@@ -184,7 +184,7 @@ impl<B: Broker> Registry<B> {
 
     /// Waits for the end of the Session that a client has at the time of the call, at most 1 s: a poll that comes
     /// after the deletion of a mailbox must not meet a Session that has not heard of it yet.
-    pub fn ending(&self, client: &ClientId) -> impl Future<Output = ()> + use<B> {
+    pub fn session_closed(&self, client: &ClientId) -> impl Future<Output = ()> + use<B> {
         let commands = self.0.sessions().get(client).map(|entry| entry.commands.clone());
         async move {
             if let Some(commands) = commands {
@@ -257,8 +257,8 @@ impl Shutdown {
         self.begun.is_cancelled()
     }
 
-    /// Waits until it is one Session's turn to leave.
-    pub(super) async fn my_turn(&self) {
+    /// Waits until one Session has to end: each at a time of its own within the spread.
+    pub(super) async fn staggered(&self) {
         self.begun.cancelled().await;
         let spread = self.spread.get().copied().unwrap_or_default();
         sleep(spread.mul_f64(rand::random())).await;

@@ -22,8 +22,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    desk::{Desk, Effect, Ending},
-    memory::Share,
+    budget::WindowBytes,
+    desk::{Desk, Effect, EndReason},
     poll::{Continuation, Outcome, Poll, PollId, PollRequest},
     registry::Shared,
     window::Window,
@@ -43,14 +43,14 @@ pub(super) enum Command {
     /// The client of this poll hung up while it waited, or did not get its answer.
     HungUp(PollId),
     /// A poll's client had hung up before the poll could be held.
-    CameAndWent,
+    Abandoned,
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
     Unbound(TopicPattern),
 }
 
-/// Why a Session is over.
-enum Over {
-    Desk(Ending),
+/// Why a Session has ended.
+enum SessionEnd {
+    Decided(EndReason),
     NotOpened(OpenError),
     Lost(LeaseEnded),
     NotBound(BrokerError),
@@ -69,7 +69,7 @@ pub(super) struct Session<B: Broker> {
     bound: HashSet<TopicPattern>,
     /// What newer polls want besides, and is not bound yet.
     wanted: Vec<TopicPattern>,
-    share: Share,
+    bytes: WindowBytes,
     unconfirmed: Arc<AtomicUsize>,
 }
 
@@ -83,16 +83,16 @@ impl<B: Broker> Session<B> {
     ) {
         // The registry sends the first poll right after it has started this task.
         let Some(Command::Attach(opener, request, reply)) = commands.recv().await else { return };
-        let share = shared.memory.share();
+        let bytes = shared.budget.share();
         let mut session = Self {
-            desk: Desk::new(shared.options.patience(), Instant::now()),
+            desk: Desk::new(shared.options.timeouts(), Instant::now()),
             client,
             commands,
             waiting: Vec::new(),
             opener,
             bound: HashSet::new(),
             wanted: Vec::new(),
-            share,
+            bytes,
             unconfirmed,
             shared,
         };
@@ -101,49 +101,49 @@ impl<B: Broker> Session<B> {
             topics: request.topics.clone(),
             seen_before: request.last_seen.is_some(),
             last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
-            window: session.shared.memory.window(session.shared.options.window),
+            window: session.shared.budget.window(session.shared.options.window),
         };
         session.bound.extend(request.topics.iter().cloned());
         session.attach(opener, &request, reply);
 
-        let over = match session.open(lease_request).await {
+        let end = match session.open(lease_request).await {
             Ok(mut lease) => {
-                let Err(over) = session.attend(&mut lease).await;
+                let Err(end) = session.serve(&mut lease).await;
                 lease.release().await;
-                over
+                end
             }
-            Err(over) => over,
+            Err(end) => end,
         };
-        session.leave(&over);
+        session.finish(&end);
     }
 
     /// Opens the Lease; polls may come, replace each other and go meanwhile.
-    async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, Over> {
+    async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, SessionEnd> {
         let broker = Arc::clone(&self.shared.broker);
         // On the heap, where it goes away: a Session lasts, and its own state should be small.
         let mut opening = Box::pin(broker.open(request));
         let lease = loop {
             tokio::select! {
-                opened = &mut opening => break opened.map_err(Over::NotOpened)?,
-                command = self.commands.recv() => self.obey(command),
+                opened = &mut opening => break opened.map_err(SessionEnd::NotOpened)?,
+                command = self.commands.recv() => self.handle(command),
             }
             while let Some((poll, outcome)) = self.desk.take_answer() {
                 self.answer(poll, outcome);
             }
         };
-        let window = Window::new(rand::random(), lease.window(), lease.counted());
+        let window = Window::new(rand::random(), lease.window(), lease.backlog());
         self.desk.open(window, Instant::now());
         Ok(lease)
     }
 
     /// Serves polls until something ends the Session.
-    async fn attend(&mut self, lease: &mut B::Lease) -> Result<std::convert::Infallible, Over> {
+    async fn serve(&mut self, lease: &mut B::Lease) -> Result<std::convert::Infallible, SessionEnd> {
         let shared = Arc::clone(&self.shared);
-        let mut leaving = pin!(shared.shutdown.my_turn());
+        let mut shutdown = pin!(shared.shutdown.staggered());
         let mut alarm = pin!(sleep_until(self.desk.wakeup()));
         self.bind().await?;
         loop {
-            self.carry_out(lease).await?;
+            self.apply_effects(lease).await?;
             if alarm.deadline() != self.desk.wakeup() {
                 alarm.as_mut().reset(self.desk.wakeup());
             }
@@ -151,48 +151,48 @@ impl<B: Broker> Session<B> {
                 // Hang-ups first: an event that arrives at the same instant is better kept than handed to a client that has gone.
                 biased;
                 command = self.commands.recv() => {
-                    self.obey(command);
+                    self.handle(command);
                     self.bind().await?;
                 }
                 delivery = lease.next() => {
-                    self.desk.deliver(delivery.map_err(Over::Lost)?, Instant::now());
+                    self.desk.deliver(delivery.map_err(SessionEnd::Lost)?, Instant::now());
                     // Whatever has arrived with it goes into the same batch.
                     self.take_arrived(lease)?;
                     self.desk.tick(Instant::now());
                 }
                 () = &mut alarm => self.desk.tick(Instant::now()),
-                () = &mut leaving => return Err(Over::ShuttingDown),
+                () = &mut shutdown => return Err(SessionEnd::ShuttingDown),
             }
         }
     }
 
-    async fn carry_out(&mut self, lease: &mut B::Lease) -> Result<(), Over> {
+    async fn apply_effects(&mut self, lease: &mut B::Lease) -> Result<(), SessionEnd> {
         while let Some(effect) = self.desk.take_effect() {
             match effect {
-                Effect::Confirm(tag) => lease.confirm(tag).await.map_err(Over::Lost)?,
+                Effect::Confirm(tag) => lease.confirm(tag).await.map_err(SessionEnd::Lost)?,
                 Effect::Ask => {
-                    let is_drained = lease.is_drained().await.map_err(Over::Lost)?;
+                    let is_drained = lease.is_drained().await.map_err(SessionEnd::Lost)?;
                     self.take_arrived(lease)?;
                     self.desk.told(is_drained, Instant::now());
                 }
                 Effect::Answer(poll, outcome) => self.answer(poll, outcome),
-                Effect::End(ending) => return Err(Over::Desk(ending)),
+                Effect::End(reason) => return Err(SessionEnd::Decided(reason)),
             }
         }
-        self.share.set(self.desk.bytes());
+        self.bytes.set(self.desk.bytes());
         self.unconfirmed.store(self.desk.unconfirmed(), Ordering::Relaxed);
         Ok(())
     }
 
     /// Delivers the messages that have arrived.
-    fn take_arrived(&mut self, lease: &mut B::Lease) -> Result<(), Over> {
+    fn take_arrived(&mut self, lease: &mut B::Lease) -> Result<(), SessionEnd> {
         while let Some(next) = lease.next().now_or_never() {
-            self.desk.deliver(next.map_err(Over::Lost)?, Instant::now());
+            self.desk.deliver(next.map_err(SessionEnd::Lost)?, Instant::now());
         }
         Ok(())
     }
 
-    fn obey(&mut self, command: Option<Command>) {
+    fn handle(&mut self, command: Option<Command>) {
         match command {
             Some(Command::Attach(poll, request, reply)) => {
                 self.wanted.extend(request.topics.iter().filter(|topic| !self.bound.contains(topic)).cloned());
@@ -200,10 +200,10 @@ impl<B: Broker> Session<B> {
             }
             Some(Command::Continue(poll, continuation, reply)) => {
                 self.waiting.push((poll, reply));
-                self.desk.resume(Poll::going_on(poll, &continuation), Instant::now());
+                self.desk.resume(Poll::resumed(poll, &continuation), Instant::now());
             }
             Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
-            Some(Command::CameAndWent) => self.desk.came_and_went(),
+            Some(Command::Abandoned) => self.desk.abandoned(),
             Some(Command::Unbound(topic)) => {
                 self.bound.remove(&topic);
             }
@@ -218,12 +218,12 @@ impl<B: Broker> Session<B> {
     }
 
     /// Binds the mailbox to what newer polls want besides.
-    async fn bind(&mut self) -> Result<(), Over> {
+    async fn bind(&mut self) -> Result<(), SessionEnd> {
         if self.wanted.is_empty() {
             return Ok(());
         }
         let topics = std::mem::take(&mut self.wanted);
-        self.shared.broker.bind(&self.client, &topics).await.map_err(Over::NotBound)?;
+        self.shared.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
         self.bound.extend(topics);
         Ok(())
     }
@@ -237,9 +237,9 @@ impl<B: Broker> Session<B> {
     }
 
     /// Leaves the registry, then answers the polls that are left; polls without an answer ask again.
-    fn leave(mut self, over: &Over) {
-        debug!(client = %self.client, reason = over.as_str(), "session over");
-        self.shared.metrics.released(over.release());
+    fn finish(mut self, end: &SessionEnd) {
+        debug!(client = %self.client, reason = end.as_str(), "session over");
+        self.shared.metrics.released(end.release());
         self.shared.forget(&self.client);
         // A poll that was displaced has nothing to do with what its successor could not have.
         while let Some((poll, outcome)) = self.desk.take_answer() {
@@ -257,14 +257,14 @@ impl<B: Broker> Session<B> {
             }
         }
         for (poll, reply) in self.waiting {
-            if let Some(outcome) = over.outcome(poll == self.opener) {
+            if let Some(outcome) = end.outcome(poll == self.opener) {
                 let _ = reply.send(outcome);
             }
         }
     }
 }
 
-impl Over {
+impl SessionEnd {
     /// Returns what is left to say to a poll; `None`: it shall ask again.
     fn outcome(&self, opener: bool) -> Option<Outcome> {
         match self {
@@ -277,15 +277,15 @@ impl Over {
                 Some(Outcome::Broker(BrokerError::Unavailable("the connection was lost".to_owned())))
             }
             Self::ShuttingDown => Some(Outcome::ShuttingDown),
-            Self::Desk(Ending::Disconnected | Ending::Lingered | Ending::Unconfirmed) => None,
+            Self::Decided(EndReason::Disconnected | EndReason::Lingered | EndReason::Unconfirmed) => None,
         }
     }
 
     const fn release(&self) -> Release {
         match self {
-            Self::Desk(Ending::Disconnected) => Release::Disconnected,
-            Self::Desk(Ending::Lingered) => Release::Lingered,
-            Self::Desk(Ending::Unconfirmed) => Release::Unconfirmed,
+            Self::Decided(EndReason::Disconnected) => Release::Disconnected,
+            Self::Decided(EndReason::Lingered) => Release::Lingered,
+            Self::Decided(EndReason::Unconfirmed) => Release::Unconfirmed,
             Self::NotOpened(_) => Release::NotOpened,
             Self::Lost(LeaseEnded::MailboxGone) => Release::MailboxGone,
             Self::Lost(LeaseEnded::BrokerLost) | Self::NotBound(_) => Release::BrokerLost,

@@ -207,7 +207,7 @@ async fn shutdown_releases_first_and_answers_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_mailboxes_than_allowed_are_refused_and_nobody_else_suffers() {
+async fn more_mailboxes_than_allowed_are_refused_and_no_other_suffers() {
     let (registry, model) = registry(Model::default());
     for n in 0..OPTIONS.max_mailboxes {
         registry.poll(&format!("c{n}").parse().unwrap(), request(None, Duration::ZERO)).await;

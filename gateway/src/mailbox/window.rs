@@ -72,16 +72,16 @@ impl Entry {
 }
 
 impl Window {
-    /// Makes the window of a Lease whose mailbox `counted` so many messages when it was opened.
-    pub(super) fn new(lease: u64, capacity: u16, counted: u32) -> Self {
+    /// Makes the window of a Lease whose mailbox held `backlog` messages when it was opened.
+    pub(super) fn new(lease: u64, capacity: u16, backlog: u32) -> Self {
         Self {
             lease,
             capacity: usize::from(capacity),
             entries: VecDeque::new(),
-            head: counted,
-            backlog: counted,
+            head: backlog,
+            backlog,
             // A broker need not count further than it hands over.
-            was_full: counted >= u32::from(capacity),
+            was_full: backlog >= u32::from(capacity),
             fresh: true,
         }
     }
@@ -143,13 +143,13 @@ impl Window {
         Some(marker.delivery.tag)
     }
 
-    /// Hands out the run of at most `limit` events from the front, or from behind a tag, or a marker alone; `None` if there
+    /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone; `None` if there
     /// is nothing.
-    pub(super) fn hand_out(&mut self, limit: usize, behind: Option<u64>) -> Option<Batch> {
+    pub(super) fn hand_out(&mut self, limit: usize, after: Option<u64>) -> Option<Batch> {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);
         for entry in &mut self.entries {
-            if behind.is_some_and(|behind| entry.delivery.tag <= behind) {
+            if after.is_some_and(|after| entry.delivery.tag <= after) {
                 check = entry.check(check);
                 continue;
             }
@@ -201,7 +201,7 @@ impl Window {
         self.was_full || self.backlog > 0
     }
 
-    /// Takes note that no message of before is left, neither of the head nor behind it.
+    /// Takes note that no message of before is left, neither in the head nor after it.
     pub(super) const fn expect_no_more(&mut self) {
         self.settle();
         (self.was_full, self.backlog) = (false, 0);

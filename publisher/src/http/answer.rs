@@ -32,9 +32,9 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
         StatusCode::INSUFFICIENT_STORAGE => Err(SendError::Rejected(said)),
         status if status.is_server_error() => Err(unavailable(said, headers)),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(SendError::WrongPlace(format!("{said}; check user and password in --gateway")))
+            Err(SendError::WrongDestination(format!("{said}; check user and password in --gateway")))
         }
-        _ => Err(SendError::WrongPlace(format!("{said}; check --gateway"))),
+        _ => Err(SendError::WrongDestination(format!("{said}; check --gateway"))),
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
         match verdict(StatusCode::from_u16(status).unwrap(), &headers(pairs), body.as_bytes()) {
             Ok(()) => "stored".to_owned(),
             Err(SendError::Refused(text)) => format!("refused: {text}"),
-            Err(SendError::WrongPlace(text)) => format!("wrong place: {text}"),
+            Err(SendError::WrongDestination(text)) => format!("wrong place: {text}"),
             Err(SendError::Rejected(text)) => format!("rejected: {text}"),
             Err(SendError::Unavailable { reason, was_sent: true, retry_after }) => {
                 format!("again after {retry_after:?}: {reason}")

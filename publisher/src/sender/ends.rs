@@ -31,7 +31,7 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
     }
 
     /// Returns the end of a run that has found out that nothing will ever be taken there.
-    pub(super) fn wrong_place(&self, reason: &str) -> End {
+    pub(super) fn wrong_destination(&self, reason: &str) -> End {
         let text = format!("{} takes no events: {reason}", self.transport);
         if self.report.confirmed == 0 { End::Unreachable(text) } else { End::GaveUp(text) }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Broken, Sender};
+use super::{LinkFailure, Sender};
 use crate::{
     outbox::{GivenUp, Ticket},
     report::NotConfirmed,
@@ -43,7 +43,7 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
     }
 
     /// An event in flight was answered; an error says that the link is of no use any more.
-    pub(super) fn settle(&mut self, ticket: Ticket, answer: Result<(), SendError>) -> Result<(), Broken> {
+    pub(super) fn settle(&mut self, ticket: Ticket, answer: Result<(), SendError>) -> Result<(), LinkFailure> {
         let Err(error) = answer else {
             self.outbox.confirmed(ticket);
             self.report.confirmed += 1;
@@ -56,13 +56,13 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
         };
         let reason = error.to_string();
         match error {
-            SendError::Lost(_) => return Err(Broken::Lost(reason)),
-            SendError::RefusedOne(_) => return Err(Broken::RefusedOne(reason)),
-            SendError::WrongPlace(_) => {
+            SendError::Lost(_) => return Err(LinkFailure::Lost(reason)),
+            SendError::RefusedOne(_) => return Err(LinkFailure::RefusedOne(reason)),
+            SendError::WrongDestination(_) => {
                 if let Some(gone) = self.outbox.refused(ticket) {
                     self.give_up(gone, reason.clone());
                 }
-                return Err(Broken::WrongPlace(reason));
+                return Err(LinkFailure::WrongDestination(reason));
             }
             SendError::Refused(_) => {
                 if let Some(gone) = self.outbox.refused(ticket) {

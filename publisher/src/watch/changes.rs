@@ -87,7 +87,7 @@ pub(super) struct Changes {
     shared: Arc<Shared>,
     watcher: Option<RecommendedWatcher>,
     folders: BTreeMap<PathBuf, (u64, u64)>,
-    hindrance: Option<String>,
+    blocked_reason: Option<String>,
 }
 
 impl Changes {
@@ -101,8 +101,8 @@ impl Changes {
                 told.changed.notify_one();
             }
         });
-        let hindrance = watcher.as_ref().err().map(ToString::to_string);
-        Self { shared, watcher: watcher.ok(), folders: BTreeMap::new(), hindrance }
+        let blocked_reason = watcher.as_ref().err().map(ToString::to_string);
+        Self { shared, watcher: watcher.ok(), folders: BTreeMap::new(), blocked_reason }
     }
 
     /// Watches these places from here on, and no others.
@@ -120,7 +120,7 @@ impl Changes {
                     Ok(()) => {
                         entry.insert(id);
                     }
-                    Err(error) => self.hindrance = Some(error.to_string()),
+                    Err(error) => self.blocked_reason = Some(error.to_string()),
                 }
             }
         }
@@ -137,8 +137,8 @@ impl Changes {
     }
 
     /// Says why changes may not be told.
-    pub(super) fn hindrance(&self) -> Option<&str> {
-        self.hindrance.as_deref()
+    pub(super) fn blocked_reason(&self) -> Option<&str> {
+        self.blocked_reason.as_deref()
     }
 }
 

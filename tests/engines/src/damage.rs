@@ -1,6 +1,6 @@
 //! What an engine answers after damage: stores of known content, one damage each, everything read back in a child.
 //!
-//! Ends of a store: `closed` in order; `killed` behind one batch that was not synced; `lazy`, behind several commits that
+//! Ends of a store: `closed` in order; `killed` after one batch that was not synced; `lazy`, after several commits that
 //! were not synced. Kinds of damage: `flip` one bit of one file, `cut`
 //! one file short, and `torn`: the pages of the last, not yet synced batch reach the disk in part, as after a power cut.
 
@@ -265,7 +265,7 @@ fn checking<S: Store>(folder: &Path) -> Result<(), Failure> {
     let foreign = found.keys().filter(|offset| **offset >= last + BATCH).count();
     for offset in 0..last {
         let event = Event::mixed(offset);
-        // A failed scan says so once; behind it only single reads tell what is left.
+        // A failed scan says so once; after it only single reads tell what is left.
         if ranged.is_ok() {
             tally.note(offset, &event.body, &[], Ok(found.remove(&offset)));
         }

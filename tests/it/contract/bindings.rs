@@ -66,7 +66,7 @@ pub(super) async fn every_mailbox_that_is_bound_gets_an_event<F: Factory>() {
     }
 }
 
-pub(super) async fn an_event_for_nobody_is_no_error<F: Factory>() {
+pub(super) async fn an_event_without_a_mailbox_is_no_error<F: Factory>() {
     let (world, alice) = (F::start(NEVER).await, Reader::new());
     alice.publish(world.broker(), 0..3).await;
 }

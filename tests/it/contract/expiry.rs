@@ -17,7 +17,7 @@ async fn is_gone<F: Factory>(world: &F, reader: &Reader) {
     .await;
 }
 
-pub(super) async fn a_mailbox_goes_when_nobody_reads_it<F: Factory>() {
+pub(super) async fn a_mailbox_that_is_not_read_expires<F: Factory>() {
     let (world, alice) = (F::start(EXPIRY).await, Reader::new());
     alice.subscribe(world.broker()).await;
     alice.publish(world.broker(), 0..3).await;

@@ -38,10 +38,10 @@ pub(super) async fn a_slow_reader_among_fast_publishers_loses_nothing<F: Factory
     published.into_iter().collect::<Result<(), _>>().unwrap();
     lease.release().await;
     let lease = open(world.broker(), alice.again()).await;
-    assert_eq!(lease.counted(), 0);
+    assert_eq!(lease.backlog(), 0);
 }
 
-pub(super) async fn whoever_is_bound_while_others_publish_gets_a_run_without_gaps<F: Factory>() {
+pub(super) async fn a_mailbox_that_is_bound_while_others_publish_gets_a_run_without_gaps<F: Factory>() {
     let (world, topics) = (F::start(NEVER).await, Reader::new());
     let done = AtomicBool::new(false);
     let publish = async {
@@ -84,7 +84,7 @@ pub(super) async fn who_reads_through_lease_after_lease_gets_everything<F: Facto
             for _ in 0..LEASES {
                 // Often just when an event comes, for all that was there is confirmed.
                 let mut lease = open(&broker, reader.again()).await;
-                for _ in 0..lease.counted().max(1) {
+                for _ in 0..lease.backlog().max(1) {
                     let delivery = next(&mut lease).await;
                     assert_eq!(number(&delivery), expected);
                     expected += 1;

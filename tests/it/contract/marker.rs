@@ -25,7 +25,7 @@ pub(super) async fn a_mailbox_made_by_a_binding_starts_with_a_marker<F: Factory>
     alice.publish(world.broker(), 0..2).await;
     world.broker().bind(&alice.client, &[alice.pattern("")]).await.unwrap();
     let mut lease = open(world.broker(), alice.request()).await;
-    assert_eq!(lease.counted(), 3);
+    assert_eq!(lease.backlog(), 3);
     marker(&next(&mut lease).await);
     assert_eq!(numbers(&take(&mut lease, 2).await), [0, 1]);
 }

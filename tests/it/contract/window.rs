@@ -59,23 +59,23 @@ pub(super) async fn what_is_confirmed_does_not_come_again<F: Factory>() {
     assert_eq!(numbers(&alice.rest(world.broker(), &mut lease, ".x").await), [9]);
     lease.release().await;
     let mut lease = open(world.broker(), alice.again()).await;
-    assert_eq!(lease.counted(), 0);
+    assert_eq!(lease.backlog(), 0);
     assert_eq!(numbers(&alice.rest(world.broker(), &mut lease, ".x").await), NOTHING);
 }
 
 pub(super) async fn who_opens_is_told_how_many_wait<F: Factory>() {
     let (world, alice) = (F::start(NEVER).await, Reader::new());
     let lease = open(world.broker(), alice.request()).await;
-    assert_eq!(lease.counted(), 0);
+    assert_eq!(lease.backlog(), 0);
     lease.release().await;
     alice.publish(world.broker(), 0..5).await;
     let mut lease = open(world.broker(), alice.again()).await;
-    assert_eq!(lease.counted(), 5);
+    assert_eq!(lease.backlog(), 5);
     take(&mut lease, 3).await;
     lease.release().await;
     // Where more wait than the window holds, the reader needs to know no more than that.
     let lease = open(world.broker(), LeaseRequest { window: 2, ..alice.again() }).await;
-    assert!((2..=5).contains(&lease.counted()), "{}", lease.counted());
+    assert!((2..=5).contains(&lease.backlog()), "{}", lease.backlog());
 }
 
 /// Takes what a Lease gives without waiting.

@@ -55,12 +55,12 @@ impl Reader {
         Self { client: unique("bob").parse().unwrap(), topic: self.topic.clone() }
     }
 
-    /// Returns the topic with these words behind it.
+    /// Returns the topic with these words after it.
     pub(super) fn topic(&self, words: &str) -> Topic {
         format!("{}{words}", self.topic).parse().unwrap()
     }
 
-    /// Returns the topic with these words behind it, as a pattern.
+    /// Returns the topic with these words after it, as a pattern.
     pub(super) fn pattern(&self, words: &str) -> TopicPattern {
         format!("{}{words}", self.topic).parse().unwrap()
     }

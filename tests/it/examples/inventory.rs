@@ -182,7 +182,7 @@ async fn a_backend_that_dies_finds_the_stock_in_the_feed(broker: Broker) {
 
 /// A browser allows six connections to a host by HTTP/1.1.
 #[tokio::test(flavor = "multi_thread")]
-async fn eight_tabs_are_live_and_hinder_nobody() {
+async fn eight_tabs_are_live_and_hinder_no_other_page() {
     let desk = Desk::shop(Broker::Embedded).await;
     let mut tabs = vec![desk.browser.tab().await];
     desk.browser.run(RECORD).await;

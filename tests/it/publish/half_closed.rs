@@ -73,8 +73,8 @@ async fn an_end_in_the_middle_of_a_body_is_the_end(broker: Broker) {
     assert_eq!(world.poll().wait(0).send(&world.gateway).await.status, 204);
 }
 
-on_both_brokers!(a_request_behind_the_publish_is_answered_as_well);
-async fn a_request_behind_the_publish_is_answered_as_well(broker: Broker) {
+on_both_brokers!(a_request_after_the_publish_is_answered_as_well);
+async fn a_request_after_the_publish_is_answered_as_well(broker: Broker) {
     let world = World::new(broker).await;
     let publish = |n: u64| Request::publish(&world.topic, JSON, format!("{{\"n\":{n}}}")).bytes();
     let mut connection = send_and_end(&world, &[publish(1), publish(2), Request::get("/live").bytes()].concat()).await;

@@ -90,8 +90,8 @@ async fn says(watcher: &RunningPublisher, words: &str) {
     eventually(SOON, words, said).await;
 }
 
-on_both_brokers!(whatever_way_a_file_changes_its_content_comes_once);
-async fn whatever_way_a_file_changes_its_content_comes_once(broker: Broker) {
+on_both_brokers!(however_a_file_changes_its_content_comes_once);
+async fn however_a_file_changes_its_content_comes_once(broker: Broker) {
     let (mut reader, folder) = (Reader::on(broker).await, Folder::new("watch"));
     let file = folder.write("app.json", r#"{ "n": 1.00 }"#);
     let mut watcher = reader.watch(&file, &[]);

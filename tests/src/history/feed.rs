@@ -60,7 +60,7 @@ pub struct FeedHistory {
 struct Known {
     /// It is after this many of the log.
     index: usize,
-    /// Or further on, behind what is gone: the answer did not say up to where.
+    /// Or further on, after what is gone: the answer did not say up to where.
     or_later: bool,
 }
 
@@ -99,8 +99,8 @@ impl FeedHistory {
     pub fn is_at_end(&self, place: &str, published: &Published) -> bool {
         let Some(known) = self.places.get(place) else { return false };
         let unseen = (self.next..published.count(&self.topic)).filter(|n| published.is_stored(&self.topic, *n));
-        let mut behind = self.log[known.index..].iter().copied().chain(unseen);
-        behind.all(|number| known.or_later && number < self.dropped)
+        let mut later = self.log[known.index..].iter().copied().chain(unseen);
+        later.all(|number| known.or_later && number < self.dropped)
     }
 
     /// Ends the history of one follower, which read until nothing more came.

@@ -13,7 +13,7 @@ pub const MAX_AT_ONCE: u64 = 500;
 /// How long a client may go without an event that is there, whatever happens to gateway and broker meanwhile.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// See the module. Every event must have the number behind that of the one before, and none may be gone: it panics otherwise.
+/// See the module. Every event must have the number after that of the one before, and none may be gone: it panics otherwise.
 #[derive(Debug)]
 pub struct Follower {
     gateway: SocketAddr,
@@ -60,13 +60,13 @@ impl Follower {
         let text = || String::from_utf8_lossy(answer.body).chars().take(300).collect::<String>();
         if answer.status == 503 && answer.header("retry-after").is_some() {
             self.refusals += 1;
-            bail!("refused behind {place}: {}", text());
+            bail!("refused after {place}: {}", text());
         }
-        assert!(matches!(answer.status, 200 | 204), "status {} behind {place}: {}", answer.status, text());
-        assert!(!has_reset(answer.body), "a reset behind {place}, before {next}: {}", text());
+        assert!(matches!(answer.status, 200 | 204), "status {} after {place}: {}", answer.status, text());
+        assert!(!has_reset(answer.body), "a reset after {place}, before {next}: {}", text());
         let numbers: Vec<u64> = numbers(answer.body).collect();
         for number in &numbers {
-            assert!(number == next, "{number} came where {next} should, behind {place}");
+            assert!(number == next, "{number} came where {next} should, after {place}");
             *next += 1;
         }
         answer.header("last-seen").expect("an answer of a feed tells the place").clone_into(place);
@@ -84,11 +84,7 @@ impl Follower {
                 continue;
             }
             let (waited, next) = (last_event.elapsed(), self.next);
-            assert!(
-                waited < PATIENCE,
-                "{next} of {end} did not come for {waited:?}, behind {}: {polled:?}",
-                self.place
-            );
+            assert!(waited < PATIENCE, "{next} of {end} did not come for {waited:?}, after {}: {polled:?}", self.place);
             if polled.is_err() {
                 // As a client does that was told to come back; but not as late as that.
                 sleep(Duration::from_millis(rand::random_range(20..200))).await;
@@ -99,7 +95,7 @@ impl Follower {
 
 fn has_reset(body: &[u8]) -> bool {
     const RESET: &[u8] = b"\"reset\":true";
-    // It stands behind the events, before the place.
+    // It stands after the events, before the place.
     body[body.len().saturating_sub(200)..].windows(RESET.len()).any(|window| window == RESET)
 }
 

@@ -23,8 +23,8 @@ use tracing::{debug, warn};
 
 use super::{
     AmqpBroker, CALL_TIMEOUT,
+    connections::{ChannelSlot, OwnChannel},
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
-    links::{Occupied, OwnChannel},
     queue,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub struct AmqpLease {
     client: ClientId,
     channel: OwnChannel,
     consumer: Peekable<Consumer>,
-    counted: u32,
+    backlog: u32,
     window: u16,
     /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same moment.
     has_begun: bool,
@@ -64,19 +64,19 @@ pub struct AmqpLease {
 /// nothing open.
 pub(super) async fn open(
     broker: &AmqpBroker,
-    mut link: Occupied,
+    mut slot: ChannelSlot,
     request: &LeaseRequest,
-    counted: u32,
+    backlog: u32,
 ) -> Result<Attempt, BrokerError> {
     let failed = |error| BrokerError::from(Failure("open a lease", error));
     let mut tries_left = 3;
     let channel = loop {
-        match link.open().await {
+        match slot.open().await {
             Ok(channel) => break channel,
             // Another connection may have one.
             Err(error) if has_no_channel(&error) && tries_left > 0 => {
                 tries_left -= 1;
-                link = broker.links.leasing().await?;
+                slot = broker.connections.leasing().await?;
             }
             Err(error) => return Err(failed(error)),
         }
@@ -87,7 +87,7 @@ pub(super) async fn open(
             client: request.client.clone(),
             channel,
             consumer: consumer.peekable(),
-            counted,
+            backlog,
             window: request.window,
             has_begun: false,
             is_over: false,
@@ -157,8 +157,8 @@ impl AmqpLease {
 }
 
 impl Lease for AmqpLease {
-    fn counted(&self) -> u32 {
-        self.counted
+    fn backlog(&self) -> u32 {
+        self.backlog
     }
 
     fn window(&self) -> u16 {

@@ -2,7 +2,7 @@
 //!
 //! Looking is a passive declare. It closes the channel when the queue is missing, so it is asked on the administrative
 //! connection, which carries no Leases and is replaced when too many of its channels are lost. (A `mandatory` message
-//! that expires at once would ask without an error, but in a queue that holds messages it waits behind them: it would be
+//! that expires at once would ask without an error, but in a queue that holds messages it waits after them: it would be
 //! counted, and under an operator's length limit it would push out an event.)
 
 use std::time::Duration;

@@ -5,15 +5,15 @@
 //! until it returns, and nothing is ever read beyond an end that was found.
 //!
 //! * `queue` is what the stream is on the broker, and how a control message gets into it.
-//! * `reader` is a consumer of it, from some offset on; `credit` says how much may be on its way.
-//! * `tail` follows the end, and notices when it was left behind.
+//! * `reader` is a consumer of it, from some offset on; `prefetch` says how much may be on its way.
+//! * `tail` follows the end, and notices when retention overtook it.
 //! * `search` decides what of it was asked for, and when that is enough.
 //! * `readers` bounds how many search, and keeps a reader for the search that goes on where it stopped.
 
-mod credit;
+mod prefetch;
 mod queue;
 mod reader;
-mod readers;
+mod reader_pool;
 mod search;
 mod tail;
 
@@ -33,9 +33,9 @@ use tracing::{info, warn};
 
 pub use self::tail::AmqpTail;
 use self::{
-    credit::MessageSize,
+    prefetch::MessageSize,
     reader::{Reader, Start, Stored},
-    readers::{Readers, Stop, Turn},
+    reader_pool::{ReaderPool, SearchPermit, Stop},
     search::Search,
 };
 use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
@@ -68,7 +68,7 @@ pub struct FeedRetention {
 pub(super) struct Feed {
     topics: Vec<TopicPattern>,
     retention: FeedRetention,
-    readers: Readers,
+    readers: ReaderPool,
     sizes: MessageSize,
     warned: AtomicBool,
 }
@@ -78,7 +78,7 @@ impl Feed {
         Self {
             topics: options.feed_topics.clone(),
             retention: options.feed_retention,
-            readers: Readers::new(options.feed_linger),
+            readers: ReaderPool::new(options.feed_linger),
             sizes: MessageSize::default(),
             warned: AtomicBool::new(false),
         }
@@ -97,7 +97,7 @@ impl AmqpBroker {
             .administer("declare the feed", async |channel: &Channel| {
                 match queue::declare(channel, self.feed.retention).await {
                     Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
-                    other => queue::unless_away(other.map(|()| None)),
+                    other => queue::not_found_is_transient(other.map(|()| None)),
                 }
             })
             .await??;
@@ -113,14 +113,14 @@ impl AmqpBroker {
     /// Binds the stream to the exchange; what is bound already stays.
     pub(super) async fn bind_feed(&self) -> Result<(), BrokerError> {
         self.administer("bind the feed", async |channel: &Channel| {
-            queue::unless_away(queue::bind(channel, &self.feed.topics).await)
+            queue::not_found_is_transient(queue::bind(channel, &self.feed.topics).await)
         })
         .await?
     }
 
     /// Writes the control message that is read as the end, and returns its id.
     async fn mark_end(&self) -> Result<EventId, BrokerError> {
-        let (publishing, place) = self.links.publishing_apart().await?;
+        let (publishing, place) = self.connections.publishing_apart().await?;
         if publishing.is_blocked() {
             return Err(BrokerError::Blocked);
         }
@@ -140,12 +140,12 @@ impl AmqpBroker {
 
     /// Opens a reader that searches.
     async fn read_from(&self, start: Start, name: &str) -> Result<Reader, BrokerError> {
-        Reader::open(self.links.feeding().await?, start, name, self.feed.sizes.prefetch()).await
+        Reader::open(self.connections.feeding().await?, start, name, self.feed.sizes.prefetch()).await
     }
 
     /// Opens the reader that follows the stream.
     async fn follow_from(&self, start: Start) -> Result<Reader, BrokerError> {
-        Reader::open(self.links.feeding().await?, start, "tail", credit::TAIL).await
+        Reader::open(self.connections.feeding().await?, start, "tail", prefetch::TAIL).await
     }
 
     /// Returns an offset at or shortly before that of the newest message.
@@ -163,7 +163,7 @@ impl AmqpBroker {
     /// Shows a search the messages of a reader until it has enough, and keeps the reader for the search that goes on there.
     async fn run(
         &self,
-        turn: &Turn<'_>,
+        permit: &SearchPermit<'_>,
         mut search: Search<'_>,
         mut reader: Reader,
         patience: Duration,
@@ -187,7 +187,7 @@ impl AmqpBroker {
             }
         }
         if let Some(last) = searched.last.clone().filter(|_| searched.reached < to) {
-            turn.keep(pattern, Stop { last, reached: searched.reached }, reader);
+            permit.keep(pattern, Stop { last, reached: searched.reached }, reader);
         }
         Ok(searched)
     }
@@ -196,10 +196,10 @@ impl AmqpBroker {
 impl EventLog for AmqpBroker {
     type Tail = AmqpTail;
 
-    /// Not cancel-safe only in that a control message may stay behind; readers skip those.
-    async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
+    /// Not cancel-safe only in that a control message may be left; readers skip those.
+    async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
         // The exchange exists once there is a connection that publishes.
-        self.links.publishing().await?;
+        self.connections.publishing().await?;
         self.feed.readers.close_all();
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if a queue of this name is no stream.
@@ -248,14 +248,14 @@ impl EventLog for AmqpBroker {
         self.search_from(from, fresh, goes_on).await
     }
 
-    async fn search_behind(
+    async fn search_after(
         &self,
         pattern: &TopicPattern,
         seen: u64,
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        let fresh = Search::behind(pattern, seen, to, limit);
+        let fresh = Search::after(pattern, seen, to, limit);
         let goes_on = |stop: &Stop| stop.last.offset == seen;
         self.search_from(seen, fresh, goes_on).await
     }
@@ -269,18 +269,18 @@ impl AmqpBroker {
         fresh: Search<'_>,
         goes_on: impl Fn(&Stop) -> bool,
     ) -> Result<Searched, BrokerError> {
-        let turn = self.feed.readers.turn(self.links.max_channels()).await?;
-        if let Some((reader, stop)) = turn.take(fresh.pattern, goes_on) {
-            // If it was lost or left behind while it waited, a new one tells what is the matter.
-            if let Ok(searched) = self.run(&turn, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
+        let permit = self.feed.readers.permit(self.connections.max_channels()).await?;
+        if let Some((reader, stop)) = permit.take(fresh.pattern, goes_on) {
+            // If it was lost or overtaken while it waited, a new one tells what is the matter.
+            if let Ok(searched) = self.run(&permit, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
                 return Ok(searched);
             }
         }
-        turn.make_room();
+        permit.make_room();
         // Whose place it is: the offset of what was seen last.
         let name = format!("{from}@{}", fresh.pattern);
         let reader = self.read_from(Start::At(from), &name).await?;
-        self.run(&turn, fresh, reader, CALL_TIMEOUT).await
+        self.run(&permit, fresh, reader, CALL_TIMEOUT).await
     }
 }
 

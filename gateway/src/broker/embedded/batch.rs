@@ -11,7 +11,7 @@ use super::{
     clock::Reading,
     log::Stored,
     mailbox::{Change, Mailbox},
-    place::Place,
+    position::Position,
     repeats::Fingerprint,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 struct Staged {
     mailbox: Option<Mailbox>,
-    /// Nothing of it has changed but the place up to which it is confirmed.
+    /// Nothing of it has changed but the position up to which it is confirmed.
     is_confirm: bool,
 }
 
@@ -44,19 +44,19 @@ struct Staged {
 pub(super) enum Written<'a> {
     /// All of it, as it is in the end.
     Whole(&'a Mailbox),
-    /// The place up to which it is confirmed: a mailbox can have hundreds of bindings, and is confirmed with every poll.
-    Confirmed(Place),
+    /// The position up to which it is confirmed: a mailbox can have hundreds of bindings, and is confirmed with every poll.
+    Confirmed(Position),
     /// It is no more.
     Nothing,
 }
 
-/// What the core takes over when the batch is stored.
+/// What the state takes over when the batch is stored.
 #[derive(Debug)]
 pub(super) enum Effect {
     Append(Arc<Stored>),
     Change(Change),
-    /// The client has seen everything up to and including this place, whether that could be written or not.
-    Confirm(ClientId, Place),
+    /// The client has seen everything up to and including this position, whether that could be written or not.
+    Confirm(ClientId, Position),
     /// Everything before this offset goes.
     Trim(u64),
 }
@@ -80,7 +80,7 @@ impl Batch {
     }
 
     /// Makes a batch that says that the store is in use: until it is closed in order, a start has to doubt what it finds.
-    pub(super) fn sign_on(next: u64, clock: Reading) -> Self {
+    pub(super) fn mark_in_use(next: u64, clock: Reading) -> Self {
         Self { needs_sync: true, ..Self::new(next, clock) }
     }
 
@@ -103,13 +103,13 @@ impl Batch {
     }
 
     /// Confirms in a mailbox as it is with what is staged.
-    pub(super) fn confirm(&mut self, client: ClientId, mut mailbox: Mailbox, place: Place) {
+    pub(super) fn confirm(&mut self, client: ClientId, mut mailbox: Mailbox, position: Position) {
         let had_marker = mailbox.marker.is_some();
-        mailbox.confirm(place);
+        mailbox.confirm(position);
         let is_all = self.staged.get(&client).is_none_or(|staged| staged.is_confirm);
         let is_confirm = is_all && mailbox.marker.is_some() == had_marker;
         self.staged.insert(client.clone(), Staged { mailbox: Some(mailbox), is_confirm });
-        self.effects.push(Effect::Confirm(client, place));
+        self.effects.push(Effect::Confirm(client, position));
     }
 
     pub(super) fn trim(&mut self, end: u64) {
@@ -120,7 +120,7 @@ impl Batch {
     }
 
     /// Says that nothing follows, so that the next start need not doubt anything.
-    pub(super) const fn sign_off(&mut self) {
+    pub(super) const fn mark_clean_shutdown(&mut self) {
         (self.signs_off, self.needs_sync) = (true, true);
     }
 
@@ -211,18 +211,18 @@ mod tests {
         let batch = || Batch::new(9, Clock::resume(None).read());
 
         let mut confirmed = batch();
-        confirmed.confirm(client.clone(), mailbox.clone(), Place::of_event(3));
-        confirmed.confirm(client.clone(), mailbox.clone(), Place::of_event(5));
-        assert_eq!(written(&confirmed), format!("{:?}", [Written::Confirmed(Place::of_event(5).next())]));
+        confirmed.confirm(client.clone(), mailbox.clone(), Position::of_event(3));
+        confirmed.confirm(client.clone(), mailbox.clone(), Position::of_event(5));
+        assert_eq!(written(&confirmed), format!("{:?}", [Written::Confirmed(Position::of_event(5).next())]));
 
         let mut changed = batch();
         changed.change(client.clone(), Some(mailbox.clone()), false);
-        changed.confirm(client.clone(), mailbox.clone(), Place::of_event(5));
+        changed.confirm(client.clone(), mailbox.clone(), Position::of_event(5));
         assert!(is_whole(&changed), "what was changed before is in the same record");
 
         let mut told = batch();
         mailbox.note_loss(2);
-        told.confirm(client, mailbox, Place::of_event(5));
+        told.confirm(client, mailbox, Position::of_event(5));
         assert!(is_whole(&told), "that a marker is gone stands in the mailbox alone");
     }
 }

@@ -1,7 +1,7 @@
 //! What fuzz targets see of the embedded broker's store.
 
 pub use super::store::fuzzing::{Record, Records, read_again};
-use super::{core::Core, log::Retention, place::Place};
+use super::{log::Retention, position::Position, state::BrokerState};
 
 /// Reads records as a start does, and then each mailbox to its end, or to the first of its events that is not in memory.
 ///
@@ -10,11 +10,11 @@ use super::{core::Core, log::Retention, place::Place};
 pub fn recover(records: &Records, retention: Retention) -> Option<usize> {
     let recovered = records.recover(retention)?;
     let clients: Vec<_> = recovered.mailboxes.iter().map(|(client, _)| client.clone()).collect();
-    let mut core = Core::new(recovered.log, recovered.mailboxes);
+    let mut state = BrokerState::new(recovered.log, recovered.mailboxes);
     let mut found = 0;
     for client in &clients {
-        let mut from = Place::before(0);
-        while let Some(scan) = core.scan(client, from, usize::MAX) {
+        let mut from = Position::before(0);
+        while let Some(scan) = state.scan(client, from, usize::MAX) {
             found += scan.found.len();
             from = scan.reached;
             if scan.complete {
@@ -22,9 +22,9 @@ pub fn recover(records: &Records, retention: Retention) -> Option<usize> {
             }
         }
     }
-    if let Some(range) = core.log.expired(recovered.clock.now()) {
-        core.may_lose(range.end);
-        core.trim(range.end);
+    if let Some(range) = state.log.expired(recovered.clock.now()) {
+        state.may_lose(range.end);
+        state.trim(range.end);
     }
     Some(found)
 }

@@ -3,7 +3,7 @@
 //! Four bytes an event, in blocks; retention drops whole blocks. The newest events are kept whole besides, because most
 //! readers are where the log ends.
 
-mod recent;
+mod tail_cache;
 mod topics;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
@@ -11,10 +11,10 @@ use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 use events::{Event, Topic};
 
 pub(super) use self::topics::TopicId;
-use self::{recent::Recent, topics::Topics};
+use self::{tail_cache::TailCache, topics::Topics};
 use super::{clock::LogTime, repeats::Fingerprint};
 
-/// What an event costs on disk besides its payload, in bytes: its head and its place in the engine's files, about.
+/// What an event costs on disk besides its payload, in bytes: its head and its position in the engine's files, about.
 const OVERHEAD: u64 = 128;
 
 /// Into how many blocks the log is cut by size and by age, so that retention is this precise.
@@ -23,7 +23,7 @@ const BLOCKS: u32 = 64;
 /// The most events of a block.
 const BLOCK_EVENTS: usize = 4096;
 
-/// An event and its place in the log.
+/// An event and its position in the log.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) offset: u64,
@@ -37,15 +37,15 @@ impl Stored {
         Self { offset, fingerprint: Fingerprint::of(&event), event }
     }
 
-    pub(super) fn head(&self, stored: LogTime) -> Head {
+    pub(super) fn head(&self, stored: LogTime) -> EventMeta {
         let (topic, bytes) = (self.event.topic.clone(), self.event.payload.len() as u64);
-        Head { topic, bytes, stored, fingerprint: Some(self.fingerprint) }
+        EventMeta { topic, bytes, stored, fingerprint: Some(self.fingerprint) }
     }
 }
 
 /// What is known of an event that need not be in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct EventMeta {
     pub(super) topic: Topic,
     /// The bytes of its payload.
     pub(super) bytes: u64,
@@ -69,7 +69,7 @@ pub(super) struct Log {
     retention: Retention,
     blocks: VecDeque<Block>,
     topics: Topics,
-    recent: Recent,
+    recent: TailCache,
     /// The offset that the next event gets.
     next: u64,
     bytes: u64,
@@ -96,7 +96,7 @@ impl Block {
 impl Log {
     /// Makes an empty log that continues at `next`, and keeps so many bytes of events in memory.
     pub(super) fn new(retention: Retention, recent_bytes: u64, next: u64) -> Self {
-        let (topics, recent) = (Topics::default(), Recent::new(recent_bytes));
+        let (topics, recent) = (Topics::default(), TailCache::new(recent_bytes));
         Self { retention, blocks: VecDeque::new(), topics, recent, next, bytes: 0, complete_from: 0 }
     }
 
@@ -122,7 +122,7 @@ impl Log {
     }
 
     /// Adds what was found at the next offset when the store was opened; `None`: nothing, though there should be.
-    pub(super) fn restore(&mut self, head: Option<&Head>) {
+    pub(super) fn restore(&mut self, head: Option<&EventMeta>) {
         let newest = self.blocks.back().map_or(LogTime::default(), |block| block.newest);
         self.push(head, head.map_or(newest, |head| head.stored));
     }
@@ -140,7 +140,7 @@ impl Log {
         }
     }
 
-    fn push(&mut self, head: Option<&Head>, stored: LogTime) {
+    fn push(&mut self, head: Option<&EventMeta>, stored: LogTime) {
         let bytes = head.map_or(0, |head| head.bytes + OVERHEAD);
         let topic = head.map(|head| self.topics.intern(&head.topic, self.next));
         let cut_bytes = self.retention.bytes / u64::from(BLOCKS);
@@ -300,7 +300,7 @@ mod tests {
     fn a_time_in_the_future_holds_up_nothing() {
         let mut log = Log::new(RETENTION, 0, 0);
         for stored in [100, 1_000_000, 110, 120, 1_000_000].map(seconds) {
-            log.restore(Some(&Head { topic: "a".parse().unwrap(), bytes: 10, stored, fingerprint: None }));
+            log.restore(Some(&EventMeta { topic: "a".parse().unwrap(), bytes: 10, stored, fingerprint: None }));
         }
         log.date(seconds(130));
         trim(&mut log, 110 + 65);

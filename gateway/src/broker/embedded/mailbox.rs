@@ -1,13 +1,13 @@
-//! A mailbox as a rule about the log: which of its events, from which place on.
+//! A mailbox as a rule about the log: which of its events, from which position on.
 //!
 //! It holds no events. An event is in the mailbox if a binding selects its topic and was there when the event was stored,
-//! and if it stands behind what is confirmed. Confirming moves one place, because it always concerns a run from the front.
+//! and if it stands after what is confirmed. Confirming moves one position, because it always concerns a run from the front.
 
 use std::collections::HashSet;
 
 use events::{ClientId, EventId, Topic, TopicPattern};
 
-use super::place::Place;
+use super::position::Position;
 
 /// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. A look through
 /// the log for a mailbox compares each topic with so many patterns.
@@ -17,10 +17,10 @@ pub(super) const MAX_BINDINGS: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mailbox {
     pub(super) bindings: Vec<Binding>,
-    /// Everything before this place is confirmed.
-    pub(super) unconfirmed: Place,
-    /// Everything before this place may have been handed over.
-    pub(super) handed_over: Place,
+    /// Everything before this position is confirmed.
+    pub(super) unconfirmed: Position,
+    /// Everything before this position may have been handed over.
+    pub(super) handed_over: Position,
     pub(super) marker: Option<Marker>,
 }
 
@@ -50,9 +50,9 @@ pub(super) struct Marker {
     pub(super) id: EventId,
     /// It stands before the event at this offset.
     pub(super) before: u64,
-    /// A reader that has come to this place was told, or has seen all that is gone: where the marker first stood, or the last
+    /// A reader that has come to this position was told, or has seen all that is gone: where the marker first stood, or the last
     /// event that is gone. It is not written down: Leases end with the process.
-    pub(super) settled_at: Place,
+    pub(super) settled_at: Position,
     pub(super) gone: Gone,
 }
 
@@ -72,11 +72,11 @@ impl Marker {
 
     /// Makes the one that was stored.
     pub(super) const fn stored(id: EventId, before: u64, gone: Gone) -> Self {
-        Self { id, before, settled_at: Place::before(before), gone }
+        Self { id, before, settled_at: Position::before(before), gone }
     }
 
-    pub(super) const fn place(&self) -> Place {
-        Place::before(self.before)
+    pub(super) const fn position(&self) -> Position {
+        Position::before(self.before)
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) type Change = (ClientId, Option<Mailbox>);
 impl Mailbox {
     /// Makes an empty mailbox for what is stored from `offset` on.
     pub(super) const fn new(offset: u64) -> Self {
-        let start = Place::before(offset);
+        let start = Position::before(offset);
         Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
     }
 
@@ -135,10 +135,10 @@ impl Mailbox {
         self.bindings.iter().any(|binding| binding.held_at(offset))
     }
 
-    /// Confirms everything up to and including a place. Retention may have moved a marker away from where it was handed over.
-    pub(super) fn confirm(&mut self, place: Place) {
-        self.marker.take_if(|marker| marker.settled_at <= place);
-        self.start_at(place.next());
+    /// Confirms everything up to and including a position. Retention may have moved a marker away from where it was handed over.
+    pub(super) fn confirm(&mut self, position: Position) {
+        self.marker.take_if(|marker| marker.settled_at <= position);
+        self.start_at(position.next());
     }
 
     /// Takes over how far another state of the same mailbox had come.
@@ -152,14 +152,14 @@ impl Mailbox {
     pub(super) fn trim(&mut self, offset: u64, lost: Option<u64>) {
         // A marker that was not confirmed moves on: what it tells is still to be told.
         let older = self.marker.take();
-        let was_told = older.as_ref().is_some_and(|marker| marker.place() < self.handed_over);
-        self.start_at(Place::before(offset));
+        let was_told = older.as_ref().is_some_and(|marker| marker.position() < self.handed_over);
+        self.start_at(Position::before(offset));
         self.marker = older.map(|marker| Marker { before: marker.before.max(offset), ..marker });
         if let Some(moved) = self.marker.as_ref().filter(|_| was_told) {
-            self.handed_over = self.handed_over.max(moved.place().next());
+            self.handed_over = self.handed_over.max(moved.position().next());
         }
         if let Some(lost) = lost {
-            self.marker = Some(Marker { settled_at: Place::of_event(lost), ..Marker::new(offset, Gone::Events) });
+            self.marker = Some(Marker { settled_at: Position::of_event(lost), ..Marker::new(offset, Gone::Events) });
         }
     }
 
@@ -170,11 +170,11 @@ impl Mailbox {
         self.marker = Some(Marker::new(offset, Gone::Events));
     }
 
-    /// Takes note that there is nothing unconfirmed before a place.
-    pub(super) fn start_at(&mut self, place: Place) {
-        self.unconfirmed = self.unconfirmed.max(place);
+    /// Takes note that there is nothing unconfirmed before a position.
+    pub(super) fn start_at(&mut self, position: Position) {
+        self.unconfirmed = self.unconfirmed.max(position);
         self.handed_over = self.handed_over.max(self.unconfirmed);
-        self.marker.take_if(|marker| marker.place() < self.unconfirmed);
+        self.marker.take_if(|marker| marker.position() < self.unconfirmed);
         self.forget();
     }
 
@@ -217,9 +217,9 @@ mod tests {
         assert_eq!(mailbox.bindings, []);
         mailbox.bind(&[pattern("a")], 0).unwrap();
         mailbox.unbind(&pattern("a"), 3);
-        mailbox.confirm(Place::of_event(1));
+        mailbox.confirm(Position::of_event(1));
         assert_eq!(mailbox.bindings.len(), 1);
-        mailbox.confirm(Place::of_event(2));
+        mailbox.confirm(Position::of_event(2));
         assert_eq!(mailbox.bindings, []);
     }
 
@@ -233,7 +233,7 @@ mod tests {
         mailbox.bind(&numbered(0..MAX_BINDINGS), 5).unwrap();
         mailbox.unbind(&pattern("7"), 9);
         assert_eq!(mailbox.bind(&[pattern("more")], 9), Err(TooManyBindings), "it still selects what is there");
-        mailbox.confirm(Place::of_event(8));
+        mailbox.confirm(Position::of_event(8));
         mailbox.bind(&[pattern("more")], 9).unwrap();
         // As an older gateway may have stored it.
         let more = mailbox.bindings.clone().into_iter().map(|binding| Binding { until: None, from: 1, ..binding });
@@ -245,11 +245,11 @@ mod tests {
     fn a_marker_is_confirmed_in_its_place() {
         let mut mailbox = Mailbox::new(3);
         mailbox.marker = Some(Marker::new(3, Gone::OlderMailbox));
-        let place = mailbox.marker.as_ref().unwrap().place();
-        mailbox.confirm(Place::of_event(2));
+        let position = mailbox.marker.as_ref().unwrap().position();
+        mailbox.confirm(Position::of_event(2));
         assert!(mailbox.marker.is_some());
-        mailbox.confirm(place);
-        assert_eq!((mailbox.marker.as_ref(), mailbox.unconfirmed), (None, Place::of_event(3)));
+        mailbox.confirm(position);
+        assert_eq!((mailbox.marker.as_ref(), mailbox.unconfirmed), (None, Position::of_event(3)));
     }
 
     #[test]
@@ -268,11 +268,11 @@ mod tests {
             let mut mailbox = Mailbox::new(0);
             let told = Marker::new(0, gone);
             mailbox.marker = Some(told.clone());
-            mailbox.handed_over = told.place().next();
+            mailbox.handed_over = told.position().next();
             mailbox.trim(4, Some(3));
             let marker = mailbox.marker.clone().unwrap();
             assert!(marker.id != told.id && marker.gone == Gone::Events, "{gone:?}");
-            mailbox.confirm(told.place());
+            mailbox.confirm(told.position());
             assert_eq!(mailbox.marker, Some(marker));
         }
     }
@@ -283,20 +283,20 @@ mod tests {
         mailbox.bind(&[pattern("#")], 0).unwrap();
         mailbox.trim(4, Some(3));
         let marker = mailbox.marker.clone().unwrap();
-        assert_eq!((marker.place(), mailbox.unconfirmed), (Place::before(4), Place::before(4)));
+        assert_eq!((marker.position(), mailbox.unconfirmed), (Position::before(4), Position::before(4)));
         mailbox.trim(5, None);
-        assert!(mailbox.handed_over <= Place::before(5), "the marker was not handed over yet");
-        mailbox.handed_over = Place::before(5).next();
+        assert!(mailbox.handed_over <= Position::before(5), "the marker was not handed over yet");
+        mailbox.handed_over = Position::before(5).next();
         mailbox.trim(6, None);
         assert_eq!(mailbox.marker, Some(Marker { before: 6, ..marker }));
-        assert!(mailbox.handed_over > Place::before(6), "what was handed over stays so where it moves to");
-        mailbox.confirm(Place::of_event(2));
+        assert!(mailbox.handed_over > Position::before(6), "what was handed over stays so where it moves to");
+        mailbox.confirm(Position::of_event(2));
         assert!(mailbox.marker.is_some());
         // The last that is gone, which its reader still had; and the marker, wherever it was handed over.
-        for place in [Place::of_event(3), Place::before(4), Place::before(5), Place::before(6)] {
+        for position in [Position::of_event(3), Position::before(4), Position::before(5), Position::before(6)] {
             let mut mailbox = mailbox.clone();
-            mailbox.confirm(place);
-            assert_eq!(mailbox.marker, None, "{place:?}");
+            mailbox.confirm(position);
+            assert_eq!(mailbox.marker, None, "{position:?}");
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::{
     clock::Clock,
-    core::Core,
+    state::BrokerState,
     store::{Store, StoreError},
     writer::{Command, Task},
 };
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 pub(super) struct Shared {
     /// Its lock is handed on to those who wait, unlike that of the standard library: a long scan, which takes it again and again,
     /// would keep the writer and all other readers out.
-    core: Mutex<Core>,
+    state: Mutex<BrokerState>,
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
@@ -36,21 +36,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) const fn new(core: Core, store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(super) const fn new(state: BrokerState, store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
         let (released, appended, is_writable) = (Notify::const_new(), Notify::const_new(), AtomicBool::new(true));
-        Self { core: Mutex::new(core), store, clock, metrics, released, appended, is_writable }
+        Self { state: Mutex::new(state), store, clock, metrics, released, appended, is_writable }
     }
 
-    /// Locks the core; never held across an await.
-    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock()
+    /// Locks the state; never held across an await.
+    pub(super) fn state(&self) -> MutexGuard<'_, BrokerState> {
+        self.state.lock()
     }
 
     /// Says how much is kept.
-    pub(super) fn measure(&self, core: &Core) {
-        let events = core.log.next() - core.log.oldest();
+    pub(super) fn measure(&self, state: &BrokerState) {
+        let events = state.log.next() - state.log.oldest();
         self.metrics.store_events.set(i64::try_from(events).unwrap_or(i64::MAX));
-        self.metrics.store_bytes.set(i64::try_from(core.log.bytes()).unwrap_or(i64::MAX));
+        self.metrics.store_bytes.set(i64::try_from(state.log.bytes()).unwrap_or(i64::MAX));
     }
 }
 

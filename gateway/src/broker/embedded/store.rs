@@ -14,8 +14,8 @@
 //! | full disk | reads go on; writes after reopening | reads fail, too, until reopened |
 //! | space after all was dropped | given back | kept in the file |
 //!
-//! What fjall lacks is made up for here. It drops what stands behind a damaged place of its journal without a word: a
-//! `witness` outside of it remembers how much was synced. It refuses a store whose last batch was `torn` by a power cut, one
+//! What fjall lacks is made up for here. It drops what stands after a damaged place of its journal without a word: a
+//! `sync_mark` outside of it remembers how much was synced. It refuses a store whose last batch was `torn` by a power cut, one
 //! time in four with a large batch: that is mended. And each record carries a checksum of its own.
 
 mod disk;
@@ -24,8 +24,8 @@ mod files;
 mod record;
 mod recovery;
 mod reserve;
+mod sync_mark;
 mod torn;
-mod witness;
 
 use std::{io, path::Path};
 
@@ -89,7 +89,7 @@ impl Store {
     /// Opens the store in a folder, or makes a new one; blocks.
     pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Self, Recovered), OpenStoreError> {
         let (disk, recovered) = recovery::open(folder, retention)?;
-        let mut batch = Batch::sign_on(recovered.log.next(), recovered.clock.read());
+        let mut batch = Batch::mark_in_use(recovered.log.next(), recovered.clock.read());
         if !recovered.damage.is_empty() {
             // The next start finds no trace of the damage; what it means for mailboxes must be written down by then.
             for (client, mailbox) in &recovered.mailboxes {
@@ -147,9 +147,9 @@ impl Store {
     }
 
     /// Gives back the space of everything before an offset, which is not looked for any more.
-    pub(super) fn sweep(&self, end: u64) {
+    pub(super) fn reclaim(&self, end: u64) {
         if let Self::Disk(disk) = self {
-            disk.sweep(end);
+            disk.reclaim(end);
         }
     }
 

@@ -10,10 +10,10 @@ use crate::broker::{
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
 
-/// How many heads are looked at under one hold of the core's lock.
+/// How many heads are looked at under one hold of the state's lock.
 const SCAN: u64 = 1 << 13;
 
-/// How many topics are compared with a pattern under one hold of the core's lock.
+/// How many topics are compared with a pattern under one hold of the state's lock.
 const TOPICS: usize = 1 << 10;
 
 /// How many heads one search looks at.
@@ -38,12 +38,12 @@ pub struct EmbeddedTail {
 impl EventLog for EmbeddedBroker {
     type Tail = EmbeddedTail;
 
-    async fn end(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
+    async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
         let (mut newest, next, complete_from) = {
-            let core = self.handle.core();
-            let newest = core.log.newest(0..usize::MAX).into_iter().flatten().filter(|(topic, _)| self.feeds(topic));
+            let state = self.handle.state();
+            let newest = state.log.newest(0..usize::MAX).into_iter().flatten().filter(|(topic, _)| self.feeds(topic));
             let newest: Vec<_> = newest.map(|(topic, offset)| (offset, topic.clone())).collect();
-            (newest, core.log.next(), core.log.complete_from())
+            (newest, state.log.next(), state.log.complete_from())
         };
         newest.sort_unstable_by_key(|(offset, _)| *offset);
         for (offset, topic) in newest {
@@ -53,7 +53,7 @@ impl EventLog for EmbeddedBroker {
     }
 
     fn known_oldest(&self) -> u64 {
-        self.handle.core().log.oldest()
+        self.handle.state().log.oldest()
     }
 
     /// The topics of all events are in memory.
@@ -61,12 +61,12 @@ impl EventLog for EmbeddedBroker {
         let is_meant = |(topic, newest): &(&Topic, u64)| *newest < before && self.feeds(topic);
         let mut offsets = BTreeSet::new();
         if pattern.is_topic() {
-            let core = self.handle.core();
-            offsets.extend(core.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest));
+            let state = self.handle.state();
+            offsets.extend(state.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest));
         } else {
             let matcher = Matcher::new(pattern);
             for first in (0..).step_by(TOPICS) {
-                if let Some(known) = self.handle.core().log.newest(first..first + TOPICS) {
+                if let Some(known) = self.handle.state().log.newest(first..first + TOPICS) {
                     let matching = known.filter(|(topic, _)| matcher.matches(topic)).filter(is_meant);
                     offsets.extend(matching.map(|(_, newest)| newest));
                 } else {
@@ -78,17 +78,17 @@ impl EventLog for EmbeddedBroker {
                 tokio::task::yield_now().await;
             }
         }
-        Some(NewestBefore { offsets: offsets.into_iter().collect(), damaged: self.handle.core().log.is_damaged() })
+        Some(NewestBefore { offsets: offsets.into_iter().collect(), damaged: self.handle.state().log.is_damaged() })
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
-        let core = self.handle.core();
-        let topic = core.log.topics(offset..offset + 1).next().and_then(|(_, topic)| topic);
-        Ok(topic.is_some_and(|id| self.feeds(core.log.topic(id))))
+        let state = self.handle.state();
+        let topic = state.log.topics(offset..offset + 1).next().and_then(|(_, topic)| topic);
+        Ok(topic.is_some_and(|id| self.feeds(state.log.topic(id))))
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        let oldest = self.handle.core().log.oldest();
+        let oldest = self.handle.state().log.oldest();
         let mut reached = from.max(oldest);
         let stop = to.min(reached + SEARCH);
         let mut found: Vec<Logged> = Vec::new();
@@ -118,11 +118,11 @@ impl EventLog for EmbeddedBroker {
             last if reached > from => self.event(reached - 1).await?.or_else(|| last.cloned()),
             _ => None,
         };
-        Ok(Searched { before: None, found, damaged, last, reached, oldest: self.handle.core().log.oldest() })
+        Ok(Searched { before: None, found, damaged, last, reached, oldest: self.handle.state().log.oldest() })
     }
 
     /// Nothing is kept open: what was looked at is found again by its offset.
-    async fn search_behind(
+    async fn search_after(
         &self,
         pattern: &TopicPattern,
         seen: u64,
@@ -130,7 +130,7 @@ impl EventLog for EmbeddedBroker {
         limit: usize,
     ) -> Result<Searched, BrokerError> {
         let Some(before) = self.event(seen).await? else {
-            return Ok(Searched { reached: seen + 1, oldest: self.handle.core().log.oldest(), ..Searched::default() });
+            return Ok(Searched { reached: seen + 1, oldest: self.handle.state().log.oldest(), ..Searched::default() });
         };
         let searched = self.search(pattern, seen + 1, to, limit).await?;
         Ok(Searched { before: Some(before), ..searched })
@@ -150,7 +150,7 @@ impl LogTail for EmbeddedTail {
         let handle = &self.broker.handle;
         loop {
             let appended = handle.appended.notified();
-            let end = handle.core().log.next().min(self.next + AT_ONCE);
+            let end = handle.state().log.next().min(self.next + AT_ONCE);
             if self.next < end {
                 let offsets: Vec<u64> = (self.next..end).collect();
                 let loaded = handle.load(&offsets).await?;
@@ -182,10 +182,10 @@ impl EmbeddedBroker {
 
     /// Looks for matching events, up to `limit`.
     fn select(&self, pattern: &TopicPattern, range: Range<u64>, limit: usize) -> Selected {
-        let core = self.handle.core();
+        let state = self.handle.state();
         let mut selected = Selected { offsets: Vec::new(), damaged: false, reached: range.end };
-        for (offset, topic) in core.log.topics(range) {
-            let is_selected = match topic.map(|id| core.log.topic(id)) {
+        for (offset, topic) in state.log.topics(range) {
+            let is_selected = match topic.map(|id| state.log.topic(id)) {
                 Some(topic) => pattern.matches(topic) && self.feeds(topic),
                 None if selected.offsets.is_empty() => {
                     selected.damaged = true;
@@ -222,9 +222,9 @@ impl Handle {
     /// Reads the events at these offsets, but for those that retention has dropped; `None` stands for one that is damaged.
     async fn load(&self, offsets: &[u64]) -> Result<Vec<(u64, Option<Arc<Event>>)>, BrokerError> {
         let mut events: Vec<_> = {
-            let core = self.core();
-            let kept = offsets.iter().copied().filter(|offset| *offset >= core.log.oldest());
-            let recent = |offset| core.log.recent(offset).map(|stored| Arc::new(stored.event.clone()));
+            let state = self.state();
+            let kept = offsets.iter().copied().filter(|offset| *offset >= state.log.oldest());
+            let recent = |offset| state.log.recent(offset).map(|stored| Arc::new(stored.event.clone()));
             kept.map(|offset| (offset, recent(offset))).collect()
         };
         let elsewhere: Vec<u64> =
@@ -235,7 +235,7 @@ impl Handle {
                 *event = read.next().flatten().map(Arc::new);
             }
             // What was dropped meanwhile is not damaged, and the store can read some of it until it drops whole tables.
-            let oldest = self.core().log.oldest();
+            let oldest = self.state().log.oldest();
             events.retain(|(offset, _)| *offset >= oldest);
         }
         Ok(events)

@@ -1,6 +1,6 @@
 //! The one thread that writes.
 //!
-//! It takes everything that waits, stores it as one batch with one sync, lets the core take it over, and then answers:
+//! It takes everything that waits, stores it as one batch with one sync, lets the state take it over, and then answers:
 //! so an answer means that it is on disk, readers see only what is, and publishers who come together share the sync. What
 //! is merely confirmed is written without a sync of its own: it outlives the process, and after a power cut it comes
 //! again, flagged.
@@ -25,11 +25,11 @@ use tracing::{debug, error, info};
 use super::{
     batch::{Batch, Effect},
     clock::Reading,
-    core::Look,
     mailbox::{Gone, Mailbox, Marker},
-    place::Place,
+    position::Position,
     repeats::{Fingerprint, Repeats},
     shared::Shared,
+    state::Look,
     store::StoreError,
 };
 
@@ -38,10 +38,10 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however short
 /// it is. A lone publisher does not wait.
-const GATHER: Duration = Duration::from_millis(2);
+const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(2);
 
 /// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
-const CHORES: Duration = Duration::from_secs(1);
+const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the writer can be asked for.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ pub(super) enum Task {
     Bind(ClientId, Vec<TopicPattern>, bool),
     Unbind(ClientId, TopicPattern),
     Delete(ClientId),
-    /// Confirm everything up to and including a place.
-    Confirm(ClientId, Place),
+    /// Confirm everything up to and including a position.
+    Confirm(ClientId, Position),
     /// Write down what is only in memory and end.
     Close,
     /// Fail as no writer should.
@@ -86,14 +86,14 @@ pub(super) struct Writer {
     repeats: Repeats,
     /// How long the mailbox of a client is kept without a reader.
     expiry: Box<dyn Fn(&ClientId) -> Duration + Send>,
-    chores: Duration,
-    last_chores: Instant,
+    maintenance_interval: Duration,
+    last_maintenance: Instant,
     /// What could not be written when it should have been.
-    owed: HashSet<ClientId>,
+    unwritten: HashSet<ClientId>,
     /// What the clocks showed when that was written last.
     clock: Reading,
     /// How many events are likely to come together, by those that did.
-    company: u64,
+    expected_events: u64,
 }
 
 impl Writer {
@@ -104,24 +104,24 @@ impl Writer {
         mailbox_expiry: Duration,
         expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
     ) -> Self {
-        let chores = (mailbox_expiry / 100).clamp(Duration::from_millis(10), CHORES);
+        let maintenance_interval = (mailbox_expiry / 100).clamp(Duration::from_millis(10), MAINTENANCE_INTERVAL);
         Self {
             clock: shared.clock.read(),
             shared,
             commands,
             repeats,
             expiry: Box::new(expiry),
-            chores,
-            last_chores: Instant::now(),
-            owed: HashSet::new(),
-            company: 0,
+            maintenance_interval,
+            last_maintenance: Instant::now(),
+            unwritten: HashSet::new(),
+            expected_events: 0,
         }
     }
 
     /// Works until it is told to close, or until no handle is left.
     pub(super) fn run(mut self) {
         loop {
-            let first = match self.commands.recv_timeout(self.chores) {
+            let first = match self.commands.recv_timeout(self.maintenance_interval) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -150,12 +150,12 @@ impl Writer {
         let mut batch = self.batch();
         let mut waiting = Vec::new();
         let mut closing = false;
-        let give_up = Instant::now() + GATHER;
+        let give_up = Instant::now() + GROUP_COMMIT_WINDOW;
         let mut next = first;
         loop {
-            let company_comes = batch.event_count() > 0 && batch.event_count() < self.company;
+            let more_are_expected = batch.event_count() > 0 && batch.event_count() < self.expected_events;
             next = next.or_else(|| match self.commands.try_recv() {
-                Err(_) if company_comes => self.commands.recv_timeout(give_up - Instant::now()).ok(),
+                Err(_) if more_are_expected => self.commands.recv_timeout(give_up - Instant::now()).ok(),
                 received => received.ok(),
             });
             let Some(Command { task, done, room }) = next.take() else { break };
@@ -174,11 +174,11 @@ impl Writer {
                 break;
             }
         }
-        self.company = batch.event_count().max(self.company / 2);
+        self.expected_events = batch.event_count().max(self.expected_events / 2);
         self.do_chores(&mut batch);
         self.retain(&mut batch);
         if closing {
-            self.sign_off(&mut batch);
+            self.mark_clean_shutdown(&mut batch);
         }
         let result = self.store(batch, room);
         if closing {
@@ -193,7 +193,7 @@ impl Writer {
     }
 
     fn batch(&self) -> Batch {
-        Batch::new(self.shared.core().log.next(), self.shared.clock.read())
+        Batch::new(self.shared.state().log.next(), self.shared.clock.read())
     }
 
     /// Adds to a batch what a task asks for; an error says why that is not to be.
@@ -201,7 +201,7 @@ impl Writer {
         match task {
             Task::Publish(event, fingerprint) => batch.append(event, fingerprint),
             Task::Bind(client, topics, with_marker) => {
-                self.shared.core().touch(&client);
+                self.shared.state().touch(&client);
                 let offset = batch.next();
                 let mut mailbox = self.mailbox(batch, &client).unwrap_or_else(|| {
                     debug!(%client, "mailbox created");
@@ -222,9 +222,9 @@ impl Writer {
                     batch.change(client, None, true);
                 }
             }
-            Task::Confirm(client, place) => {
+            Task::Confirm(client, position) => {
                 if let Some(mailbox) = self.mailbox(batch, &client) {
-                    batch.confirm(client, mailbox, place);
+                    batch.confirm(client, mailbox, position);
                 }
             }
             Task::Close => {}
@@ -238,26 +238,26 @@ impl Writer {
     fn mailbox(&self, batch: &Batch, client: &ClientId) -> Option<Mailbox> {
         match batch.staged(client) {
             Some(staged) => staged.clone(),
-            None => self.shared.core().mailbox(client).cloned(),
+            None => self.shared.state().mailbox(client).cloned(),
         }
     }
 
     /// Drops mailboxes that no client reads, and writes what is only in memory.
     fn do_chores(&mut self, batch: &mut Batch) {
-        if self.last_chores.elapsed() < self.chores {
+        if self.last_maintenance.elapsed() < self.maintenance_interval {
             return;
         }
-        self.last_chores = Instant::now();
+        self.last_maintenance = Instant::now();
         if batch.clock().was_set_since(self.clock) {
             info!("the wall clock was set; events are kept as long as without that");
             batch.note_clock();
             self.clock = batch.clock();
         }
         let (expired, lagging) = {
-            let mut core = self.shared.core();
-            (core.expire(&self.expiry), core.settle())
+            let mut state = self.shared.state();
+            (state.expire(&self.expiry), state.settle())
         };
-        for client in expired.into_iter().chain(lagging).chain(std::mem::take(&mut self.owed)) {
+        for client in expired.into_iter().chain(lagging).chain(std::mem::take(&mut self.unwritten)) {
             if batch.staged(&client).is_none() {
                 let mailbox = self.mailbox(batch, &client);
                 batch.change(client, mailbox, false);
@@ -267,10 +267,10 @@ impl Writer {
 
     /// Drops the oldest events that are kept long enough.
     fn retain(&self, batch: &mut Batch) {
-        let mut core = self.shared.core();
-        if let Some(range) = core.log.expired(batch.clock().log) {
-            let may_lose = core.may_lose(range.end);
-            drop(core);
+        let mut state = self.shared.state();
+        if let Some(range) = state.log.expired(batch.clock().log) {
+            let may_lose = state.may_lose(range.end);
+            drop(state);
             debug!(events = range.end - range.start, mailboxes = may_lose.len(), "retention drops the oldest events");
             for client in may_lose {
                 if let Some(mut mailbox) = self.mailbox(batch, &client)
@@ -289,7 +289,7 @@ impl Writer {
     /// Returns where the last unconfirmed event of a mailbox before an offset stands.
     fn last_before(&self, mailbox: &Mailbox, mut end: u64) -> Option<u64> {
         loop {
-            let look = self.shared.core().last_before(mailbox, end);
+            let look = self.shared.state().last_before(mailbox, end);
             match look {
                 Look::At(offset) => return Some(offset),
                 Look::Nothing => return None,
@@ -299,16 +299,16 @@ impl Writer {
     }
 
     /// Writes down what was handed over, which a crash leaves in doubt.
-    fn sign_off(&self, batch: &mut Batch) {
-        let core = self.shared.core();
-        for (client, handed_over) in core.handed_over() {
+    fn mark_clean_shutdown(&self, batch: &mut Batch) {
+        let state = self.shared.state();
+        for (client, handed_over) in state.handed_over() {
             let staged = batch.staged(client).cloned();
-            if let Some(mut mailbox) = staged.unwrap_or_else(|| core.mailbox(client).cloned()) {
+            if let Some(mut mailbox) = staged.unwrap_or_else(|| state.mailbox(client).cloned()) {
                 mailbox.handed_over = mailbox.handed_over.max(handed_over);
                 batch.change(client.clone(), Some(mailbox), true);
             }
         }
-        batch.sign_off();
+        batch.mark_clean_shutdown();
     }
 
     /// On a full disk, drops what retention drops, apart from what publishers wait for, which takes room.
@@ -322,7 +322,7 @@ impl Writer {
             let result = self.shared.store.write_from_reserve(&batch);
             self.take_over(batch, result.is_ok());
         }
-        let oldest = self.shared.core().log.oldest();
+        let oldest = self.shared.state().log.oldest();
         self.shared.store.find_room(oldest)
     }
 
@@ -343,34 +343,34 @@ impl Writer {
         self.take_over(batch, result.is_ok());
         // From here on no reader looks for it.
         if let Some(end) = trimmed {
-            self.shared.store.sweep(end);
+            self.shared.store.reclaim(end);
         }
         result
     }
 
-    /// Has the core take over what was stored, or what holds without being stored.
+    /// Has the state take over what was stored, or what holds without being stored.
     fn take_over(&mut self, batch: Batch, is_stored: bool) {
         let clock = batch.clock();
         if is_stored {
             self.clock = clock;
         } else {
             // It may be on disk all the same, or come there: what is true has to be written over it.
-            self.owed.extend(batch.mailboxes().map(|(client, _)| client.clone()));
+            self.unwritten.extend(batch.mailboxes().map(|(client, _)| client.clone()));
         }
         let (is_sync, payload_bytes) = (batch.needs_sync() && self.shared.store.is_durable(), batch.bytes() as u64);
-        let mut core = self.shared.core();
+        let mut state = self.shared.state();
         for effect in batch.into_effects() {
             match effect {
-                Effect::Confirm(client, place) => core.confirm(&client, place),
+                Effect::Confirm(client, position) => state.confirm(&client, position),
                 _ if !is_stored => {}
                 Effect::Append(stored) => {
                     self.repeats.note(stored.fingerprint, clock.log);
-                    core.append(stored, clock.log);
+                    state.append(stored, clock.log);
                 }
-                Effect::Trim(end) => core.trim(end),
+                Effect::Trim(end) => state.trim(end),
                 Effect::Change(change) => {
                     let is_dropped = change.1.is_none();
-                    core.change(change);
+                    state.change(change);
                     if is_dropped {
                         self.shared.released.notify_waiters();
                     }
@@ -381,8 +381,8 @@ impl Writer {
             self.shared.metrics.store_syncs.inc_by(u64::from(is_sync));
             self.shared.metrics.store_payload_bytes.inc_by(payload_bytes);
         }
-        self.shared.measure(&core);
-        drop(core);
+        self.shared.measure(&state);
+        drop(state);
         self.shared.appended.notify_waiters();
     }
 }

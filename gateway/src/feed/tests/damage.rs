@@ -36,11 +36,11 @@ async fn a_client_that_stays_away_over_two_starts_is_told_what_the_first_one_los
     world.publish("a", 100..103).await;
     world.end(async |broker| broker.clone().crash()).await;
     let world = start(&options, 1 << 20).await;
-    assert_eq!(world.look("a", Start::Behind(place)).await.0, [2], "up to what is lost");
-    let (_, _, place) = world.look("a", Start::Behind(place)).await;
-    let (seen, reset, place) = world.look("a", Start::Behind(place)).await;
+    assert_eq!(world.look("a", Start::After(place)).await.0, [2], "up to what is lost");
+    let (_, _, place) = world.look("a", Start::After(place)).await;
+    let (seen, reset, place) = world.look("a", Start::After(place)).await;
     assert_eq!((seen, reset), (vec![100, 101, 102], true));
-    let (seen, reset, _) = world.look("a", Start::Behind(place)).await;
+    let (seen, reset, _) = world.look("a", Start::After(place)).await;
     assert_eq!((seen, reset), (vec![], false), "it is told once");
 }
 
@@ -49,7 +49,7 @@ async fn a_place_of_another_log_that_has_more_events_for_mailboxes_only_is_told_
     let world = start(&options(None, "a.#"), 1 << 20).await;
     world.publish("a", 0..1).await;
     world.store("b", 1..41).await;
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 30, check: 1 })).await;
+    let (seen, reset, _) = world.look("a", Start::After(Cursor { next: 30, check: 1 })).await;
     assert_eq!((seen, reset), (vec![0], true));
 }
 
@@ -57,12 +57,12 @@ async fn a_place_of_another_log_that_has_more_events_for_mailboxes_only_is_told_
 async fn a_place_right_after_an_event_is_not_taken_for_one_after_none() {
     let world = start(&options(None, "#"), 600).await;
     world.publish("a", 0..20).await;
-    let window = world.feed.state().as_ref().unwrap().window.before().next;
+    let window = world.feed.state.lock().as_ref().unwrap().recent.before().next;
     for next in [5, window] {
-        let (_, reset, _) = world.look("a", Start::Behind(Cursor { next, check: 0 })).await;
+        let (_, reset, _) = world.look("a", Start::After(Cursor { next, check: 0 })).await;
         assert!(reset, "{next} of {window}");
     }
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor::default())).await;
+    let (seen, reset, _) = world.look("a", Start::After(Cursor::default())).await;
     assert_eq!((seen, reset), ((0..20).collect(), false));
 }
 
@@ -71,6 +71,6 @@ async fn a_place_after_what_was_no_event_for_feeds_goes_on_with_the_next_one() {
     let world = start(&options(None, "a.#"), 600).await;
     world.store("b", 0..1).await;
     world.publish("a", 1..10).await;
-    let (seen, reset, _) = world.look("a", Start::Behind(Cursor { next: 1, check: 0 })).await;
+    let (seen, reset, _) = world.look("a", Start::After(Cursor { next: 1, check: 0 })).await;
     assert_eq!((seen, reset), ((1..10).collect(), false));
 }

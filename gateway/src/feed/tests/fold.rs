@@ -6,7 +6,7 @@ impl World {
     /// Polls without waiting, folded: the numbers, and the place.
     async fn look_folded(&self, place: Cursor, limit: usize) -> (Vec<u64>, Cursor) {
         let (pattern, deadline) = ("#".parse().unwrap(), Instant::now());
-        match self.ask(FeedRequest { pattern, start: Start::Behind(place), limit, latest_only: true, deadline }).await {
+        match self.ask(FeedRequest { pattern, start: Start::After(place), limit, latest_only: true, deadline }).await {
             FeedOutcome::Batch(batch) => (numbers(&batch), batch.last_seen),
             FeedOutcome::Nothing(end) => (Vec::new(), end),
             other => panic!("{other:?}"),
@@ -23,12 +23,12 @@ async fn folded_a_batch_holds_the_newest_of_each_topic() {
     world.publish("a", 60..61).await;
     let (seen, place) = world.look_folded(place, 100).await;
     assert_eq!(seen, [59, 60]);
-    assert_eq!(world.look("#", Start::Behind(place)).await.0, Vec::<u64>::new());
+    assert_eq!(world.look("#", Start::After(place)).await.0, Vec::<u64>::new());
 }
 
 #[tokio::test]
 async fn where_the_index_forgot_topics_a_part_is_folded_and_the_rest_follows() {
-    // The index knows one topic; the window holds everything, or next to nothing.
+    // The index knows one topic; all events are recent, or next to none.
     for window in [1 << 20, 600] {
         let world = World::new(1 << 30, window, 1).await;
         world.publish("z", 0..1).await;

@@ -18,8 +18,8 @@ pub(super) struct TestLog {
 impl EventLog for TestLog {
     type Tail = EmbeddedTail;
 
-    async fn end(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
-        self.broker.end(show).await
+    async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
+        self.broker.open_tail(show).await
     }
 
     fn known_oldest(&self) -> u64 {
@@ -38,13 +38,13 @@ impl EventLog for TestLog {
         self.broker.search(pattern, from, to, limit).await
     }
 
-    async fn search_behind(
+    async fn search_after(
         &self,
         pattern: &TopicPattern,
         seen: u64,
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        self.broker.search_behind(pattern, seen, to, limit).await
+        self.broker.search_after(pattern, seen, to, limit).await
     }
 }

@@ -216,8 +216,8 @@ impl Model {
         let answer = Answer { from: start, oldest, got, reset, place };
         let judged = self.judge(&self.clients[number], limit, &answer);
         prop_assert!(judged.is_ok(), "{}: {} from {:?}: {:?}", judged.unwrap_err(), pattern, start, answer);
-        self.clients[number].start = Start::Behind(answer.place);
-        Ok(Start::Behind(answer.place) != start || !answer.got.is_empty())
+        self.clients[number].start = Start::After(answer.place);
+        Ok(Start::After(answer.place) != start || !answer.got.is_empty())
     }
 
     fn judge(&self, client: &Client, limit: usize, answer: &Answer) -> Result<(), &'static str> {
@@ -243,10 +243,10 @@ impl Model {
         ensure(place.next <= end, "beyond the end")?;
         let passed = |from: u64| (from..place.next).filter(|offset| wants(*offset));
         let (first, own) = match from {
-            Start::Behind(cursor) => (cursor.next, cursor.next.checked_sub(1).filter(|_| cursor.check != 0)),
+            Start::After(cursor) => (cursor.next, cursor.next.checked_sub(1).filter(|_| cursor.check != 0)),
             Start::Now => return ensure(!reset && got.is_empty() && !(place.next..end).any(wants), "not now"),
             // What retention took before it came is no business of the client.
-            Start::Oldest | Start::Newest | Start::Elsewhere => (oldest, None),
+            Start::Oldest | Start::Newest | Start::Unknown => (oldest, None),
         };
         if reset {
             let is_own_gone = own.is_some_and(|own| own < oldest || self.damaged.contains_key(&own));

@@ -11,9 +11,9 @@ async fn a_poll_without_a_place_gets_the_newest_of_each_topic_and_goes_on_from_t
     world.publish("b", 8..9).await;
     let (seen, reset, place) = world.look("a.#", Start::Newest).await;
     assert_eq!((seen, reset), (vec![4, 7], false));
-    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, Vec::<u64>::new());
+    assert_eq!(world.look("a.#", Start::After(place)).await.0, Vec::<u64>::new());
     world.publish("a.x", 9..11).await;
-    assert_eq!(world.look("a.#", Start::Behind(place)).await.0, [9, 10]);
+    assert_eq!(world.look("a.#", Start::After(place)).await.0, [9, 10]);
     assert_eq!(world.look("#", Start::Oldest).await.0, (0..11).collect::<Vec<_>>());
     assert_eq!(world.look("#", Start::Now).await.0, Vec::<u64>::new());
 }
@@ -26,12 +26,12 @@ async fn of_more_topics_than_fit_a_batch_the_rest_follows() {
     }
     let (first, _, place) = world.look("a.*", Start::Newest).await;
     assert_eq!(first, (0..100).collect::<Vec<_>>());
-    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (100..150).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::After(place)).await.0, (100..150).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn what_the_index_has_forgotten_is_looked_up_in_the_log() {
-    // Neither the window nor the index holds them all.
+    // Neither the recent events nor the index holds them all.
     for world in [World::new(1 << 30, 2600, 3).await, World::searching(2600, 3).await] {
         let mut early = Cursor::default();
         for number in 0..20 {
@@ -45,9 +45,9 @@ async fn what_the_index_has_forgotten_is_looked_up_in_the_log() {
         assert_eq!(world.look("b", Start::Newest).await.0, [0; 0], "there is none");
         let (seen, _, place) = world.look("a.*", Start::Newest).await;
         assert_eq!(seen, (10..20).collect::<Vec<_>>());
-        assert_eq!(world.look("a.*", Start::Behind(place)).await.0, [0; 0]);
+        assert_eq!(world.look("a.*", Start::After(place)).await.0, [0; 0]);
         // A place from which on the index does not know everything is looked at in the log, too.
-        assert_eq!(world.look("a.5", Start::Behind(early)).await.0, [15]);
+        assert_eq!(world.look("a.5", Start::After(early)).await.0, [15]);
     }
 }
 
@@ -62,7 +62,7 @@ async fn of_more_forgotten_topics_than_fit_a_batch_the_rest_follows() {
             let (more, _, next) = world.look("a.*", place).await;
             assert!(!more.is_empty(), "{} topics came", seen.len());
             seen.extend(more);
-            place = Start::Behind(next);
+            place = Start::After(next);
         }
         assert_eq!(seen, (0..150).collect::<Vec<_>>());
     }
@@ -76,6 +76,6 @@ async fn the_newest_event_is_the_newest_also_where_more_topics_were_forgotten_th
     }
     let (first, _, place) = world.look("a.*", Start::Newest).await;
     assert_eq!(first, (450..550).collect::<Vec<_>>());
-    assert_eq!(world.look("a.*", Start::Behind(place)).await.0, (550..600).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::After(place)).await.0, (550..600).collect::<Vec<_>>());
     assert_eq!(world.look("a.0", Start::Newest).await.0, [450]);
 }

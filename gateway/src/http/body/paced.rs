@@ -23,7 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::{
     poll::Place,
-    socket::{Fate, time_for},
+    socket::{ConnectionStatus, time_for},
     stream_task::StreamTask,
     transit::Transit,
 };
@@ -41,7 +41,7 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Paced {
     answer: Arc<Mutex<Answer>>,
     /// Whether the answer was taken, only its own body can tell.
-    fate: Arc<Fate>,
+    status: Arc<ConnectionStatus>,
     /// None for an answer that has nothing to be taken.
     _watch: Option<AbortOnDropHandle<()>>,
 }
@@ -65,27 +65,27 @@ struct Answer {
 }
 
 impl Paced {
-    pub(super) fn whole(rest: Bytes, place: Option<Place>, fate: Arc<Fate>, transit: &Transit) -> Self {
+    pub(super) fn whole(rest: Bytes, place: Option<Place>, status: Arc<ConnectionStatus>, transit: &Transit) -> Self {
         let last = Instant::now() + time_for(rest.len() as u64);
-        Self::new(Answer { rest, last: Some(last), ..Answer::new(place) }, fate, transit)
+        Self::new(Answer { rest, last: Some(last), ..Answer::new(place) }, status, transit)
     }
 
     pub(super) fn streamed(
         pieces: BoxStream<'static, Bytes>,
         place: Option<Place>,
-        fate: Arc<Fate>,
+        status: Arc<ConnectionStatus>,
         transit: &Transit,
     ) -> Self {
-        Self::new(Answer { pieces: Some(pieces), ..Answer::new(place) }, fate, transit)
+        Self::new(Answer { pieces: Some(pieces), ..Answer::new(place) }, status, transit)
     }
 
-    fn new(mut answer: Answer, fate: Arc<Fate>, transit: &Transit) -> Self {
+    fn new(mut answer: Answer, status: Arc<ConnectionStatus>, transit: &Transit) -> Self {
         answer.moves();
         let is_taken = answer.is_taken();
         let answer = Arc::new(Mutex::new(answer));
         let watch = || AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&answer), transit.clone())));
         let watch = (!is_taken).then(watch);
-        Self { answer, fate, _watch: watch }
+        Self { answer, status, _watch: watch }
     }
 
     pub(super) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -133,9 +133,9 @@ impl Paced {
 impl Drop for Paced {
     fn drop(&mut self) {
         if self.is_end() {
-            self.fate.written();
+            self.status.written();
         }
-        self.fate.seal();
+        self.status.finish();
     }
 }
 

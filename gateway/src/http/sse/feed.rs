@@ -8,14 +8,14 @@ use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::{Broker, log::EventLog},
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{App, HttpResponse, batch, feed::count_events, poll::Held},
+    http::{App, HttpResponse, batch, feed::count_events, poll::HeldPollGuard},
     metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
 pub(in crate::http) fn follow<B: Broker + EventLog>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
-    let Ok(held) = Held::new(app) else { return come_back_later() };
+    let Ok(held) = HeldPollGuard::new(app) else { return come_back_later() };
     let following = app.metrics.following(Follower::Streaming);
     streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following })
 }
@@ -24,7 +24,7 @@ struct FeedStream<B: Broker> {
     app: Arc<App<B>>,
     request: FeedRequest,
     place: Option<Cursor>,
-    _held: Held,
+    _held: HeldPollGuard,
     _following: Counted,
 }
 
@@ -36,35 +36,35 @@ impl<B: Broker + EventLog> Source for FeedStream<B> {
         match self.app.feed.poll(self.request.clone()).await {
             FeedOutcome::Batch(batch) => {
                 count_events(&batch, &self.app.metrics);
-                self.go_on_behind(batch.last_seen);
+                self.continue_after(batch.last_seen);
                 if let Some(piece) = batch.stream.get() {
-                    return Next::Goes(piece.clone());
+                    return Next::Chunk(piece.clone());
                 }
                 let room = self.app.outgoing.take(batch::max_feed_len(&batch)).await;
-                Next::Goes(batch.stream.get_or_init(|| room.hold(encode(&batch).into_bytes())).clone())
+                Next::Chunk(batch.stream.get_or_init(|| room.hold(encode(&batch).into_bytes())).clone())
             }
             FeedOutcome::Nothing(end) if self.place == Some(end) => Text::default().comment().into(),
             FeedOutcome::Nothing(end) => {
-                self.go_on_behind(end);
+                self.continue_after(end);
                 Text::default().place(&end).into()
             }
             FeedOutcome::ShuttingDown(place) => {
                 let text = place.map_or_else(Text::default, |place| Text::default().place(&place));
-                Next::Ends(text.come_back_later().into_bytes())
+                Next::Last(text.come_back_later().into_bytes())
             }
             FeedOutcome::Broker(_) => {
                 self.app.metrics.feed_searches_failed.inc();
-                Next::Ends(Text::default().come_back_later().into_bytes())
+                Next::Last(Text::default().come_back_later().into_bytes())
             }
-            FeedOutcome::NotReady => Next::Ends(Text::default().come_back_later().into_bytes()),
+            FeedOutcome::NotReady => Next::Last(Text::default().come_back_later().into_bytes()),
         }
     }
 }
 
 impl<B: Broker> FeedStream<B> {
-    fn go_on_behind(&mut self, place: Cursor) {
+    fn continue_after(&mut self, place: Cursor) {
         self.place = Some(place);
-        self.request.start = Start::Behind(place);
+        self.request.start = Start::After(place);
     }
 }
 
@@ -76,7 +76,7 @@ fn encode(batch: &FeedBatch) -> Text {
     }
     for (n, logged) in batch.events.iter().enumerate() {
         let is_last = n + 1 == batch.events.len();
-        let place = if is_last { batch.last_seen } else { Cursor::behind(logged) };
+        let place = if is_last { batch.last_seen } else { Cursor::after(logged) };
         text.push(&place, &batch::encode_event(&logged.event, logged.event.resent));
     }
     text

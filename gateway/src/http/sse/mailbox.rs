@@ -1,4 +1,4 @@
-//! A mailbox as a stream: one poll of its Session, which goes on behind what it got until there is too much to confirm.
+//! A mailbox as a stream: one poll of its Session, which goes on after what it got until there is too much to confirm.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,9 +10,9 @@ use crate::{
     broker::Broker,
     http::{
         App, HttpResponse, batch,
-        poll::{Held, count_events},
+        poll::{HeldPollGuard, count_events},
         problem::Problem,
-        socket::Fate,
+        socket::ConnectionStatus,
     },
     mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
     metrics::Answer,
@@ -24,7 +24,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(20);
 /// Streams a mailbox.
 pub(in crate::http) async fn hold<B: Broker>(
     app: &Arc<App<B>>,
-    fate: &Arc<Fate>,
+    status: &Arc<ConnectionStatus>,
     client: ClientId,
     request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -35,11 +35,11 @@ pub(in crate::http) async fn hold<B: Broker>(
             return Err(Problem::NoMailbox);
         }
     }
-    let Ok(held) = Held::new(app) else { return Ok(come_back_later()) };
+    let Ok(held) = HeldPollGuard::new(app) else { return Ok(come_back_later()) };
     app.metrics.answered(Answer::Stream);
     Ok(streamed(MailboxStream {
         app: Arc::clone(app),
-        fate: Arc::clone(fate),
+        status: Arc::clone(status),
         client,
         request,
         receipt: None,
@@ -51,14 +51,14 @@ pub(in crate::http) async fn hold<B: Broker>(
 /// Dropped before it has ended, it says that its client hung up.
 struct MailboxStream<B: Broker> {
     app: Arc<App<B>>,
-    fate: Arc<Fate>,
+    status: Arc<ConnectionStatus>,
     client: ClientId,
     request: PollRequest,
     /// Names the poll, once it had its first answer.
     receipt: Option<Receipt>,
     /// The last event that was sent, and when the first was.
     got: Option<(LastSeen, Instant)>,
-    _held: Held,
+    _held: HeldPollGuard,
 }
 
 impl<B: Broker> Source for MailboxStream<B> {
@@ -72,7 +72,7 @@ impl<B: Broker> Source for MailboxStream<B> {
                 self.got = Some((batch.last_seen.clone(), since));
                 let room = self.app.outgoing.take(batch::max_len(&batch)).await;
                 count_events(&batch, &self.app.metrics);
-                Next::Goes(room.hold(encode(&batch).into_bytes()))
+                Next::Chunk(room.hold(encode(&batch).into_bytes()))
             }
             Outcome::Nothing if self.confirm_by().is_none_or(|confirm_by| Instant::now() < confirm_by) => {
                 Text::default().comment().into()
@@ -94,9 +94,9 @@ impl<B: Broker> MailboxStream<B> {
     async fn outcome(&mut self) -> Option<Outcome> {
         let deadline = Instant::now() + COMMENT_EVERY;
         if let Some(receipt) = &self.receipt {
-            let behind = self.got.as_ref().map(|(last_seen, _)| last_seen.clone());
+            let after = self.got.as_ref().map(|(last_seen, _)| last_seen.clone());
             let deadline = self.confirm_by().map_or(deadline, |confirm_by| confirm_by.min(deadline));
-            return receipt.go_on(Continuation { behind, limit: self.request.limit, deadline }).await;
+            return receipt.resume(Continuation { after, limit: self.request.limit, deadline }).await;
         }
         let request = PollRequest { deadline, ..self.request.clone() };
         let Answered { outcome, receipt } = self.app.registry.poll(&self.client, request).await;
@@ -110,8 +110,8 @@ impl<B: Broker> MailboxStream<B> {
 
     /// Ends the answer in order; from here on its connection tells whether it arrived.
     fn end(&mut self, last: Text) -> Next {
-        self.fate.answering(self.receipt.take());
-        Next::Ends(last.into_bytes())
+        self.status.answering(self.receipt.take());
+        Next::Last(last.into_bytes())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use events::Event;
 
-const PATIENCE: Patience = Patience { linger: Duration::from_secs(15), confirm_deadline: Duration::from_mins(5) };
+const TIMEOUTS: Timeouts = Timeouts { linger: Duration::from_secs(15), confirm_deadline: Duration::from_mins(5) };
 
 /// Ids repeat on purpose: publishers do that.
 fn event(number: usize) -> Event {
@@ -31,8 +31,8 @@ fn poll(id: u64, last_seen: Option<&LastSeen>, deadline: Instant) -> Poll {
         limit: 100,
         deadline,
         order: None,
-        goes_on: false,
-        behind: None,
+        is_resumed: false,
+        after: None,
     }
 }
 
@@ -42,7 +42,7 @@ fn seconds(seconds: u64) -> Duration {
 
 /// A desk whose Lease is open since `now` and counted so many messages.
 fn open_desk(counted: u32, now: Instant) -> Desk {
-    let mut desk = Desk::new(PATIENCE, now);
+    let mut desk = Desk::new(TIMEOUTS, now);
     desk.open(Window::new(1, 8, counted), now);
     desk
 }
@@ -54,20 +54,20 @@ fn batch(desk: &mut Desk) -> Batch {
     }
 }
 
-/// The poll with this number, which goes on behind what it got.
-fn going_on(id: u64, behind: &LastSeen, deadline: Instant) -> Poll {
-    Poll::going_on(PollId(id), &Continuation { behind: Some(behind.clone()), limit: 100, deadline })
+/// The poll with this number, which goes on after what it got.
+fn resumed(id: u64, after: &LastSeen, deadline: Instant) -> Poll {
+    Poll::resumed(PollId(id), &Continuation { after: Some(after.clone()), limit: 100, deadline })
 }
 
 #[test]
-fn a_poll_goes_on_behind_what_it_got_until_the_window_is_full() {
+fn a_poll_goes_on_after_what_it_got_until_the_window_is_full() {
     let now = Instant::now();
     let mut desk = open_desk(0, now);
     desk.attach(poll(1, None, now + seconds(25)), now);
     desk.deliver(delivery(1, false, 1), now);
     desk.tick(now);
     let first = batch(&mut desk);
-    desk.resume(going_on(1, &first.last_seen, now + seconds(15)), now);
+    desk.resume(resumed(1, &first.last_seen, now + seconds(15)), now);
     assert_eq!(desk.wakeup(), now + seconds(15), "what is unconfirmed does not wake it");
     for tag in 2..=8 {
         desk.deliver(delivery(tag, false, 2), now);
@@ -75,7 +75,7 @@ fn a_poll_goes_on_behind_what_it_got_until_the_window_is_full() {
     desk.tick(now);
     let second = batch(&mut desk);
     assert_eq!((second.events.len(), second.events.iter().any(|each| each.redelivered)), (7, false));
-    desk.resume(going_on(1, &second.last_seen, now + seconds(15)), now);
+    desk.resume(resumed(1, &second.last_seen, now + seconds(15)), now);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::WindowFull))));
     desk.attach(poll(2, Some(&second.last_seen), now + seconds(25)), now);
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(8))));
@@ -90,7 +90,7 @@ fn a_poll_does_not_go_on_once_another_one_came() {
     let first = batch(&mut desk);
     desk.attach(poll(2, Some(&first.last_seen), now + seconds(25)), now);
     assert!(matches!(desk.take_effect(), Some(Effect::Confirm(1))));
-    desk.resume(going_on(1, &first.last_seen, now + seconds(15)), now);
+    desk.resume(resumed(1, &first.last_seen, now + seconds(15)), now);
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Replaced))));
     desk.deliver(delivery(2, false, 2), now);
     desk.tick(now);
@@ -119,7 +119,7 @@ fn the_newest_poll_wins_and_the_old_one_cannot_end_the_session() {
     desk.hung_up(PollId(1));
     assert!(desk.take_effect().is_none());
     desk.hung_up(PollId(2));
-    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Disconnected))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(EndReason::Disconnected))));
 }
 
 #[test]
@@ -127,12 +127,12 @@ fn a_poll_that_came_and_went_ends_a_session_without_a_poll_and_displaces_none() 
     let now = Instant::now();
     let mut desk = open_desk(0, now);
     desk.attach(poll(1, None, now + seconds(25)), now);
-    desk.came_and_went();
+    desk.abandoned();
     assert!(desk.take_effect().is_none());
     desk.tick(now + seconds(25));
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
-    desk.came_and_went();
-    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Disconnected))));
+    desk.abandoned();
+    assert!(matches!(desk.take_effect(), Some(Effect::End(EndReason::Disconnected))));
 }
 
 #[test]
@@ -214,23 +214,23 @@ fn the_session_lingers_and_then_ends() {
     desk.tick(now + seconds(14));
     assert!(desk.take_effect().is_none());
     desk.tick(now + seconds(15));
-    assert!(matches!(desk.take_effect(), Some(Effect::End(Ending::Lingered))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(EndReason::Lingered))));
 }
 
 #[test]
-fn an_event_that_nobody_confirms_ends_the_session_whoever_polls() {
+fn an_event_that_is_never_confirmed_ends_the_session_whichever_poll_is_held() {
     let now = Instant::now();
     let mut desk = open_desk(0, now);
     desk.deliver(delivery(1, false, 1), now);
     let mut ended = None;
-    for second in 0..=PATIENCE.confirm_deadline.as_secs() {
+    for second in 0..=TIMEOUTS.confirm_deadline.as_secs() {
         let at = now + seconds(second);
         desk.tick(at);
         desk.attach(poll(second, None, at), at);
         ended = std::iter::from_fn(|| desk.take_effect()).find(|effect| matches!(effect, Effect::End(_))).map(|_| at);
-        assert!(ended.is_none() || second == PATIENCE.confirm_deadline.as_secs(), "ended after {second} s");
+        assert!(ended.is_none() || second == TIMEOUTS.confirm_deadline.as_secs(), "ended after {second} s");
     }
-    assert_eq!(ended, Some(now + PATIENCE.confirm_deadline));
+    assert_eq!(ended, Some(now + TIMEOUTS.confirm_deadline));
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(super) struct ModelLease {
     model: Arc<Model>,
     client: ClientId,
     window: u16,
-    counted: u32,
+    backlog: u32,
     unacked: VecDeque<(u64, Event)>,
     tags: u64,
 }
@@ -70,7 +70,7 @@ impl Broker for Arc<Model> {
     type Lease = ModelLease;
 
     async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
-        let (held, counted) = self.with(&request.client, |mailbox| {
+        let (held, backlog) = self.with(&request.client, |mailbox| {
             mailbox.opened += 1;
             (std::mem::replace(&mut mailbox.leased, true), mailbox.ready.len())
         });
@@ -80,7 +80,7 @@ impl Broker for Arc<Model> {
             model: Self::clone(self),
             client: request.client,
             window: request.window,
-            counted: u32::try_from(counted).unwrap(),
+            backlog: u32::try_from(backlog).unwrap(),
             unacked: VecDeque::new(),
             tags: 0,
         })
@@ -114,8 +114,8 @@ impl Broker for Arc<Model> {
 }
 
 impl Lease for ModelLease {
-    fn counted(&self) -> u32 {
-        self.counted
+    fn backlog(&self) -> u32 {
+        self.backlog
     }
 
     fn window(&self) -> u16 {

@@ -107,7 +107,7 @@ fn an_equal_event_further_back_is_not_what_was_seen() {
 }
 
 #[test]
-fn an_older_marker_does_not_hide_what_was_seen_behind_it() {
+fn an_older_marker_does_not_hide_what_was_seen_after_it() {
     let mut older = Window::new(1, 8, 0);
     older.deliver(marker(1, "m"), Instant::now());
     older.deliver(delivery(2, false, event("a", "a")), Instant::now());
@@ -188,7 +188,7 @@ fn a_marker_stands_alone_and_is_confirmed_like_an_event() {
 }
 
 #[test]
-fn a_marker_behind_events_waits_for_them() {
+fn a_marker_after_events_waits_for_them() {
     let mut window = window(&["a"], false);
     window.deliver(marker(2, "m"), Instant::now());
     let batch = window.hand_out(9, None).unwrap();

@@ -145,7 +145,7 @@ impl Store for Fjall {
 /// Takes the last byte off the newest journal, so that recovery discards the last batch as one that was not finished.
 ///
 /// A batch torn by a power cut may have its end but lack a page in its middle, and then the database does not open. The
-/// torn one is always the last: nothing is written behind a batch before it is synced. An older damaged batch stays, and
+/// torn one is always the last: nothing is written after a batch before it is synced. An older damaged batch stays, and
 /// so does the error.
 fn drop_last_trailer(folder: &Path) -> io::Result<()> {
     let mut journals = Vec::new();
@@ -157,7 +157,7 @@ fn drop_last_trailer(folder: &Path) -> io::Result<()> {
         }
     }
     let Some((_, newest)) = journals.into_iter().max() else { return Ok(()) };
-    // Behind its content a journal is filled with zeros, and no trailer ends with one.
+    // After its content a journal is filled with zeros, and no trailer ends with one.
     let end = fs::read(&newest)?.iter().rposition(|byte| *byte != 0).unwrap_or(0);
     let file = fs::File::options().write(true).open(newest)?;
     file.set_len(end as u64)?;

@@ -37,7 +37,7 @@ impl Style {
         };
     }
 
-    /// Writes the request that waits for what is behind a place.
+    /// Writes the request that waits for what is after a place.
     pub(crate) fn ask(self, path: &str, place: &Place, request: &mut Vec<u8>) {
         request.clear();
         let parts: &[&[u8]] = match self {

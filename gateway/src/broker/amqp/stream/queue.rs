@@ -43,7 +43,9 @@ fn arguments(retention: FeedRetention) -> FieldTable {
 
 /// Tells a stream that is away for a moment from a broker that says no: after a restart it takes connections before its
 /// streams are there, and says that they are not found.
-pub(super) fn unless_away<T>(result: Result<T, lapin::Error>) -> Result<Result<T, BrokerError>, lapin::Error> {
+pub(super) fn not_found_is_transient<T>(
+    result: Result<T, lapin::Error>,
+) -> Result<Result<T, BrokerError>, lapin::Error> {
     match result {
         Err(error) if soft_error(&error) == Some(&AMQPSoftError::NOTFOUND) => {
             Ok(Err(BrokerError::Unavailable(error.to_string())))

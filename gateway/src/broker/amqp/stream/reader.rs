@@ -21,10 +21,10 @@ use tracing::debug;
 
 use super::{
     super::{
+        connections::{ChannelSlot, OwnChannel},
         in_time,
-        links::{Occupied, OwnChannel},
     },
-    queue::unless_away,
+    queue::not_found_is_transient,
 };
 use crate::broker::BrokerError;
 
@@ -59,7 +59,7 @@ pub(super) struct Stored {
 
 impl Stored {
     /// Tells whether something may be missing before it, and from an offset on.
-    pub(super) const fn is_behind_gap(&self, from: u64) -> bool {
+    pub(super) const fn is_after_gap(&self, from: u64) -> bool {
         self.offset > self.expected && self.offset > from
     }
 }
@@ -93,11 +93,11 @@ impl std::fmt::Debug for Reader {
 impl Reader {
     /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as the
     /// consumer's. A dropped call keeps nothing open.
-    pub(super) async fn open(link: Occupied, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
+    pub(super) async fn open(slot: ChannelSlot, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
-            let channel = link.open().await?;
+            let channel = slot.open().await?;
             let consumer = consume(&channel, start, name, prefetch).await;
-            Ok(unless_away(consumer)?.map(|consumer| (consumer, channel)))
+            Ok(not_found_is_transient(consumer)?.map(|consumer| (consumer, channel)))
         };
         let (consumer, channel) = in_time("read the feed", opening).await??;
         let next = match start {
@@ -189,7 +189,7 @@ impl Reader {
     }
 
     /// Reads a message. One whose headers had to be removed has lost its offset: it gets the lowest that it can have, which
-    /// is below that of the message behind it.
+    /// is below that of the message after it.
     fn read(&mut self, message: Message) -> Stored {
         let offset = match message::header(&message.properties, names::STREAM_OFFSET) {
             Some(AMQPValue::LongLongInt(offset)) => u64::try_from(*offset).ok(),

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use events::TopicPattern;
 
-use super::{reader::Stored, readers::Stop};
+use super::{reader::Stored, reader_pool::Stop};
 use crate::broker::log::{Logged, Searched};
 
 /// The most messages that one search looks at: it is to answer within a second.
@@ -33,8 +33,8 @@ impl<'a> Search<'a> {
         Self { pattern, range, limit, looked_at: 0, bytes: 0, awaited: None, gap: None, result }
     }
 
-    /// Goes on behind an event that is to be shown first.
-    pub(super) fn behind(pattern: &'a TopicPattern, seen: u64, to: u64, limit: usize) -> Self {
+    /// Goes on after an event that is to be shown first.
+    pub(super) fn after(pattern: &'a TopicPattern, seen: u64, to: u64, limit: usize) -> Self {
         let mut search = Self { awaited: Some(seen), ..Self::new(pattern, seen + 1..to, limit) };
         search.result.oldest = seen;
         search
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_ends_with_the_last_message_before_the_end_or_the_first_behind_it() {
+    fn a_search_ends_with_the_last_message_before_the_end_or_the_first_after_it() {
         let events = |offsets: &[u64]| offsets.iter().map(|&offset| stored(offset, false, 1)).collect();
         assert_eq!(run(2..5, 9, events(&[2, 3, 4, 5])), (3, vec![2, 3, 4], 5));
         assert_eq!(run(2..5, 9, events(&[2, 7])), (1, vec![2], 5), "the end is no event");
@@ -163,33 +163,33 @@ mod tests {
     }
 
     #[test]
-    fn a_search_behind_an_event_gives_it_and_looks_for_nothing_if_it_is_gone() {
+    fn a_search_after_an_event_gives_it_and_looks_for_nothing_if_it_is_gone() {
         let pattern = "a.*".parse().unwrap();
-        let behind = |limit, messages: Vec<Stored>| {
-            let mut search = Search::behind(&pattern, 4, 9, limit);
+        let after = |limit, messages: Vec<Stored>| {
+            let mut search = Search::after(&pattern, 4, 9, limit);
             let (taken, back) = show(&mut search, messages);
             let Searched { before, found, last, oldest, .. } = search.result;
             assert_eq!(oldest, 4, "nothing is known to be gone");
             (taken, back, offsets(&before), offsets(&found), offsets(&last), search.gap)
         };
         let events = |offsets: &[u64]| offsets.iter().map(|&offset| stored(offset, false, 1)).collect();
-        assert_eq!(behind(2, events(&[3, 4, 5, 6, 7])), (4, None, vec![4], vec![5, 6], vec![6], None));
-        assert_eq!(behind(0, events(&[4, 5])), (1, None, vec![4], vec![], vec![4], None));
+        assert_eq!(after(2, events(&[3, 4, 5, 6, 7])), (4, None, vec![4], vec![5, 6], vec![6], None));
+        assert_eq!(after(0, events(&[4, 5])), (1, None, vec![4], vec![], vec![4], None));
         let gone = vec![Stored { expected: 4, ..stored(7, false, 1) }];
-        assert_eq!(behind(2, gone), (0, Some(7), vec![], vec![], vec![], Some(4..7)));
-        assert_eq!(behind(2, vec![stored(4, true, 0)]), (0, Some(4), vec![], vec![], vec![], None), "no event");
+        assert_eq!(after(2, gone), (0, Some(7), vec![], vec![], vec![], Some(4..7)));
+        assert_eq!(after(2, vec![stored(4, true, 0)]), (0, Some(4), vec![], vec![], vec![], None), "no event");
     }
 
     #[test]
     fn a_search_ends_before_a_gap_with_which_the_next_begins() {
         let pattern = "a.*".parse().unwrap();
         let mut search = Search::new(&pattern, 0..9, 9);
-        let behind_gap = || Stored { expected: 2, ..stored(5, false, 1) };
-        assert_eq!(show(&mut search, [stored(0, false, 1), stored(1, false, 1), behind_gap()]), (2, Some(5)));
+        let after_gap = || Stored { expected: 2, ..stored(5, false, 1) };
+        assert_eq!(show(&mut search, [stored(0, false, 1), stored(1, false, 1), after_gap()]), (2, Some(5)));
         assert_eq!((&search.gap, search.result.reached), (&None, 2));
         let stop = Stop { last: search.result.last.unwrap(), reached: 2 };
-        let mut next = Search::behind(&pattern, 1, 9, 1).go_on(stop);
-        assert_eq!(show(&mut next, [behind_gap()]), (1, None));
+        let mut next = Search::after(&pattern, 1, 9, 1).go_on(stop);
+        assert_eq!(show(&mut next, [after_gap()]), (1, None));
         assert_eq!((next.gap, next.result.reached, offsets(&next.result.found)), (Some(2..5), 6, vec![5]));
         assert_eq!((offsets(&next.result.before), next.result.oldest), (vec![1], 1));
     }

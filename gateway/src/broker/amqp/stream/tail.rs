@@ -1,7 +1,7 @@
 //! Follows the stream from its end on, on a channel of its own.
 //!
-//! A consumer that retention overtakes is told nothing: RabbitMQ goes on behind what is gone, or hands it nothing ever again
-//! (seen on 3.10). So a gap in offsets is looked into before anything behind it is handed over, and so is silence.
+//! A consumer that retention overtakes is told nothing: RabbitMQ goes on after what is gone, or hands it nothing ever again
+//! (seen on 3.10). So a gap in offsets is looked into before anything after it is handed over, and so is silence.
 //!
 //! A channel or connection that is lost is replaced after the last message that was handed over, if that is still there:
 //! then the stream is the same and nothing was missed. Otherwise the error is the feed's, which begins anew.
@@ -69,7 +69,7 @@ impl Mark {
 /// Why the tail could not be read on.
 enum Trouble {
     /// Something was stored that did not come.
-    LeftBehind,
+    Overtaken,
     Lost(BrokerError),
 }
 
@@ -100,7 +100,7 @@ impl AmqpTail {
                 self.reader.put_back(stored?);
                 Ok(())
             }
-            Err(_) => Err(Trouble::LeftBehind),
+            Err(_) => Err(Trouble::Overtaken),
         }
     }
 
@@ -109,7 +109,7 @@ impl AmqpTail {
         let Stored { offset, expected, .. } = before;
         self.reader.put_back(before);
         if self.broker.oldest().await? > expected {
-            return Err(Trouble::LeftBehind);
+            return Err(Trouble::Overtaken);
         }
         self.whole_to = offset;
         Ok(())
@@ -121,7 +121,7 @@ impl AmqpTail {
         while events.is_empty() {
             match timeout(SILENCE, self.reader.next()).await {
                 Ok(stored) => match stored? {
-                    stored if stored.is_behind_gap(self.whole_to) => self.look_into_gap(stored).await?,
+                    stored if stored.is_after_gap(self.whole_to) => self.look_into_gap(stored).await?,
                     stored => events.extend(self.pass(stored)),
                 },
                 Err(_) => self.look_into_silence().await?,
@@ -130,7 +130,7 @@ impl AmqpTail {
         }
         while events.len() < MAX_AT_ONCE {
             match self.reader.next().now_or_never() {
-                Some(Ok(stored)) if stored.is_behind_gap(self.whole_to) => {
+                Some(Ok(stored)) if stored.is_after_gap(self.whole_to) => {
                     self.reader.put_back(stored);
                     break;
                 }
@@ -186,13 +186,13 @@ impl LogTail for AmqpTail {
         loop {
             match self.read_on().await {
                 Ok(events) => return Ok(events),
-                Err(Trouble::LeftBehind) => return Err(left_behind()),
+                Err(Trouble::Overtaken) => return Err(overtaken()),
                 Err(Trouble::Lost(error)) => self.resume(error).await?,
             }
         }
     }
 }
 
-fn left_behind() -> BrokerError {
+fn overtaken() -> BrokerError {
     BrokerError::Unavailable("the feed was trimmed faster than it was read".to_owned())
 }

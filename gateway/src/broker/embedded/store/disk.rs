@@ -25,7 +25,7 @@ use super::{
     files,
     record::{self, Meta},
     reserve::Reserve,
-    witness::Witness,
+    sync_mark::SyncMark,
 };
 use crate::seldom::Seldom;
 
@@ -42,30 +42,30 @@ pub(in super::super) struct Disk {
     engine: RwLock<Option<Engine>>,
     /// What was written last.
     meta: Mutex<Meta>,
-    witness: Witness,
+    sync_mark: SyncMark,
     reserve: Reserve,
     /// The engine takes no more writes.
     gave_up: AtomicBool,
     opened: Mutex<Instant>,
     /// The thread that gives space back.
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    reclaimer: Mutex<Option<JoinHandle<()>>>,
     /// Space was given back up to this offset.
-    swept: Arc<AtomicU64>,
+    reclaimed: Arc<AtomicU64>,
 }
 
 impl Disk {
     /// Takes over an open engine; `meta` is what stands in it.
-    pub(super) fn new(folder: &Path, engine: Engine, meta: Meta, witness: Witness) -> Self {
+    pub(super) fn new(folder: &Path, engine: Engine, meta: Meta, sync_mark: SyncMark) -> Self {
         Self {
             folder: folder.to_owned(),
             engine: RwLock::new(Some(engine)),
             meta: Mutex::new(meta),
-            witness,
+            sync_mark,
             reserve: Reserve::open(folder),
             gave_up: AtomicBool::new(false),
             opened: Mutex::new(Instant::now()),
-            sweeper: Mutex::default(),
-            swept: Arc::default(),
+            reclaimer: Mutex::default(),
+            reclaimed: Arc::default(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Disk {
         engine.write(batch, &meta, pace).map_err(|error| self.give_up(&error))?;
         *self.meta() = meta;
         if batch.needs_sync() {
-            self.witness.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
+            self.sync_mark.note(meta.synced).map_err(|error| StoreError::Failed(error.to_string()))?;
         }
         Ok(())
     }
@@ -113,11 +113,11 @@ impl Disk {
     /// Finds out whether there is room for events, and has the engine take them if there is. `oldest` is the first event that
     /// is kept.
     pub(super) fn find_room(&self, oldest: u64) -> Result<(), StoreError> {
-        if oldest > self.swept.load(Ordering::Relaxed)
-            && self.stop_sweeping().is_ok()
+        if oldest > self.reclaimed.load(Ordering::Relaxed)
+            && self.stop_reclaiming().is_ok()
             && let Some(engine) = self.engine()
         {
-            drop_before(&engine, oldest, &self.swept);
+            drop_before(&engine, oldest, &self.reclaimed);
         }
         let found = self.reserve.find_room().map_err(|error| StoreError::Failed(error.to_string()));
         let is_due = || self.engine().is_none() || lock(&self.opened).elapsed() > REOPEN;
@@ -127,17 +127,17 @@ impl Disk {
         found
     }
 
-    /// Gives space back, aside: it may have to wait for tables that are being merged. What one sweep leaves, the next takes.
-    pub(super) fn sweep(&self, end: u64) {
-        let mut sweeper = lock(&self.sweeper);
-        if sweeper.as_ref().is_some_and(|sweeper| !sweeper.is_finished()) {
+    /// Gives space back, aside: it may have to wait for tables that are being merged. What one run leaves, the next takes.
+    pub(super) fn reclaim(&self, end: u64) {
+        let mut reclaimer = lock(&self.reclaimer);
+        if reclaimer.as_ref().is_some_and(|reclaimer| !reclaimer.is_finished()) {
             return;
         }
         let Some(engine) = self.engine() else { return };
-        let swept = Arc::clone(&self.swept);
-        let sweep = move || drop_before(&engine, end, &swept);
-        match std::thread::Builder::new().name("sweeper".to_owned()).spawn(sweep) {
-            Ok(thread) => *sweeper = Some(thread),
+        let reclaimed = Arc::clone(&self.reclaimed);
+        let reclaim = move || drop_before(&engine, end, &reclaimed);
+        match std::thread::Builder::new().name("reclaimer".to_owned()).spawn(reclaim) {
+            Ok(thread) => *reclaimer = Some(thread),
             Err(error) => {
                 static LATER: Seldom = Seldom::a_minute();
                 if let Some(left_out) = LATER.due() {
@@ -147,9 +147,9 @@ impl Disk {
         }
     }
 
-    /// Waits for the end of a sweep; its error is its panic.
-    fn stop_sweeping(&self) -> std::thread::Result<()> {
-        lock(&self.sweeper).take().map_or(Ok(()), JoinHandle::join)
+    /// Waits for the end of a run; its error is its panic.
+    fn stop_reclaiming(&self) -> std::thread::Result<()> {
+        lock(&self.reclaimer).take().map_or(Ok(()), JoinHandle::join)
     }
 
     /// Reads events by offset; `None` for one that is not there or is damaged.
@@ -173,13 +173,13 @@ impl Disk {
 
     /// Closes the engine; when this returns, another process can open it.
     pub(super) fn close(&self) {
-        // A panic of the sweeper is in the log, and costs nothing but space.
-        let _ = self.stop_sweeping();
+        // A panic of the reclaimer is in the log, and costs nothing but space.
+        let _ = self.stop_reclaiming();
         drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let _ = self.stop_sweeping();
+        let _ = self.stop_reclaiming();
         *lock(&self.opened) = Instant::now();
         let folder = self.folder.join(ENGINE);
         if let Some(file) = files::missing(&folder).map_err(|error| StoreError::Failed(error.to_string()))? {
@@ -194,7 +194,7 @@ impl Disk {
         drop(engine);
         self.gave_up.store(false, Ordering::Relaxed);
         // What was being merged when it gave up could not be dropped.
-        self.swept.store(0, Ordering::Relaxed);
+        self.reclaimed.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -256,9 +256,9 @@ fn tell_damage(offset: u64, error: &str) {
     }
 }
 
-fn drop_before(engine: &Engine, end: u64, swept: &AtomicU64) {
+fn drop_before(engine: &Engine, end: u64, reclaimed: &AtomicU64) {
     match engine.drop_before(end) {
-        Ok(()) => _ = swept.fetch_max(end, Ordering::Relaxed),
+        Ok(()) => _ = reclaimed.fetch_max(end, Ordering::Relaxed),
         Err(error) => debug!(%error, "old tables could not be dropped"),
     }
 }

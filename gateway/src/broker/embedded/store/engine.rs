@@ -2,7 +2,7 @@
 //!
 //! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
 //! * `mailboxes`: client → its rule.
-//! * `meta`: the record of the store as a whole, and `confirmed/` client → a place up to which its mailbox is confirmed, newer than
+//! * `meta`: the record of the store as a whole, and `confirmed/` client → a position up to which its mailbox is confirmed, newer than
 //!   its rule or not.
 
 use std::{ops::Range, path::Path, time::Duration};
@@ -35,7 +35,7 @@ const MAX_RUNS: usize = 18;
 /// The key of the record of the store as a whole.
 pub(super) const META: &[u8] = b"meta";
 
-/// Returns the key of the place up to which a mailbox is confirmed.
+/// Returns the key of the position up to which a mailbox is confirmed.
 fn confirmed(client: &[u8]) -> Vec<u8> {
     [b"confirmed/", client].concat()
 }
@@ -91,7 +91,7 @@ impl Engine {
         Ok(self.meta.get(META)?.map(|record| record.to_vec()))
     }
 
-    /// Calls `each` with the key of every mailbox, its record, and that of the place up to which it is confirmed.
+    /// Calls `each` with the key of every mailbox, its record, and that of the position up to which it is confirmed.
     pub(super) fn mailboxes(&self, mut each: impl FnMut(&[u8], &[u8], Option<&[u8]>)) -> Result<(), fjall::Error> {
         for pair in self.mailboxes.iter() {
             let (key, record) = pair.into_inner()?;
@@ -150,10 +150,10 @@ impl Engine {
     /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has given
     /// up over a full disk.
     fn await_worker(&self) -> Result<(), fjall::Error> {
-        let is_behind = |keyspace: &Keyspace| {
+        let is_unflushed = |keyspace: &Keyspace| {
             keyspace.tree.sealed_memtable_count() > MAX_SEALED || keyspace.tree.l0_run_count() > MAX_RUNS
         };
-        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_behind) {
+        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_unflushed) {
             self.database.persist(PersistMode::Buffer)?;
             #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
             std::thread::sleep(Duration::from_millis(10));

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::super::{
     clock::{LogTime, Reading},
-    log::Head,
+    log::EventMeta,
     mailbox::{Binding, Gone, Mailbox, Marker},
-    place::{MAX_OFFSET, Place},
+    position::{MAX_OFFSET, Position},
     repeats::Fingerprint,
 };
 
@@ -73,10 +73,10 @@ fn offset(read: u64) -> Result<u64, Damaged> {
     if read <= MAX_OFFSET { Ok(read) } else { Err(Damaged) }
 }
 
-/// Returns a place by its number, if a store can have it.
-fn place(read: u64) -> Result<Place, Damaged> {
-    let place = Place::from_number(read);
-    if place <= Place::MAX { Ok(place) } else { Err(Damaged) }
+/// Returns a position by its number, if a store can have it.
+fn position(read: u64) -> Result<Position, Damaged> {
+    let position = Position::from_number(read);
+    if position <= Position::MAX { Ok(position) } else { Err(Damaged) }
 }
 
 fn seal(key: &[u8], header: &impl Serialize, payload: &[u8]) -> Vec<u8> {
@@ -156,21 +156,21 @@ pub(super) fn read_meta(key: &[u8], record: &[u8]) -> Result<Meta, Damaged> {
     Ok(Meta { clock: postcard::from_bytes(clock).ok(), ..meta })
 }
 
-pub(super) fn head(key: &[u8], head: &Head) -> Vec<u8> {
+pub(super) fn head(key: &[u8], head: &EventMeta) -> Vec<u8> {
     let (topic, stored) = (head.topic.as_str().to_owned(), head.stored.millis());
     // The fingerprint follows the rest, and older gateways neither write nor read it.
     let fingerprint = head.fingerprint.map(|fingerprint| fingerprint.0);
     seal(key, &HeadRecord { topic, bytes: head.bytes, stored }, fingerprint.as_ref().map_or(&[], |bytes| bytes))
 }
 
-pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<Head, Damaged> {
+pub(super) fn read_head(key: &[u8], record: &[u8]) -> Result<EventMeta, Damaged> {
     let (head, fingerprint): (HeadRecord, _) = unseal(key, record)?;
     let (topic, stored) = (head.topic.parse().map_err(|_| Damaged)?, LogTime::from_millis(head.stored));
     let fingerprint = fingerprint.try_into().ok().map(Fingerprint);
     if head.bytes > MAX_PAYLOAD {
         return Err(Damaged);
     }
-    Ok(Head { topic, bytes: head.bytes, stored, fingerprint })
+    Ok(EventMeta { topic, bytes: head.bytes, stored, fingerprint })
 }
 
 pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
@@ -184,13 +184,13 @@ pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
     plain(key, &record)
 }
 
-/// Writes the place up to which a mailbox is confirmed.
-pub(super) fn confirmed(key: &[u8], unconfirmed: Place) -> Vec<u8> {
+/// Writes the position up to which a mailbox is confirmed.
+pub(super) fn confirmed(key: &[u8], unconfirmed: Position) -> Vec<u8> {
     plain(key, &unconfirmed.number())
 }
 
-pub(super) fn read_confirmed(key: &[u8], record: &[u8]) -> Result<Place, Damaged> {
-    read_plain(key, record).and_then(place)
+pub(super) fn read_confirmed(key: &[u8], record: &[u8]) -> Result<Position, Damaged> {
+    read_plain(key, record).and_then(position)
 }
 
 pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
@@ -211,8 +211,8 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
     };
     Ok(Mailbox {
         bindings: record.bindings.into_iter().map(binding).collect::<Result<_, _>>()?,
-        unconfirmed: place(record.unconfirmed)?,
-        handed_over: place(record.handed_over)?,
+        unconfirmed: position(record.unconfirmed)?,
+        handed_over: position(record.handed_over)?,
         marker,
     })
 }
@@ -245,14 +245,15 @@ mod tests {
         let event = full_event();
         assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event));
         let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(MAX_OFFSET) }];
-        let (unconfirmed, handed_over) = (Place::of_event(7), Place::before(9));
+        let (unconfirmed, handed_over) = (Position::of_event(7), Position::before(9));
         for gone in [Gone::OlderMailbox, Gone::Events] {
             let marker = Some(Marker::new(8, gone));
             let mailbox = Mailbox { bindings: bindings.clone(), unconfirmed, handed_over, marker };
             assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
         }
         for fingerprint in [None, Some(Fingerprint([7; 16]))] {
-            let head = Head { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234), fingerprint };
+            let head =
+                EventMeta { topic: "a".parse().unwrap(), bytes: 9, stored: LogTime::from_millis(1234), fingerprint };
             assert_eq!(read_head(b"key", &super::head(b"key", &head)), Ok(head));
         }
         let clock = Some(Clock::resume(None).read());
@@ -279,7 +280,7 @@ mod tests {
 
     #[test]
     fn numbers_that_no_store_can_have_are_damage() {
-        let (beyond, place_beyond) = (MAX_OFFSET + 1, Place::of_event(MAX_OFFSET).next());
+        let (beyond, place_beyond) = (MAX_OFFSET + 1, Position::of_event(MAX_OFFSET).next());
         let mailbox = || Mailbox { marker: Some(Marker::new(0, Gone::Events)), ..Mailbox::new(0) };
         let binding = |from, until| Binding { pattern: "a".parse().unwrap(), from, until };
         let marker = |before| Some(Marker::stored(EventId::new(), before, Gone::Events));
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!(read(far), Err(Damaged));
         assert_eq!(read_confirmed(b"key", &confirmed(b"key", place_beyond)), Err(Damaged));
         let (fingerprint, stored) = (None, LogTime::from_millis(0));
-        let head = Head { topic: "a".parse().unwrap(), bytes: u64::MAX, stored, fingerprint };
+        let head = EventMeta { topic: "a".parse().unwrap(), bytes: u64::MAX, stored, fingerprint };
         assert_eq!(read_head(b"key", &super::head(b"key", &head)), Err(Damaged));
         for (oldest, next) in [(1, 0), (0, beyond)] {
             let meta = Meta { oldest, next, ..Meta::default() };

@@ -15,15 +15,15 @@ use super::{
         clock::Clock,
         log::{Log, Retention},
         mailbox::Mailbox,
-        place::Place,
+        position::Position,
         repeats::{self, Repeats},
     },
     disk::{Disk, ENGINE},
     engine::META,
     files,
     record::{self, FORMAT, Meta},
+    sync_mark::SyncMark,
     torn,
-    witness::Witness,
 };
 
 /// How many payload bytes of the newest events are kept in memory.
@@ -77,8 +77,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
-    let (witness, witnessed) = Witness::open(folder).map_err(io)?;
-    let is_in_use = witnessed > 0;
+    let (sync_mark, synced_batches) = SyncMark::open(folder).map_err(io)?;
+    let is_in_use = synced_batches > 0;
     if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
         return Err(damaged(&format!("{ENGINE}/{file} is missing")));
     }
@@ -95,12 +95,12 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let mut recovered = reading.finish(log, &meta, witnessed).map_err(|error| damaged(&error.to_string()))?;
+    let mut recovered = reading.finish(log, &meta, synced_batches).map_err(|error| damaged(&error.to_string()))?;
     // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
     // readers that it is gone.
     engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
     recovered.log.date(recovered.clock.now());
-    Ok((Disk::new(folder, engine, meta, witness), recovered))
+    Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
 }
 
 /// What was read so far.
@@ -129,7 +129,7 @@ impl Reading {
         };
         match confirmed.map(|confirmed| record::read_confirmed(key, confirmed)) {
             None => {}
-            Some(Ok(place)) => mailbox.start_at(place),
+            Some(Ok(position)) => mailbox.start_at(position),
             Some(Err(_)) => self.unreadable_confirms += 1,
         }
         self.mailboxes.push((client, mailbox));
@@ -157,7 +157,7 @@ impl Reading {
         }
     }
 
-    fn finish(mut self, mut log: Log, meta: &Meta, witnessed: u64) -> Result<Recovered, TooManyMissing> {
+    fn finish(mut self, mut log: Log, meta: &Meta, synced_batches: u64) -> Result<Recovered, TooManyMissing> {
         // Whatever speaks of an offset says that it was given away, and no offset is given twice.
         let named = |mailbox: &Mailbox| {
             let bindings = mailbox.bindings.iter().map(|binding| binding.until.unwrap_or(0).max(binding.from));
@@ -169,7 +169,7 @@ impl Reading {
             return Err(TooManyMissing(self.missing_events));
         }
 
-        let lost_batches = witnessed.saturating_sub(meta.synced);
+        let lost_batches = synced_batches.saturating_sub(meta.synced);
         let mut damage = Vec::new();
         let mut report = |is_so: bool, what: String| damage.extend(is_so.then_some(what));
         report(
@@ -196,7 +196,7 @@ impl Reading {
         for (_, mailbox) in &mut self.mailboxes {
             // After a crash it is not known what was handed over last: all of it may have been, a marker at the very end, too.
             if !meta.signed_off || !damage.is_empty() {
-                mailbox.handed_over = Place::before(log.next()).next();
+                mailbox.handed_over = Position::before(log.next()).next();
             }
             if lost_batches > 0 && !mailbox.is_bound_at(lost_at) {
                 mailbox.note_loss(log.next());

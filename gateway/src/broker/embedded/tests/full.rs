@@ -12,10 +12,10 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
     super::{
-        core::Core,
-        place::Place,
+        position::Position,
         repeats::Repeats,
         shared::{Handle, Shared},
+        state::BrokerState,
         store::{Store, StoreError},
         writer::{Command, Task, Writer},
     },
@@ -36,8 +36,8 @@ impl Bench {
         let folder = Folder::new();
         let options = options(&folder, 1000);
         let (store, recovered) = Store::open(folder.path(), options.retention).unwrap();
-        let core = Core::new(recovered.log, recovered.mailboxes);
-        let shared = Arc::new(Shared::new(core, store, recovered.clock, Arc::default()));
+        let state = BrokerState::new(recovered.log, recovered.mailboxes);
+        let shared = Arc::new(Shared::new(state, store, recovered.clock, Arc::default()));
         let (commands, receiver) = mpsc::channel();
         let forever = Duration::from_hours(24);
         let writer = Writer::new(Arc::clone(&shared), receiver, Repeats::default(), forever, move |_| forever);
@@ -78,15 +78,15 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     bench.set_full(true);
     let mut refused: Vec<_> = (0..3).map(|_| bench.send(publish("x"))).collect();
     refused.push(bench.send(bind("b")));
-    let mut confirmed = bench.send(Task::Confirm(client.clone(), Place::of_event(0)));
+    let mut confirmed = bench.send(Task::Confirm(client.clone(), Position::of_event(0)));
     bench.writer.step();
     assert!(refused.iter_mut().all(|answer| answer.try_recv().unwrap().is_err()));
     assert!(confirmed.try_recv().unwrap().is_err());
     {
-        let core = bench.shared.core();
-        let mailbox = core.mailbox(&client).unwrap();
+        let state = bench.shared.state();
+        let mailbox = state.mailbox(&client).unwrap();
         assert!(!mailbox.is_bound(&"b".parse().unwrap()), "a refused binding would hold from an offset of the future");
-        assert_eq!(mailbox.unconfirmed, Place::of_event(0).next(), "what the client has seen, it has seen");
+        assert_eq!(mailbox.unconfirmed, Position::of_event(0).next(), "what the client has seen, it has seen");
     }
 
     bench.set_full(false);
@@ -94,8 +94,8 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     let mut stored = bench.send(publish("b"));
     bench.writer.step();
     assert_eq!(stored.try_recv().unwrap(), Ok(()));
-    let scan = bench.shared.core().scan(&client, Place::before(0), 64).unwrap();
-    assert_eq!(scan.found.iter().map(|found| found.place).collect::<Vec<_>>(), [Place::of_event(1)]);
+    let scan = bench.shared.state().scan(&client, Position::before(0), 64).unwrap();
+    assert_eq!(scan.found.iter().map(|found| found.position).collect::<Vec<_>>(), [Position::of_event(1)]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn only_what_was_stored_is_a_repeat_when_it_comes_again() {
         }
         let mut twice = [bench.send(Task::publish(event.clone())), bench.send(Task::publish(event.clone()))];
         bench.writer.step();
-        let next = bench.shared.core().log.next();
+        let next = bench.shared.state().log.next();
         (twice.each_mut().map(|answer| answer.try_recv().unwrap().is_ok()), next)
     };
     assert_eq!(publish(Some(true)), ([false; 2], 0));
@@ -118,7 +118,7 @@ fn only_what_was_stored_is_a_repeat_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_nobody_waits_for_it() {
+async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_no_publisher_waits_for_it() {
     let bench = Bench::new();
     let handle = Handle::new(Arc::clone(&bench.shared), bench.commands.clone(), watch::channel(false).1);
     let mut event = event("a".parse().unwrap(), 0);

@@ -55,7 +55,7 @@ async fn what_waits_is_counted_however_far_apart_it_stands() {
         join_all((0..100).map(|_| broker.publish(&other))).await.into_iter().for_each(|published| published.unwrap());
     }
     broker.publish(&event("a".parse().unwrap(), 1)).await.unwrap();
-    assert_eq!(broker.open(request()).await.unwrap().counted(), 2);
+    assert_eq!(broker.open(request()).await.unwrap().backlog(), 2);
 }
 
 #[tokio::test]

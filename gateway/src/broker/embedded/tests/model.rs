@@ -1,4 +1,4 @@
-//! Mailboxes as lists of messages: no log, no places, nothing shared.
+//! Mailboxes as lists of messages: no log, no positions, nothing shared.
 
 use std::collections::BTreeMap;
 

@@ -71,7 +71,7 @@ async fn what_retention_takes_from_a_slow_reader_is_told_in_its_place() {
     assert_eq!(read(&broker).await, [None, Some(3), Some(4)]);
 }
 
-/// Starts a broker that keeps nothing, so that the place of a loss is always the end of the log; with a mailbox.
+/// Starts a broker that keeps nothing, so that the position of a loss is always the end of the log; with a mailbox.
 async fn start_forgetful(folder: &Folder) -> EmbeddedBroker {
     let broker = EmbeddedBroker::start(&options(folder, 0), Arc::default()).unwrap();
     broker.open(request()).await.unwrap().release().await;
@@ -143,7 +143,7 @@ async fn a_tail_that_retention_overtakes_says_so() {
     let feed_topics = vec!["#".parse().unwrap()];
     let options = EmbeddedOptions { data_dir: None, feed_topics, ..options(&folder, 2) };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-    let mut tail = broker.end(|_, _| {}).await.unwrap().tail;
+    let mut tail = broker.open_tail(|_, _| {}).await.unwrap().tail;
     broker.publish(&event(topic(), 0)).await.unwrap();
     assert_eq!(tail.next().await.unwrap()[0].offset, 0);
     for number in 1..6 {

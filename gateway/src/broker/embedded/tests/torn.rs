@@ -35,7 +35,7 @@ fn costs_only_that_batch() {
     let folder = Folder::new();
     let (store, _) = Store::open(folder.path(), options(&folder, 1000).retention).unwrap();
     store.write(&batch(0, b"1")).unwrap();
-    let (synced, witness) = (journal(folder.path()).len(), fs::read(folder.path().join("synced")).unwrap());
+    let (synced, sync_mark) = (journal(folder.path()).len(), fs::read(folder.path().join("synced")).unwrap());
     store.write(&batch(10, &[7; 2 * PAGE])).unwrap();
     drop(store);
     let mut journal = journal(folder.path());
@@ -45,7 +45,7 @@ fn costs_only_that_batch() {
     journal[from..from + PAGE].fill(0);
     fs::write(folder.path().join("engine/0.jnl"), journal).unwrap();
     // No publisher had been told of it yet.
-    fs::write(folder.path().join("synced"), witness).unwrap();
+    fs::write(folder.path().join("synced"), sync_mark).unwrap();
     let (_, recovered) = Store::open(folder.path(), options(&folder, 1000).retention).unwrap();
     assert_eq!((recovered.log.next(), recovered.damage), (10, Vec::new()));
 }

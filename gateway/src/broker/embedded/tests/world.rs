@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::{
     super::{
         EmbeddedBroker, EmbeddedLease, EmbeddedOptions, Retention,
-        core::{Found, What as FoundWhat},
-        place::Place,
+        position::Position,
+        state::{Found, What as FoundWhat},
     },
     Step,
     folder::Folder,
@@ -210,7 +210,7 @@ impl World {
         self.model.bind(who, &topics, seen_before);
         let mailbox = self.model.mailboxes.get_mut(&who).unwrap();
         let window = usize::from(window);
-        prop_assert_eq!((lease.counted() as usize).min(window), mailbox.messages.len().min(window));
+        prop_assert_eq!((lease.backlog() as usize).min(window), mailbox.messages.len().min(window));
         mailbox.lease = Some(ModelLease { window, handed_over: 0 });
         self.leases.insert(who, lease);
         Ok(())
@@ -310,8 +310,8 @@ impl World {
 /// Waits until retention has taken what it takes, which it does with the next write.
 pub(super) async fn settle(broker: &EmbeddedBroker) {
     let is_too_much = || {
-        let core = broker.handle.core();
-        core.log.expired(broker.handle.clock.now()).is_some()
+        let state = broker.handle.state();
+        state.log.expired(broker.handle.clock.now()).is_some()
     };
     while is_too_much() {
         broker.unbind(&"absent".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
@@ -321,23 +321,23 @@ pub(super) async fn settle(broker: &EmbeddedBroker) {
 /// Looks at all that is in a mailbox without a Lease: contents and flags.
 async fn peek(broker: &EmbeddedBroker, client: &ClientId) -> Vec<(Content, bool)> {
     let (found, handed_over) = {
-        let core = broker.handle.core();
-        let scan = core.scan(client, Place::before(0), usize::MAX).unwrap();
-        let handed_over = core.mailbox(client).unwrap().handed_over;
-        (scan.found, core.lease(client).map_or(handed_over, |inbox| handed_over.max(inbox.handed_over())))
+        let state = broker.handle.state();
+        let scan = state.scan(client, Position::before(0), usize::MAX).unwrap();
+        let handed_over = state.mailbox(client).unwrap().handed_over;
+        (scan.found, state.lease(client).map_or(handed_over, |live_queue| handed_over.max(live_queue.handed_over())))
     };
     let mut contents = Vec::new();
-    for Found { place, what } in found {
+    for Found { position, what } in found {
         let content = match what {
             FoundWhat::Event(stored) => Content::Event(stored.event.clone()),
             FoundWhat::Stored => {
-                let mut read = broker.handle.read(vec![place.offset()]).await.unwrap();
+                let mut read = broker.handle.read(vec![position.offset()]).await.unwrap();
                 Content::Event(read.remove(0).expect("an event should be there"))
             }
             FoundWhat::Marker(id, _) => Content::Lost(id),
-            FoundWhat::Missing => panic!("an event is missing at {place:?}"),
+            FoundWhat::Missing => panic!("an event is missing at {position:?}"),
         };
-        contents.push((content, place < handed_over));
+        contents.push((content, position < handed_over));
     }
     contents
 }

@@ -28,7 +28,7 @@ fn a_token_is_looked_for_as_long_as_the_broker_has_more_of_its_run() {
     older.attach(poll(1, None, now), now);
     let seen = batch(&mut older).last_seen;
     // The run comes back in pieces, on a busy machine.
-    let mut desk = Desk::new(PATIENCE, now);
+    let mut desk = Desk::new(TIMEOUTS, now);
     desk.open(Window::new(2, 8, 3), now);
     desk.attach(poll(2, Some(&seen), at(3000)), now);
     desk.deliver(delivery(1, true, 1), at(10));
@@ -52,7 +52,7 @@ fn a_token_is_looked_for_until_something_is_handed_out() {
     older.attach(poll(1, None, now), now);
     let seen = batch(&mut older).last_seen;
     // Nothing was counted, and what the client saw comes back a moment later.
-    let mut desk = Desk::new(PATIENCE, now);
+    let mut desk = Desk::new(TIMEOUTS, now);
     desk.open(Window::new(2, 8, 0), now);
     desk.attach(poll(2, Some(&seen), now + seconds(25)), now);
     assert!(desk.take_effect().is_none());

@@ -20,7 +20,7 @@ enum Step {
     },
     /// Poll with a token that fits nothing.
     PollNonsense,
-    /// Go on behind what the last poll got, as a stream does.
+    /// Continue after what the last poll got, as a stream does.
     GoOn {
         limit: usize,
     },
@@ -68,8 +68,8 @@ struct World {
     polls: u64,
     /// What the poll that came last got last, if it arrived.
     got: Option<LastSeen>,
-    /// The tag that the poll that waits goes on behind.
-    behind: u64,
+    /// The tag that the poll that waits goes on after.
+    after: u64,
     losing: bool,
     /// What the client saw, in the order of first sight.
     seen: Vec<usize>,
@@ -82,7 +82,7 @@ impl World {
         let now = Instant::now();
         let mut world = Self {
             now,
-            desk: Desk::new(PATIENCE, now),
+            desk: Desk::new(TIMEOUTS, now),
             leases: 0,
             prefetch,
             ready: VecDeque::new(),
@@ -92,7 +92,7 @@ impl World {
             published: 0,
             polls: 0,
             got: None,
-            behind: 0,
+            after: 0,
             losing: false,
             seen: Vec::new(),
             handed_out: Vec::new(),
@@ -109,8 +109,8 @@ impl World {
         }
         self.leases += 1;
         self.next_tag = 1;
-        (self.got, self.behind) = (None, 0);
-        self.desk = Desk::new(PATIENCE, self.now);
+        (self.got, self.after) = (None, 0);
+        self.desk = Desk::new(TIMEOUTS, self.now);
         let counted = u32::try_from(self.ready.len()).unwrap();
         self.desk.open(Window::new(self.leases, self.prefetch, counted), self.now);
     }
@@ -128,10 +128,10 @@ impl World {
             }
             Step::PollNonsense => self.poll(Some(&"nonsense".parse().unwrap()), 3),
             Step::GoOn { limit } => {
-                if let Some(behind) = self.got.take().map(Some) {
-                    let continuation = Continuation { behind, limit: *limit, deadline: self.now + seconds(5) };
-                    let poll = Poll::going_on(PollId(self.polls), &continuation);
-                    self.behind = poll.behind.unwrap();
+                if let Some(after) = self.got.take().map(Some) {
+                    let continuation = Continuation { after, limit: *limit, deadline: self.now + seconds(5) };
+                    let poll = Poll::resumed(PollId(self.polls), &continuation);
+                    self.after = poll.after.unwrap();
                     self.desk.resume(poll, self.now);
                 }
             }
@@ -151,7 +151,7 @@ impl World {
                 self.open();
             }
         }
-        self.obey()
+        self.handle()
     }
 
     fn deliver(&mut self) {
@@ -167,11 +167,11 @@ impl World {
 
     fn poll(&mut self, token: Option<&LastSeen>, limit: usize) {
         self.polls += 1;
-        (self.got, self.behind) = (None, 0);
+        (self.got, self.after) = (None, 0);
         self.desk.attach(Poll { limit, ..poll(self.polls, token, self.now + seconds(5)) }, self.now);
     }
 
-    fn obey(&mut self) -> Result<(), TestCaseError> {
+    fn handle(&mut self) -> Result<(), TestCaseError> {
         while let Some(effect) = self.desk.take_effect() {
             match effect {
                 Effect::Confirm(tag) => {
@@ -196,9 +196,9 @@ impl World {
             .iter()
             .map(|each| std::str::from_utf8(&each.event.payload).unwrap().parse().unwrap())
             .collect();
-        let behind = self.unacked.iter().filter(|(tag, _)| *tag > self.behind);
-        let front: Vec<usize> = behind.take(numbers.len()).map(|(_, message)| message.number).collect();
-        prop_assert_eq!(&numbers, &front, "a batch is a run from the front, or from behind what the client has");
+        let after = self.unacked.iter().filter(|(tag, _)| *tag > self.after);
+        let front: Vec<usize> = after.take(numbers.len()).map(|(_, message)| message.number).collect();
+        prop_assert_eq!(&numbers, &front, "a batch is a run from the front, or from after what the client has");
         for (number, each) in numbers.iter().zip(&batch.events) {
             prop_assert!(each.redelivered || !self.handed_out.contains(number), "{} is an unmarked repeat", number);
         }

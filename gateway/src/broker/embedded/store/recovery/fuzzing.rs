@@ -16,10 +16,10 @@ pub enum Record {
     /// An event.
     Event,
     /// What the log has to know of an event.
-    Head,
+    EventMeta,
     /// A mailbox.
     Mailbox,
-    /// The place up to which a mailbox is confirmed.
+    /// The position up to which a mailbox is confirmed.
     Confirmed,
 }
 
@@ -37,12 +37,12 @@ pub fn read_again(kind: Record, key: &[u8], bytes: &[u8]) -> Option<bool> {
     match kind {
         Record::Meta => again(bytes, |bytes| record::read_meta(key, bytes).ok(), |meta| record::meta(key, meta)),
         Record::Event => again(bytes, |bytes| record::read_event(key, bytes).ok(), |event| record::event(key, event)),
-        Record::Head => again(bytes, |bytes| record::read_head(key, bytes).ok(), |head| record::head(key, head)),
+        Record::EventMeta => again(bytes, |bytes| record::read_head(key, bytes).ok(), |head| record::head(key, head)),
         Record::Mailbox => {
             again(bytes, |bytes| record::read_mailbox(key, bytes).ok(), |mailbox| record::mailbox(key, mailbox))
         }
         Record::Confirmed => {
-            again(bytes, |bytes| record::read_confirmed(key, bytes).ok(), |place| record::confirmed(key, *place))
+            again(bytes, |bytes| record::read_confirmed(key, bytes).ok(), |position| record::confirmed(key, *position))
         }
     }
 }
@@ -58,8 +58,8 @@ pub struct Records {
     pub mailboxes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Places up to which mailboxes are confirmed.
     pub confirmed: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// How many batches were synced, as the witness has it.
-    pub witnessed: u64,
+    /// How many batches were synced, as the sync_mark has it.
+    pub synced_batches: u64,
 }
 
 impl Records {
@@ -75,7 +75,7 @@ impl Records {
         for (key, record) in self.heads.range(range) {
             reading.head(&mut log, key, record);
         }
-        let mut recovered = reading.finish(log, &meta, self.witnessed).ok()?;
+        let mut recovered = reading.finish(log, &meta, self.synced_batches).ok()?;
         recovered.log.date(recovered.clock.now());
         Some(recovered)
     }

@@ -39,7 +39,7 @@ impl Role {
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct Link {
+pub(in crate::broker::amqp) struct BrokerConnection {
     connection: Connection,
     role: Role,
     limits: Arc<Limits>,
@@ -48,7 +48,7 @@ pub(in crate::broker::amqp) struct Link {
     closed_by_server: AtomicUsize,
 }
 
-impl Link {
+impl BrokerConnection {
     pub(super) const fn new(connection: Connection, role: Role, limits: Arc<Limits>) -> Self {
         Self { connection, role, limits, places: AtomicUsize::new(0), closed_by_server: AtomicUsize::new(0) }
     }
@@ -85,11 +85,11 @@ impl Link {
     }
 
     /// Tells whether it should take no more Leases; those that it has stay.
-    pub(super) fn is_worn_out(&self) -> bool {
+    pub(super) fn is_out_of_channels(&self) -> bool {
         self.closed_by_server.load(Ordering::Relaxed) >= max_closed_by_server(self.channel_max())
     }
 
-    /// Opens a channel without a place, which the library closes when it is dropped. Prefer [`Occupied::open`].
+    /// Opens a channel without a place, which the library closes when it is dropped. Prefer [`ChannelSlot::open`].
     ///
     /// The number of a channel that the server closed once fails with that old error when its turn comes again: the
     /// error says nothing about now, and the next number is tried.
@@ -139,16 +139,16 @@ impl Link {
 
 /// A place for one channel on a connection.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct Occupied(Arc<Link>);
+pub(in crate::broker::amqp) struct ChannelSlot(Arc<BrokerConnection>);
 
-impl Occupied {
+impl ChannelSlot {
     /// Takes a place if the connection, and the broker's limit for all of them, have one.
-    pub(super) fn take(link: Arc<Link>) -> Option<Self> {
-        if link.is_full() || !link.limits.take(link.role == Role::Lease) {
+    pub(super) fn take(connection: Arc<BrokerConnection>) -> Option<Self> {
+        if connection.is_full() || !connection.limits.take(connection.role == Role::Lease) {
             return None;
         }
-        link.places.fetch_add(1, Ordering::Relaxed);
-        Some(Self(link))
+        connection.places.fetch_add(1, Ordering::Relaxed);
+        Some(Self(connection))
     }
 
     /// Opens the channel of this place.
@@ -167,15 +167,15 @@ impl Occupied {
     }
 }
 
-impl Deref for Occupied {
-    type Target = Link;
+impl Deref for ChannelSlot {
+    type Target = BrokerConnection;
 
-    fn deref(&self) -> &Link {
+    fn deref(&self) -> &BrokerConnection {
         &self.0
     }
 }
 
-impl Drop for Occupied {
+impl Drop for ChannelSlot {
     fn drop(&mut self) {
         self.0.places.fetch_sub(1, Ordering::Relaxed);
         self.0.limits.free(self.0.role == Role::Lease);
@@ -194,7 +194,7 @@ impl Drop for Occupied {
 pub(in crate::broker::amqp) struct OwnChannel {
     channel: Channel,
     /// `None` once it was closed.
-    place: Option<Occupied>,
+    place: Option<ChannelSlot>,
 }
 
 impl OwnChannel {
@@ -207,8 +207,8 @@ impl OwnChannel {
 
     /// Gives up the whole connection, with every other channel on it.
     pub(in crate::broker::amqp) async fn replace_connection(self) {
-        if let Some(link) = &self.place {
-            link.replace().await;
+        if let Some(connection) = &self.place {
+            connection.replace().await;
         }
     }
 }

@@ -9,10 +9,10 @@
 //!
 //! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
 
+mod connection;
 mod kind;
 mod limits;
-mod link;
-mod publish_link;
+mod publish_connection;
 mod supervisor;
 
 use std::{
@@ -32,10 +32,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{kind::Kind, limits::Limits, link::Role};
+use self::{connection::Role, kind::Kind, limits::Limits};
 pub(super) use self::{
-    link::{Link, Occupied, OwnChannel},
-    publish_link::{PublishLink, Published},
+    connection::{BrokerConnection, ChannelSlot, OwnChannel},
+    publish_connection::{PublishConnection, Published},
 };
 use super::{AmqpOptions, CALL_TIMEOUT};
 use crate::broker::BrokerError;
@@ -51,17 +51,17 @@ const MAX_SHORT_TASKS: usize = 64;
 const MAX_TURN: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct Links {
+pub(super) struct Connections {
     url: AmqpUrl,
     publish: Kind,
     admin: Kind,
     lease: Kind,
     feed: Kind,
-    publishing: Mutex<Option<Arc<PublishLink>>>,
-    administering: Mutex<Option<Arc<Link>>>,
-    leasing: Mutex<Vec<Arc<Link>>>,
+    publishing: Mutex<Option<Arc<PublishConnection>>>,
+    administering: Mutex<Option<Arc<BrokerConnection>>>,
+    leasing: Mutex<Vec<Arc<BrokerConnection>>>,
     /// Locked while it is opened, so that only one is.
-    feeding: tokio::sync::Mutex<Option<Arc<Link>>>,
+    feeding: tokio::sync::Mutex<Option<Arc<BrokerConnection>>>,
     limits: Arc<Limits>,
     /// First come, first served.
     short_tasks: Semaphore,
@@ -76,19 +76,19 @@ pub(super) struct Links {
     tasks: TaskTracker,
 }
 
-impl std::fmt::Debug for Links {
+impl std::fmt::Debug for Connections {
     /// The pools would show the broker's password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Links").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Connections").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
-impl Links {
+impl Connections {
     /// Starts connecting and keeping connected, until [`Self::close`].
     pub(super) fn start(options: &AmqpOptions) -> Result<Arc<Self>, BrokerError> {
         let limits = Arc::<Limits>::default();
         let kind = |role| Kind::new(&options.url, &options.name, role, Arc::clone(&limits));
-        let links = Arc::new(Self {
+        let connections = Arc::new(Self {
             publish: kind(Role::Publish)?,
             admin: kind(Role::Admin)?,
             lease: kind(Role::Lease)?,
@@ -108,8 +108,8 @@ impl Links {
             failed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
-        links.spawn(Arc::clone(&links).supervise());
-        Ok(links)
+        connections.spawn(Arc::clone(&connections).supervise());
+        Ok(connections)
     }
 
     /// Tells whether there is a connection of each kind that the supervisors keep.
@@ -120,32 +120,32 @@ impl Links {
 
     fn is_there(&self, role: Role) -> bool {
         match role {
-            Role::Publish => locked(&self.publishing).as_ref().is_some_and(|link| link.is_connected()),
-            Role::Admin => locked(&self.administering).as_ref().is_some_and(|link| link.is_connected()),
-            Role::Lease => locked(&self.leasing).iter().any(|link| link.is_connected()),
+            Role::Publish => locked(&self.publishing).as_ref().is_some_and(|connection| connection.is_connected()),
+            Role::Admin => locked(&self.administering).as_ref().is_some_and(|connection| connection.is_connected()),
+            Role::Lease => locked(&self.leasing).iter().any(|connection| connection.is_connected()),
             Role::Feed => true,
         }
     }
 
     /// Returns the connection that publishes.
-    pub(super) async fn publishing(&self) -> Result<Arc<PublishLink>, BrokerError> {
+    pub(super) async fn publishing(&self) -> Result<Arc<PublishConnection>, BrokerError> {
         self.publish.tried.cancelled().await;
-        locked(&self.publishing).clone().filter(|link| link.is_connected()).ok_or(BrokerError::NotConnected)
+        locked(&self.publishing).clone().filter(|connection| connection.is_connected()).ok_or(BrokerError::NotConnected)
     }
 
     /// Returns the connection that publishes, with room for another channel; waits for that.
-    pub(super) async fn publishing_apart(&self) -> Result<(Arc<PublishLink>, Occupied), BrokerError> {
+    pub(super) async fn publishing_apart(&self) -> Result<(Arc<PublishConnection>, ChannelSlot), BrokerError> {
         let publishing = self.publishing().await?;
         let place = self.place(publishing.shared()).await?;
         Ok((publishing, place))
     }
 
     /// Returns a place on the connection for administrative tasks; waits for one.
-    pub(super) async fn administering(&self) -> Result<Occupied, BrokerError> {
+    pub(super) async fn administering(&self) -> Result<ChannelSlot, BrokerError> {
         self.admin.tried.cancelled().await;
-        let link = locked(&self.administering).clone();
-        let link = link.filter(|link| link.is_connected()).ok_or(BrokerError::NotConnected)?;
-        self.place(&link).await
+        let connection = locked(&self.administering).clone();
+        let connection = connection.filter(|connection| connection.is_connected()).ok_or(BrokerError::NotConnected)?;
+        self.place(&connection).await
     }
 
     /// Runs a short task in its turn.
@@ -170,43 +170,46 @@ impl Links {
     /// Waits for a place on a connection of short tasks.
     ///
     /// If cancelled calls without an answer have taken all places of a connection, the supervisor replaces the connection.
-    async fn place(&self, link: &Arc<Link>) -> Result<Occupied, BrokerError> {
+    async fn place(&self, connection: &Arc<BrokerConnection>) -> Result<ChannelSlot, BrokerError> {
         let waiting = async {
             loop {
                 let freed = self.limits.freed();
-                match Occupied::take(Arc::clone(link)) {
+                match ChannelSlot::take(Arc::clone(connection)) {
                     Some(place) => return place,
                     None => freed.await,
                 }
             }
         };
         timeout(CALL_TIMEOUT, waiting).await.map_err(|_| {
-            if link.is_full() {
-                link.wear_out();
+            if connection.is_full() {
+                connection.wear_out();
             }
             no_room("open a channel", "no channel came free")
         })
     }
 
     /// Returns a place on the connection with the fewest Leases; waits only if another connection is to come.
-    pub(super) async fn leasing(&self) -> Result<Occupied, BrokerError> {
+    pub(super) async fn leasing(&self) -> Result<ChannelSlot, BrokerError> {
         self.lease.tried.cancelled().await;
         let give_up = Instant::now() + CALL_TIMEOUT;
         loop {
             let freed = self.limits.freed();
             let (least, count) = {
-                let links = locked(&self.leasing);
-                let connected = links.iter().filter(|link| link.is_connected());
-                (connected.min_by_key(|link| (link.is_worn_out(), link.places())).cloned(), links.len())
+                let connections = locked(&self.leasing);
+                let connected = connections.iter().filter(|connection| connection.is_connected());
+                (
+                    connected.min_by_key(|connection| (connection.is_out_of_channels(), connection.places())).cloned(),
+                    connections.len(),
+                )
             };
-            let link = least.ok_or(BrokerError::NotConnected)?;
-            if let Some(place) = Occupied::take(Arc::clone(&link)) {
+            let connection = least.ok_or(BrokerError::NotConnected)?;
+            if let Some(place) = ChannelSlot::take(Arc::clone(&connection)) {
                 return Ok(place);
             }
-            if !link.is_full() {
+            if !connection.is_full() {
                 return Err(no_room("open a lease", "the broker allows too few channels (max-channels)"));
             }
-            let may_grow = count < self.max_lease_links(&link) && !self.cannot_grow.load(Ordering::Relaxed);
+            let may_grow = count < self.max_lease_connections(&connection) && !self.cannot_grow.load(Ordering::Relaxed);
             if !may_grow || Instant::now() >= give_up {
                 return Err(no_room("open a lease", "every connection has as many channels as it may (channel_max)"));
             }
@@ -215,23 +218,27 @@ impl Links {
     }
 
     /// Returns a place on the connection that reads the Feeds' log; opens it, or another one for one that is lost.
-    pub(super) async fn feeding(&self) -> Result<Occupied, BrokerError> {
+    pub(super) async fn feeding(&self) -> Result<ChannelSlot, BrokerError> {
         // Without a broker it is the supervisor that keeps trying, and nothing else.
         self.publishing().await?;
         let mut feeding = self.feeding.lock().await;
-        let usable = feeding.as_ref().filter(|link| link.is_connected() && !link.is_worn_out()).cloned();
-        let link = if let Some(link) = usable {
-            link
+        let usable = feeding
+            .as_ref()
+            .filter(|connection| connection.is_connected() && !connection.is_out_of_channels())
+            .cloned();
+        let connection = if let Some(connection) = usable {
+            connection
         } else {
             *feeding = None;
             Arc::clone(feeding.insert(Arc::new(self.feed.connect().await?)))
         };
-        Occupied::take(link).ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
+        ChannelSlot::take(connection)
+            .ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
     }
 
     /// Returns how many channels a connection carries, as far as that is known.
     pub(super) fn max_channels(&self) -> usize {
-        locked(&self.publishing).as_ref().map_or(usize::MAX, |link| link.max_places())
+        locked(&self.publishing).as_ref().map_or(usize::MAX, |connection| connection.max_places())
     }
 
     /// Runs a task beside the supervisor, for as long.
@@ -267,11 +274,11 @@ impl Links {
         let feeding = self.feeding.lock().await.take();
         // All at once: a broker that does not answer takes a second for each.
         let publishing = async {
-            if let Some(link) = publishing {
-                link.close().await;
+            if let Some(connection) = publishing {
+                connection.close().await;
             }
         };
-        let others = leasing.iter().chain(&administering).chain(&feeding).map(|link| link.close());
+        let others = leasing.iter().chain(&administering).chain(&feeding).map(|connection| connection.close());
         tokio::join!(publishing, join_all(others));
     }
 }

@@ -9,10 +9,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    connection::{BrokerConnection, Role},
     limits::Limits,
-    link::{Link, Role},
 };
-use crate::broker::{BrokerError, amqp::CALL_TIMEOUT, amqp::repair::repairing};
+use crate::broker::{BrokerError, amqp::CALL_TIMEOUT, amqp::sanitizer::repairing};
 
 /// See the module.
 pub(super) struct Kind {
@@ -39,26 +39,26 @@ impl Kind {
     }
 
     /// Opens another connection.
-    pub(super) async fn connect(&self) -> Result<Link, BrokerError> {
-        self.connect_with(async |link| Ok(link)).await
+    pub(super) async fn connect(&self) -> Result<BrokerConnection, BrokerError> {
+        self.connect_with(async |connection| Ok(connection)).await
     }
 
     /// Opens another connection and prepares it.
     ///
-    /// It leaves the pool at once: a link knows itself how long it is of use, and one that is worn out, or lost and still
+    /// It leaves the pool at once: a connection knows itself how long it is of use, and one that is worn out, or lost and still
     /// held by its Leases, must not take the place of the one that replaces it.
     pub(super) async fn connect_with<L>(
         &self,
-        prepare: impl AsyncFnOnce(Link) -> Result<L, lapin::Error>,
+        prepare: impl AsyncFnOnce(BrokerConnection) -> Result<L, lapin::Error>,
     ) -> Result<L, BrokerError> {
         let object = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => BrokerError::Unavailable(error.to_string()),
             error => BrokerError::Unavailable(error.to_string()),
         })?;
         let connection: Connection = Object::take(object);
-        let link = Link::new(connection, self.role, Arc::clone(&self.limits));
-        match timeout(CALL_TIMEOUT, prepare(link)).await {
-            Ok(Ok(link)) => Ok(link),
+        let connection = BrokerConnection::new(connection, self.role, Arc::clone(&self.limits));
+        match timeout(CALL_TIMEOUT, prepare(connection)).await {
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(BrokerError::Unavailable(error.to_string())),
             Err(_) => Err(BrokerError::Unavailable("no answer while preparing a connection".to_owned())),
         }

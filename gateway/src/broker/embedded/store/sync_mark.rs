@@ -2,7 +2,7 @@
 //!
 //! The engine cannot tell a journal whose end is torn, which is what a crash leaves, from one that lost what it had synced.
 //! This file can: it holds the number of the last synced batch, written after the sync. It is not synced itself, so it may be
-//! behind after a power cut, but never ahead.
+//! late after a power cut, but never ahead.
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
@@ -10,9 +10,9 @@ const FILE: &str = "synced";
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Witness(File);
+pub(super) struct SyncMark(File);
 
-impl Witness {
+impl SyncMark {
     /// Opens or makes the file; returns the number in it, or 0 if there is none that can be read.
     pub(super) fn open(folder: &Path) -> io::Result<(Self, u64)> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;

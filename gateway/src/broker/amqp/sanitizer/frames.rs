@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::fields::{has_foreign_text, repair_method, repair_properties, take_out};
+use super::fields::{has_foreign_text, repair_method, repair_properties, strip_headers};
 
 /// The class and the number of a method, as in the specification.
 pub(super) type Method = (u16, u16);
@@ -40,13 +40,13 @@ const LEAST_ALLOWED: u32 = 8192;
 /// A larger frame is not repaired: 16 MiB is the largest message that RabbitMQ 4 takes unless told otherwise.
 const MAX_KEPT: usize = 16 << 20;
 
-/// What came of one look at the stream.
+/// What a look at the next bytes of the stream came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct Progress {
     /// So many bytes are ready for the library.
-    pub(super) pass: usize,
+    pub(super) ready: usize,
     /// The others are to be looked at again, once there are exactly so many of them; 0 if there are none.
-    pub(super) want: usize,
+    pub(super) needed: usize,
     /// Whether anything was repaired.
     pub(super) repaired: bool,
 }
@@ -81,23 +81,23 @@ impl Frames {
 
     /// Repairs what it can of the next bytes of the stream.
     ///
-    /// They begin where the last look stopped passing. If they are exactly as many as that one wanted, then either all of
+    /// They begin where the last call stopped passing. If they are exactly as many as that one wanted, then either all of
     /// them pass now, or none, and more are wanted.
-    pub(super) fn look(&mut self, bytes: &mut [u8]) -> Look {
-        let mut look = Look { pass: 0, want: 0, repaired: false };
-        while !self.foreign && look.pass < bytes.len() {
+    pub(super) fn sanitize(&mut self, bytes: &mut [u8]) -> Progress {
+        let mut progress = Progress { ready: 0, needed: 0, repaired: false };
+        while !self.foreign && progress.ready < bytes.len() {
             if self.passing == 0 {
-                match self.next(&mut bytes[look.pass..], &mut look.repaired) {
+                match self.next(&mut bytes[progress.ready..], &mut progress.repaired) {
                     Next::Pass(size) => self.passing = size,
-                    Next::Want(size) => return Look { want: size, ..look },
+                    Next::Want(size) => return Progress { needed: size, ..progress },
                     Next::LeaveAlone => self.foreign = true,
                 }
             }
-            let passed = self.passing.min(bytes.len() - look.pass);
+            let passed = self.passing.min(bytes.len() - progress.ready);
             self.passing -= passed;
-            look.pass += passed;
+            progress.ready += passed;
         }
-        Look { pass: bytes.len(), ..look }
+        Progress { ready: bytes.len(), ..progress }
     }
 
     fn next(&mut self, bytes: &mut [u8], repaired: &mut bool) -> Next {
@@ -155,7 +155,7 @@ impl Frames {
         match headers {
             // What takes the place of the headers is a frame of its own and cannot be smaller than one.
             Some(headers) if (too_large || !headers.readable) && headers.place.len() >= OVERHEAD => {
-                let size = take_out(payload, headers.place);
+                let size = strip_headers(payload, headers.place);
                 write_head(frame, size);
                 fill(&mut frame[size + OVERHEAD..], self.largest);
                 true

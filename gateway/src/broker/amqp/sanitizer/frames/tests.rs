@@ -2,7 +2,7 @@ use amq_protocol::frame::{AMQPFrame, parse_frame};
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::amqp::repair::samples::{entry, frame, frames, header, headers, long, method, nested, short};
+use crate::broker::amqp::sanitizer::samples::{entry, frame, frames, header, headers, long, method, nested, short};
 
 fn looked(bytes: &[u8]) -> Vec<u8> {
     looked_by(&mut Frames::new(None), bytes)
@@ -10,8 +10,8 @@ fn looked(bytes: &[u8]) -> Vec<u8> {
 
 fn looked_by(frames: &mut Frames, bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let look = frames.look(&mut bytes);
-    assert_eq!((look.pass, look.want), (bytes.len(), 0));
+    let progress = frames.sanitize(&mut bytes);
+    assert_eq!((progress.ready, progress.needed), (bytes.len(), 0));
     bytes
 }
 
@@ -63,8 +63,8 @@ fn a_look_wants_what_it_needs_and_no_more() {
         (&method(60, 60, &[])[..HEAD], 0, HEAD + 4),
         (&method(60, 80, &[0; 9])[..HEAD + 4], HEAD + 4, 0),
     ] {
-        let look = Frames::new(None).look(&mut bytes.to_vec());
-        assert_eq!((look.pass, look.want), (pass, want), "{bytes:x?}");
+        let progress = Frames::new(None).sanitize(&mut bytes.to_vec());
+        assert_eq!((progress.ready, progress.needed), (pass, want), "{bytes:x?}");
     }
 }
 
@@ -123,7 +123,7 @@ fn headers_that_make_a_frame_too_large_are_left_out() {
 }
 
 #[test]
-fn headers_that_nobody_can_read_are_left_out() {
+fn headers_that_no_reader_can_read_are_left_out() {
     let unknown = headers(&entry(b"key", b'?', b""));
     assert_eq!(
         looked(&unknown),
@@ -138,7 +138,7 @@ fn deep_nesting_does_not_overflow_the_stack_of_the_parser() {
 
 proptest! {
     #[test]
-    fn the_library_reads_whatever_was_repaired(frames in frames(true)) {
+    fn the_library_reads_all_that_was_repaired(frames in frames(true)) {
         let before = frames.concat();
         let after = looked(&before);
         prop_assert_eq!(after.len(), before.len());
@@ -150,8 +150,8 @@ proptest! {
     fn what_the_library_would_read_anyway_stays_as_it_is(frames in frames(false)) {
         let before = frames.concat();
         let mut after = before.clone();
-        let look = Frames::new(None).look(&mut after);
-        prop_assert_eq!(look, Look { pass: before.len(), want: 0, repaired: false });
+        let progress = Frames::new(None).sanitize(&mut after);
+        prop_assert_eq!(progress, Progress { ready: before.len(), needed: 0, repaired: false });
         prop_assert_eq!(after, before);
     }
 
@@ -159,6 +159,6 @@ proptest! {
     fn no_bytes_are_too_odd(bytes in proptest::collection::vec(any::<u8>(), 0..200), kind in 1..4_u8) {
         let frame = frame(kind, 1, &[&[0, 60, 0, 60][..], &bytes].concat());
         prop_assert_eq!(looked(&frame).len(), frame.len());
-        Frames::new(None).look(&mut bytes.clone());
+        Frames::new(None).sanitize(&mut bytes.clone());
     }
 }

@@ -7,7 +7,7 @@ use events::EventId;
 use super::super::{
     log::{Log, Stored, TopicId},
     mailbox::{Binding, Gone, Mailbox, Marker},
-    place::Place,
+    position::Position,
 };
 
 /// How many heads are looked at under one hold of the lock.
@@ -19,14 +19,14 @@ const MAX_COMPARED: usize = 1 << 9;
 /// A message that was found in a mailbox.
 #[derive(Debug)]
 pub(in super::super) struct Found {
-    pub(in super::super) place: Place,
+    pub(in super::super) position: Position,
     pub(in super::super) what: What,
 }
 
 /// What was found.
 #[derive(Debug)]
 pub(in super::super) enum What {
-    /// An event that is in memory.
+    /// An event that is in cache.
     Event(Arc<Stored>),
     /// An event that has to be read from the store.
     Stored,
@@ -38,7 +38,7 @@ pub(in super::super) enum What {
 
 impl Found {
     fn marker(marker: &Marker) -> Self {
-        Self { place: marker.place(), what: What::Marker(marker.id.clone(), marker.gone) }
+        Self { position: marker.position(), what: What::Marker(marker.id.clone(), marker.gone) }
     }
 }
 
@@ -47,7 +47,7 @@ impl Found {
 pub(in super::super) struct Scan {
     pub(in super::super) found: Vec<Found>,
     /// Where to go on.
-    pub(in super::super) reached: Place,
+    pub(in super::super) reached: Position,
     /// There was nothing beyond.
     pub(in super::super) complete: bool,
 }
@@ -67,8 +67,8 @@ pub(in super::super) enum Look {
 pub(super) struct Readable<'a>(pub(super) &'a Mailbox, pub(super) &'a Log);
 
 impl Readable<'_> {
-    /// Returns what stands from a place on, up to `limit` messages, as far as one hold of the lock should go.
-    pub(super) fn scan(&self, from: Place, limit: usize) -> Scan {
+    /// Returns what stands from a position on, up to `limit` messages, as far as one hold of the lock should go.
+    pub(super) fn scan(&self, from: Position, limit: usize) -> Scan {
         let Self(mailbox, log) = self;
         // One that was read where it stood is not read again where retention has moved it.
         let is_ahead = |marker: &&Marker| from <= marker.settled_at;
@@ -77,43 +77,43 @@ impl Readable<'_> {
         let start = from.offset().max(log.oldest());
         let end = log.next().min(start + SCAN);
         let mut found = Vec::new();
-        let mut memory = Memory::default();
-        let mut reached = Place::before(end);
+        let mut cache = SelectionCache::default();
+        let mut reached = Position::before(end);
         for (offset, topic) in log.topics(start..end) {
             found.extend(marker.take_if(|marker| marker.before <= offset).map(Found::marker));
-            if found.len() >= limit || memory.compared >= MAX_COMPARED {
-                reached = Place::before(offset);
+            if found.len() >= limit || cache.compared >= MAX_COMPARED {
+                reached = Position::before(offset);
                 break;
             }
-            let place = Place::of_event(offset);
+            let position = Position::of_event(offset);
             let what = match topic {
-                _ if place < from => continue,
+                _ if position < from => continue,
                 None if mailbox.is_bound_at(offset) => What::Missing,
-                Some(id) if memory.selects(self, offset, id) => {
+                Some(id) if cache.selects(self, offset, id) => {
                     log.recent(offset).map_or(What::Stored, |stored| What::Event(Arc::clone(stored)))
                 }
                 _ => continue,
             };
-            found.push(Found { place, what });
+            found.push(Found { position, what });
         }
-        let complete = reached >= Place::before(log.next());
+        let complete = reached >= Position::before(log.next());
         found.extend(marker.take_if(|_| complete).map(Found::marker));
-        let reached = found.last().map_or(reached, |last| reached.max(last.place.next()));
+        let reached = found.last().map_or(reached, |last| reached.max(last.position.next()));
         Scan { found, reached, complete }
     }
 
     /// Looks for the last unconfirmed event of the mailbox before an offset, as far as one hold of the lock should go.
     pub(super) fn last_before(&self, end: u64) -> Look {
         let Self(mailbox, log) = self;
-        let mut memory = Memory::default();
+        let mut cache = SelectionCache::default();
         for (offset, topic) in log.topics(mailbox.unconfirmed.offset()..end).rev() {
-            if memory.compared >= MAX_COMPARED {
+            if cache.compared >= MAX_COMPARED {
                 return Look::NothingFrom(offset + 1);
             }
             let is_held = match topic {
-                _ if Place::of_event(offset) < mailbox.unconfirmed => false,
+                _ if Position::of_event(offset) < mailbox.unconfirmed => false,
                 None => mailbox.is_bound_at(offset),
-                Some(id) => memory.selects(self, offset, id),
+                Some(id) => cache.selects(self, offset, id),
             };
             if is_held {
                 return Look::At(offset);
@@ -125,12 +125,12 @@ impl Readable<'_> {
 
 /// Remembers which bindings select each topic: most events of a busy log belong to other mailboxes, and the rest have few topics.
 #[derive(Debug, Default)]
-struct Memory<'a> {
+struct SelectionCache<'a> {
     selecting: HashMap<TopicId, Vec<&'a Binding>>,
     compared: usize,
 }
 
-impl<'a> Memory<'a> {
+impl<'a> SelectionCache<'a> {
     fn selects(&mut self, Readable(mailbox, log): &Readable<'a>, offset: u64, id: TopicId) -> bool {
         let selecting = self.selecting.entry(id).or_insert_with(|| {
             self.compared += mailbox.bindings.len();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::broker::amqp::repair::samples::{entry, long, nested, short};
+use crate::broker::amqp::sanitizer::samples::{entry, long, nested, short};
 
 fn repaired(text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();
@@ -80,7 +80,7 @@ fn headers_are_taken_out_and_the_rest_closes_up() {
     let before = [&[0; BEFORE_FLAGS][..], &[HEADERS_FLAG | 0x80, 0x80], &short(b"a/b")].concat();
     let mut payload = [&before[..], &long(&nested(2)), &short(b"id")].concat();
     let (changed, headers) = repair_properties(&mut payload);
-    let size = take_out(&mut payload, headers.unwrap().place);
+    let size = strip_headers(&mut payload, headers.unwrap().place);
     assert!(!changed);
     assert_eq!(payload[..size], [&[0; BEFORE_FLAGS][..], &[0x80, 0x80], &short(b"a/b"), &short(b"id")].concat());
 }

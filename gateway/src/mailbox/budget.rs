@@ -1,4 +1,4 @@
-//! How much the windows hold.
+//! How many bytes the windows hold.
 //!
 //! AMQP bounds a window by messages, not by bytes, so all windows together are bounded by leases × window × largest
 //! event. Near the limit new Leases get a smaller window; that slows their readers down and loses nothing.
@@ -12,13 +12,13 @@ use crate::metrics::Metrics;
 
 /// The bytes that all windows of this process take.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct WindowBudget {
     used: AtomicUsize,
     limit: usize,
     metrics: Arc<Metrics>,
 }
 
-impl Memory {
+impl WindowBudget {
     pub(super) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), limit, metrics })
     }
@@ -35,31 +35,31 @@ impl Memory {
         }
     }
 
-    pub(super) fn share(self: &Arc<Self>) -> Share {
-        Share { memory: Arc::clone(self), held: 0 }
+    pub(super) fn share(self: &Arc<Self>) -> WindowBytes {
+        WindowBytes { budget: Arc::clone(self), held: 0 }
     }
 }
 
-/// What one window holds; given back when dropped.
+/// The bytes that one window holds; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Share {
-    memory: Arc<Memory>,
+pub(super) struct WindowBytes {
+    budget: Arc<WindowBudget>,
     held: usize,
 }
 
-impl Share {
+impl WindowBytes {
     pub(super) fn set(&mut self, bytes: usize) {
         if bytes == self.held {
             return;
         }
-        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
-        let before = self.memory.used.fetch_sub(self.held, Ordering::Relaxed);
-        self.memory.metrics.window_bytes.set(i64::try_from(before - self.held).unwrap_or(i64::MAX));
+        self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.budget.used.fetch_sub(self.held, Ordering::Relaxed);
+        self.budget.metrics.window_bytes.set(i64::try_from(before - self.held).unwrap_or(i64::MAX));
         self.held = bytes;
     }
 }
 
-impl Drop for Share {
+impl Drop for WindowBytes {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -71,15 +71,15 @@ mod tests {
 
     #[test]
     fn windows_shrink_as_memory_fills_and_grow_back() {
-        let memory = Memory::new(1000, Arc::new(Metrics::default()));
-        let mut share = memory.share();
-        assert_eq!(memory.window(64), 64);
-        share.set(800);
-        assert_eq!((memory.window(64), memory.window(4)), (8, 1));
-        let mut other = memory.share();
+        let budget = WindowBudget::new(1000, Arc::new(Metrics::default()));
+        let mut bytes = budget.share();
+        assert_eq!(budget.window(64), 64);
+        bytes.set(800);
+        assert_eq!((budget.window(64), budget.window(4)), (8, 1));
+        let mut other = budget.share();
         other.set(300);
-        assert_eq!(memory.window(64), 1);
-        drop(share);
-        assert_eq!(memory.window(64), 64);
+        assert_eq!(budget.window(64), 1);
+        drop(bytes);
+        assert_eq!(budget.window(64), 64);
     }
 }

@@ -4,7 +4,7 @@ use futures_util::{FutureExt, future::poll_fn};
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::amqp::repair::samples::{frame, frames, header, short};
+use crate::broker::amqp::sanitizer::samples::{frame, frames, header, short};
 
 /// What comes from a broker, piece by piece; before each piece nothing is there, once.
 struct Pieces {
@@ -79,7 +79,7 @@ proptest! {
     ) {
         let bytes = frames.concat();
         let mut expected = bytes.clone();
-        Frames::new(None).look(&mut expected);
+        Frames::new(None).sanitize(&mut expected);
         prop_assert_eq!(read(cut(&bytes, &sizes), buffer), &expected[..]);
         prop_assert_eq!(read(cut(&bytes, &[1]), buffer), expected);
     }

@@ -97,7 +97,7 @@ pub(super) fn repair_properties(payload: &mut [u8]) -> (bool, Option<Headers>) {
 }
 
 /// Takes the headers out of a payload and returns its new, smaller size. What lies beyond it is left over.
-pub(super) fn take_out(payload: &mut [u8], headers: Range<usize>) -> usize {
+pub(super) fn strip_headers(payload: &mut [u8], headers: Range<usize>) -> usize {
     payload[BEFORE_FLAGS] &= !HEADERS_FLAG;
     let size = payload.len() - headers.len();
     payload.copy_within(headers.end.., headers.start);

@@ -19,7 +19,7 @@ const UNIT: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Newest {
+pub(super) struct TopicIndex {
     max_units: usize,
     units: usize,
     by_topic: BTreeMap<Topic, u64>,
@@ -27,7 +27,7 @@ pub(super) struct Newest {
     complete_from: u64,
 }
 
-impl Newest {
+impl TopicIndex {
     /// Makes an empty index of at most so many topics.
     pub(super) fn new(max_topics: usize) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Newest {
     }
 
     /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known here.
-    pub(super) fn is_quiet_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
+    pub(super) fn has_nothing_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
         offset >= self.complete_from && self.since(pattern, offset, 1).is_empty()
     }
 
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_pattern_that_could_match_in_countless_ways_costs_no_more() {
-        let mut newest = Newest::new(usize::MAX);
+        let mut newest = TopicIndex::new(usize::MAX);
         (0..50_000).for_each(|n| newest.note(&format!("a.b.{n}").parse().unwrap(), n));
         // Tried one after the other, these ways would outlast every patience.
         for (pattern, found) in [("#.#", 100), ("#.*.*.#", 100), ("#.a.#", 100), ("#.b.*.*.#", 0)] {
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_long_topic_takes_the_place_of_several() {
-        let mut newest = Newest::new(8);
+        let mut newest = TopicIndex::new(8);
         let long = |n: usize| format!("{}.{n}", ["a"; 120].join(".")).parse().unwrap();
         (0..10).for_each(|n| newest.note(&long(n), n as u64));
         assert_eq!(newest.since(&"#".parse().unwrap(), 0, 10), [8, 9], "of 241 bytes each");
@@ -186,7 +186,7 @@ mod tests {
         ) {
             let topics: Vec<Topic> = topics.iter().map(|topic| topic.parse().unwrap()).collect();
             let pattern: TopicPattern = pattern.parse().unwrap();
-            let mut newest = Newest::new(most);
+            let mut newest = TopicIndex::new(most);
             let mut plain = HashMap::new();
             for (offset, topic) in (0..).zip(&topics) {
                 newest.note(topic, offset);
@@ -202,7 +202,7 @@ mod tests {
             let later: Vec<u64> = expected.iter().copied().filter(|offset| *offset >= since).collect();
             prop_assert_eq!(newest.since(&pattern, since, usize::MAX), later);
             let quiet = since >= newest.complete_from() && expected.iter().all(|offset| *offset < since);
-            prop_assert_eq!(newest.is_quiet_since(&pattern, since), quiet);
+            prop_assert_eq!(newest.has_nothing_since(&pattern, since), quiet);
             for (topic, offset) in plain {
                 prop_assert_eq!(newest.knows_since(topic, 0), offset >= known);
                 prop_assert!(!newest.knows_since(topic, offset + 1));

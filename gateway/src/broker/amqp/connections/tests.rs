@@ -19,12 +19,12 @@ async fn a_task_that_panicked_is_noticed_and_an_orderly_end_is_no_panic() {
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
         feed_linger: Duration::from_secs(1),
     };
-    let links = Links::start(&options).unwrap();
-    links.run_beside(std::future::pending());
-    links.close().await;
-    assert!(timeout(Duration::from_millis(50), links.failed()).await.is_err());
+    let connections = Connections::start(&options).unwrap();
+    connections.run_beside(std::future::pending());
+    connections.close().await;
+    assert!(timeout(Duration::from_millis(50), connections.failed()).await.is_err());
 
-    let links = Links::start(&options).unwrap();
-    links.run_beside(async { panic!("on purpose") });
-    timeout(Duration::from_mins(1), links.failed()).await.unwrap();
+    let connections = Connections::start(&options).unwrap();
+    connections.run_beside(async { panic!("on purpose") });
+    timeout(Duration::from_mins(1), connections.failed()).await.unwrap();
 }

@@ -6,7 +6,7 @@ use super::Stored;
 
 /// A run of events up to the newest one, within a limit of bytes of memory.
 #[derive(Debug)]
-pub(super) struct Recent {
+pub(super) struct TailCache {
     limit: u64,
     bytes: u64,
     events: VecDeque<Arc<Stored>>,
@@ -16,7 +16,7 @@ fn cost(stored: &Stored) -> u64 {
     stored.event.memory() as u64
 }
 
-impl Recent {
+impl TailCache {
     pub(super) const fn new(limit: u64) -> Self {
         Self { limit, bytes: 0, events: VecDeque::new() }
     }

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::{CHECK_EVERY, Link, Links, PublishLink, Role, kind::Kind, locked};
+use super::{BrokerConnection, CHECK_EVERY, Connections, PublishConnection, Role, kind::Kind, locked};
 use crate::broker::BrokerError;
 
 /// The pause after the first failed try to connect; it doubles up to [`MAX_PAUSE`].
@@ -53,7 +53,7 @@ impl Failures {
     }
 }
 
-impl Links {
+impl Connections {
     pub(super) async fn supervise(self: Arc<Self>) {
         let closing = self.closing.clone();
         let all = async { tokio::join!(self.keep(&self.publish), self.keep(&self.admin), self.keep(&self.lease)) };
@@ -68,10 +68,10 @@ impl Links {
         let mut pause = FIRST_PAUSE;
         let mut failures = Failures::default();
         loop {
-            let mended = self.mend(kind).await;
+            let reconnected = self.reconnect_missing(kind).await;
             kind.tried.cancel();
             self.tell_state();
-            match mended {
+            match reconnected {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     failures = Failures::default();
@@ -88,28 +88,34 @@ impl Links {
     }
 
     /// Opens every connection of one kind that is missing.
-    async fn mend(&self, kind: &Kind) -> Result<(), BrokerError> {
+    async fn reconnect_missing(&self, kind: &Kind) -> Result<(), BrokerError> {
         match kind.role {
             Role::Publish => {
-                if locked(&self.publishing).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
+                if locked(&self.publishing)
+                    .as_ref()
+                    .is_none_or(|connection| !connection.is_connected() || connection.is_out_of_channels())
+                {
                     // A worn-out one serves until the new one is there.
-                    let link = kind.connect_with(PublishLink::open).await?;
-                    *locked(&self.publishing) = Some(Arc::new(link));
+                    let connection = kind.connect_with(PublishConnection::open).await?;
+                    *locked(&self.publishing) = Some(Arc::new(connection));
                 }
             }
             Role::Admin => {
-                if locked(&self.administering).as_ref().is_none_or(|link| !link.is_connected() || link.is_worn_out()) {
-                    let link = kind.connect().await?;
-                    *locked(&self.administering) = Some(Arc::new(link));
+                if locked(&self.administering)
+                    .as_ref()
+                    .is_none_or(|connection| !connection.is_connected() || connection.is_out_of_channels())
+                {
+                    let connection = kind.connect().await?;
+                    *locked(&self.administering) = Some(Arc::new(connection));
                 }
             }
             Role::Lease => {
                 while self.needs_lease_link() {
                     let connected = kind.connect().await;
                     self.cannot_grow.store(connected.is_err(), Ordering::Relaxed);
-                    let link = Arc::new(connected?);
-                    self.tell_ceiling(&link);
-                    locked(&self.leasing).push(link);
+                    let connection = Arc::new(connected?);
+                    self.tell_ceiling(&connection);
+                    locked(&self.leasing).push(connection);
                 }
             }
             Role::Feed => {}
@@ -119,22 +125,22 @@ impl Links {
 
     /// Forgets what cannot be used any more and tells whether more is needed. A worn-out one serves until then.
     fn needs_lease_link(&self) -> bool {
-        let mut links = locked(&self.leasing);
-        links.retain(|link| link.is_connected());
-        let Some(any) = links.first() else { return true };
-        let leases: usize = links.iter().map(|link| link.places()).sum();
-        let wanted = (leases / any.comfortable_leases() + 2).min(self.max_lease_links(any));
-        let enough = links.iter().filter(|link| !link.is_worn_out()).count() >= wanted;
+        let mut connections = locked(&self.leasing);
+        connections.retain(|connection| connection.is_connected());
+        let Some(any) = connections.first() else { return true };
+        let leases: usize = connections.iter().map(|connection| connection.places()).sum();
+        let wanted = (leases / any.comfortable_leases() + 2).min(self.max_lease_connections(any));
+        let enough = connections.iter().filter(|connection| !connection.is_out_of_channels()).count() >= wanted;
         if enough {
-            links.retain(|link| !link.is_worn_out());
+            connections.retain(|connection| !connection.is_out_of_channels());
         }
         !enough
     }
 
     /// Returns how many connections may carry Leases: as many as `--max-mailboxes` needs, within reason.
-    pub(super) fn max_lease_links(&self, link: &Link) -> usize {
+    pub(super) fn max_lease_connections(&self, connection: &BrokerConnection) -> usize {
         let within_reason = MAX_LEASE_LINKS.max(self.max_leases.div_ceil(DEFAULT_COMFORTABLE_LEASES) + 1);
-        (self.max_leases.div_ceil(link.comfortable_leases()) + 1).clamp(2, within_reason)
+        (self.max_leases.div_ceil(connection.comfortable_leases()) + 1).clamp(2, within_reason)
     }
 
     /// Waits before the next try; longer than [`MAX_PAUSE`] only as long as there is such a connection.
@@ -170,11 +176,11 @@ impl Links {
     }
 
     /// Logs once if the broker allows fewer channels than `--max-mailboxes` needs.
-    fn tell_ceiling(&self, link: &Link) {
-        let mailboxes = link.max_places() * self.max_lease_links(link);
+    fn tell_ceiling(&self, connection: &BrokerConnection) {
+        let mailboxes = connection.max_places() * self.max_lease_connections(connection);
         if mailboxes < self.max_leases && !self.warned.swap(true, Ordering::Relaxed) {
             warn!(
-                channel_max = link.channel_max(),
+                channel_max = connection.channel_max(),
                 mailboxes,
                 max_mailboxes = self.max_leases,
                 "the broker allows so few channels on a connection that fewer mailboxes than --max-mailboxes can be read at once"

@@ -8,7 +8,7 @@ use events::{
 };
 use tokio::sync::Mutex;
 
-use super::link::{Link, Occupied};
+use super::connection::{BrokerConnection, ChannelSlot};
 use crate::broker::{
     BrokerError,
     amqp::error::{Refusal, refusal, soft_error},
@@ -25,32 +25,32 @@ pub(in crate::broker::amqp) enum Published {
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct PublishLink {
-    link: Arc<Link>,
+pub(in crate::broker::amqp) struct PublishConnection {
+    connection: Arc<BrokerConnection>,
     events: Mutex<ConfirmChannel>,
     /// That of the channel of all events, if the broker's limit left one.
-    _place: Option<Occupied>,
+    _place: Option<ChannelSlot>,
 }
 
-impl PublishLink {
+impl PublishConnection {
     /// Prepares a connection: the exchange exists when this returns.
-    pub(super) async fn open(link: Link) -> Result<Self, lapin::Error> {
-        let channel = ConfirmChannel::prepare(link.channel().await?).await?;
-        let link = Arc::new(link);
-        let place = Occupied::take(Arc::clone(&link));
-        Ok(Self { events: Mutex::new(channel), link, _place: place })
+    pub(super) async fn open(connection: BrokerConnection) -> Result<Self, lapin::Error> {
+        let channel = ConfirmChannel::prepare(connection.channel().await?).await?;
+        let connection = Arc::new(connection);
+        let place = ChannelSlot::take(Arc::clone(&connection));
+        Ok(Self { events: Mutex::new(channel), connection, _place: place })
     }
 
     /// Returns the connection, to take a place on it.
-    pub(super) const fn shared(&self) -> &Arc<Link> {
-        &self.link
+    pub(super) const fn shared(&self) -> &Arc<BrokerConnection> {
+        &self.connection
     }
 
     /// Publishes an event and waits for the confirm.
     pub(in crate::broker::amqp) async fn publish(&self, event: &Event) -> Result<Published, BrokerError> {
         // What is written now would lie in the library's queue for as long as the broker does not read, also when the
         // publisher has long given up: without a bound.
-        if self.link.is_blocked() {
+        if self.connection.is_blocked() {
             return Err(BrokerError::Blocked);
         }
         let channel = self.events_channel().await.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
@@ -71,18 +71,18 @@ impl PublishLink {
     async fn events_channel(&self) -> Result<ConfirmChannel, lapin::Error> {
         let mut channel = self.events.lock().await;
         if !channel.is_open() {
-            self.link.note_closed();
+            self.connection.note_closed();
             // An exchange that is missing is not declared here: what is bound to it has to be bound again first.
-            *channel = ConfirmChannel::reopen(self.link.channel().await?).await?;
+            *channel = ConfirmChannel::reopen(self.connection.channel().await?).await?;
         }
         Ok(channel.clone())
     }
 }
 
-impl Deref for PublishLink {
-    type Target = Link;
+impl Deref for PublishConnection {
+    type Target = BrokerConnection;
 
-    fn deref(&self) -> &Link {
-        &self.link
+    fn deref(&self) -> &BrokerConnection {
+        &self.connection
     }
 }

@@ -46,7 +46,7 @@ use self::stream::RepairedStream;
 /// Repairs what is there of a stream, for a fuzz target.
 #[cfg(feature = "fuzzing")]
 pub(super) fn repair(bytes: &mut [u8]) {
-    frames::Frames::new(None).look(bytes);
+    frames::Frames::new(None).sanitize(bytes);
 }
 
 /// Tokio, but for what its TCP connections carry.

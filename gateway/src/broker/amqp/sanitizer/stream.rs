@@ -20,12 +20,12 @@ use super::frames::Frames;
 pub(in crate::broker::amqp) struct RepairedStream<S> {
     stream: S,
     frames: Frames,
-    kept: Kept,
+    kept: PartialFrame,
 }
 
 /// The frame that was cut by the end of a read.
 #[derive(Debug, Default)]
-struct Kept {
+struct PartialFrame {
     /// As long as the frame, or as its beginning by which more is known; empty when nothing is kept.
     bytes: Vec<u8>,
     /// So many of them have come.
@@ -36,12 +36,12 @@ struct Kept {
     given: usize,
 }
 
-impl Kept {
+impl PartialFrame {
     /// Keeps the beginning of a frame.
-    fn start(&mut self, beginning: &[u8], want: usize) {
+    fn start(&mut self, beginning: &[u8], needed: usize) {
         self.bytes.clear();
         self.bytes.extend_from_slice(beginning);
-        self.bytes.resize(want, 0);
+        self.bytes.resize(needed, 0);
         (self.come, self.ready, self.given) = (beginning.len(), 0, 0);
     }
 
@@ -61,7 +61,7 @@ impl Kept {
 impl<S> RepairedStream<S> {
     /// Repairs what comes from a broker, from its first byte on; for the size see [`Frames::new`].
     pub(super) fn new(stream: S, frame_max: Option<u32>) -> Self {
-        Self { stream, frames: Frames::new(frame_max), kept: Kept::default() }
+        Self { stream, frames: Frames::new(frame_max), kept: PartialFrame::default() }
     }
 }
 
@@ -69,12 +69,12 @@ impl<S: AsyncRead + Unpin> RepairedStream<S> {
     /// Reads into the reader's buffer; returns how many bytes it may have, or `None` if all were kept back.
     fn poll_fresh(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
         let size = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let look = self.frames.look(&mut buffer[..size]);
-        note(look.repaired);
-        if look.want > 0 {
-            self.kept.start(&buffer[look.pass..size], look.want);
+        let progress = self.frames.sanitize(&mut buffer[..size]);
+        note(progress.repaired);
+        if progress.needed > 0 {
+            self.kept.start(&buffer[progress.ready..size], progress.needed);
         }
-        Poll::Ready(Ok((look.pass > 0 || size == 0).then_some(look.pass)))
+        Poll::Ready(Ok((progress.ready > 0 || size == 0).then_some(progress.ready)))
     }
 
     /// Reads more of the frame that is kept.
@@ -87,10 +87,10 @@ impl<S: AsyncRead + Unpin> RepairedStream<S> {
             kept.bytes.truncate(kept.come);
             kept.ready = kept.come;
         } else if kept.come == kept.bytes.len() {
-            let look = self.frames.look(&mut kept.bytes);
-            note(look.repaired);
-            kept.ready = look.pass;
-            kept.bytes.resize(look.want.max(kept.come), 0);
+            let progress = self.frames.sanitize(&mut kept.bytes);
+            note(progress.repaired);
+            kept.ready = progress.ready;
+            kept.bytes.resize(progress.needed.max(kept.come), 0);
         }
         Poll::Ready(Ok(()))
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::cursor::Cursor;
 use crate::broker::log::Logged;
 
-/// How much a window holds. The newest event stays as long as the log keeps it.
+/// How many of the newest events are held. The newest event stays as long as the log keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
     /// By size, in bytes of memory.
@@ -18,7 +18,7 @@ pub struct WindowLimits {
 
 /// A run of events up to the end of the log, within its limits.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct RecentEvents {
     limits: WindowLimits,
     bytes: usize,
     events: VecDeque<Logged>,
@@ -34,8 +34,8 @@ fn cost(logged: &Logged) -> usize {
     logged.event.memory()
 }
 
-impl Window {
-    /// Makes an empty window at the end of a log.
+impl RecentEvents {
+    /// Makes an empty run at the end of a log.
     pub(super) fn new(limits: WindowLimits, next: u64) -> Self {
         let before = Cursor { next, check: 0 };
         Self { limits, bytes: 0, events: VecDeque::new(), arrivals: VecDeque::new(), before, next }
@@ -66,7 +66,7 @@ impl Window {
         self.arrivals.pop_front();
         if let Some(oldest) = self.events.pop_front() {
             self.bytes -= cost(&oldest);
-            self.before = Cursor::behind(&oldest);
+            self.before = Cursor::after(&oldest);
         }
     }
 
@@ -86,7 +86,7 @@ impl Window {
 
     /// Returns the place at the end.
     pub(super) fn end(&self) -> Cursor {
-        self.events.back().map_or(self.before, Cursor::behind)
+        self.events.back().map_or(self.before, Cursor::after)
     }
 
     /// Tells whether the end is before a place.
@@ -96,10 +96,10 @@ impl Window {
 
     /// Tells whether a place is in this log; `None` if that cannot be told from here.
     pub(super) fn knows(&self, cursor: Cursor) -> Option<bool> {
-        if cursor.is_behind_none() && cursor.next >= self.before.next {
+        if cursor.has_no_event_before() && cursor.next >= self.before.next {
             // Its offset tells nothing but how much that is no event has been stored, by whatever gateway.
-            let is_behind_event = cursor.next == self.before.next && !self.before.is_behind_none();
-            return Some(!is_behind_event && self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
+            let is_after_event = cursor.next == self.before.next && !self.before.has_no_event_before();
+            return Some(!is_after_event && self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
         }
         if self.is_before(cursor) {
             return Some(false);
@@ -108,7 +108,7 @@ impl Window {
             return Some(true);
         }
         let offset = cursor.next.checked_sub(1).filter(|offset| *offset >= self.start())?;
-        Some(self.from(offset).next().is_some_and(|logged| cursor.is_behind(logged)))
+        Some(self.from(offset).next().is_some_and(|logged| cursor.is_after(logged)))
     }
 
     /// Returns the events from an offset on.
@@ -134,12 +134,12 @@ mod tests {
     fn it_keeps_what_is_neither_too_much_nor_too_old_and_the_newest_in_any_case() {
         let event = |bytes| Arc::new(Event::new("a".parse().unwrap(), None, vec![0; bytes]));
         let limits = WindowLimits { bytes: 3 * event(10).memory(), age: Duration::from_mins(1) };
-        let (start, mut window) = (Instant::now(), Window::new(limits, 0));
+        let (start, mut recent) = (Instant::now(), RecentEvents::new(limits, 0));
         let mut push = |offset, bytes, at| {
             let event = event(bytes);
-            window.push(Logged { offset, event }, start + Duration::from_secs(at));
-            let kept: Vec<u64> = window.from(0).map(|logged| logged.offset).collect();
-            assert_eq!(window.knows(window.before()), Some(true));
+            recent.push(Logged { offset, event }, start + Duration::from_secs(at));
+            let kept: Vec<u64> = recent.from(0).map(|logged| logged.offset).collect();
+            assert_eq!(recent.knows(recent.before()), Some(true));
             kept
         };
         for offset in 0..3 {

@@ -1,7 +1,7 @@
 //! What the writer hands to an open Lease as it is stored.
 //!
-//! A Lease is either *live*: everything new in its mailbox is pushed to it; or *behind*: it reads the log, and becomes live
-//! where the log ends. One that takes too little falls behind again, so that a slow reader holds no events in memory.
+//! A Lease is either *live*: everything new in its mailbox is pushed to it; or *lagging*: it reads the log, and becomes live
+//! where the log ends. One that takes too little lags again, so that a slow reader holds no events in memory.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{log::Stored, place::Place};
+use super::{log::Stored, position::Position};
 use crate::broker::LeaseEnded;
 
 /// How many events may wait for a Lease to take them; more, and it reads the log.
@@ -24,18 +24,18 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub(super) struct LiveQueue {
     state: Mutex<State>,
     /// Something changed that the Lease may wait for. Only one task does.
     changed: Notify,
-    /// Everything before this place was handed over, or was not in the mailbox.
+    /// Everything before this position was handed over, or was not in the mailbox.
     handed_over: AtomicU64,
 }
 
 #[derive(Debug)]
 enum State {
     /// There is nothing for it before this offset but what it has.
-    Behind(u64),
+    Lagging(u64),
     Live(Live),
     Ended(LeaseEnded),
 }
@@ -49,26 +49,26 @@ struct Live {
     held: usize,
 }
 
-/// What a Lease finds in its inbox.
+/// What a Lease finds in its live_queue.
 #[derive(Debug)]
 pub(super) enum Taken {
     /// The next event.
     Event(Arc<Stored>),
     /// It is to be read from the log, from this offset on, or from where the Lease has come to.
-    Behind(u64),
+    Lagging(u64),
     /// There is nothing new.
     Nothing,
     /// The Lease has ended.
     Ended(LeaseEnded),
 }
 
-impl Inbox {
-    pub(super) const fn new(handed_over: Place) -> Self {
+impl LiveQueue {
+    pub(super) const fn new(handed_over: Position) -> Self {
         let handed_over = AtomicU64::new(handed_over.number());
-        Self { state: Mutex::new(State::Behind(0)), changed: Notify::const_new(), handed_over }
+        Self { state: Mutex::new(State::Lagging(0)), changed: Notify::const_new(), handed_over }
     }
 
-    /// Adds an event behind all others; one that was added already, because two patterns select it, is not added again.
+    /// Adds an event after all others; one that was added already, because two patterns select it, is not added again.
     pub(super) fn push(&self, stored: &Arc<Stored>) {
         let mut state = self.state();
         let State::Live(live) = &mut *state else { return };
@@ -79,7 +79,7 @@ impl Inbox {
         let bytes = || waiting.iter().map(|stored| stored.event.payload.len()).sum::<usize>();
         match waiting.front() {
             Some(first) if waiting.len() >= MAX_EVENTS || bytes() + stored.event.payload.len() > MAX_BYTES => {
-                *state = State::Behind(first.offset);
+                *state = State::Lagging(first.offset);
             }
             _ => waiting.push_back(Arc::clone(stored)),
         }
@@ -87,10 +87,10 @@ impl Inbox {
     }
 
     /// From now on everything is pushed to the Lease, which has so many unconfirmed messages. To be called under the lock of
-    /// the core, at the end of the log.
+    /// the state, at the end of the log.
     pub(super) fn go_live(&self, held: usize) {
         let mut state = self.state();
-        if matches!(*state, State::Behind(_)) {
+        if matches!(*state, State::Lagging(_)) {
             *state = State::Live(Live { waiting: VecDeque::new(), last: None, held });
         }
     }
@@ -102,7 +102,7 @@ impl Inbox {
         }
     }
 
-    /// Tells whether everything in the mailbox is confirmed. To be called under the lock of the core.
+    /// Tells whether everything in the mailbox is confirmed. To be called under the lock of the state.
     pub(super) fn is_idle(&self) -> bool {
         matches!(&*self.state(), State::Live(live) if live.waiting.is_empty() && live.held == 0)
     }
@@ -120,7 +120,7 @@ impl Inbox {
 
     pub(super) fn take(&self) -> Taken {
         match &mut *self.state() {
-            State::Behind(from) => Taken::Behind(*from),
+            State::Lagging(from) => Taken::Lagging(*from),
             State::Live(live) => match live.waiting.pop_front() {
                 Some(stored) => {
                     live.held += 1;
@@ -133,9 +133,9 @@ impl Inbox {
     }
 
     /// Returns from where the Lease has to read the log, if it has to, without taking anything.
-    pub(super) fn behind(&self) -> Option<u64> {
+    pub(super) fn lagging_from(&self) -> Option<u64> {
         match *self.state() {
-            State::Behind(from) => Some(from),
+            State::Lagging(from) => Some(from),
             _ => None,
         }
     }
@@ -153,14 +153,14 @@ impl Inbox {
         self.changed.notified().await;
     }
 
-    /// Returns up to which place everything was handed over.
-    pub(super) fn handed_over(&self) -> Place {
-        Place::from_number(self.handed_over.load(Ordering::Relaxed))
+    /// Returns up to which position everything was handed over.
+    pub(super) fn handed_over(&self) -> Position {
+        Position::from_number(self.handed_over.load(Ordering::Relaxed))
     }
 
-    /// Takes note that everything up to and including a place was handed over.
-    pub(super) fn hand_over(&self, place: Place) {
-        self.handed_over.store(place.next().number(), Ordering::Relaxed);
+    /// Takes note that everything up to and including a position was handed over.
+    pub(super) fn hand_over(&self, position: Position) {
+        self.handed_over.store(position.next().number(), Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -19,15 +19,15 @@ use tokio::{
 use super::reader::Reader;
 use crate::broker::{BrokerError, amqp::CALL_TIMEOUT, log::Logged};
 
-/// How many searches may run at once; more wait for their turn.
+/// How many searches may run at once; more wait for their permit.
 const MAX_SEARCHES: usize = 32;
 
-/// How many readers may be open. With `credit`'s share of each this bounds what they hold: 128 MiB of payload.
+/// How many readers may be open. With `prefetch`'s share of each this bounds what they hold: 128 MiB of payload.
 const MAX_READERS: usize = 128;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Readers {
+pub(super) struct ReaderPool {
     turns: Semaphore,
     linger: Duration,
     kept: Mutex<Kept>,
@@ -61,8 +61,8 @@ pub(super) struct Stop {
 
 /// The right to search, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    readers: &'a Readers,
+pub(super) struct SearchPermit<'a> {
+    readers: &'a ReaderPool,
     /// How many readers may be open, and how many of the semaphore's permits a search takes so that they suffice.
     max_readers: usize,
     weight: usize,
@@ -70,19 +70,21 @@ pub(super) struct Turn<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
-impl Readers {
+impl ReaderPool {
     pub(super) fn new(linger: Duration) -> Self {
         Self { turns: Semaphore::new(MAX_SEARCHES), linger, kept: Mutex::default() }
     }
 
     /// Waits for the right to search, over a connection that carries so many channels.
-    pub(super) async fn turn(&self, channels: usize) -> Result<Turn<'_>, BrokerError> {
+    pub(super) async fn permit(&self, channels: usize) -> Result<SearchPermit<'_>, BrokerError> {
         // Each reader may need a second channel, to ask what is kept, and so does what follows the end.
         let max_readers = (channels.saturating_sub(2) / 2).clamp(1, MAX_READERS);
         let weight = MAX_SEARCHES.div_ceil(max_readers);
         let permits = u32::try_from(weight).unwrap_or(1);
         match timeout(CALL_TIMEOUT, self.turns.acquire_many(permits)).await {
-            Ok(Ok(permit)) => Ok(Turn { readers: self, max_readers, weight, log: self.kept().log, _permit: permit }),
+            Ok(Ok(permit)) => {
+                Ok(SearchPermit { readers: self, max_readers, weight, log: self.kept().log, _permit: permit })
+            }
             _ => Err(BrokerError::Unavailable("too many clients look through the feed".to_owned())),
         }
     }
@@ -114,7 +116,7 @@ impl Readers {
 /// The least time between two looks at what has waited in vain.
 const PAUSE: Duration = Duration::from_millis(100);
 
-impl Turn<'_> {
+impl SearchPermit<'_> {
     /// Takes a reader of this pattern that has stopped at such a place.
     pub(super) fn take(&self, pattern: &TopicPattern, at: impl Fn(&Stop) -> bool) -> Option<(Reader, Stop)> {
         let mut kept = self.readers.kept();
