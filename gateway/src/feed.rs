@@ -26,6 +26,7 @@ use events::TopicPattern;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::oneshot,
+    task::yield_now,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -163,22 +164,38 @@ impl<L: EventLog> Feed<L> {
         let mut start = request.start;
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
+        let mut found = Vec::new();
         // Every round looks at more of the log, or waits.
         loop {
             let oldest = self.log.known_oldest();
             let lookup = match &mut *self.state.lock() {
                 None => return FeedOutcome::NotReady,
                 // There may be nothing after its place that it has not got; and a reset is to be told elsewhere.
-                Some(_) if self.closing.is_cancelled() => {
+                Some(_) if self.closing.is_cancelled() && found.is_empty() => {
                     return FeedOutcome::ShuttingDown(start.place().filter(|_| !reset));
                 }
                 Some(state) => {
                     state.trim(oldest);
-                    state.lookup(&request, start)
+                    state.lookup(&request, start, found.len())
                 }
             };
             let caught_up = match lookup {
-                Lookup::Ready(batch) => return batch_outcome(batch, reset),
+                Lookup::Ready(more, end) => {
+                    found.extend(more);
+                    return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                }
+                Lookup::Part(more, end) => {
+                    found.extend(more);
+                    if FeedBatch::is_enough(&mut found, &request) {
+                        return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                    }
+                    yield_now().await;
+                    Ok(CaughtUp::Reached(end))
+                }
+                // Retention has come to the place since: what was found before it is told first.
+                Lookup::InLog { cursor: Some(end), .. } if !found.is_empty() => {
+                    return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                }
                 // There is something to tell at once.
                 Lookup::Watching(end, ticket, _) if reset => {
                     self.leave(&request.pattern, ticket);

@@ -91,6 +91,19 @@ async fn a_mailbox_has_so_many_patterns_and_no_more() {
     Request::get("/clients/alice/events?topics=a.1&wait=0").send(gateway.address()).await.expect_status(204);
 }
 
+/// Sends a request, and another one again and again until it is answered: returns how often that one was.
+async fn answered_beside(gateway: &Gateway, costly: Request, status: u16, other: &Request) -> usize {
+    let address = gateway.address();
+    let costly = tokio::spawn(async move { costly.send(address).await.expect_status(status) });
+    let mut answered = 0;
+    while !costly.is_finished() {
+        other.send(address).await.expect_status(200);
+        answered += 1;
+    }
+    costly.await.unwrap();
+    answered
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_of_costly_patterns_holds_up_no_other() {
     let gateway = gateway().await;
@@ -103,15 +116,59 @@ async fn a_mailbox_of_costly_patterns_holds_up_no_other() {
         let topic = format!("{}{number}", "a.".repeat(120));
         publisher.request(&Request::publish(&topic, "application/json", "1")).await.expect_status(202);
     }
-    let costly = tokio::spawn({
-        let address = gateway.address();
-        async move { Request::get("/clients/costly").send(address).await.expect_status(200) }
-    });
-    let mut answered = 0;
-    while !costly.is_finished() {
-        Request::get("/clients/honest").send(gateway.address()).await.expect_status(200);
-        answered += 1;
-    }
-    costly.await.unwrap();
+    let costly = Request::get("/clients/costly");
+    let answered = answered_beside(&gateway, costly, 200, &Request::get("/clients/honest")).await;
     assert!(answered > 5, "{answered} other requests were answered beside one that looks through a costly mailbox");
+}
+
+/// Publishes one event for each of so many topics of the most words.
+async fn publish_long_topics(gateway: &Gateway, count: usize) {
+    const CONNECTIONS: usize = 16;
+    let words = "a.".repeat(120);
+    let publishers = (0..CONNECTIONS).map(async |first| {
+        let mut connection = HttpConnection::open(gateway.address()).await;
+        for number in (first..count).step_by(CONNECTIONS) {
+            let topic = format!("{words}{number}");
+            connection.request(&Request::publish(&topic, "application/json", "1")).await.expect_status(202);
+        }
+    });
+    join_all(publishers).await;
+}
+
+/// A pattern that is compared with long topics as far as can be, and selects none.
+const COSTLY: &str = "%23.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.z";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_of_a_costly_pattern_holds_up_no_other() {
+    // All events are in memory, or next to none.
+    for window in ["64MiB", "1KiB"] {
+        let gateway = Gateway::builder().switch("--memory").flag("--feed-window", window).start().await;
+        gateway.wait_ready().await;
+        publish_long_topics(&gateway, 8000).await;
+        // Without a place it is answered by the index; that holds all topics, or next to none.
+        for start in ["last_seen=oldest&", ""] {
+            let costly = Request::get(&format!("/topics/{COSTLY}/events?{start}wait=0"));
+            let answered = answered_beside(&gateway, costly, 204, &Request::get("/live")).await;
+            assert!(answered > 3, "{answered} other requests were answered beside {start}, window {window}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_and_patterns_take_little_more_than_their_text() {
+    let gateway = gateway().await;
+    let resident = || resident_bytes(gateway.process().id()).expect("it runs");
+    publish_long_topics(&gateway, 160).await;
+    let before = resident();
+    publish_long_topics(&gateway, 8160).await;
+    let each = (resident() - before) / 8000.0;
+    assert!(each < 4000.0, "{each:.0} bytes for each topic of 245");
+    let before = resident();
+    for client in 0..100 {
+        let patterns: Vec<String> = (0..64).map(|n| format!("{}z{n}", "a.".repeat(31))).collect();
+        let poll = format!("/clients/c{client}/events?wait=0&topics={}", patterns.join(","));
+        Request::get(&poll).send(gateway.address()).await.expect_status(204);
+    }
+    let each = (resident() - before) / 6400.0;
+    assert!(each < 8000.0, "{each:.0} bytes for each pattern of 65");
 }

@@ -3,7 +3,7 @@
 //! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which position on, and what its
 //! bindings select. The parts:
 //!
-//! * `writer`: the one thread that changes anything, and shares a sync among all who wait for one.
+//! * `writer`: the one thread that changes anything, as each `command` asks, and shares a sync among all who wait for one.
 //! * `store`: where it writes, and what is found there at the next start.
 //! * `repeats`: which events were stored lately, by their ids.
 //! * `clock`: how old events are.
@@ -15,6 +15,7 @@
 
 mod batch;
 mod clock;
+mod command;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod lease;
@@ -46,6 +47,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use self::{
+    command::Task,
     lease::EmbeddedLease,
     live_queue::LiveQueue,
     mailbox::MAX_BINDINGS,
@@ -53,7 +55,7 @@ use self::{
     shared::{Handle, Shared},
     state::BrokerState,
     store::{Store, StoreError},
-    writer::{Task, Writer},
+    writer::Writer,
 };
 pub use self::{log::Retention, store::OpenStoreError, tail::EmbeddedTail};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
@@ -220,6 +222,7 @@ impl Broker for EmbeddedBroker {
         let mut queued = 0_usize;
         loop {
             let (scan, leased) = {
+                let _turn = self.handle.turn().await;
                 let state = self.handle.state();
                 let Some(scan) = state.scan(client, from, usize::MAX) else { return Ok(None) };
                 (scan, state.lease(client).is_some())

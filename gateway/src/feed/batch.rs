@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::OnceLock};
 
 use bytes::Bytes;
 
-use super::cursor::Cursor;
+use super::{cursor::Cursor, request::FeedRequest};
 use crate::broker::log::Logged;
 
 /// The encoded bytes of a batch, but for its first event.
@@ -34,14 +34,28 @@ pub struct EncodedBatch {
     pub tag: Bytes,
 }
 
+/// Drops all but the newest event of each topic.
+fn fold(events: &mut Vec<Logged>) {
+    let mut topics = HashSet::new();
+    events.reverse();
+    events.retain(|logged| topics.insert(logged.event.topic.clone()));
+    events.reverse();
+}
+
 impl FeedBatch {
+    /// Tells whether a batch needs no more events than these; folds them if the poll asks for that.
+    pub(super) fn is_enough(found: &mut Vec<Logged>, request: &FeedRequest) -> bool {
+        if request.latest_only {
+            fold(found);
+        }
+        let bytes: usize = found.iter().map(|logged| logged.event.max_encoded_len()).sum();
+        found.len() > request.limit || bytes > BATCH_BYTES
+    }
+
     /// Takes as many of these events as fit; `end` is the place after all that was looked at.
     pub(super) fn of(mut found: Vec<Logged>, limit: usize, latest_only: bool, end: Cursor) -> Self {
         if latest_only {
-            let mut topics = HashSet::new();
-            found.reverse();
-            found.retain(|logged| topics.insert(logged.event.topic.clone()));
-            found.reverse();
+            fold(&mut found);
         }
         let (mut bytes, mut count) = (0, 0);
         let fits = |logged: &&Logged| {

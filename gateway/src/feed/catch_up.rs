@@ -1,9 +1,12 @@
 //! Reading what is not in memory: events older than the recent ones, and the newest events of topics.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use events::{Topic, TopicPattern};
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 
 use super::{
     batch::FeedBatch,
@@ -69,14 +72,24 @@ impl<L: EventLog> CatchUp<'_, L> {
     pub(super) async fn newest(&self, lookup: NewestLookup) -> Result<CaughtUp, BrokerError> {
         let FeedRequest { pattern, limit, .. } = self.request;
         let (mut found, mut damaged) = (Vec::new(), false);
-        let mut offsets = lookup.offsets;
-        if lookup.evicted_before == 0 {
+        let NewestLookup { offsets, mut evicted_before, end } = lookup;
+        let mut offsets = match offsets {
+            Some(offsets) => offsets,
+            None => match self.in_index(end).await {
+                Some((offsets, complete_from)) => {
+                    evicted_before = complete_from;
+                    offsets
+                }
+                None => return Ok(CaughtUp::Again),
+            },
+        };
+        if evicted_before == 0 {
             // The index knows them all.
-        } else if let Some(known) = self.log.newest_before(pattern, lookup.evicted_before, limit + 1).await {
+        } else if let Some(known) = self.log.newest_before(pattern, evicted_before, limit + 1).await {
             offsets.splice(0..0, known.offsets);
             damaged = known.damaged;
         } else {
-            let evicted = self.evicted_topics(lookup.evicted_before).await?;
+            let evicted = self.evicted_topics(evicted_before).await?;
             (found, damaged) = (evicted.events, evicted.damaged);
             if let Some(end) = evicted.end {
                 let batch = FeedBatch::of(found, *limit, false, end);
@@ -101,9 +114,33 @@ impl<L: EventLog> CatchUp<'_, L> {
             damaged |= searched.damaged;
             found.extend(searched.found);
         }
-        let batch = FeedBatch::of(found, *limit, false, lookup.end);
-        Ok(if batch.events.is_empty() { CaughtUp::Reached(lookup.end) } else { CaughtUp::Found(batch) }
-            .telling(damaged))
+        let batch = FeedBatch::of(found, *limit, false, end);
+        Ok(if batch.events.is_empty() { CaughtUp::Reached(end) } else { CaughtUp::Found(batch) }.telling(damaged))
+    }
+
+    /// Looks through the index in parts: returns where the newest events of matching topics are that are before a place, and from
+    /// which offset on that is all. `None`: the log was lost meanwhile.
+    async fn in_index(&self, end: Cursor) -> Option<(Vec<u64>, u64)> {
+        let FeedRequest { pattern, limit, .. } = self.request;
+        let (mut newest, mut after) = (BTreeSet::new(), None);
+        loop {
+            let complete_from = {
+                let state = self.state.lock();
+                let index = &state.as_ref()?.index;
+                let (offsets, last) = index.part(pattern, after.as_ref());
+                newest.extend(offsets);
+                after = last;
+                index.complete_from()
+            };
+            newest.retain(|offset| (complete_from..end.next).contains(offset));
+            while newest.len() > limit + 1 {
+                newest.pop_last();
+            }
+            if after.is_none() {
+                return Some((newest.into_iter().collect(), complete_from));
+            }
+            yield_now().await;
+        }
     }
 
     /// Looks up in the log, before an offset, the newest events of topics that the index has forgotten.
@@ -213,9 +250,7 @@ impl<L: EventLog> CatchUp<'_, L> {
     fn join(&self, found: &mut Vec<Logged>, place: Cursor) -> Option<Cursor> {
         let state = self.state.lock();
         let state = state.as_ref().filter(|state| state.recent.knows(place) == Some(true))?;
-        // One more than fits tells that there are more. Folded, fewer may be left of those that were found.
-        let found_before = if self.request.latest_only { 0 } else { found.len() };
-        let (more, end) = state.after(self.request, place.next, (self.request.limit + 1).saturating_sub(found_before));
+        let (more, end) = state.after(self.request, place.next, self.request.room_after(found.len()));
         found.extend(more);
         Some(end)
     }

@@ -26,6 +26,14 @@ pub struct FeedRequest {
     pub deadline: Instant,
 }
 
+impl FeedRequest {
+    /// Returns how many events are looked for after so many were found: one more than fits tells that there are more. Folded,
+    /// all that were found may be of the same topics as those that come.
+    pub(super) fn room_after(&self, found: usize) -> usize {
+        (self.limit + 1).saturating_sub(if self.latest_only { 0 } else { found })
+    }
+}
+
 /// How a poll of a Feed is answered.
 #[derive(Debug, Clone)]
 pub enum FeedOutcome {

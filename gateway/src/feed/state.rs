@@ -10,14 +10,10 @@ use super::{
     cursor::{Cursor, Start},
     recent::RecentEvents,
     request::FeedRequest,
-    topic_index::TopicIndex,
+    topic_index::{MAX_COMPARED, TopicIndex},
     watchers::{Ticket, Watchers},
 };
 use crate::broker::log::Logged;
-
-/// How many recent events are folded at once, where the index does not know the newest of each topic; so few in unit tests
-/// that they come to the end of a part.
-const MAX_FOLDED: usize = if cfg!(test) { 4 } else { 4096 };
 
 /// See the module.
 #[derive(Debug)]
@@ -40,7 +36,10 @@ impl SharedState {
 
 /// What a look at the state came to.
 pub(super) enum Lookup {
-    Ready(FeedBatch),
+    /// These are what the poll wants up to this place, and there is more to look at.
+    Part(Vec<Logged>, Cursor),
+    /// These are all that the poll wants up to this place; at least one.
+    Ready(Vec<Logged>, Cursor),
     Newest(NewestLookup),
     /// The place is before the recent events; without one, the oldest event is. The recent events begin after `to`.
     InLog {
@@ -57,8 +56,8 @@ pub(super) enum Lookup {
 
 /// What is known of the newest events that a poll asks for.
 pub(super) struct NewestLookup {
-    /// Where they are, from `evicted_before` on.
-    pub(super) offsets: Vec<u64>,
+    /// Where they are, from `evicted_before` on; `None`: the index has more topics than one look compares.
+    pub(super) offsets: Option<Vec<u64>>,
     /// Other topics may have theirs before this offset.
     pub(super) evicted_before: u64,
     /// The place at the end.
@@ -84,7 +83,8 @@ impl State {
     }
 
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
-    pub(super) fn lookup(&mut self, request: &FeedRequest, start: Start) -> Lookup {
+    /// So many events were found before.
+    pub(super) fn lookup(&mut self, request: &FeedRequest, start: Start, found_before: usize) -> Lookup {
         let to = self.recent.before();
         match start {
             Start::Unknown => return Lookup::Unknown,
@@ -92,19 +92,22 @@ impl State {
             Start::Newest => {
                 let complete_from = self.index.complete_from();
                 let offsets = self.index.since(&request.pattern, complete_from, request.limit + 1);
-                let is_all = request.pattern.is_topic() && !offsets.is_empty();
+                let has_some = offsets.as_ref().is_none_or(|offsets| !offsets.is_empty());
+                let is_all = request.pattern.is_topic() && has_some;
                 let evicted_before = if is_all { 0 } else { complete_from };
-                if !offsets.is_empty() || evicted_before > 0 {
+                if has_some || evicted_before > 0 {
                     return Lookup::Newest(NewestLookup { offsets, evicted_before, end: self.recent.end() });
                 }
             }
             Start::Now => {}
             Start::After(cursor) => match self.recent.knows(cursor) {
                 Some(true) => {
-                    // One more than fits tells that there are more.
-                    let (found, end) = self.after(request, cursor.next, request.limit + 1);
-                    if !found.is_empty() {
-                        return Lookup::Ready(FeedBatch::of(found, request.limit, request.latest_only, end));
+                    let (found, end) = self.after(request, cursor.next, request.room_after(found_before));
+                    if end != self.recent.end() {
+                        return Lookup::Part(found, end);
+                    }
+                    if found_before + found.len() > 0 {
+                        return Lookup::Ready(found, end);
                     }
                 }
                 Some(false) if self.recent.is_before(cursor) => {
@@ -119,7 +122,8 @@ impl State {
         Lookup::Watching(self.recent.end(), ticket, answer)
     }
 
-    /// Returns what a poll wants after an offset of the recent events, and the place up to which that is all; at most `room` events.
+    /// Returns what a poll wants after an offset of the recent events, at most `room` events, and the place up to which that is
+    /// all: as far as one look goes.
     ///
     /// The index of newest events spares the recent events from being looked through for nothing, and for one event of each topic.
     pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, Cursor) {
@@ -128,17 +132,25 @@ impl State {
         if self.index.has_nothing_since(pattern, offset) {
             return (Vec::new(), end);
         }
-        if *latest_only && offset >= self.index.complete_from() {
-            let offsets = self.index.since(pattern, offset, room);
+        if *latest_only
+            && offset >= self.index.complete_from()
+            && let Some(offsets) = self.index.since(pattern, offset, room)
+        {
             return (offsets.into_iter().filter_map(|offset| self.recent.get(offset).cloned()).collect(), end);
         }
         let matcher = Matcher::new(pattern);
-        let mut matching = self.recent.from(offset).filter(|logged| matcher.matches(&logged.event.topic));
-        let found: Vec<Logged> =
-            matching.by_ref().take(if *latest_only { MAX_FOLDED } else { room }).cloned().collect();
         // Of a part that is folded, later parts have newer events.
-        let is_part = *latest_only && matching.next().is_some();
-        let end = found.last().filter(|_| is_part).map_or(end, Cursor::after);
-        (found, end)
+        let room = if *latest_only { usize::MAX } else { room };
+        let (mut found, mut last) = (Vec::new(), None);
+        for logged in self.recent.from(offset).take(MAX_COMPARED) {
+            if found.len() == room {
+                break;
+            }
+            last = Some(logged);
+            if matcher.matches(&logged.event.topic) {
+                found.push(logged.clone());
+            }
+        }
+        (found, last.map_or(end, Cursor::after))
     }
 }

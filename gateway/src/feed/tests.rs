@@ -51,7 +51,7 @@ impl World {
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         Self { broker, feed, following }
     }
@@ -62,7 +62,7 @@ impl World {
         self.following.abort();
         drop(self);
         // The task lets go of the log only now.
-        tokio::task::yield_now().await;
+        yield_now().await;
         end(&broker).await;
     }
 
@@ -89,7 +89,7 @@ impl World {
             state.as_ref().unwrap().recent.from(0).last().map(|logged| logged.event.id.clone())
         };
         while last.is_some() && newest() != last {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 
@@ -213,7 +213,7 @@ async fn an_event_at_the_very_instant_of_a_poll_reaches_it() {
         for number in 0..10_000_u64 {
             publisher.broker.publish(&Event::new("a".parse().unwrap(), None, number.to_string())).await.unwrap();
             if number % 7 == 0 {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         }
     });
@@ -245,7 +245,7 @@ async fn who_waits_for_the_same_shares_one_answer_and_who_leaves_is_forgotten() 
         async move { world.poll("b", Start::Now, Duration::from_secs(20)).await }
     });
     while world.feed.state.lock().as_ref().unwrap().watchers.count() < 101 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     gone.abort();
     assert!(gone.await.is_err());
@@ -302,7 +302,7 @@ async fn a_place_that_another_gateway_gave_a_moment_ago_is_waited_for() {
         async move { world.look("a", Start::After(place)).await }
     });
     for _ in 0..100 {
-        tokio::task::yield_now().await;
+        yield_now().await;
     }
     world.broker.publish(&event).await.unwrap();
     assert_eq!(poll.await.unwrap(), (vec![], false, place));

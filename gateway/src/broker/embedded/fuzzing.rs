@@ -22,9 +22,10 @@ pub fn recover(records: &Records, retention: Retention) -> Option<usize> {
             }
         }
     }
-    if let Some(range) = state.log.expired(recovered.clock.now()) {
-        state.may_lose(range.end);
-        state.trim(range.end);
+    if let Some(end) = state.log.expired(recovered.clock.now(), u64::MAX) {
+        let (last, _) = state.last_of_topics(end);
+        state.waiting_for(&last, |_, _| {});
+        state.trim(end);
     }
     Some(found)
 }

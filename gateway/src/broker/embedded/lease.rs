@@ -10,13 +10,13 @@ use tokio::time::timeout;
 
 use super::{
     WRITE_TIMEOUT,
+    command::Task,
     live_queue::{LiveQueue, Taken},
     mailbox::Gone,
     position::Position,
     shared::Handle,
     state::{Found, What},
     store::StoreError,
-    writer::Task,
 };
 use crate::broker::{Content, Delivery, Lease, LeaseEnded, LeaseRequest};
 
@@ -83,6 +83,7 @@ impl EmbeddedLease {
     /// read again.
     async fn catch_up(&mut self, from: u64) -> Result<(), StoreError> {
         let scan = {
+            let _turn = self.broker.turn().await;
             let state = self.broker.state();
             let Some(scan) = state.scan(&self.client, self.next.max(Position::before(from)), self.room()) else {
                 return Ok(());

@@ -167,16 +167,17 @@ impl Log {
         }
     }
 
-    /// Returns the offsets that are kept too long, in whole blocks.
-    pub(super) fn expired(&self, now: LogTime) -> Option<Range<u64>> {
-        let mut bytes = self.bytes;
+    /// Returns the offset before which events are kept too long, in whole blocks: of many the first, with at most so many events
+    /// or one block.
+    pub(super) fn expired(&self, now: LogTime, max_events: u64) -> Option<u64> {
+        let (mut bytes, oldest) = (self.bytes, self.oldest());
         let is_expired = |block: &&Block| {
             let too_many = bytes > self.retention.bytes;
             bytes -= block.bytes;
             too_many || now.since(block.newest) > self.retention.age
         };
-        let end = self.blocks.iter().take_while(is_expired).last()?.end();
-        Some(self.oldest()..end)
+        let fits = |block: &&Block| block.first == oldest || block.end() - oldest <= max_events;
+        Some(self.blocks.iter().take_while(is_expired).take_while(fits).last()?.end())
     }
 
     /// Drops the oldest events, up to an offset that [`Self::expired`] gave.
@@ -249,10 +250,10 @@ mod tests {
     /// One look finds all that is kept too long.
     fn trim(log: &mut Log, at: u64) {
         let now = seconds(at);
-        if let Some(range) = log.expired(now) {
-            log.trim(range.end);
+        if let Some(end) = log.expired(now, u64::MAX) {
+            log.trim(end);
         }
-        assert_eq!(log.expired(now), None);
+        assert_eq!(log.expired(now, u64::MAX), None);
     }
 
     #[test]
@@ -283,6 +284,21 @@ mod tests {
         assert!((8..=10).contains(&log.oldest()), "{}", log.oldest());
         trim(&mut log, 1000);
         assert_eq!((log.oldest(), log.next(), log.bytes()), (50, 50, 0));
+    }
+
+    #[test]
+    fn very_many_go_in_parts() {
+        let mut log = Log::new(RETENTION, 0, 0);
+        for at in 0..50 {
+            append(&mut log, "a", at);
+        }
+        let now = seconds(1000);
+        assert_eq!(log.expired(now, 7), Some(7));
+        assert_eq!(log.expired(now, 0), Some(1), "one block in any case");
+        while let Some(end) = log.expired(now, 7) {
+            log.trim(end);
+        }
+        assert_eq!(log.oldest(), 50);
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::sync::{
 
 use events::Event;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
 
 use super::{
     clock::Clock,
+    command::{Command, Task},
     state::BrokerState,
     store::{Store, StoreError},
-    writer::{Command, Task},
 };
 use crate::metrics::Metrics;
 
@@ -62,6 +62,8 @@ pub(super) struct Handle {
     commands: mpsc::Sender<Command>,
     /// For the bytes of events that wait to be stored, also of those whose publisher has given up waiting.
     room: Arc<Semaphore>,
+    /// For the looks through the log that a client can ask for: see [`Self::turn`].
+    turn: Semaphore,
     /// True when the writer's thread has panicked; closed when it has ended otherwise.
     writer_panicked: watch::Receiver<bool>,
 }
@@ -86,7 +88,15 @@ impl Handle {
         commands: mpsc::Sender<Command>,
         writer_panicked: watch::Receiver<bool>,
     ) -> Self {
-        Self { shared, commands, room: Arc::new(Semaphore::new(ROOM as usize)), writer_panicked }
+        let room = Arc::new(Semaphore::new(ROOM as usize));
+        Self { shared, commands, room, turn: Semaphore::new(1), writer_panicked }
+    }
+
+    /// Waits for the turn of one step of a look through the log. A step is bounded and ends with a yield, but a thousand looks
+    /// at once would put a thousand steps before the next request of any other client; so they take turns. Cancel-safe.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turn.acquire().await.ok()
     }
 
     /// Waits until the writer's thread has panicked; for ever if it never does. Cancel-safe.

@@ -19,7 +19,7 @@ pub(super) use self::scan::{Found, Look, Scan, What};
 use super::{
     clock::LogTime,
     live_queue::LiveQueue,
-    log::{Log, Stored},
+    log::{Log, Stored, TopicId},
     mailbox::{Change, Mailbox},
     position::Position,
 };
@@ -39,7 +39,7 @@ pub(super) struct BrokerState {
     mailboxes: HashMap<ClientId, MailboxEntry>,
     /// Every mailbox by what it is bound to, or was while it held something that it still holds.
     bound: PatternMap<ClientId>,
-    /// The inboxes of open Leases by what their mailboxes are bound to.
+    /// The live queues of open Leases by what their mailboxes are bound to.
     live: PatternMap<Arc<LiveQueue>>,
 }
 
@@ -199,9 +199,8 @@ impl BrokerState {
         Some(Readable(self.mailbox(client)?, &self.log).scan(from, limit))
     }
 
-    /// Returns the mailboxes that may lose something unconfirmed if everything before `end` goes.
-    pub(super) fn may_lose(&mut self, end: u64) -> Vec<ClientId> {
-        self.settle();
+    /// Returns the last event of each topic before `end`, and whether any before it is missing.
+    pub(super) fn last_of_topics(&self, end: u64) -> (Vec<(TopicId, u64)>, bool) {
         let (mut last, mut are_some_missing) = (HashMap::new(), false);
         for (offset, topic) in self.log.topics(self.log.oldest()..end) {
             match topic {
@@ -209,20 +208,24 @@ impl BrokerState {
                 None => are_some_missing = true,
             }
         }
-        let mut candidates = HashSet::new();
+        (last.into_iter().collect(), are_some_missing)
+    }
+
+    /// Calls `found` with each mailbox that may not have confirmed one of these events, which are the last of their topics.
+    pub(super) fn waiting_for(&self, last: &[(TopicId, u64)], mut found: impl FnMut(&ClientId, u64)) {
         for (id, offset) in last {
-            let has_not_confirmed = |client| {
-                let entry = self.mailboxes.get(client);
-                entry.is_some_and(|entry| entry.mailbox.unconfirmed <= Position::of_event(offset))
-            };
-            self.bound.matching(self.log.topic(id), |client| {
-                _ = has_not_confirmed(client).then(|| candidates.insert(client))
+            self.bound.matching(self.log.topic(*id), |client| {
+                let mailbox = self.mailbox(client);
+                if mailbox.is_some_and(|mailbox| mailbox.unconfirmed <= Position::of_event(*offset)) {
+                    found(client, *offset);
+                }
             });
         }
-        if are_some_missing {
-            candidates.extend(self.mailboxes.keys());
-        }
-        candidates.into_iter().cloned().collect()
+    }
+
+    /// Returns the clients of all mailboxes.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &ClientId> {
+        self.mailboxes.keys()
     }
 
     /// Drops everything before an offset; mailboxes that lose by it were changed before.
@@ -317,10 +320,14 @@ mod tests {
         }
         state.confirm(&client(2), Position::of_event(1));
         append(&mut state, "users.2");
-        assert_eq!(state.may_lose(3), [client(1)]);
+        let (last, are_some_missing) = state.last_of_topics(3);
+        assert!(!are_some_missing);
+        let mut waiting = Vec::new();
+        state.waiting_for(&last, |client, offset| waiting.push((client.clone(), offset)));
+        assert_eq!(waiting, [(client(1), 0)]);
         state.trim(3);
         let next = |n| state.mailbox(&client(n)).unwrap().unconfirmed;
         assert_eq!([next(0), next(2)], [Position::before(3); 2], "a mailbox that loses nothing moves along");
-        assert_eq!(state.log.expired(LogTime::default()), None);
+        assert_eq!(state.log.expired(LogTime::default(), u64::MAX), None);
     }
 }

@@ -1,10 +1,14 @@
 //! The log as a Feed reads it.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+};
 
 use events::{Event, Matcher, Topic, TopicPattern};
 
-use super::{EmbeddedBroker, shared::Handle};
+use super::{EmbeddedBroker, log::TopicId, shared::Handle};
 use crate::broker::{
     BrokerError,
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
@@ -13,8 +17,8 @@ use crate::broker::{
 /// How many heads are looked at under one hold of the state's lock.
 const SCAN: u64 = 1 << 13;
 
-/// How many topics are compared with a pattern under one hold of the state's lock.
-const TOPICS: usize = 1 << 10;
+/// How many topics are compared with a pattern under one hold of the state's lock: about a millisecond of the longest ones.
+const MAX_COMPARED: usize = 1 << 8;
 
 /// How many heads one search looks at.
 const SEARCH: u64 = 1 << 20;
@@ -65,12 +69,13 @@ impl EventLog for EmbeddedBroker {
             offsets.extend(state.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest));
         } else {
             let matcher = Matcher::new(pattern);
-            for first in (0..).step_by(TOPICS) {
-                if let Some(known) = self.handle.state().log.newest(first..first + TOPICS) {
+            for first in (0..).step_by(MAX_COMPARED) {
+                {
+                    let _turn = self.handle.turn().await;
+                    let state = self.handle.state();
+                    let Some(known) = state.log.newest(first..first + MAX_COMPARED) else { break };
                     let matching = known.filter(|(topic, _)| matcher.matches(topic)).filter(is_meant);
                     offsets.extend(matching.map(|(_, newest)| newest));
-                } else {
-                    break;
                 }
                 while offsets.len() > most {
                     offsets.pop_last();
@@ -93,9 +98,13 @@ impl EventLog for EmbeddedBroker {
         let stop = to.min(reached + SEARCH);
         let mut found: Vec<Logged> = Vec::new();
         let (mut bytes, mut damaged) = (0, false);
+        let matcher = Matcher::new(pattern);
         'search: while reached < stop && found.len() < limit && bytes <= SEARCH_BYTES {
             let range = reached..stop.min(reached + SCAN);
-            let selected = self.select(pattern, range, PIECE.min(limit - found.len()));
+            let selected = {
+                let _turn = self.handle.turn().await;
+                self.select(&matcher, range, PIECE.min(limit - found.len()))
+            };
             if selected.damaged && !found.is_empty() {
                 break;
             }
@@ -180,22 +189,29 @@ impl EmbeddedBroker {
         self.feed_topics.iter().any(|pattern| pattern.matches(topic))
     }
 
-    /// Looks for matching events, up to `limit`.
-    fn select(&self, pattern: &TopicPattern, range: Range<u64>, limit: usize) -> Selected {
+    /// Looks for matching events, up to `limit`, as far as one hold of the lock should go.
+    fn select(&self, matcher: &Matcher<'_>, range: Range<u64>, limit: usize) -> Selected {
         let state = self.handle.state();
         let mut selected = Selected { offsets: Vec::new(), damaged: false, reached: range.end };
+        // Most logs have far fewer topics than events.
+        let mut compared: HashMap<TopicId, bool> = HashMap::new();
         for (offset, topic) in state.log.topics(range) {
-            let is_selected = match topic.map(|id| state.log.topic(id)) {
-                Some(topic) => pattern.matches(topic) && self.feeds(topic),
-                None if selected.offsets.is_empty() => {
+            let Some(id) = topic else {
+                if selected.offsets.is_empty() {
                     selected.damaged = true;
-                    false
+                    continue;
                 }
-                None => {
-                    selected.reached = offset;
-                    break;
-                }
+                selected.reached = offset;
+                break;
             };
+            if compared.len() == MAX_COMPARED && !compared.contains_key(&id) {
+                selected.reached = offset;
+                break;
+            }
+            let is_selected = *compared.entry(id).or_insert_with(|| {
+                let topic = state.log.topic(id);
+                matcher.matches(topic) && self.feeds(topic)
+            });
             if is_selected {
                 selected.offsets.push(offset);
                 if selected.offsets.len() == limit {

@@ -6,7 +6,7 @@
 //! again, flagged.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::Ordering,
@@ -15,19 +15,16 @@ use std::{
     time::Duration,
 };
 
-use events::{ClientId, Event, TopicPattern};
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use events::ClientId;
+use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::{
     batch::{Batch, Effect},
     clock::Reading,
+    command::{Command, Task},
     mailbox::{Gone, Mailbox, Marker},
-    position::Position,
-    repeats::{Fingerprint, Repeats},
+    repeats::Repeats,
     shared::Shared,
     state::Look,
     store::StoreError,
@@ -43,40 +40,12 @@ const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(2);
 /// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the writer can be asked for.
-#[derive(Debug)]
-pub(super) enum Task {
-    /// Store an event for every mailbox that is bound to its topic, unless it was stored lately.
-    Publish(Event, Fingerprint),
-    /// Bind a mailbox, which is made if there is none: with a marker, if the flag says so.
-    Bind(ClientId, Vec<TopicPattern>, bool),
-    Unbind(ClientId, TopicPattern),
-    Delete(ClientId),
-    /// Confirm everything up to and including a position.
-    Confirm(ClientId, Position),
-    /// Write down what is only in memory and end.
-    Close,
-    /// Fail as no writer should.
-    #[cfg(test)]
-    Panic,
-}
+/// How many events retention drops with a batch, or twice as many as the batch adds; the others go with the next one, which follows
+/// at once. Each may be of a topic of its own, which is compared with the patterns of all mailboxes while publishers wait.
+const MAX_EXPIRED: u64 = 1 << 10;
 
-impl Task {
-    /// Stores an event.
-    pub(super) fn publish(event: Event) -> Self {
-        let fingerprint = Fingerprint::of(&event);
-        Self::Publish(event, fingerprint)
-    }
-}
-
-/// A task and where the answer goes.
-#[derive(Debug)]
-pub(super) struct Command {
-    pub(super) task: Task,
-    pub(super) done: oneshot::Sender<Result<(), StoreError>>,
-    /// Kept until it is stored.
-    pub(super) room: OwnedSemaphorePermit,
-}
+/// How many topics are compared with them under one hold of the state's lock.
+const MAX_LOOKED_UP: usize = 1 << 7;
 
 /// See the module.
 pub(super) struct Writer {
@@ -90,6 +59,8 @@ pub(super) struct Writer {
     last_maintenance: Instant,
     /// What could not be written when it should have been.
     unwritten: HashSet<ClientId>,
+    /// Retention has more to drop than went with the last batch.
+    more_expired: bool,
     /// What the clocks showed when that was written last.
     clock: Reading,
     /// How many events are likely to come together, by those that did.
@@ -114,6 +85,7 @@ impl Writer {
             maintenance_interval,
             last_maintenance: Instant::now(),
             unwritten: HashSet::new(),
+            more_expired: false,
             expected_events: 0,
         }
     }
@@ -121,7 +93,8 @@ impl Writer {
     /// Works until it is told to close, or until no handle is left.
     pub(super) fn run(mut self) {
         loop {
-            let first = match self.commands.recv_timeout(self.maintenance_interval) {
+            let patience = if self.more_expired { Duration::ZERO } else { self.maintenance_interval };
+            let first = match self.commands.recv_timeout(patience) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -181,6 +154,8 @@ impl Writer {
             self.mark_clean_shutdown(&mut batch);
         }
         let result = self.store(batch, room);
+        // What cannot be written now is tried again after a pause.
+        self.more_expired &= result.is_ok();
         if closing {
             // With the answer the next process may open the folder.
             self.shared.store.close();
@@ -265,25 +240,49 @@ impl Writer {
         }
     }
 
-    /// Drops the oldest events that are kept long enough.
-    fn retain(&self, batch: &mut Batch) {
-        let mut state = self.shared.state();
-        if let Some(range) = state.log.expired(batch.clock().log) {
-            let may_lose = state.may_lose(range.end);
-            drop(state);
-            debug!(events = range.end - range.start, mailboxes = may_lose.len(), "retention drops the oldest events");
-            for client in may_lose {
-                if let Some(mut mailbox) = self.mailbox(batch, &client)
-                    // What this very batch confirms is no loss.
-                    && let Some(lost) = self.last_before(&mailbox, range.end)
-                {
-                    mailbox.trim(range.end, Some(lost));
-                    // Promised, in a way: a marker must not be there without the loss.
-                    batch.change(client, Some(mailbox), true);
-                }
+    /// Drops the oldest events that are kept long enough, as many as go with one batch.
+    fn retain(&mut self, batch: &mut Batch) {
+        let (now, most) = (batch.clock().log, MAX_EXPIRED.max(2 * batch.event_count()));
+        let (end, all) = {
+            let state = self.shared.state();
+            (state.log.expired(now, most), state.log.expired(now, u64::MAX))
+        };
+        self.more_expired = end != all;
+        let Some(end) = end else { return };
+        let may_lose = self.may_lose(end);
+        debug!(end, mailboxes = may_lose.len(), "retention drops the oldest events");
+        for (client, last) in may_lose {
+            if let Some(mut mailbox) = self.mailbox(batch, &client)
+                // What this very batch confirms is no loss.
+                && let Some(lost) = self.last_before(&mailbox, last + 1)
+            {
+                mailbox.trim(end, Some(lost));
+                // Promised, in a way: a marker must not be there without the loss.
+                batch.change(client, Some(mailbox), true);
             }
-            batch.trim(range.end);
         }
+        batch.trim(end);
+    }
+
+    /// Returns the mailboxes that may lose something unconfirmed if everything before `end` goes, and where the last such event
+    /// stands at most.
+    fn may_lose(&self, end: u64) -> HashMap<ClientId, u64> {
+        let (last, are_some_missing) = {
+            let mut state = self.shared.state();
+            state.settle();
+            state.last_of_topics(end)
+        };
+        let mut may_lose: HashMap<ClientId, u64> = HashMap::new();
+        for last in last.chunks(MAX_LOOKED_UP) {
+            self.shared.state().waiting_for(last, |client, offset| match may_lose.get_mut(client) {
+                Some(last) => *last = offset.max(*last),
+                None => _ = may_lose.insert(client.clone(), offset),
+            });
+        }
+        if are_some_missing {
+            may_lose.extend(self.shared.state().clients().map(|client| (client.clone(), end - 1)));
+        }
+        may_lose
     }
 
     /// Returns where the last unconfirmed event of a mailbox before an offset stands.

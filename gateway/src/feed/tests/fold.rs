@@ -55,3 +55,27 @@ async fn where_the_index_forgot_topics_a_part_is_folded_and_the_rest_follows() {
         );
     }
 }
+
+#[tokio::test]
+async fn what_a_part_had_is_no_reason_to_leave_out_what_another_has() {
+    // The events up to 16 are one part, and from 17 on the index knows all topics.
+    let world = World::new(1 << 30, 1 << 20, 4).await;
+    world.publish("z", 0..1).await;
+    let (_, _, mut place) = world.look("#", Start::Now).await;
+    for number in 1..16 {
+        world.publish(if number % 2 == 0 { "a" } else { "b" }, number..number + 1).await;
+    }
+    for (number, topic) in (16..).zip(["x", "a", "b", "c", "d"]) {
+        world.publish(topic, number..number + 1).await;
+    }
+    let mut seen = Vec::new();
+    loop {
+        let (found, next) = world.look_folded(place, 3).await;
+        if found.is_empty() {
+            break;
+        }
+        seen.extend(found);
+        place = next;
+    }
+    assert!([16, 17, 18, 19, 20].iter().all(|newest| seen.contains(newest)), "{seen:?}");
+}

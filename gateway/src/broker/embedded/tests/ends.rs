@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    super::{EmbeddedBroker, writer::Task},
+    super::{EmbeddedBroker, command::Task},
     folder::Folder,
     world::{EVERYTHING, event, options, start},
 };

@@ -12,12 +12,13 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{
     super::{
+        command::{Command, Task},
         position::Position,
         repeats::Repeats,
         shared::{Handle, Shared},
         state::BrokerState,
         store::{Store, StoreError},
-        writer::{Command, Task, Writer},
+        writer::Writer,
     },
     folder::Folder,
     world::{event, options},

@@ -311,7 +311,7 @@ impl World {
 pub(super) async fn settle(broker: &EmbeddedBroker) {
     let is_too_much = || {
         let state = broker.handle.state();
-        state.log.expired(broker.handle.clock.now()).is_some()
+        state.log.expired(broker.handle.clock.now(), u64::MAX).is_some()
     };
     while is_too_much() {
         broker.unbind(&"absent".parse().unwrap(), &"nothing".parse().unwrap()).await.unwrap();
