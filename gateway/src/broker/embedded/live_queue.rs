@@ -49,7 +49,7 @@ struct Live {
     held: usize,
 }
 
-/// What a Lease finds in its live_queue.
+/// What a Lease finds in its live queue.
 #[derive(Debug)]
 pub(super) enum Taken {
     /// The next event.

@@ -83,7 +83,7 @@ impl BrokerState {
         })
     }
 
-    /// Returns the live_queue of a mailbox's Lease, if there is one.
+    /// Returns the live queue of a mailbox's Lease, if there is one.
     pub(super) fn lease(&self, client: &ClientId) -> Option<&Arc<LiveQueue>> {
         self.mailboxes.get(client)?.lease.as_ref()
     }

@@ -129,15 +129,15 @@ impl Disk {
 
     /// Gives space back, aside: it may have to wait for tables that are being merged. What one run leaves, the next takes.
     pub(super) fn reclaim(&self, end: u64) {
-        let mut reclaimer = lock(&self.reclaimer);
-        if reclaimer.as_ref().is_some_and(|reclaimer| !reclaimer.is_finished()) {
+        let mut running = lock(&self.reclaimer);
+        if running.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
         let Some(engine) = self.engine() else { return };
         let reclaimed = Arc::clone(&self.reclaimed);
-        let reclaim = move || drop_before(&engine, end, &reclaimed);
-        match std::thread::Builder::new().name("reclaimer".to_owned()).spawn(reclaim) {
-            Ok(thread) => *reclaimer = Some(thread),
+        let drop_tables = move || drop_before(&engine, end, &reclaimed);
+        match std::thread::Builder::new().name("reclaimer".to_owned()).spawn(drop_tables) {
+            Ok(thread) => *running = Some(thread),
             Err(error) => {
                 static LATER: Seldom = Seldom::a_minute();
                 if let Some(left_out) = LATER.due() {
