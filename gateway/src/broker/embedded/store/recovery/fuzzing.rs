@@ -58,7 +58,7 @@ pub struct Records {
     pub mailboxes: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Places up to which mailboxes are confirmed.
     pub confirmed: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// How many batches were synced, as the sync_mark has it.
+    /// How many batches were synced, as the mark of syncs has it.
     pub synced_batches: u64,
 }
 
