@@ -37,19 +37,19 @@ fuzz_target!(|input: &[u8]| {
         let record = if kind & 0x80 == 0 { seal(key, content) } else { content.to_vec() };
         let kind = match kind & 7 {
             0 => Record::Meta,
-            1 => Record::Head,
+            1 => Record::EventMeta,
             2 => Record::Mailbox,
             3 => Record::Confirmed,
             4 => Record::Event,
             _ => {
-                records.witnessed = u64::from(kind);
+                records.synced_batches = u64::from(kind);
                 continue;
             }
         };
         assert_ne!(read_again(kind, key, &record), Some(false), "{kind:?}: {content:x?}");
         match kind {
             Record::Meta => records.meta = seal(b"meta", content),
-            Record::Head => _ = records.heads.insert(key.to_vec(), record),
+            Record::EventMeta => _ = records.heads.insert(key.to_vec(), record),
             Record::Mailbox => _ = records.mailboxes.insert(key.to_vec(), record),
             Record::Confirmed => _ = records.confirmed.insert(key.to_vec(), record),
             Record::Event => {}
