@@ -40,7 +40,7 @@ impl Snippet {
     /// Runs it to its end; panics unless it succeeds.
     pub async fn run(&self) -> Finished {
         let mut command = match self.language {
-            "python" => interpreter("python3", &["-c"]),
+            "python" => interpreter(python(), &["-c"]),
             "js" => interpreter("node", &["--input-type=module", "-e"]),
             other => panic!("{other} is not run here"),
         };
@@ -48,6 +48,16 @@ impl Snippet {
         assert!(finished.status.success(), "(what it needs: tests/install-needs readme) {}", finished.stderr);
         finished
     }
+}
+
+/// Returns the Python that has what the snippets import: a distribution's packages are not there for one that was installed besides.
+fn python() -> &'static str {
+    let imports = |python: &&str| {
+        let mut command = std::process::Command::new(python);
+        command.args(["-c", "import pika, requests"]).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    ["python3", "/usr/bin/python3"].into_iter().find(imports).unwrap_or("python3")
 }
 
 /// In the folder in which Node.js finds what it imports.
