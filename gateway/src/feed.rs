@@ -186,7 +186,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Lookup::Part(more, end) => {
                     found.extend(more);
-                    if FeedBatch::is_enough(&mut found, &request) {
+                    if FeedBatch::is_enough(&mut found, request.limit, request.latest_only) {
                         return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
                     }
                     yield_now().await;

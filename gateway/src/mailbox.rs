@@ -10,6 +10,7 @@
 
 mod batch;
 mod budget;
+mod context;
 mod desk;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -20,9 +21,10 @@ mod session;
 mod window;
 
 pub use batch::{Batch, BatchEvent};
+pub use context::MailboxOptions;
 pub use last_seen::{LastSeen, LastSeenError};
 pub use poll::{Continuation, Outcome, PollOrder, PollRequest};
-pub use registry::{Answered, MailboxOptions, Receipt, Registry};
+pub use registry::{Answered, Receipt, Registry};
 
 #[cfg(test)]
 mod tests;

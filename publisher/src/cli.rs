@@ -2,7 +2,6 @@
 //!
 //! Everything is checked here, so that wrong usage ends the process (exit code 64) before anything is read or sent.
 
-mod destination;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -16,12 +15,13 @@ use clap::{
 use events::{ContentType, EventId, Topic};
 use settings::{Setting, boolean, byte_size, unknown_variables, whole_number};
 
-pub(crate) use self::destination::Destination;
-use self::{
-    destination::Given,
-    values::{file_type, positive_duration, prefix, rate},
+use self::values::{file_type, positive_duration, prefix, rate};
+use crate::{
+    destination::{Destination, Given},
+    emit, pipe,
+    publish::Command,
+    sender, simulate, source, watch,
 };
-use crate::{emit, pipe, publish::Command, sender, simulate, source, watch};
 
 /// Everything that the command line says.
 pub(crate) struct Options {
@@ -323,5 +323,4 @@ impl From<Subcommands> for Command {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
 mod tests;

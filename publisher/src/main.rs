@@ -7,6 +7,7 @@
 
 mod amqp;
 mod cli;
+mod destination;
 mod emit;
 mod http;
 mod outbox;

@@ -248,5 +248,4 @@ impl Entry {
 }
 
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@
 //! reason for an early end, and the summary, always in this order, go to standard error.
 
 use crate::{
-    cli::Destination,
+    destination::Destination,
     emit::{self, Emit},
     output::Output,
     pipe::{self, Pipe},

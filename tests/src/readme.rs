@@ -53,7 +53,7 @@ impl Snippet {
 /// Returns the Python that has what the snippets import: a distribution's packages are not there for one that was installed besides.
 fn python() -> &'static str {
     let imports = |python: &&str| {
-        let mut command = std::process::Command::new(python);
+        let mut command = Command::new(python);
         command.args(["-c", "import pika, requests"]).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };

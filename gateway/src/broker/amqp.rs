@@ -11,6 +11,7 @@
 //! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
 //! replaced. What a refusal means is read in `error`, and nowhere else.
 
+mod call;
 mod connections;
 mod creations;
 mod error;
@@ -18,6 +19,7 @@ mod expiry;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod lease;
+mod options;
 mod queue;
 mod sanitizer;
 mod stream;
@@ -27,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 
 use events::{
     ClientId, Event, TopicPattern,
-    amqp::{AmqpUrl, declare_exchange, names},
+    amqp::{declare_exchange, names},
 };
 use lapin::{Channel, Queue, options::QueueDeleteOptions};
 use tokio::{
@@ -36,42 +38,24 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-pub use self::stream::{AmqpTail, FeedRetention};
 use self::{
+    call::{CALL_TIMEOUT, in_time},
     connections::{Connections, Published},
     creations::Creations,
-    error::{Failure, Refusal, refusal},
+    error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
     stream::Feed,
     task::{Absent, Expires, Task},
 };
+pub use self::{
+    options::{AmqpOptions, FeedRetention},
+    stream::AmqpTail,
+};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
 /// How long a Lease is waited for while another reader holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
-
-/// How long any other call may take; the broker answers in milliseconds when it is well.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What an operator can set about the broker.
-#[derive(Debug, Clone)]
-pub struct AmqpOptions {
-    /// Where it is.
-    pub url: AmqpUrl,
-    /// How an operator sees this gateway in the broker's list of connections.
-    pub name: String,
-    /// How long a mailbox is kept without a reader; spread by ±10 % between clients.
-    pub mailbox_expiry: Duration,
-    /// How many Leases may be open at once.
-    pub max_leases: usize,
-    /// Which events the log keeps for Feeds.
-    pub feed_topics: Vec<TopicPattern>,
-    /// How long it keeps them.
-    pub feed_retention: FeedRetention,
-    /// How long a reader of old events is kept open for the next search.
-    pub feed_linger: Duration,
-}
 
 /// See the module. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -102,7 +86,7 @@ impl AmqpBroker {
 
     /// Looks at a mailbox; `None` if there is none.
     async fn look(&self, client: &ClientId) -> Result<Option<Queue>, BrokerError> {
-        Ok(self.on_mailbox(client, Task::Look).await?.ok())
+        task::look(&self.connections, client).await
     }
 
     /// Makes a mailbox, with a marker, unless one was made here since so many creations had ended.
@@ -192,7 +176,7 @@ impl AmqpBroker {
         if mailbox.consumer_count() > 0 {
             return Ok(Attempt::Held);
         }
-        Ok(lease::open(self, slot, request, mailbox.message_count()).await?)
+        Ok(lease::open(&self.connections, slot, request, mailbox.message_count()).await?)
     }
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
@@ -205,7 +189,9 @@ impl AmqpBroker {
             return Ok(());
         }
         warn!(exchange = names::EXCHANGE, "the exchange was deleted, and every binding with it; it is declared anew");
-        self.administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await).await?;
+        self.connections
+            .administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await)
+            .await?;
         if let Err(error) = self.bind_feed().await {
             if let BrokerError::Refused { .. } = error {
                 warn!(%error, "the feed is not bound again and gets no events; permit this user to bind it to the exchange");
@@ -223,6 +209,7 @@ impl AmqpBroker {
         loop {
             let began = Instant::now();
             let done = self
+                .connections
                 .administer(task.as_str(), async |channel: &Channel| match task.run(channel, client).await {
                     Ok(mailbox) => Ok(Some(Ok(mailbox))),
                     Err(error) => match refusal(&error) {
@@ -241,38 +228,6 @@ impl AmqpBroker {
             may_restore = false;
         }
     }
-
-    /// Runs an administrative task on a channel of its own.
-    async fn administer<T>(
-        &self,
-        attempted: &'static str,
-        task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
-    ) -> Result<T, BrokerError> {
-        let run = async {
-            let place = self.connections.administering().await?;
-            in_time(attempted, async {
-                let channel = place.open().await?;
-                task(&channel).await
-            })
-            .await
-        };
-        self.connections.in_turn(run).await
-    }
-}
-
-async fn in_time<T>(
-    attempted: &'static str,
-    call: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, BrokerError> {
-    match timeout(CALL_TIMEOUT, call).await {
-        Ok(result) => result.map_err(|error| Failure(attempted, error).into()),
-        Err(_) => Err(BrokerError::Unavailable(format!("no answer to: {attempted}"))),
-    }
-}
-
-/// Tells whether a declaration failed because the queue exists with other arguments, and as the same type.
-fn is_mismatch(error: &lapin::Error) -> bool {
-    matches!(refusal(error), Some(Refusal::Mismatch | Refusal::OtherExpiry(_)))
 }
 
 impl Broker for AmqpBroker {
@@ -317,10 +272,11 @@ impl Broker for AmqpBroker {
     }
 
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
-        self.administer("delete a mailbox", async |channel: &Channel| {
-            channel.queue_delete(names::mailbox(client), QueueDeleteOptions::default()).await
-        })
-        .await?;
+        self.connections
+            .administer("delete a mailbox", async |channel: &Channel| {
+                channel.queue_delete(names::mailbox(client), QueueDeleteOptions::default()).await
+            })
+            .await?;
         Ok(())
     }
 

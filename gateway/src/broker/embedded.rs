@@ -52,7 +52,7 @@ use self::{
     live_queue::LiveQueue,
     mailbox::MAX_BINDINGS,
     position::Position,
-    shared::{Handle, Shared},
+    shared::{Handle, Shared, WRITE_TIMEOUT},
     state::BrokerState,
     store::{Store, StoreError},
     writer::Writer,
@@ -63,9 +63,6 @@ use crate::metrics::Metrics;
 
 /// How long a Lease is waited for while another reader holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
-
-/// How long a publisher is made to wait.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an operator can set about the broker.
 #[derive(Debug, Clone)]

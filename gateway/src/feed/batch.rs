@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::OnceLock};
 
 use bytes::Bytes;
 
-use super::{cursor::Cursor, request::FeedRequest};
+use super::cursor::Cursor;
 use crate::broker::log::Logged;
 
 /// The encoded bytes of a batch, but for its first event.
@@ -43,13 +43,13 @@ fn fold(events: &mut Vec<Logged>) {
 }
 
 impl FeedBatch {
-    /// Tells whether a batch needs no more events than these; folds them if the poll asks for that.
-    pub(super) fn is_enough(found: &mut Vec<Logged>, request: &FeedRequest) -> bool {
-        if request.latest_only {
+    /// Tells whether a batch needs no more events than these; folds them if it is to be folded.
+    pub(super) fn is_enough(found: &mut Vec<Logged>, limit: usize, latest_only: bool) -> bool {
+        if latest_only {
             fold(found);
         }
         let bytes: usize = found.iter().map(|logged| logged.event.max_encoded_len()).sum();
-        found.len() > request.limit || bytes > BATCH_BYTES
+        found.len() > limit || bytes > BATCH_BYTES
     }
 
     /// Takes as many of these events as fit; `end` is the place after all that was looked at.

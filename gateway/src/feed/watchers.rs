@@ -15,7 +15,7 @@ use std::{
 use events::{PatternMap, TopicPattern};
 use tokio::sync::oneshot;
 
-use super::{FeedBatch, cursor::Cursor};
+use super::{batch::FeedBatch, cursor::Cursor};
 use crate::broker::log::Logged;
 
 /// See the module.

@@ -15,13 +15,12 @@ use std::{
 use events::{ClientId, TopicPattern};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{sleep, timeout},
+    time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use super::{
-    budget::WindowBudget,
-    desk::Timeouts,
+    context::{Context, MailboxOptions},
     poll::{Continuation, Outcome, PollId, PollRequest},
     session::{Command, Session},
 };
@@ -29,27 +28,6 @@ use crate::{broker::Broker, metrics::Metrics};
 
 /// How long a Session is waited for that will end by itself; the broker tells of a deletion in milliseconds.
 const END_WAIT: Duration = Duration::from_secs(1);
-
-/// What an operator can set about mailboxes.
-#[derive(Debug, Clone)]
-pub struct MailboxOptions {
-    /// How long a Session stays open without a poll.
-    pub linger: Duration,
-    /// How long a Delivery may stay unconfirmed.
-    pub confirm_deadline: Duration,
-    /// How many Deliveries of one Lease may be unconfirmed, at least 1.
-    pub window: u16,
-    /// How many Sessions may be open at once.
-    pub max_mailboxes: usize,
-    /// How many payload bytes all windows together should hold.
-    pub memory: usize,
-}
-
-impl MailboxOptions {
-    pub(super) const fn timeouts(&self) -> Timeouts {
-        Timeouts { linger: self.linger, confirm_deadline: self.confirm_deadline }
-    }
-}
 
 /// Brings polls to Sessions. Cloning shares it.
 pub struct Registry<B: Broker>(Arc<Shared<B>>);
@@ -60,13 +38,8 @@ impl<B: Broker> Clone for Registry<B> {
     }
 }
 
-/// What the registry and its Sessions share.
-pub(super) struct Shared<B: Broker> {
-    pub(super) broker: Arc<B>,
-    pub(super) options: MailboxOptions,
-    pub(super) budget: Arc<WindowBudget>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) shutdown: Shutdown,
+struct Shared<B: Broker> {
+    context: Arc<Context<B>>,
     sessions: Mutex<HashMap<ClientId, Entry>>,
     polls: AtomicU64,
     tasks: TaskTracker,
@@ -127,11 +100,7 @@ impl<B: Broker> Registry<B> {
     #[must_use]
     pub fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Shared {
-            broker,
-            budget: WindowBudget::new(options.memory, Arc::clone(&metrics)),
-            options,
-            metrics,
-            shutdown: Shutdown::default(),
+            context: Arc::new(Context::new(broker, options, metrics)),
             sessions: Mutex::default(),
             polls: AtomicU64::new(0),
             tasks: TaskTracker::new(),
@@ -142,7 +111,7 @@ impl<B: Broker> Registry<B> {
     pub async fn poll(&self, client: &ClientId, request: PollRequest) -> Answered {
         let poll = PollId(self.0.polls.fetch_add(1, Ordering::Relaxed));
         loop {
-            if self.0.shutdown.has_begun() {
+            if self.0.context.shutdown.has_begun() {
                 return Answered { outcome: Outcome::ShuttingDown, receipt: None };
             }
             let Some(commands) = self.0.session(client) else {
@@ -197,7 +166,7 @@ impl<B: Broker> Registry<B> {
     /// 2 ms for each but at most `grace`, so that the clients do not reach the next gateway all at once.
     pub async fn shut_down(&self, grace: Duration) {
         let open = u32::try_from(self.0.sessions().len()).unwrap_or(u32::MAX);
-        self.0.shutdown.begin((Duration::from_millis(2) * open).min(grace));
+        self.0.context.shutdown.begin((Duration::from_millis(2) * open).min(grace));
         self.0.tasks.close();
         self.0.tasks.wait().await;
     }
@@ -216,51 +185,32 @@ impl<B: Broker> Shared<B> {
         if let Some(entry) = sessions.get(client).filter(|entry| !entry.commands.is_closed()) {
             return Some(entry.commands.clone());
         }
-        if sessions.len() >= self.options.max_mailboxes {
+        if sessions.len() >= self.context.options.max_mailboxes {
             return None;
         }
         // Unbounded, so that a hang-up can be told from `Drop`. Polls come only as fast as their connections are accepted,
         // and wait here no longer than a broker that does not answer is waited for.
         let (commands, receiver) = mpsc::unbounded_channel();
         let unconfirmed = Arc::new(AtomicUsize::new(0));
-        let session = Session::run(Arc::clone(self), client.clone(), receiver, Arc::clone(&unconfirmed));
-        self.tasks.spawn(session);
+        let session = Session::run(Arc::clone(&self.context), client.clone(), receiver, Arc::clone(&unconfirmed));
+        let shared = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Some(ended) = session.await {
+                shared.forget(ended.client());
+                ended.answer_polls();
+            }
+        });
         let entry = Entry { commands: commands.clone(), unconfirmed };
         if sessions.insert(client.clone(), entry).is_none() {
-            self.metrics.sessions.inc();
+            self.context.metrics.sessions.inc();
         }
         Some(commands)
     }
 
-    /// Takes a Session out; called by itself, once its Lease is released.
-    pub(super) fn forget(&self, client: &ClientId) {
+    /// Takes a Session out whose Lease is released.
+    fn forget(&self, client: &ClientId) {
         if self.sessions().remove(client).is_some() {
-            self.metrics.sessions.dec();
+            self.context.metrics.sessions.dec();
         }
-    }
-}
-
-/// The end of the process, as the Sessions see it.
-#[derive(Debug, Default)]
-pub(super) struct Shutdown {
-    begun: CancellationToken,
-    spread: std::sync::OnceLock<Duration>,
-}
-
-impl Shutdown {
-    fn begin(&self, spread: Duration) {
-        let _ = self.spread.set(spread);
-        self.begun.cancel();
-    }
-
-    fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
-    }
-
-    /// Waits until one Session has to end: each at a time of its own within the spread.
-    pub(super) async fn staggered(&self) {
-        self.begun.cancelled().await;
-        let spread = self.spread.get().copied().unwrap_or_default();
-        sleep(spread.mul_f64(rand::random())).await;
     }
 }

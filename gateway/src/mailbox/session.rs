@@ -23,9 +23,9 @@ use tracing::debug;
 
 use super::{
     budget::WindowBytes,
+    context::Context,
     desk::{Desk, Effect, EndReason},
     poll::{Continuation, Outcome, Poll, PollId, PollRequest},
-    registry::Shared,
     window::Window,
 };
 use crate::{
@@ -58,7 +58,7 @@ enum SessionEnd {
 }
 
 pub(super) struct Session<B: Broker> {
-    shared: Arc<Shared<B>>,
+    context: Arc<Context<B>>,
     client: ClientId,
     commands: mpsc::UnboundedReceiver<Command>,
     desk: Desk,
@@ -75,17 +75,19 @@ pub(super) struct Session<B: Broker> {
 
 impl<B: Broker> Session<B> {
     /// Runs a Session until its Lease is released; the first command must be a poll.
+    ///
+    /// What it returns is to be taken from the registry before its polls are answered.
     pub(super) async fn run(
-        shared: Arc<Shared<B>>,
+        context: Arc<Context<B>>,
         client: ClientId,
         mut commands: mpsc::UnboundedReceiver<Command>,
         unconfirmed: Arc<AtomicUsize>,
-    ) {
+    ) -> Option<EndedSession<B>> {
         // The registry sends the first poll right after it has started this task.
-        let Some(Command::Attach(opener, request, reply)) = commands.recv().await else { return };
-        let bytes = shared.budget.share();
+        let Some(Command::Attach(opener, request, reply)) = commands.recv().await else { return None };
+        let bytes = context.budget.share();
         let mut session = Self {
-            desk: Desk::new(shared.options.timeouts(), Instant::now()),
+            desk: Desk::new(context.options.timeouts(), Instant::now()),
             client,
             commands,
             waiting: Vec::new(),
@@ -94,14 +96,14 @@ impl<B: Broker> Session<B> {
             wanted: Vec::new(),
             bytes,
             unconfirmed,
-            shared,
+            context,
         };
         let lease_request = LeaseRequest {
             client: session.client.clone(),
             topics: request.topics.clone(),
             seen_before: request.last_seen.is_some(),
             last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
-            window: session.shared.budget.window(session.shared.options.window),
+            window: session.context.budget.window(session.context.options.window),
         };
         session.bound.extend(request.topics.iter().cloned());
         session.attach(opener, &request, reply);
@@ -114,12 +116,14 @@ impl<B: Broker> Session<B> {
             }
             Err(end) => end,
         };
-        session.finish(&end);
+        debug!(client = %session.client, reason = end.as_str(), "session over");
+        session.context.metrics.released(end.release());
+        Some(EndedSession { session, end })
     }
 
     /// Opens the Lease; polls may come, replace each other and go meanwhile.
     async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, SessionEnd> {
-        let broker = Arc::clone(&self.shared.broker);
+        let broker = Arc::clone(&self.context.broker);
         // On the heap, where it goes away: a Session lasts, and its own state should be small.
         let mut opening = Box::pin(broker.open(request));
         let lease = loop {
@@ -138,8 +142,8 @@ impl<B: Broker> Session<B> {
 
     /// Serves polls until something ends the Session.
     async fn serve(&mut self, lease: &mut B::Lease) -> Result<std::convert::Infallible, SessionEnd> {
-        let shared = Arc::clone(&self.shared);
-        let mut shutdown = pin!(shared.shutdown.staggered());
+        let context = Arc::clone(&self.context);
+        let mut shutdown = pin!(context.shutdown.staggered());
         let mut alarm = pin!(sleep_until(self.desk.wakeup()));
         self.bind().await?;
         loop {
@@ -223,7 +227,7 @@ impl<B: Broker> Session<B> {
             return Ok(());
         }
         let topics = std::mem::take(&mut self.wanted);
-        self.shared.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
+        self.context.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
         self.bound.extend(topics);
         Ok(())
     }
@@ -235,29 +239,39 @@ impl<B: Broker> Session<B> {
             let _ = reply.send(outcome);
         }
     }
+}
 
-    /// Leaves the registry, then answers the polls that are left; polls without an answer ask again.
-    fn finish(mut self, end: &SessionEnd) {
-        debug!(client = %self.client, reason = end.as_str(), "session over");
-        self.shared.metrics.released(end.release());
-        self.shared.forget(&self.client);
+/// A Session whose Lease is released, and the polls that it has left.
+pub(super) struct EndedSession<B: Broker> {
+    session: Session<B>,
+    end: SessionEnd,
+}
+
+impl<B: Broker> EndedSession<B> {
+    pub(super) const fn client(&self) -> &ClientId {
+        &self.session.client
+    }
+
+    /// Answers the polls that are left; polls without an answer ask again.
+    pub(super) fn answer_polls(self) {
+        let Self { mut session, end } = self;
         // A poll that was displaced has nothing to do with what its successor could not have.
-        while let Some((poll, outcome)) = self.desk.take_answer() {
+        while let Some((poll, outcome)) = session.desk.take_answer() {
             if matches!(outcome, Outcome::Replaced) {
-                self.answer(poll, outcome);
+                session.answer(poll, outcome);
             }
         }
-        for poll in self.desk.slowed().collect::<Vec<_>>() {
-            self.answer(poll, Outcome::Replaced);
+        for poll in session.desk.slowed().collect::<Vec<_>>() {
+            session.answer(poll, Outcome::Replaced);
         }
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
+        session.commands.close();
+        while let Ok(command) = session.commands.try_recv() {
             if let Command::Attach(poll, _, reply) = command {
-                self.waiting.push((poll, reply));
+                session.waiting.push((poll, reply));
             }
         }
-        for (poll, reply) in self.waiting {
-            if let Some(outcome) = end.outcome(poll == self.opener) {
+        for (poll, reply) in session.waiting {
+            if let Some(outcome) = end.outcome(poll == session.opener) {
                 let _ = reply.send(outcome);
             }
         }

@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::model::Model;
 use super::{
+    context::MailboxOptions,
     last_seen::LastSeen,
     poll::{Outcome, PollRequest},
-    registry::{Answered, MailboxOptions, Registry},
+    registry::{Answered, Registry},
 };
 use crate::metrics::Metrics;
 

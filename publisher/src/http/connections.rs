@@ -15,7 +15,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
-use super::GatewayUrl;
+use super::url::GatewayUrl;
 
 /// How long an unused connection is kept: well below the 20 s after which a gateway closes it, so that its end and our
 /// next request rarely meet.

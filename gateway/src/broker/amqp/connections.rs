@@ -26,6 +26,7 @@ use std::{
 
 use events::amqp::AmqpUrl;
 use futures_util::future::join_all;
+use lapin::Channel;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -37,7 +38,10 @@ pub(super) use self::{
     connection::{BrokerConnection, ChannelSlot, OwnChannel},
     publish_connection::{PublishConnection, Published},
 };
-use super::{AmqpOptions, CALL_TIMEOUT};
+use super::{
+    call::{CALL_TIMEOUT, in_time},
+    options::AmqpOptions,
+};
 use crate::broker::BrokerError;
 
 /// How often a supervisor looks whether its connections are well.
@@ -281,9 +285,25 @@ impl Connections {
         let others = leasing.iter().chain(&administering).chain(&feeding).map(|connection| connection.close());
         tokio::join!(publishing, join_all(others));
     }
+
+    /// Runs an administrative task on a channel of its own.
+    pub(super) async fn administer<T>(
+        &self,
+        attempted: &'static str,
+        task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
+    ) -> Result<T, BrokerError> {
+        let run = async {
+            let place = self.administering().await?;
+            in_time(attempted, async {
+                let channel = place.open().await?;
+                task(&channel).await
+            })
+            .await
+        };
+        self.in_turn(run).await
+    }
 }
 
-/// Locks; no code that can panic runs under these locks.
 fn locked<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

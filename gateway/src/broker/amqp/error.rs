@@ -62,6 +62,11 @@ pub(super) fn refusal(error: &lapin::Error) -> Option<Refusal> {
     Some(cause(reply.kind(), reply.get_message().as_str()))
 }
 
+/// Tells whether a declaration failed because the queue exists with other arguments, and as the same type.
+pub(super) fn is_mismatch(error: &lapin::Error) -> bool {
+    matches!(refusal(error), Some(Refusal::Mismatch | Refusal::OtherExpiry(_)))
+}
+
 fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
     match kind {
         AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) if text.contains("no queue ") => Refusal::NoQueue,

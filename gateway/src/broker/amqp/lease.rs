@@ -5,7 +5,7 @@
 //! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
 //! the broker hands to the consumer between the two steps, the close requeues in order once more.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use events::{
     ClientId,
@@ -22,10 +22,10 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    AmqpBroker, CALL_TIMEOUT,
-    connections::{ChannelSlot, OwnChannel},
+    call::CALL_TIMEOUT,
+    connections::{ChannelSlot, Connections, OwnChannel},
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
-    queue,
+    queue, task,
 };
 use crate::{
     broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest},
@@ -47,7 +47,7 @@ pub(super) enum Attempt {
 /// See the module.
 #[derive(Debug)]
 pub struct AmqpLease {
-    broker: AmqpBroker,
+    connections: Arc<Connections>,
     client: ClientId,
     channel: OwnChannel,
     consumer: Peekable<Consumer>,
@@ -63,7 +63,7 @@ pub struct AmqpLease {
 /// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped call keeps
 /// nothing open.
 pub(super) async fn open(
-    broker: &AmqpBroker,
+    connections: &Arc<Connections>,
     mut slot: ChannelSlot,
     request: &LeaseRequest,
     backlog: u32,
@@ -76,14 +76,14 @@ pub(super) async fn open(
             // Another connection may have one.
             Err(error) if has_no_channel(&error) && tries_left > 0 => {
                 tries_left -= 1;
-                slot = broker.connections.leasing().await?;
+                slot = connections.leasing().await?;
             }
             Err(error) => return Err(failed(error)),
         }
     };
     match consume(&channel, request).await {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
-            broker: broker.clone(),
+            connections: Arc::clone(connections),
             client: request.client.clone(),
             channel,
             consumer: consumer.peekable(),
@@ -130,7 +130,7 @@ fn read(message: Message) -> Delivery {
 impl AmqpLease {
     /// Asks why the consumer has ended: only a mailbox that does not exist was deleted.
     async fn why_over(&self) -> LeaseEnded {
-        match self.broker.look(&self.client).await {
+        match task::look(&self.connections, &self.client).await {
             Ok(None) => LeaseEnded::MailboxGone,
             Ok(Some(_)) => LeaseEnded::BrokerLost,
             Err(error) => {

@@ -20,6 +20,7 @@
 
 mod fields;
 mod frames;
+mod method;
 #[cfg(test)]
 mod samples;
 mod stream;

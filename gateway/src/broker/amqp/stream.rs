@@ -38,7 +38,12 @@ use self::{
     reader_pool::{ReaderPool, SearchPermit, Stop},
     search::Search,
 };
-use super::{AmqpBroker, AmqpOptions, CALL_TIMEOUT, in_time, is_mismatch};
+use super::{
+    AmqpBroker,
+    call::{CALL_TIMEOUT, in_time},
+    error::is_mismatch,
+    options::{AmqpOptions, FeedRetention},
+};
 use crate::broker::{
     BrokerError,
     log::{EventLog, LogEnd, Logged, Searched},
@@ -52,16 +57,6 @@ const KEPT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// After so many messages of a long read it is told how far it has come.
 const TELL_EVERY: u64 = 250_000;
-
-/// How long events are kept for Feeds; whichever limit is met first. RabbitMQ drops whole segments of its files, here a
-/// sixteenth of the size each, when it begins another one, and never the one that it writes.
-#[derive(Debug, Clone, Copy)]
-pub struct FeedRetention {
-    /// By age, in whole seconds.
-    pub age: Duration,
-    /// By size, all events together, in bytes.
-    pub bytes: u64,
-}
 
 /// What is kept for the log between calls.
 #[derive(Debug)]
@@ -94,6 +89,7 @@ impl AmqpBroker {
     /// Makes sure that the stream exists.
     async fn ensure_stream(&self) -> Result<(), BrokerError> {
         let other = self
+            .connections
             .administer("declare the feed", async |channel: &Channel| {
                 match queue::declare(channel, self.feed.retention).await {
                     Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
@@ -112,10 +108,11 @@ impl AmqpBroker {
 
     /// Binds the stream to the exchange; what is bound already stays.
     pub(super) async fn bind_feed(&self) -> Result<(), BrokerError> {
-        self.administer("bind the feed", async |channel: &Channel| {
-            queue::not_found_is_transient(queue::bind(channel, &self.feed.topics).await)
-        })
-        .await?
+        self.connections
+            .administer("bind the feed", async |channel: &Channel| {
+                queue::not_found_is_transient(queue::bind(channel, &self.feed.topics).await)
+            })
+            .await?
     }
 
     /// Writes the control message that is read as the end, and returns its id.

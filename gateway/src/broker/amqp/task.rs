@@ -3,7 +3,12 @@
 use events::{ClientId, TopicPattern, amqp::names};
 use lapin::{Channel, Queue, types::FieldTable};
 
-use super::queue;
+use super::{
+    connections::Connections,
+    error::{Refusal, refusal},
+    queue,
+};
+use crate::broker::BrokerError;
 
 /// A task on a mailbox. Each begins with a look at the queue, which says more than the rest does.
 #[derive(Debug, Clone, Copy)]
@@ -74,4 +79,14 @@ impl Task<'_> {
         }
         Ok(mailbox)
     }
+}
+
+/// Looks at a mailbox; `None` if there is none.
+pub(super) async fn look(connections: &Connections, client: &ClientId) -> Result<Option<Queue>, BrokerError> {
+    let task = Task::Look;
+    let look = async |channel: &Channel| match task.run(channel, client).await {
+        Err(error) if refusal(&error) == Some(Refusal::NoQueue) => Ok(None),
+        looked => looked.map(Some),
+    };
+    connections.administer(task.as_str(), look).await
 }

@@ -9,12 +9,11 @@ use events::{ClientId, EventId};
 use tokio::time::timeout;
 
 use super::{
-    WRITE_TIMEOUT,
     command::Task,
     live_queue::{LiveQueue, Taken},
     mailbox::Gone,
     position::Position,
-    shared::Handle,
+    shared::{Handle, WRITE_TIMEOUT},
     state::{Found, What},
     store::StoreError,
 };

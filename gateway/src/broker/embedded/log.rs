@@ -3,16 +3,18 @@
 //! Four bytes an event, in blocks; retention drops whole blocks. The newest events are kept whole besides, because most
 //! readers are where the log ends.
 
+mod stored;
 mod tail_cache;
 mod topics;
 
 use std::{collections::VecDeque, ops::Range, sync::Arc, time::Duration};
 
-use events::{Event, Topic};
+use events::Topic;
 
+pub(super) use self::stored::{EventMeta, Stored};
 pub(super) use self::topics::TopicId;
 use self::{tail_cache::TailCache, topics::Topics};
-use super::{clock::LogTime, repeats::Fingerprint};
+use super::clock::LogTime;
 
 /// What an event costs on disk besides its payload, in bytes: its head and its position in the engine's files, about.
 const OVERHEAD: u64 = 128;
@@ -22,37 +24,6 @@ const BLOCKS: u32 = 64;
 
 /// The most events of a block.
 const BLOCK_EVENTS: usize = 4096;
-
-/// An event and its position in the log.
-#[derive(Debug)]
-pub(super) struct Stored {
-    pub(super) offset: u64,
-    pub(super) event: Event,
-    pub(super) fingerprint: Fingerprint,
-}
-
-impl Stored {
-    #[cfg(test)]
-    pub(super) fn new(offset: u64, event: Event) -> Self {
-        Self { offset, fingerprint: Fingerprint::of(&event), event }
-    }
-
-    pub(super) fn head(&self, stored: LogTime) -> EventMeta {
-        let (topic, bytes) = (self.event.topic.clone(), self.event.payload.len() as u64);
-        EventMeta { topic, bytes, stored, fingerprint: Some(self.fingerprint) }
-    }
-}
-
-/// What is known of an event that need not be in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct EventMeta {
-    pub(super) topic: Topic,
-    /// The bytes of its payload.
-    pub(super) bytes: u64,
-    pub(super) stored: LogTime,
-    /// Older gateways did not write it.
-    pub(super) fingerprint: Option<Fingerprint>,
-}
 
 /// How long events are kept; the older of the two limits wins.
 #[derive(Debug, Clone, Copy)]
@@ -234,6 +205,8 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use events::Event;
+
     use super::*;
 
     const RETENTION: Retention = Retention { age: Duration::from_secs(64), bytes: 64 * (10 + OVERHEAD) };

@@ -20,6 +20,7 @@
 
 mod disk;
 mod engine;
+mod error;
 mod files;
 mod record;
 mod recovery;
@@ -33,42 +34,15 @@ use events::Event;
 
 use self::disk::Disk;
 pub use self::recovery::OpenStoreError;
-pub(super) use self::recovery::Recovered;
 #[cfg(feature = "fuzzing")]
 pub(super) use self::recovery::fuzzing;
+pub(super) use self::{error::StoreError, recovery::Recovered};
 use super::{
     batch::Batch,
     clock::Clock,
     log::{Log, Retention},
-    mailbox::{MAX_BINDINGS, TooManyBindings},
     repeats::Repeats,
 };
-
-/// Why something was not stored, or could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum StoreError {
-    /// The engine would not, or the file system under it.
-    #[error("{0}")]
-    Failed(String),
-    /// The writer has ended.
-    #[error("the store is closed")]
-    Closed,
-    /// A mailbox would have more bindings than it may have; none of the new ones was stored.
-    #[error("a mailbox has at most {MAX_BINDINGS} bindings")]
-    TooManyBindings,
-}
-
-impl From<TooManyBindings> for StoreError {
-    fn from(_: TooManyBindings) -> Self {
-        Self::TooManyBindings
-    }
-}
-
-impl StoreError {
-    pub(super) const fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed)
-    }
-}
 
 /// See the module.
 #[derive(Debug)]

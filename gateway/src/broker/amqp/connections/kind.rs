@@ -12,7 +12,10 @@ use super::{
     connection::{BrokerConnection, Role},
     limits::Limits,
 };
-use crate::broker::{BrokerError, amqp::CALL_TIMEOUT, amqp::sanitizer::repairing};
+use crate::broker::{
+    BrokerError,
+    amqp::{call::CALL_TIMEOUT, sanitizer::repairing},
+};
 
 /// See the module.
 pub(super) struct Kind {

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::frames::Method;
+use super::method::Method;
 
 /// How deeply tables and arrays may be nested; the library parses them by recursion on a stack of 2 MiB.
 const MAX_NESTED: usize = 32;

@@ -6,10 +6,10 @@
 
 use std::collections::HashSet;
 
-use super::fields::{has_foreign_text, repair_method, repair_properties, strip_headers};
-
-/// The class and the number of a method, as in the specification.
-pub(super) type Method = (u16, u16);
+use super::{
+    fields::{has_foreign_text, repair_method, repair_properties, strip_headers},
+    method::{CHANNEL_CLOSE, CHANNEL_CLOSE_OK, CHANNEL_OPEN_OK, TUNE, method},
+};
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -25,14 +25,6 @@ const OVERHEAD: usize = HEAD + 1;
 
 /// The class of all messages.
 const BASIC: [u8; 2] = 60_u16.to_be_bytes();
-
-/// The method by which the broker says how large a frame may be.
-const TUNE: Method = (10, 30);
-
-/// The methods by which a channel begins and ends.
-const CHANNEL_OPEN_OK: Method = (20, 11);
-const CHANNEL_CLOSE: Method = (20, 40);
-const CHANNEL_CLOSE_OK: Method = (20, 41);
 
 /// If the broker allows less than this, the library takes this for the largest frame.
 const LEAST_ALLOWED: u32 = 8192;
@@ -172,13 +164,6 @@ impl Frames {
                 self.largest = offered.max(LEAST_ALLOWED);
             }
         }
-    }
-}
-
-fn method(id: &[u8]) -> Method {
-    match *id {
-        [c, d, m, n, ..] => (u16::from_be_bytes([c, d]), u16::from_be_bytes([m, n])),
-        _ => (0, 0),
     }
 }
 

@@ -10,7 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{super::error::soft_error, FeedRetention};
+use super::super::{error::soft_error, options::FeedRetention};
 use crate::broker::BrokerError;
 
 /// The value of the control header of the message that marks the end.

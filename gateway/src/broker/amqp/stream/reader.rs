@@ -21,8 +21,8 @@ use tracing::debug;
 
 use super::{
     super::{
+        call::in_time,
         connections::{ChannelSlot, OwnChannel},
-        in_time,
     },
     queue::not_found_is_transient,
 };

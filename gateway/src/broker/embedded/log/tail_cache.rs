@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::Stored;
+use super::stored::Stored;
 
 /// A run of events up to the newest one, within a limit of bytes of memory.
 #[derive(Debug)]

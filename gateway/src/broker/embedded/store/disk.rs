@@ -20,8 +20,8 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     super::batch::Batch,
-    StoreError,
     engine::{Engine, Pace},
+    error::StoreError,
     files,
     record::{self, Meta},
     reserve::Reserve,

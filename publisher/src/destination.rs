@@ -17,7 +17,7 @@ pub(crate) enum Destination {
 
 /// A setting, and where it was made.
 #[derive(Debug, Clone)]
-pub(super) enum Given {
+pub(crate) enum Given {
     Flag(String),
     Environment(String),
     Unset,
@@ -25,7 +25,7 @@ pub(super) enum Given {
 
 impl Given {
     /// Returns this URL, or that which is in a file.
-    pub(super) fn or_file(self, file: Self) -> Result<Self, String> {
+    pub(crate) fn or_file(self, file: Self) -> Result<Self, String> {
         let read = |path: &str| {
             read_url(path.as_ref())
                 .map_err(|error| format!("--amqp-url-file, or AMQP_URL_FILE in the environment: {error}"))
@@ -46,7 +46,7 @@ impl Given {
 
 impl Destination {
     /// Decides, or says what is wrong without repeating a URL, which may hold a password.
-    pub(super) fn choose(amqp_url: &Given, gateway: &Given) -> Result<Self, String> {
+    pub(crate) fn choose(amqp_url: &Given, gateway: &Given) -> Result<Self, String> {
         use Given::{Environment, Flag, Unset};
         match (amqp_url, gateway) {
             (Flag(_), Flag(_)) => Err("--amqp-url and --gateway name two places; give one of them".to_owned()),
