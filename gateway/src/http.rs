@@ -52,12 +52,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};
 use self::transit::Transit;
-use crate::{
-    broker::{Broker, log::EventLog},
-    feed::Feed,
-    mailbox::Registry,
-    metrics::Metrics,
-};
+use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
 /// What an operator can set about HTTP.
 #[derive(Debug, Clone)]
@@ -84,7 +79,7 @@ pub struct HttpOptions {
 struct App<B: Broker> {
     broker: Arc<B>,
     registry: Registry<B>,
-    feed: Arc<Feed<B>>,
+    feed: Arc<Feed<B::Log>>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
@@ -100,7 +95,7 @@ impl<B: Broker> App<B> {
     fn new(
         broker: Arc<B>,
         registry: Registry<B>,
-        feed: Arc<Feed<B>>,
+        feed: Arc<Feed<B::Log>>,
         metrics: Arc<Metrics>,
         options: HttpOptions,
     ) -> Self {
@@ -127,11 +122,11 @@ type HttpResponse = Response<body::Body>;
 /// Serves until `shutdown` completes, then ends in order: accepts no more, ends the Sessions, which answers the polls
 /// that they hold, waits for open answers up to the grace period, and returns. The caller owns the listener and the
 /// signal.
-pub async fn serve<B: Broker + EventLog>(
+pub async fn serve<B: Broker>(
     listener: TcpListener,
     broker: Arc<B>,
     registry: Registry<B>,
-    feed: Arc<Feed<B>>,
+    feed: Arc<Feed<B::Log>>,
     metrics: Arc<Metrics>,
     options: HttpOptions,
     shutdown: impl Future<Output = ()>,

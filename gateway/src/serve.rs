@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 use tracing::info;
 
 use crate::{
-    broker::{Broker, log::EventLog},
+    broker::Broker,
     feed::{Feed, FeedOptions},
     http::{self, HttpOptions},
     mailbox::{MailboxOptions, Registry},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So does
 /// the end of a part without which the gateway serves nothing: a supervisor starts it again.
-pub async fn serve_from<B: Broker + EventLog>(
+pub async fn serve_from<B: Broker>(
     broker: B,
     listener: TcpListener,
     mailboxes: MailboxOptions,
@@ -28,7 +28,7 @@ pub async fn serve_from<B: Broker + EventLog>(
     metrics.may_hold(http.max_connections, mailboxes.max_mailboxes);
     let broker = Arc::new(broker);
     let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
-    let feed = Feed::new(Arc::clone(&broker), feeds);
+    let feed = Feed::new(broker.log(), feeds);
     let mut following = JoinSet::new();
     let followed = Arc::clone(&feed);
     let (ends_well, ended) = oneshot::channel();

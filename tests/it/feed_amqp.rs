@@ -60,7 +60,7 @@ fn pattern(text: &str) -> TopicPattern {
 /// Finds the end as a gateway does: a node takes connections before its streams are there.
 async fn end_soon(broker: &AmqpBroker) -> LogEnd<AmqpTail> {
     eventually(Duration::from_mins(1), "the end is found", async || {
-        broker.open_tail(|_, _| ()).await.map_err(|error| {
+        broker.log().open_tail(|_, _| ()).await.map_err(|error| {
             assert!(error.is_retryable(), "{error}");
             error.to_string()
         })
@@ -103,7 +103,7 @@ async fn follow(tail: &mut AmqpTail, count: usize) -> Vec<Logged> {
 async fn search_all(broker: &AmqpBroker, wanted: &str, mut from: u64, to: u64) -> Vec<Logged> {
     let mut all = Vec::new();
     while from < to {
-        let Searched { found, reached, .. } = match broker.search(&pattern(wanted), from, to, 100_000).await {
+        let Searched { found, reached, .. } = match broker.log().search(&pattern(wanted), from, to, 100_000).await {
             // Too many search: a poll would be told to come back.
             Err(error) if error.is_retryable() => continue,
             other => other.unwrap(),
@@ -119,27 +119,27 @@ async fn search_all(broker: &AmqpBroker, wanted: &str, mut from: u64, to: u64) -
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_log_has_an_end() {
     let (_, broker) = alone().await;
-    let first = broker.open_tail(|topic, _| panic!("{topic}")).await.unwrap();
-    let second = broker.open_tail(|topic, _| panic!("{topic}")).await.unwrap();
+    let first = broker.log().open_tail(|topic, _| panic!("{topic}")).await.unwrap();
+    let second = broker.log().open_tail(|topic, _| panic!("{topic}")).await.unwrap();
     assert!(second.next > first.next, "{second:?}");
-    let searched = broker.search(&pattern("#"), 0, second.next, 10).await.unwrap();
+    let searched = broker.log().search(&pattern("#"), 0, second.next, 10).await.unwrap();
     assert!(searched.found.is_empty());
     assert_eq!((searched.reached, searched.oldest), (second.next, 0));
-    let nothing = broker.search(&pattern("#"), second.next, second.next, 10).await.unwrap();
+    let nothing = broker.log().search(&pattern("#"), second.next, second.next, 10).await.unwrap();
     assert_eq!((nothing.found.len(), nothing.reached), (0, second.next));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_before_and_after_the_end_come_once_and_in_order() {
     let (_, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a.x", 0..10).await;
     publish(&broker, "a.y", 10..20).await;
     let mut newest = HashMap::new();
     let show = |topic: &Topic, offset| {
         newest.insert(topic.clone(), offset);
     };
-    let mut end = broker.open_tail(show).await.unwrap();
+    let mut end = broker.log().open_tail(show).await.unwrap();
     let before = search_all(&broker, "#", 0, end.next).await;
     assert_eq!(numbers(&before), list(0..20));
     let offset_of = |number: usize| before[number].offset;
@@ -148,7 +148,7 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
 
     publish(&broker, "a.x", 20..1500).await;
     // Another gateway's control message is no event.
-    let other = broker.open_tail(|_, _| ()).await.unwrap();
+    let other = broker.log().open_tail(|_, _| ()).await.unwrap();
     let after = follow(&mut end.tail, 1480).await;
     assert_eq!(numbers(&after), list(20..1500));
     assert!(after[0].offset >= end.next && after[1479].offset < other.next);
@@ -157,10 +157,10 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
     let offsets = |events: &[Logged]| list(events.iter().map(|logged| logged.offset));
     assert_eq!(offsets(&again[20..]), offsets(&after), "both say the same of an event");
     // Where the known end is an event, and where it is within the log.
-    let up_to_an_event = broker.search(&pattern("#"), 0, after[0].offset + 1, 100).await.unwrap();
+    let up_to_an_event = broker.log().search(&pattern("#"), 0, after[0].offset + 1, 100).await.unwrap();
     assert_eq!(numbers(&up_to_an_event.found), list(0..21));
     assert_eq!(up_to_an_event.reached, after[0].offset + 1);
-    let limited = broker.search(&pattern("#"), before[3].offset, other.next, 4).await.unwrap();
+    let limited = broker.log().search(&pattern("#"), before[3].offset, other.next, 4).await.unwrap();
     assert_eq!(numbers(&limited.found), [3, 4, 5, 6]);
     assert_eq!(limited.reached, before[6].offset + 1);
 }
@@ -168,7 +168,7 @@ async fn events_before_and_after_the_end_come_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_the_next_event_can_be_given_up() {
     let (_, broker) = alone().await;
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let publishing = publish(&broker, "a", 0..3000);
     let following = async {
         let mut events = Vec::new();
@@ -187,11 +187,11 @@ async fn waiting_for_the_next_event_can_be_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_finds_its_events_among_thousands() {
     let (_, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     for hundred in 0..50 {
         publish(&broker, &format!("jobs.{}.status", hundred % 5), hundred * 100..hundred * 100 + 100).await;
     }
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let expected = |job: usize| list((0..5000).filter(|number| number / 100 % 5 == job));
     // More than may run at once.
     let searches = (0..40).map(|n| {
@@ -201,21 +201,21 @@ async fn a_pattern_finds_its_events_among_thousands() {
     for (n, found) in futures_util::future::join_all(searches).await {
         assert_eq!(numbers(&found), expected(n % 5));
     }
-    let none = broker.search(&pattern("other.#"), 0, end.next, 10).await.unwrap();
+    let none = broker.log().search(&pattern("other.#"), 0, end.next, 10).await.unwrap();
     assert_eq!((none.found.len(), none.reached), (0, end.next));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_returns_a_mebibyte_at_most() {
     let (_, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     for size in [600_000, 400_000, 600_000, 1_200_000, 1] {
         broker.publish(&Event::new("big".parse().unwrap(), None, vec![b'x'; size])).await.unwrap();
     }
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let (mut from, mut sizes) = (0, Vec::new());
     while from < end.next {
-        let searched = broker.search(&pattern("big"), from, end.next, 10).await.unwrap();
+        let searched = broker.log().search(&pattern("big"), from, end.next, 10).await.unwrap();
         sizes.push(list(searched.found.iter().map(|logged| logged.event.payload.len())));
         from = searched.reached;
     }
@@ -225,11 +225,12 @@ async fn a_search_returns_a_mebibyte_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publishing_goes_on_while_the_end_is_found() {
     let (_, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
     let mut newest = None;
     let show = |_: &Topic, offset| newest = Some(offset);
-    let (end, ()) = tokio::join!(broker.open_tail(show), publish(&broker, "a", 1000..4000));
+    let log = broker.log();
+    let (end, ()) = tokio::join!(log.open_tail(show), publish(&broker, "a", 1000..4000));
     let mut end = end.unwrap();
     let mut all = search_all(&broker, "a", 0, end.next).await;
     assert!(all.len() >= 1000 && all.len() <= 4000);
@@ -241,7 +242,7 @@ async fn publishing_goes_on_while_the_end_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_of_foreign_publishers_are_events() {
     let (url, broker) = alone().await;
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let amqp = Amqp::connect(&url).await;
     let headers = |name: &str, value: AMQPValue| {
         let mut headers = FieldTable::default();
@@ -272,17 +273,17 @@ async fn what_retention_dropped_is_told_and_other_arguments_are_lived_with() {
     arguments.insert("x-stream-max-segment-size-bytes".into(), AMQPValue::LongLongInt(50_000));
     amqp.declare_queue(FEED, arguments).await;
     let broker = connect(&url).await;
-    let first = broker.open_tail(|_, _| ()).await.unwrap();
-    let whole = broker.search(&pattern("#"), 0, first.next, 1).await.unwrap();
+    let first = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let whole = broker.log().search(&pattern("#"), 0, first.next, 1).await.unwrap();
     assert_eq!(whole.oldest, 0);
     publish(&broker, "a", 0..20_000).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
-    let searched = broker.search(&pattern("#"), 1, end.next, 1).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let searched = broker.log().search(&pattern("#"), 1, end.next, 1).await.unwrap();
     assert!(searched.oldest > 1, "{searched:?}");
     assert!(searched.found[0].offset >= searched.oldest && searched.reached > searched.oldest, "{searched:?}");
     let rest = numbers(&search_all(&broker, "a", 1, end.next).await);
     assert!(rest.len() < 20_000 && rest.last() == Some(&19_999), "{} are left", rest.len());
-    let recent = broker.search(&pattern("#"), end.next - 10, end.next, 100).await.unwrap();
+    let recent = broker.log().search(&pattern("#"), end.next - 10, end.next, 100).await.unwrap();
     assert!(recent.oldest <= end.next - 10);
 }
 
@@ -293,7 +294,7 @@ async fn a_queue_that_is_no_stream_is_refused_and_keeps_its_messages() {
     amqp.declare_queue(FEED, FieldTable::default()).await;
     amqp.publish("", FEED, BasicProperties::default(), b"precious").await;
     let broker = connect(&url).await;
-    let refused = broker.open_tail(|_, _| ()).await.unwrap_err();
+    let refused = broker.log().open_tail(|_, _| ()).await.unwrap_err();
     assert!(matches!(&refused, BrokerError::Refused { reason, .. } if reason.contains(FEED)), "{refused}");
     broker.publish(&Event::new("a".parse().unwrap(), None, "not kept")).await.unwrap();
     assert_eq!(amqp.queue(FEED).await.map(|queue| queue.ready), Some(1));
@@ -304,11 +305,11 @@ async fn a_queue_that_is_no_stream_is_refused_and_keeps_its_messages() {
 async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on() {
     let mut node = RabbitNode::start().await;
     let broker = connect(&node.url()).await;
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..100).await;
     follow(&mut end.tail, 100).await;
     for kill in [false, true] {
-        let known = broker.open_tail(|_, _| ()).await.unwrap();
+        let known = broker.log().open_tail(|_, _| ()).await.unwrap();
         if kill {
             node.kill9();
         } else {
@@ -321,10 +322,10 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
         let missed = async || if broker.is_ready() { Err("it seems to be there") } else { Ok(()) };
         eventually(Duration::from_mins(1), "the broker is missed", missed).await;
         assert!(matches!(
-            broker.open_tail(|_, _| ()).await,
+            broker.log().open_tail(|_, _| ()).await,
             Err(BrokerError::NotConnected | BrokerError::Unavailable(_))
         ));
-        let search = broker.search(&pattern("#"), 0, known.next, 10).await;
+        let search = broker.log().search(&pattern("#"), 0, known.next, 10).await;
         assert!(matches!(search, Err(BrokerError::NotConnected | BrokerError::Unavailable(_))), "{search:?}");
         node.start_again().await;
         wait_ready(&broker).await;
@@ -344,7 +345,7 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
 async fn a_tail_that_retention_overtakes_says_so() {
     let url = shared_node().await.vhost("feed").await;
     let broker = connect_with(&url, Duration::from_secs(15), 100_000).await;
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
     // More than may be on its way to the tail, which does not read yet, and far more than is kept.
     publish(&broker, "a", 0..10_000).await;
     let (mut seen, mut lost) = (Vec::new(), None);
@@ -357,7 +358,7 @@ async fn a_tail_that_retention_overtakes_says_so() {
     assert_eq!(seen, list(0..seen.len()), "nothing is left out before it is told");
     assert!(seen.len() < 10_000, "{lost:?}");
     assert!(matches!(lost, Some(BrokerError::Unavailable(_))), "{lost:?}");
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..10).await;
     assert_eq!(numbers(&follow(&mut end.tail, 10).await), list(0..10));
 }

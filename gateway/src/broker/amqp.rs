@@ -45,12 +45,11 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
-    stream::Feed,
     task::{Absent, Expires, Task},
 };
 pub use self::{
     options::{AmqpOptions, FeedRetention},
-    stream::AmqpTail,
+    stream::{AmqpTail, StreamLog},
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
 
@@ -63,7 +62,7 @@ pub struct AmqpBroker {
     connections: Arc<Connections>,
     expiry: Arc<Expiry>,
     creations: Creations,
-    feed: Arc<Feed>,
+    log: Arc<StreamLog>,
     /// When the exchange was declared anew; locked meanwhile.
     restored: Arc<Mutex<Option<Instant>>>,
 }
@@ -72,14 +71,14 @@ impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
     pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
         let connections = Connections::start(options)?;
-        let (expiry, feed) = (Expiry::new(options.mailbox_expiry), Arc::new(Feed::new(options)));
-        let tidied = Arc::clone(&feed);
+        let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
+        let tidied = Arc::clone(&log);
         connections.run_beside(async move { tidied.tidy().await });
         Ok(Self {
             connections,
-            expiry: Arc::new(expiry),
+            expiry: Arc::new(Expiry::new(options.mailbox_expiry)),
             creations: Creations::default(),
-            feed,
+            log,
             restored: Arc::default(),
         })
     }
@@ -192,7 +191,7 @@ impl AmqpBroker {
         self.connections
             .administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await)
             .await?;
-        if let Err(error) = self.bind_feed().await {
+        if let Err(error) = self.log.bind().await {
             if let BrokerError::Refused { .. } = error {
                 warn!(%error, "the feed is not bound again and gets no events; permit this user to bind it to the exchange");
             } else {
@@ -232,6 +231,11 @@ impl AmqpBroker {
 
 impl Broker for AmqpBroker {
     type Lease = AmqpLease;
+    type Log = StreamLog;
+
+    fn log(&self) -> Arc<StreamLog> {
+        Arc::clone(&self.log)
+    }
 
     async fn open(&self, request: LeaseRequest) -> Result<AmqpLease, OpenError> {
         let give_up = Instant::now() + HELD_WAIT;

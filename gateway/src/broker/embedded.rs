@@ -8,6 +8,7 @@
 //! * `repeats`: which events were stored lately, by their ids.
 //! * `clock`: how old events are.
 //! * `state`: log and mailboxes in memory, what there is to know without reading an event.
+//! * `event_log`: the log as Feeds read it.
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `live_queue`.
 //!
 //! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage took,
@@ -16,6 +17,7 @@
 mod batch;
 mod clock;
 mod command;
+mod event_log;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod lease;
@@ -27,7 +29,6 @@ mod repeats;
 mod shared;
 mod state;
 mod store;
-mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -57,7 +58,11 @@ use self::{
     store::{Store, StoreError},
     writer::Writer,
 };
-pub use self::{log::Retention, store::OpenStoreError, tail::EmbeddedTail};
+pub use self::{
+    event_log::{EmbeddedLog, EmbeddedTail},
+    log::Retention,
+    store::OpenStoreError,
+};
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
 use crate::metrics::Metrics;
 
@@ -94,7 +99,7 @@ impl std::fmt::Display for EmbeddedOptions {
 #[derive(Debug, Clone)]
 pub struct EmbeddedBroker {
     handle: Arc<Handle>,
-    feed_topics: Arc<[TopicPattern]>,
+    log: Arc<EmbeddedLog>,
 }
 
 impl EmbeddedBroker {
@@ -127,8 +132,9 @@ impl EmbeddedBroker {
             .name("writer".to_owned())
             .spawn(run)
             .map_err(|error| OpenStoreError::Io("the writer's thread".to_owned(), error))?;
-        let handle = Handle::new(shared, commands, writer_panicked);
-        Ok(Self { handle: Arc::new(handle), feed_topics: options.feed_topics.clone().into() })
+        let handle = Arc::new(Handle::new(shared, commands, writer_panicked));
+        let log = EmbeddedLog::new(Arc::clone(&handle), options.feed_topics.clone().into());
+        Ok(Self { handle, log: Arc::new(log) })
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {
@@ -177,6 +183,11 @@ impl From<StoreError> for BrokerError {
 
 impl Broker for EmbeddedBroker {
     type Lease = EmbeddedLease;
+    type Log = EmbeddedLog;
+
+    fn log(&self) -> Arc<EmbeddedLog> {
+        Arc::clone(&self.log)
+    }
 
     async fn open(&self, request: LeaseRequest) -> Result<EmbeddedLease, OpenError> {
         let give_up = Instant::now() + HELD_WAIT;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use events::{Event, Topic, TopicPattern};
 
-use super::BrokerError;
+use super::error::BrokerError;
 
 /// An event and its place in the log.
 #[derive(Debug, Clone)]

@@ -33,12 +33,7 @@ use super::{
     stream_task::StreamExecutor,
     version::{self, FirstBytes},
 };
-use crate::{
-    broker::{Broker, log::EventLog},
-    mailbox::Registry,
-    metrics::Metrics,
-    seldom::Seldom,
-};
+use crate::{broker::Broker, mailbox::Registry, metrics::Metrics, seldom::Seldom};
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
 /// 431.
@@ -58,11 +53,7 @@ const MAX_SURPLUS: usize = 256;
 const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves connections until `shutdown`, then drains them.
-pub(super) async fn run<B: Broker + EventLog>(
-    listener: TcpListener,
-    app: Arc<App<B>>,
-    shutdown: impl Future<Output = ()>,
-) {
+pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shutdown: impl Future<Output = ()>) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let surplus = Arc::new(Semaphore::new(MAX_SURPLUS));
@@ -98,7 +89,7 @@ pub(super) async fn run<B: Broker + EventLog>(
     drain(&app, &connections).await;
 }
 
-async fn drain<B: Broker + EventLog>(app: &App<B>, connections: &TaskTracker) {
+async fn drain<B: Broker>(app: &App<B>, connections: &TaskTracker) {
     let grace = app.options.shutdown_grace;
     info!(connections = connections.len(), grace = ?grace, "shutting down");
     app.shutting_down.cancel();
@@ -138,7 +129,7 @@ async fn accept(listener: &TcpListener, metrics: &Metrics) -> TcpStream {
 }
 
 /// Serves a client to the end of its connection.
-pub(super) async fn serve_client<B: Broker + EventLog>(
+pub(super) async fn serve_client<B: Broker>(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     remote: Option<SocketAddr>,
     app: &Arc<App<B>>,
@@ -279,7 +270,7 @@ impl<B: Broker> Drop for AbandonGuard<B> {
 }
 
 /// Serves one request of a client for which there is no place, unless it would keep the connection.
-async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>>) {
+async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     let remote = stream.peer_addr().ok();
     let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {

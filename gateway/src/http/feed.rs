@@ -13,7 +13,7 @@ use super::{
     problem::{LAST_SEEN, Problem},
 };
 use crate::{
-    broker::{Broker, log::EventLog},
+    broker::Broker,
     feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
     metrics::{Answer, Follower, Metrics, Source},
 };
@@ -48,7 +48,7 @@ pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) ->
 }
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
-pub(super) async fn hold<B: Broker + EventLog>(
+pub(super) async fn hold<B: Broker>(
     app: &App<B>,
     request: FeedRequest,
     empty_status: EmptyStatus,

@@ -6,23 +6,18 @@ use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{App, HttpOptions, accept, batch};
-use crate::{
-    broker::{Broker, log::EventLog},
-    feed::Feed,
-    mailbox::Registry,
-    metrics::Metrics,
-};
+use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
 /// Serves connections that are no sockets.
 pub struct Server<B: Broker>(Arc<App<B>>);
 
-impl<B: Broker + EventLog> Server<B> {
+impl<B: Broker> Server<B> {
     /// Makes a server of the same parts as [`super::serve`] takes.
     #[must_use]
     pub fn new(
         broker: Arc<B>,
         registry: Registry<B>,
-        feed: Arc<Feed<B>>,
+        feed: Arc<Feed<B::Log>>,
         metrics: Arc<Metrics>,
         options: HttpOptions,
     ) -> Self {

@@ -7,10 +7,7 @@ use hyper::{
 };
 
 use super::{App, HttpResponse, body, media, problem::Problem};
-use crate::{
-    broker::{Broker, log::EventLog},
-    metrics::TextFormat,
-};
+use crate::{broker::Broker, metrics::TextFormat};
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {
@@ -18,12 +15,12 @@ pub(super) fn live() -> HttpResponse {
 }
 
 /// `GET /ready`: the broker can be used and the gateway is not leaving.
-pub(super) fn ready<B: Broker + EventLog>(app: &App<B>) -> Result<HttpResponse, Problem> {
+pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
     check_ready(app)?;
     Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))
 }
 
-fn check_ready<B: Broker + EventLog>(app: &App<B>) -> Result<(), Problem> {
+fn check_ready<B: Broker>(app: &App<B>) -> Result<(), Problem> {
     if app.shutting_down.is_cancelled() {
         return Err(Problem::ShuttingDown);
     }
@@ -41,7 +38,7 @@ pub(super) fn format(headers: &HeaderMap) -> TextFormat {
 }
 
 /// `GET /metrics`: what Prometheus reads.
-pub(super) fn metrics<B: Broker + EventLog>(app: &App<B>, format: TextFormat) -> HttpResponse {
+pub(super) fn metrics<B: Broker>(app: &App<B>, format: TextFormat) -> HttpResponse {
     app.metrics.ready.set(i64::from(check_ready(app).is_ok()));
     app.metrics.broker_ready.set(i64::from(app.broker.is_ready()));
     app.metrics.transit_in_bytes.set(app.incoming.used());

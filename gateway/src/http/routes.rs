@@ -25,7 +25,7 @@ use super::{
     sse,
 };
 use crate::{
-    broker::{Broker, log::EventLog},
+    broker::Broker,
     feed::FeedRequest,
     mailbox::PollRequest,
     metrics::{Operation, TextFormat},
@@ -215,7 +215,7 @@ impl Call {
         }
     }
 
-    async fn answer<B: Broker + EventLog>(
+    async fn answer<B: Broker>(
         self,
         app: &Arc<App<B>>,
         status: &Arc<ConnectionStatus>,
@@ -245,7 +245,7 @@ impl Call {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer<B: Broker + EventLog>(
+pub(super) async fn answer<B: Broker>(
     app: &Arc<App<B>>,
     status: &Arc<ConnectionStatus>,
     call: Result<Call, Problem>,

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::{join_all, try_join_all};
 use gateway::broker::{
+    Broker,
     amqp::AmqpBroker,
     log::{EventLog, LogTail, Logged},
 };
@@ -20,7 +21,7 @@ async fn catch_up(broker: &AmqpBroker, wanted: &str, mut seen: Logged, to: u64) 
     let mut all = Vec::new();
     loop {
         let limit = rand::random_range(1..200);
-        let searched = broker.search_after(&pattern(wanted), seen.offset, to, limit).await.unwrap();
+        let searched = broker.log().search_after(&pattern(wanted), seen.offset, to, limit).await.unwrap();
         let before = searched.before.expect("it is there");
         assert_eq!((before.offset, before.event.check(0)), (seen.offset, seen.event.check(0)));
         assert!(searched.oldest <= seen.offset + 1 && searched.found.len() <= limit);
@@ -59,25 +60,25 @@ async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
     let node = shared_node().await;
     let url = node.vhost("feed").await;
     let broker = connect_with(&url, NEVER, 1 << 30).await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
     publish(&broker, "b", 1000..2000).await;
     publish(&broker, "a", 2000..3000).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
-    let first = broker.search(&pattern("a"), 0, end.next, 7).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let first = broker.log().search(&pattern("a"), 0, end.next, 7).await.unwrap();
     let mut seen = first.last.unwrap();
     assert_eq!(numbers(&first.found), list(0..7));
     for piece in 0..10 {
-        let searched = broker.search_after(&pattern("a"), seen.offset, end.next, 50).await.unwrap();
+        let searched = broker.log().search_after(&pattern("a"), seen.offset, end.next, 50).await.unwrap();
         assert_eq!(numbers(&searched.found), list(7 + piece * 50..57 + piece * 50));
         seen = searched.last.unwrap();
     }
     let opened = readers(node, &url).await;
     assert_eq!(opened.len(), 1, "the first search's");
     // Another place, and another pattern, have readers of their own.
-    let other = broker.search_after(&pattern("a"), first.found[2].offset, end.next, 1).await.unwrap();
+    let other = broker.log().search_after(&pattern("a"), first.found[2].offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [3]);
-    let other = broker.search_after(&pattern("#"), seen.offset, end.next, 1).await.unwrap();
+    let other = broker.log().search_after(&pattern("#"), seen.offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [507]);
     let three = readers(node, &url).await;
     assert!(three.len() == 3 && three.is_superset(&opened), "{opened:?}, {three:?}");
@@ -90,12 +91,12 @@ async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_catch_up_beside_each_other_get_exactly_their_own() {
     let (_, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     for hundred in 0..40 {
         publish(&broker, &format!("t.{}", hundred % 4), hundred * 100..hundred * 100 + 100).await;
     }
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
-    let first = broker.search(&pattern("#"), 0, end.next, 1).await.unwrap().last.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let first = broker.log().search(&pattern("#"), 0, end.next, 1).await.unwrap().last.unwrap();
     let clients = (0..60).map(|client| {
         let (broker, first) = (broker.clone(), first.clone());
         async move { (client % 4, catch_up(&broker, &format!("t.{}", client % 4), first, end.next).await) }
@@ -112,13 +113,13 @@ async fn readers_are_bounded() {
     let node = RabbitNode::start().await;
     let url = node.vhost("feed").await;
     let broker = connect_with(&url, NEVER, 1 << 30).await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a.a.a.a.a.a.a.a", 0..100).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let searches = (0..160).map(|n| {
         let words: Vec<&str> = (0..8).map(|bit| ["a", "*"][n >> bit & 1]).collect();
         let (broker, wanted) = (broker.clone(), pattern(&words.join(".")));
-        async move { broker.search(&wanted, 0, end.next, 1).await.map(|searched| searched.found.len()) }
+        async move { broker.log().search(&wanted, 0, end.next, 1).await.map(|searched| searched.found.len()) }
     });
     assert_eq!(try_join_all(searches).await.unwrap(), [1; 160]);
     let open = readers(&node, &url).await.len();
@@ -128,12 +129,12 @@ async fn readers_are_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_that_is_given_up_at_any_step_leaves_no_reader() {
     let (url, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..10).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     for polls in 1.. {
         // It finds all, so it would leave no reader for the next.
-        if give_up(broker.search(&pattern("a"), 0, end.next, 100), polls).await {
+        if give_up(broker.log().search(&pattern("a"), 0, end.next, 100), polls).await {
             break;
         }
     }
@@ -143,10 +144,10 @@ async fn a_search_that_is_given_up_at_any_step_leaves_no_reader() {
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_go_when_no_search_comes_back() {
     let (url, broker) = alone().await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..100).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
-    broker.search(&pattern("a"), 0, end.next, 1).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    broker.log().search(&pattern("a"), 0, end.next, 1).await.unwrap();
     let node = shared_node().await;
     assert_eq!(readers(node, &url).await.len(), 1, "it waits for its client");
     all_are_closed(&url).await;
@@ -156,16 +157,16 @@ async fn readers_go_when_no_search_comes_back() {
 async fn a_reader_of_a_deleted_feed_is_not_taken_for_one_of_the_next() {
     let (url, broker) = alone().await;
     let amqp = Amqp::connect(&url).await;
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
-    let mut end = broker.open_tail(|_, _| ()).await.unwrap();
-    let seen = broker.search(&pattern("a"), 0, end.next, 5).await.unwrap().last.unwrap();
+    let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let seen = broker.log().search(&pattern("a"), 0, end.next, 5).await.unwrap().last.unwrap();
     amqp.delete_queue(FEED).await;
     timeout(PATIENCE, end.tail.next()).await.expect("the loss should be told").unwrap_err();
-    broker.open_tail(|_, _| ()).await.unwrap();
+    broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 5000..5100).await;
-    let end = broker.open_tail(|_, _| ()).await.unwrap();
-    let searched = broker.search_after(&pattern("a"), seen.offset, end.next, 3).await.unwrap();
+    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
+    let searched = broker.log().search_after(&pattern("a"), seen.offset, end.next, 3).await.unwrap();
     assert_ne!(
         searched.before.as_ref().map(|before| before.event.check(0)),
         Some(seen.event.check(0)),

@@ -39,8 +39,8 @@ use self::{
     search::Search,
 };
 use super::{
-    AmqpBroker,
     call::{CALL_TIMEOUT, in_time},
+    connections::Connections,
     error::is_mismatch,
     options::{AmqpOptions, FeedRetention},
 };
@@ -58,9 +58,16 @@ const KEPT_PATIENCE: Duration = Duration::from_secs(2);
 /// After so many messages of a long read it is told how far it has come.
 const TELL_EVERY: u64 = 250_000;
 
-/// What is kept for the log between calls.
+/// The log of every event on RabbitMQ. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct StreamLog {
+    connections: Arc<Connections>,
+    kept: Arc<Kept>,
+}
+
+/// What is kept between calls.
 #[derive(Debug)]
-pub(super) struct Feed {
+struct Kept {
     topics: Vec<TopicPattern>,
     retention: FeedRetention,
     readers: ReaderPool,
@@ -68,36 +75,35 @@ pub(super) struct Feed {
     warned: AtomicBool,
 }
 
-impl Feed {
-    pub(super) fn new(options: &AmqpOptions) -> Self {
-        Self {
+impl StreamLog {
+    pub(super) fn new(connections: Arc<Connections>, options: &AmqpOptions) -> Self {
+        let kept = Kept {
             topics: options.feed_topics.clone(),
             retention: options.feed_retention,
             readers: ReaderPool::new(options.feed_linger),
             sizes: MessageSize::default(),
             warned: AtomicBool::new(false),
-        }
+        };
+        Self { connections, kept: Arc::new(kept) }
     }
 
     /// Closes readers for which no search came back, for as long as this is polled.
     pub(super) async fn tidy(&self) {
-        self.readers.close_unused().await;
+        self.kept.readers.close_unused().await;
     }
-}
 
-impl AmqpBroker {
     /// Makes sure that the stream exists.
     async fn ensure_stream(&self) -> Result<(), BrokerError> {
         let other = self
             .connections
             .administer("declare the feed", async |channel: &Channel| {
-                match queue::declare(channel, self.feed.retention).await {
+                match queue::declare(channel, self.kept.retention).await {
                     Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
                     other => queue::not_found_is_transient(other.map(|()| None)),
                 }
             })
             .await??;
-        if let Some(reason) = other.filter(|_| !self.feed.warned.swap(true, Ordering::Relaxed)) {
+        if let Some(reason) = other.filter(|_| !self.kept.warned.swap(true, Ordering::Relaxed)) {
             warn!(
                 reason,
                 "the feed exists with another retention and keeps it; a policy can change it (max-age, max-length-bytes)"
@@ -107,10 +113,10 @@ impl AmqpBroker {
     }
 
     /// Binds the stream to the exchange; what is bound already stays.
-    pub(super) async fn bind_feed(&self) -> Result<(), BrokerError> {
+    pub(super) async fn bind(&self) -> Result<(), BrokerError> {
         self.connections
             .administer("bind the feed", async |channel: &Channel| {
-                queue::not_found_is_transient(queue::bind(channel, &self.feed.topics).await)
+                queue::not_found_is_transient(queue::bind(channel, &self.kept.topics).await)
             })
             .await?
     }
@@ -137,7 +143,7 @@ impl AmqpBroker {
 
     /// Opens a reader that searches.
     async fn read_from(&self, start: Start, name: &str) -> Result<Reader, BrokerError> {
-        Reader::open(self.connections.feeding().await?, start, name, self.feed.sizes.prefetch()).await
+        Reader::open(self.connections.feeding().await?, start, name, self.kept.sizes.prefetch()).await
     }
 
     /// Opens the reader that follows the stream.
@@ -167,7 +173,7 @@ impl AmqpBroker {
     ) -> Result<Searched, BrokerError> {
         while !search.is_over() {
             let stored = next_within(patience, &mut reader).await?;
-            self.feed.sizes.note(stored.event.payload.len());
+            self.kept.sizes.note(stored.event.payload.len());
             if let ControlFlow::Break(put_back) = search.look_at(stored) {
                 if let Some(stored) = put_back {
                     reader.put_back(stored);
@@ -188,26 +194,47 @@ impl AmqpBroker {
         }
         Ok(searched)
     }
+
+    /// Runs a search: with a reader that has stopped where it goes on, else with a new one.
+    async fn search_from(
+        &self,
+        from: u64,
+        fresh: Search<'_>,
+        goes_on: impl Fn(&Stop) -> bool,
+    ) -> Result<Searched, BrokerError> {
+        let permit = self.kept.readers.permit(self.connections.max_channels()).await?;
+        if let Some((reader, stop)) = permit.take(fresh.pattern, goes_on) {
+            // If it was lost or overtaken while it waited, a new one tells what is the matter.
+            if let Ok(searched) = self.run(&permit, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
+                return Ok(searched);
+            }
+        }
+        permit.make_room();
+        // Whose place it is: the offset of what was seen last.
+        let name = format!("{from}@{}", fresh.pattern);
+        let reader = self.read_from(Start::At(from), &name).await?;
+        self.run(&permit, fresh, reader, CALL_TIMEOUT).await
+    }
 }
 
-impl EventLog for AmqpBroker {
+impl EventLog for StreamLog {
     type Tail = AmqpTail;
 
     /// Not cancel-safe only in that a control message may be left; readers skip those.
     async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
         // The exchange exists once there is a connection that publishes.
         self.connections.publishing().await?;
-        self.feed.readers.close_all();
+        self.kept.readers.close_all();
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if a queue of this name is no stream.
         let mut reader = self.follow_from(Start::Oldest).await?;
-        self.bind_feed().await?;
+        self.bind().await?;
         let end = self.mark_end().await?;
         let (began, mut read) = (Instant::now(), 0_u64);
         loop {
             let stored = next_in_time(&mut reader).await?;
             let Stored { offset, control, ref event, .. } = stored;
-            self.feed.sizes.note(event.payload.len());
+            self.kept.sizes.note(event.payload.len());
             read += 1;
             if read.is_multiple_of(TELL_EVERY) {
                 info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
@@ -255,29 +282,6 @@ impl EventLog for AmqpBroker {
         let fresh = Search::after(pattern, seen, to, limit);
         let goes_on = |stop: &Stop| stop.last.offset == seen;
         self.search_from(seen, fresh, goes_on).await
-    }
-}
-
-impl AmqpBroker {
-    /// Runs a search: with a reader that has stopped where it goes on, else with a new one.
-    async fn search_from(
-        &self,
-        from: u64,
-        fresh: Search<'_>,
-        goes_on: impl Fn(&Stop) -> bool,
-    ) -> Result<Searched, BrokerError> {
-        let permit = self.feed.readers.permit(self.connections.max_channels()).await?;
-        if let Some((reader, stop)) = permit.take(fresh.pattern, goes_on) {
-            // If it was lost or overtaken while it waited, a new one tells what is the matter.
-            if let Ok(searched) = self.run(&permit, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
-                return Ok(searched);
-            }
-        }
-        permit.make_room();
-        // Whose place it is: the offset of what was seen last.
-        let name = format!("{from}@{}", fresh.pattern);
-        let reader = self.read_from(Start::At(from), &name).await?;
-        self.run(&permit, fresh, reader, CALL_TIMEOUT).await
     }
 }
 

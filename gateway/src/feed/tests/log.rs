@@ -3,7 +3,7 @@
 use events::{Topic, TopicPattern};
 
 use crate::broker::{
-    BrokerError,
+    Broker, BrokerError,
     embedded::{EmbeddedBroker, EmbeddedTail},
     log::{EventLog, LogEnd, NewestBefore, Searched},
 };
@@ -19,23 +19,23 @@ impl EventLog for TestLog {
     type Tail = EmbeddedTail;
 
     async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
-        self.broker.open_tail(show).await
+        self.broker.log().open_tail(show).await
     }
 
     fn known_oldest(&self) -> u64 {
-        self.broker.known_oldest()
+        self.broker.log().known_oldest()
     }
 
     async fn newest_before(&self, pattern: &TopicPattern, before: u64, most: usize) -> Option<NewestBefore> {
-        if self.knows_newest { self.broker.newest_before(pattern, before, most).await } else { None }
+        if self.knows_newest { self.broker.log().newest_before(pattern, before, most).await } else { None }
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
-        self.broker.reaches(offset).await
+        self.broker.log().reaches(offset).await
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        self.broker.search(pattern, from, to, limit).await
+        self.broker.log().search(pattern, from, to, limit).await
     }
 
     async fn search_after(
@@ -45,6 +45,6 @@ impl EventLog for TestLog {
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        self.broker.search_after(pattern, seen, to, limit).await
+        self.broker.log().search_after(pattern, seen, to, limit).await
     }
 }

@@ -200,7 +200,7 @@ impl Model {
     }
 
     fn oldest(&self) -> u64 {
-        self.world().broker.known_oldest()
+        self.world().broker.log().known_oldest()
     }
 
     /// Polls once, judges the answer, and returns whether it moved or told the client anything.

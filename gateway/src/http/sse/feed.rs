@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
-    broker::{Broker, log::EventLog},
+    broker::Broker,
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
     http::{App, HttpResponse, batch, feed::count_events, poll::HeldPollGuard},
     metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
-pub(in crate::http) fn follow<B: Broker + EventLog>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
+pub(in crate::http) fn follow<B: Broker>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
     let Ok(held) = HeldPollGuard::new(app) else { return come_back_later() };
     let following = app.metrics.following(Follower::Streaming);
@@ -28,7 +28,7 @@ struct FeedStream<B: Broker> {
     _following: Counted,
 }
 
-impl<B: Broker + EventLog> Source for FeedStream<B> {
+impl<B: Broker> Source for FeedStream<B> {
     async fn next(&mut self) -> Next {
         // "Now" would be another moment to a client that loses its stream before it was told a place.
         let wait = if self.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };

@@ -12,6 +12,7 @@ use tokio::{sync::Notify, time::sleep};
 
 use crate::broker::{
     Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError,
+    embedded::EmbeddedLog,
 };
 
 #[derive(Debug, Default)]
@@ -68,6 +69,11 @@ pub(super) struct ModelLease {
 
 impl Broker for Arc<Model> {
     type Lease = ModelLease;
+    type Log = EmbeddedLog;
+
+    fn log(&self) -> Arc<EmbeddedLog> {
+        unreachable!("mailboxes are not read from it")
+    }
 
     async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
         let (held, backlog) = self.with(&request.client, |mailbox| {

@@ -14,8 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use super::{
-    super::AmqpBroker,
-    ON_ITS_WAY,
+    ON_ITS_WAY, StreamLog,
     reader::{Reader, Start, Stored},
 };
 use crate::broker::{
@@ -41,7 +40,7 @@ const MAX_RESUMED: u32 = 3;
 /// See the module.
 #[derive(Debug)]
 pub struct AmqpTail {
-    broker: AmqpBroker,
+    log: StreamLog,
     reader: Reader,
     /// Before this offset nothing is gone that was not handed over.
     whole_to: u64,
@@ -81,14 +80,14 @@ impl From<BrokerError> for Trouble {
 
 impl AmqpTail {
     /// Goes on where a reader has found the end, which is this message.
-    pub(super) fn new(broker: AmqpBroker, reader: Reader, end: &Stored) -> Self {
-        Self { broker, reader, whole_to: 0, last: Mark::of(end), resumed: 0 }
+    pub(super) fn new(log: StreamLog, reader: Reader, end: &Stored) -> Self {
+        Self { log, reader, whole_to: 0, last: Mark::of(end), resumed: 0 }
     }
 
     /// Fails if something was stored that does not come.
     async fn look_into_silence(&mut self) -> Result<(), Trouble> {
         self.reader.acknowledge().await?;
-        match self.broker.newest().await {
+        match self.log.newest().await {
             Ok(newest) if newest < self.reader.next_offset() => return Ok(()),
             Ok(_) => {}
             // A slow broker says nothing about this reader. The next silence asks again.
@@ -108,7 +107,7 @@ impl AmqpTail {
     async fn look_into_gap(&mut self, before: Stored) -> Result<(), Trouble> {
         let Stored { offset, expected, .. } = before;
         self.reader.put_back(before);
-        if self.broker.oldest().await? > expected {
+        if self.log.oldest().await? > expected {
             return Err(Trouble::Overtaken);
         }
         self.whole_to = offset;
@@ -153,7 +152,7 @@ impl AmqpTail {
         let (give_up, mut pause) = (Instant::now() + RESUME, RESUME_PAUSE);
         self.resumed += 1;
         while self.resumed <= MAX_RESUMED && Instant::now() < give_up {
-            match Self::reopened(&self.broker, &self.last).await {
+            match Self::reopened(&self.log, &self.last).await {
                 Ok(Some(reader)) => {
                     info!(%lost, offset = self.last.offset, "the feed is read on after it was lost");
                     self.reader = reader;
@@ -168,15 +167,15 @@ impl AmqpTail {
     }
 
     /// Opens a reader at the last message and reads that; `None` if another one is there, or none.
-    async fn reopened(broker: &AmqpBroker, last: &Mark) -> Result<Option<Reader>, BrokerError> {
-        let mut reader = broker.follow_from(Start::At(last.offset)).await?;
+    async fn reopened(log: &StreamLog, last: &Mark) -> Result<Option<Reader>, BrokerError> {
+        let mut reader = log.follow_from(Start::At(last.offset)).await?;
         // RabbitMQ waits without a word for an offset past the end: then this stream is another one.
         let Ok(first) = timeout(ON_ITS_WAY, reader.next()).await else { return Ok(None) };
         if Mark::of(&first?) != *last {
             return Ok(None);
         }
         // The exchange may have been deleted, and declared anew by the connection that publishes.
-        broker.bind_feed().await?;
+        log.bind().await?;
         Ok(Some(reader))
     }
 }

@@ -143,7 +143,7 @@ async fn a_tail_that_retention_overtakes_says_so() {
     let feed_topics = vec!["#".parse().unwrap()];
     let options = EmbeddedOptions { data_dir: None, feed_topics, ..options(&folder, 2) };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-    let mut tail = broker.open_tail(|_, _| {}).await.unwrap().tail;
+    let mut tail = broker.log().open_tail(|_, _| {}).await.unwrap().tail;
     broker.publish(&event(topic(), 0)).await.unwrap();
     assert_eq!(tail.next().await.unwrap()[0].offset, 0);
     for number in 1..6 {

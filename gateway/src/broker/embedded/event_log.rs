@@ -8,7 +8,7 @@ use std::{
 
 use events::{Event, Matcher, Topic, TopicPattern};
 
-use super::{EmbeddedBroker, log::TopicId, shared::Handle};
+use super::{log::TopicId, shared::Handle};
 use crate::broker::{
     BrokerError,
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
@@ -32,14 +32,73 @@ const PIECE: usize = 64;
 /// The payload bytes of what one search finds, but for its first event.
 const SEARCH_BYTES: usize = 1024 * 1024;
 
-/// Follows the log of an [`EmbeddedBroker`].
+/// The log as a Feed reads it. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct EmbeddedLog {
+    handle: Arc<Handle>,
+    /// Which events are for Feeds.
+    topics: Arc<[TopicPattern]>,
+}
+
+/// Follows the log.
 #[derive(Debug)]
 pub struct EmbeddedTail {
-    broker: EmbeddedBroker,
+    log: EmbeddedLog,
     next: u64,
 }
 
-impl EventLog for EmbeddedBroker {
+impl EmbeddedLog {
+    pub(super) const fn new(handle: Arc<Handle>, topics: Arc<[TopicPattern]>) -> Self {
+        Self { handle, topics }
+    }
+
+    /// Returns the event at an offset, if it is there.
+    async fn event(&self, offset: u64) -> Result<Option<Logged>, BrokerError> {
+        let loaded = self.handle.load(&[offset]).await?.pop();
+        Ok(loaded.and_then(|(offset, event)| Some(Logged { offset, event: event? })))
+    }
+
+    /// Tells whether events of a topic are for Feeds. All are in the log, because mailboxes are read from it, too.
+    fn feeds(&self, topic: &Topic) -> bool {
+        self.topics.iter().any(|pattern| pattern.matches(topic))
+    }
+
+    /// Looks for matching events, up to `limit`, as far as one hold of the lock should go.
+    fn select(&self, matcher: &Matcher<'_>, range: Range<u64>, limit: usize) -> Selected {
+        let state = self.handle.state();
+        let mut selected = Selected { offsets: Vec::new(), damaged: false, reached: range.end };
+        // Most logs have far fewer topics than events.
+        let mut compared: HashMap<TopicId, bool> = HashMap::new();
+        for (offset, topic) in state.log.topics(range) {
+            let Some(id) = topic else {
+                if selected.offsets.is_empty() {
+                    selected.damaged = true;
+                    continue;
+                }
+                selected.reached = offset;
+                break;
+            };
+            if compared.len() == MAX_COMPARED && !compared.contains_key(&id) {
+                selected.reached = offset;
+                break;
+            }
+            let is_selected = *compared.entry(id).or_insert_with(|| {
+                let topic = state.log.topic(id);
+                matcher.matches(topic) && self.feeds(topic)
+            });
+            if is_selected {
+                selected.offsets.push(offset);
+                if selected.offsets.len() == limit {
+                    selected.reached = offset + 1;
+                    break;
+                }
+            }
+        }
+        selected
+    }
+}
+
+impl EventLog for EmbeddedLog {
     type Tail = EmbeddedTail;
 
     async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
@@ -53,7 +112,7 @@ impl EventLog for EmbeddedBroker {
         for (offset, topic) in newest {
             show(&topic, offset);
         }
-        Ok(LogEnd { next, complete_from, tail: EmbeddedTail { broker: self.clone(), next } })
+        Ok(LogEnd { next, complete_from, tail: EmbeddedTail { log: self.clone(), next } })
     }
 
     fn known_oldest(&self) -> u64 {
@@ -146,17 +205,9 @@ impl EventLog for EmbeddedBroker {
     }
 }
 
-impl EmbeddedBroker {
-    /// Returns the event at an offset, if it is there.
-    async fn event(&self, offset: u64) -> Result<Option<Logged>, BrokerError> {
-        let loaded = self.handle.load(&[offset]).await?.pop();
-        Ok(loaded.and_then(|(offset, event)| Some(Logged { offset, event: event? })))
-    }
-}
-
 impl LogTail for EmbeddedTail {
     async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
-        let handle = &self.broker.handle;
+        let handle = &self.log.handle;
         loop {
             let appended = handle.appended.notified();
             let end = handle.state().log.next().min(self.next + AT_ONCE);
@@ -172,7 +223,7 @@ impl LogTail for EmbeddedTail {
                     return Err(BrokerError::Unavailable("an event is damaged".to_owned()));
                 };
                 self.next = end;
-                events.retain(|logged| self.broker.feeds(&logged.event.topic));
+                events.retain(|logged| self.log.feeds(&logged.event.topic));
                 if !events.is_empty() {
                     return Ok(events);
                 }
@@ -180,47 +231,6 @@ impl LogTail for EmbeddedTail {
                 appended.await;
             }
         }
-    }
-}
-
-impl EmbeddedBroker {
-    /// Tells whether events of a topic are for Feeds. All are in the log, because mailboxes are read from it, too.
-    fn feeds(&self, topic: &Topic) -> bool {
-        self.feed_topics.iter().any(|pattern| pattern.matches(topic))
-    }
-
-    /// Looks for matching events, up to `limit`, as far as one hold of the lock should go.
-    fn select(&self, matcher: &Matcher<'_>, range: Range<u64>, limit: usize) -> Selected {
-        let state = self.handle.state();
-        let mut selected = Selected { offsets: Vec::new(), damaged: false, reached: range.end };
-        // Most logs have far fewer topics than events.
-        let mut compared: HashMap<TopicId, bool> = HashMap::new();
-        for (offset, topic) in state.log.topics(range) {
-            let Some(id) = topic else {
-                if selected.offsets.is_empty() {
-                    selected.damaged = true;
-                    continue;
-                }
-                selected.reached = offset;
-                break;
-            };
-            if compared.len() == MAX_COMPARED && !compared.contains_key(&id) {
-                selected.reached = offset;
-                break;
-            }
-            let is_selected = *compared.entry(id).or_insert_with(|| {
-                let topic = state.log.topic(id);
-                matcher.matches(topic) && self.feeds(topic)
-            });
-            if is_selected {
-                selected.offsets.push(offset);
-                if selected.offsets.len() == limit {
-                    selected.reached = offset + 1;
-                    break;
-                }
-            }
-        }
-        selected
     }
 }
 
