@@ -205,8 +205,23 @@ async fn a_store_that_lacks_a_file_is_refused_and_not_begun_anew() {
         for words in ["is damaged", "missing", "nothing was changed", "backup"] {
             assert!(refused.stderr.contains(words), "without {missing}: {refused:?}");
         }
+        // Nor does it help that the mark of what was synced is gone, by which the store is known to be in use.
+        fs::remove_file(folder.path().join("synced")).unwrap();
+        let refused = start().try_start().await.expect_err("it is not whole");
+        assert!(refused.stderr.contains("missing"), "without {missing}, and without the mark: {refused:?}");
         fs::rename(&aside, &path).unwrap();
         let seen = read(&start().start().await, 20, Reader::Mailbox).await;
         assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>(), "nothing was changed for lack of {missing}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_the_mark_of_what_was_synced_is_read_and_said_to_be_damaged() {
+    let folder = Folder::new("unmarked");
+    fill(&folder, 20, true).await;
+    fs::remove_file(folder.path().join("synced")).unwrap();
+    let gateway = embedded(folder.path()).start().await;
+    gateway.wait_logged("the store was damaged; clients are told what concerns them", Duration::from_secs(5)).await;
+    let seen = read(&gateway, 20, Reader::Mailbox).await;
+    assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>());
 }

@@ -1,7 +1,7 @@
 //! Where batches go: to disk, or nowhere.
 //!
 //! `disk` keeps them in a published storage engine, fjall 3: a log-structured merge tree behind one journal. It was compared
-//! with redb 4 (`tests/engines`), and chosen for what happens when things go wrong rather than for speed:
+//! with redb 4 (`bench/engines`), and chosen for what happens when things go wrong rather than for speed:
 //!
 //! | medians of 7 rounds, 2 cores | fjall 3.1.13 | redb 4.4.0 |
 //! |---|---|---|

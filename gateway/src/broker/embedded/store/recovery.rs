@@ -77,8 +77,12 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
-    let (sync_mark, synced_batches) = SyncMark::open(folder).map_err(io)?;
-    let is_in_use = synced_batches > 0;
+    if !folder.join(ENGINE).try_exists().map_err(io)? {
+        // Before the engine: of a first start that was cut short there may be anything.
+        SyncMark::open(folder).and_then(|mark| mark.note(0)).map_err(io)?;
+    }
+    let synced_batches = SyncMark::read(folder).map_err(io)?;
+    let is_in_use = synced_batches != Some(0);
     if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
         return Err(damaged(&format!("{ENGINE}/{file} is missing")));
     }
@@ -95,11 +99,18 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let mut recovered = reading.finish(log, &meta, synced_batches).map_err(|error| damaged(&error.to_string()))?;
+    let mut recovered =
+        reading.finish(log, &meta, synced_batches.unwrap_or(0)).map_err(|error| damaged(&error.to_string()))?;
     // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
     // readers that it is gone.
     engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
     recovered.log.date(recovered.clock.now());
+    let sync_mark = SyncMark::open(folder).map_err(io)?;
+    if synced_batches.is_none() {
+        sync_mark.note(meta.synced).map_err(io)?;
+        let what = "the mark of what was synced is missing, so whether the last writes are all there is not known";
+        recovered.damage.push(what.to_owned());
+    }
     Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
 }
 

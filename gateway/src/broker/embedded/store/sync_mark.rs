@@ -4,7 +4,12 @@
 //! This file can: it holds the number of the last synced batch, written after the sync. It is not synced itself, so it may be
 //! late after a power cut, but never ahead.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 const FILE: &str = "synced";
 
@@ -13,16 +18,18 @@ const FILE: &str = "synced";
 pub(super) struct SyncMark(File);
 
 impl SyncMark {
-    /// Opens or makes the file; returns the number in it, or 0 if there is none that can be read.
-    pub(super) fn open(folder: &Path) -> io::Result<(Self, u64)> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(folder.join(FILE))?;
-        let mut bytes = [0; 12];
-        let number = match file.read_exact_at(&mut bytes, 0) {
-            Ok(()) => read(bytes),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
-            Err(error) => return Err(error),
-        };
-        Ok((Self(file), number.unwrap_or(0)))
+    /// Returns the number in the file; `None` if there is none, or it cannot be read.
+    pub(super) fn read(folder: &Path) -> io::Result<Option<u64>> {
+        match fs::read(folder.join(FILE)) {
+            Ok(bytes) => Ok(bytes.first_chunk().copied().and_then(read)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the file, to write it; makes one if there is none.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        File::options().write(true).create(true).truncate(false).open(folder.join(FILE)).map(Self)
     }
 
     /// Takes note of a synced batch.
