@@ -5,8 +5,8 @@ use clap::Parser;
 const EXAMPLES: &str = "\
 Examples:
   tests/install-needs nchan && cargo build --release
-  cargo run --release -p postern-tests --bin bench-feed
-  cargo run --release -p postern-tests --bin bench-feed -- --without-nchan --clients 1000 --rounds 1
+  cargo run --release -p postern-bench --bin bench-feed
+  cargo run --release -p postern-bench --bin bench-feed -- --without-nchan --clients 1000 --rounds 1
 
 How to read it:
   A delivery is one event at one client, which has polled again before the next event is published.

@@ -1,7 +1,7 @@
 //! Compares two embedded storage engines, fjall and redb, in the one way Postern would use them: a single writer that
 //! commits everything that waits with one sync, readers that scan ranges, and retention that deletes from the old end.
 //!
-//! `cargo run --release --manifest-path tests/engines/Cargo.toml -- <command> [folder]`
+//! `cargo run --release --manifest-path bench/engines/Cargo.toml -- <command> [folder]`
 //!
 //! - `bench` (the default): both engines in turn, several rounds, medians and their ratio.
 //! - `damage`: fills a store, damages one file, reads everything back, and classes what came of it.

@@ -6,8 +6,8 @@ use events::amqp::AmqpUrl;
 const EXAMPLES: &str = "\
 Examples:
   cargo build --release -p gateway -p postern-tests
-  cargo run --release -p postern-tests --bin bench
-  cargo run --release -p postern-tests --bin bench -- --clients 100 --events 20 --rounds 1 --memory-polls 0
+  cargo run --release -p postern-bench --bin bench
+  cargo run --release -p postern-bench --bin bench -- --clients 100 --events 20 --rounds 1 --memory-polls 0
 
 How to read it:
   The machine's load moves every number, so the sides take turns and only their ratio within one run counts.
