@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
-/// 431.
+/// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD: usize = 32 * 1024;
 
 /// The header that announces how long a connection is kept.
@@ -320,7 +320,8 @@ struct Times {
 fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let heads = HeadTimer { head: times.head, status: Arc::clone(status) };
-    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
+    // The buffer alone takes a little more, if it was larger before.
+    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD);
     builder
 }
 
