@@ -50,6 +50,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
 const MAX_STREAMS: u32 = 1000;
 
+/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that is well
+/// answers a ping by then.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
 /// metrics, or an event. Past that clients are hung up on.
 const MAX_SURPLUS: usize = 256;
@@ -242,16 +246,18 @@ where
     let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
     tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = app.shutting_down.cancelled() => {}
+        () = open.idle(app.options.idle_timeout) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if !status.was_asked() {
+        return Ok(());
+    }
+    // hyper waits for the answer to a ping: until then requests may be on their way. There may be none.
+    tokio::select! {
         ended = connection.as_mut() => ended,
-        () = app.shutting_down.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // hyper waits for the answer to a ping.
-            if status.was_asked() { connection.await } else { Ok(()) }
-        }
-        () = open.idle(app.options.idle_timeout) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        () = open.idle(FAREWELL) => Ok(()),
     }
 }
 
