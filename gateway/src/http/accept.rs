@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use events::ClientId;
 use hyper::{
     Version,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{CONNECTION, HeaderName, HeaderValue},
     server::conn::{http1, http2},
     service::{HttpService, service_fn},
@@ -160,6 +160,7 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
         let app = Arc::clone(&owned);
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
+        let version = request.version();
         let mut record = Record::of(&request, remote, &app.metrics);
         record.open = open.as_ref().map(OpenRequests::begin);
         let span = debug_span!(
@@ -182,6 +183,7 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
             if record.open.is_some() {
                 response = body::paced(response, status, &app.outgoing);
             } else {
+                announce_close_to_http_1_0(version, &mut response);
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
             }
             Ok::<_, Infallible>(record.answering(response))
@@ -202,6 +204,21 @@ pub(super) async fn serve_client<B: Broker + EventLog>(
     };
     serving.instrument(span).await;
     status.finish();
+}
+
+/// Says to a client of HTTP/1.0 that its connection ends with the answer: if it is to, and if the answer's length is not known, as such
+/// a client knows no chunks (RFC 9112, section 6.3). hyper says that the connection is kept to one that has asked for that, unless
+/// the answer is of HTTP/1.0, too.
+fn announce_close_to_http_1_0(version: Version, response: &mut HttpResponse) {
+    if version != Version::HTTP_10 {
+        return;
+    }
+    if response.body().size_hint().exact().is_none() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if response.headers().contains_key(CONNECTION) {
+        *response.version_mut() = Version::HTTP_10;
+    }
 }
 
 /// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section
@@ -291,6 +308,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
         async move {
+            let version = request.version();
             let mut record = Record::of(&request, remote, &app.metrics);
             let asked = app.options.allowed_origins.asked_by(&request);
             let (operation, call) = Call::of(request);
@@ -308,6 +326,7 @@ async fn serve_surplus<B: Broker + EventLog>(stream: TcpStream, app: &Arc<App<B>
             };
             status.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            announce_close_to_http_1_0(version, &mut response);
             Ok::<_, Infallible>(record.answering(response))
         }
     });
