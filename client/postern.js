@@ -3,7 +3,7 @@
 // The page that holds the Web Lock leads: it hands each batch on over a BroadcastChannel, and moves its place, which
 // confirms, when all pages have handled it. All drop what they have had, so the next leader may begin at an older place.
 
-const KNOWN = 10_000; // ids
+const KNOWN = 10_000; // events
 const CUTS = 3; // until the next transport is tried, or an answer that cannot be read is asked for in another way
 const CUT_MS = [1000, 60_000]; // what lasts less, or longer, was not cut for its length
 const FALLEN_MS = 3_600_000; // until the first is tried again
@@ -139,6 +139,8 @@ class Failure extends Error {}
 const failure = (message, more) => Object.assign(new Failure(message), more);
 const later = (work, seconds) => setTimeout(work, Math.min(seconds * 1000, MAX_TIMER_MS));
 const isEvent = (value) => isString(value?.id);
+// What tells a repeat. An id alone could be used up by a publisher of another topic.
+const named = (event) => `${event.topic} ${event.id}`;
 const typed = ({ headers }, type) => type.test(headers.get("Content-Type"));
 
 function parsed(text) {
@@ -179,7 +181,7 @@ async function* lines(parts) {
 }
 
 function withQuery(url, query) {
-  for (const [name, value] of Object.entries(query)) if (`${value ?? ""}`) url.searchParams.set(name, value);
+  for (const name in query) if (`${query[name] ?? ""}`) url.searchParams.set(name, query[name]);
   return url;
 }
 
@@ -490,12 +492,13 @@ class Reader extends EventTarget {
   async #handle({ events, reset }) {
     if (reset) await this.#tell("reset");
     for (const event of events) {
-      // In a mailbox an id alone tells no repeat: different events of a foreign publisher may have the same.
-      if (this.#known.has(event.id) && (this.#isFeed || event.redelivered)) continue;
+      // In a mailbox that is not enough: different events of a foreign publisher may have the same id.
+      if (this.#known.has(named(event)) && (this.#isFeed || event.redelivered)) continue;
       await this.#tell("event", event);
       if (this.#ended) throw failure("closed");
-      this.#known.add(event.id);
-      if (this.#known.size > KNOWN) this.#known.delete(this.#known.values().next().value);
+      this.#known.add(named(event));
+      const [oldest] = this.#known;
+      if (this.#known.size > KNOWN) this.#known.delete(oldest);
     }
   }
 
@@ -627,7 +630,7 @@ class Reader extends EventTarget {
     return this.#read(async () => {
       const [before, since] = [this.#place, Date.now()];
       const came = await this.#poll(hold);
-      if (came) return this.#ahead.some(({ events }) => events.some(({ id }) => this.#known.has(id)));
+      if (came) return this.#ahead.some(({ events }) => events.some((event) => this.#known.has(named(event))));
       // Only at the end does nothing move, or is a poll held.
       if (this.#place === before || (hold && Date.now() - since > 1700)) return true;
       hold = 2;

@@ -38,6 +38,25 @@ test("repeats are dropped, but not two events to which a publisher gave one id",
   assert.deepEqual(values, [1, 2, 3, 3, 4]);
 });
 
+for (const transport of ["sse", "long-poll"]) {
+  test(`an id that was used on one topic is not used up on another: ${transport}`, async (t) => {
+    const answers = [["evil", "orders", "evil"], ["orders", "bills", "evil"]];
+    const server = await stub(t, (request, response, n) => {
+      const events = (answers[n] ?? []).map((topic) => ({ id: "order-7", topic, data: topic }));
+      const last_seen = `${n}.3~T`;
+      if (!request.isStream) {
+        response.setHeader("Content-Type", "application/json").end(JSON.stringify({ events, last_seen }));
+      } else {
+        const text = events.map((event, i) => streamed(`${n}.${i + 1}~T`, event.data, event));
+        stream(response)(`${text.join("")}retry: 10\n\n`).then(() => response.end());
+      }
+    });
+    const { values } = recorded(t, feed(server.url, "#", { transport, interval: 0.01 }));
+    await until(() => server.requests.length > 2);
+    assert.deepEqual(values, ["evil", "orders", "bills"]);
+  });
+}
+
 test("Retry-After is obeyed, in seconds and as a date", async (t) => {
   const date = () => new Date(Date.now() + 2500).toUTCString();
   const server = await stub(t, (request, response, n) => {

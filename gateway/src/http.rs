@@ -8,7 +8,8 @@
 //! * `sse` streams what a poll would get, as Server-Sent Events.
 //! * `transit` bounds what requests and answers take on their way; `body` paces answers that share a connection.
 //! * `parameters` reads queries and headers, `media` which form of an answer is wanted; `problem` is the one place that knows
-//!   status codes of errors; `batch` is the JSON of an answer; `cors` lets pages of other origins in.
+//!   status codes of errors; `batch` is the JSON of an answer; `cors` lets pages of other origins in,
+//!   `security_headers` keeps the others out.
 //!
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes is run
 //! to its end by `effect` all the same.
@@ -37,6 +38,7 @@ mod problem;
 mod publish;
 mod request_id;
 mod routes;
+mod security_headers;
 mod socket;
 mod sse;
 mod stream_task;

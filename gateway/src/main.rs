@@ -54,9 +54,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen().context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
     let metrics = Arc::new(Metrics::default());
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
+    let bound = TcpListener::bind(settings.listen).await;
+    let listener = bound.with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
@@ -64,6 +63,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             serve_from(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
+            process::keep_files_private();
             let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
                 .context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");

@@ -2,7 +2,10 @@
 
 use std::{io, num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::Mode,
+    process::{Resource, Rlimit, getrlimit, setrlimit, umask},
+};
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
@@ -97,6 +100,12 @@ pub fn raise_open_files(max_connections: usize) {
     if now.is_some_and(|now| now < wanted) {
         warn!(limit = now, wanted, "--max-connections may need more open files than the system allows (ulimit -n)");
     }
+}
+
+/// Has every file that is made from now on belong to this process's user alone; also those of the storage engine, which takes
+/// the usual mode.
+pub fn keep_files_private() {
+    umask(Mode::RWXG | Mode::RWXO);
 }
 
 /// Has every panic logged as an error, in the format of the log.

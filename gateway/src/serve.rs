@@ -1,5 +1,8 @@
 //! The life of a gateway on an open broker and a bound listener.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};

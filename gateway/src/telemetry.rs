@@ -8,6 +8,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 /// The target of the access log, which is turned on by its name: `--log info,postern::access=info`.
 pub const ACCESS_LOG: &str = "postern::access";
 
+/// What is logged of these targets unless a filter names them: no level turns more of them on by itself. The access log takes a
+/// line for each request, and h2 warns of what its clients do wrong, as often as they do it.
+const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -30,7 +34,7 @@ pub struct FilterError {
 /// Starts logging; once in a process. The broker's password is never logged, with any filter.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
-    let filter = without_access(EnvFilter::try_new(filter).map_err(wrong)?, filter);
+    let filter = quieted(EnvFilter::try_new(filter).map_err(wrong)?, filter);
     let logs = fmt().with_env_filter(filter).with_writer(stderr);
     match format {
         LogFormat::Human => logs.with_ansi(stderr().is_terminal()).finish().with(without_secrets()).init(),
@@ -42,10 +46,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// Leaves out the access log, which takes a line for each request, unless a filter names it: no level turns it on by itself.
-fn without_access(filter: EnvFilter, text: &str) -> EnvFilter {
-    match format!("{ACCESS_LOG}=off").parse() {
-        Ok(directive) if !text.contains(ACCESS_LOG) => filter.add_directive(directive),
+/// Adds to a filter what it does not say of the targets in [`UNLESS_NAMED`].
+fn quieted(filter: EnvFilter, text: &str) -> EnvFilter {
+    UNLESS_NAMED.into_iter().fold(filter, |filter, (target, level)| match format!("{target}={level}").parse() {
+        Ok(directive) if !text.contains(target) => filter.add_directive(directive),
         _ => filter,
-    }
+    })
 }

@@ -4,7 +4,13 @@
 mod secrets;
 mod variables;
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    fs::{self, Permissions},
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use postern_tests::{
     Finished, Folder, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
@@ -191,7 +197,7 @@ async fn without_any_setting_a_gateway_keeps_its_events_where_it_is_started_and_
     let gateway = Gateway::builder().current_dir(&empty).switch("--memory").start().await;
     says_its_broker(&gateway, &["embedded, in memory", "a restart loses every event", "--data-dir"]).await;
     Request::get("/ready").send(gateway.address()).await.expect_status(200);
-    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is written");
+    assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "nothing is written");
 
     let url = shared_broker().await.url();
     let gateway = Gateway::builder().amqp_url(url).start().await;
@@ -240,12 +246,51 @@ async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
     }
 }
 
+/// Returns the permissions of a file or a folder.
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap_or_else(|e| panic!("{}: {e}", path.display())).mode() & 0o777
+}
+
+/// Returns all files and folders below a folder, at any depth.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let deeper: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).flat_map(|folder| below(folder)).collect();
+    paths.extend(deeper);
+    paths
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_others_may_read_is_warned_of_and_its_files_are_private() {
+    const WARNING: &str =
+        "other users may look into the data folder, where payloads and client ids are; chmod 700 keeps them out";
+    let parent = Folder::new("data");
+    let folder = parent.path().join("store");
+    for (before, expected) in [(None, 0o700), (Some(0o755), 0o755), (Some(0o710), 0o710), (Some(0o700), 0o700)] {
+        if let Some(before) = before {
+            fs::set_permissions(&folder, Permissions::from_mode(before)).unwrap();
+        }
+        let mut gateway = Gateway::builder().flag("--data-dir", &folder).start().await;
+        Request::publish("a", "text/plain", "1").send(gateway.address()).await.expect_status(202);
+        assert_eq!(mode(&folder), expected, "it is the operator's to change");
+        let warned = gateway.log().fields(0, WARNING);
+        let told = warned.as_ref().map(|line| (line["level"].as_str(), line["folder"].as_str(), line["mode"].as_str()));
+        let shown = format!("{expected:04o}");
+        let meant = (Some("WARN"), folder.to_str(), Some(shown.as_str()));
+        assert_eq!(told, (expected != 0o700).then_some(meant));
+        let open: Vec<_> = below(&folder).into_iter().filter(|path| mode(path) & 0o077 != 0).collect();
+        assert_eq!(open, Vec::<PathBuf>::new(), "open to others");
+        assert!(below(&folder).len() > 5, "the engine's own files are among them");
+        gateway.terminate();
+        gateway.wait_exit(Duration::from_secs(15)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_leaves_no_folder() {
     let folder = Folder::new("started-in");
     let said = refused(Gateway::builder().current_dir(&folder).flag("--listen", "0.0.0.0:0")).await;
     assert!(said.contains("--allow-anonymous"), "{said}");
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

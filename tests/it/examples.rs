@@ -103,7 +103,7 @@ impl Desk {
     }
 
     /// Looks at the page in front in every light and width: nothing stands out at the side, no text is pale, every
-    /// control has a name, and the keyboard reaches it.
+    /// control has a name, the keyboard reaches it, and lists are told as lists.
     async fn is_readable(&self, name: &str) {
         for (size, scheme, suffix) in [
             ((1000, 800), "light", "light"),
@@ -122,6 +122,8 @@ impl Desk {
             assert_eq!(pale, serde_json::json!([]), "{name}: text with a contrast below 4.5");
             let nameless = self.browser.run(include_str!("examples/nameless.js")).await;
             assert_eq!(nameless, serde_json::json!([]), "{name}: without a name, or out of the keyboard's reach");
+            let odd = self.browser.run(include_str!("examples/roles.js")).await;
+            assert_eq!(odd, serde_json::json!([]), "{name}: told as something else");
         }
     }
 }

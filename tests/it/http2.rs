@@ -137,6 +137,31 @@ async fn what_is_no_frame_is_hung_up_on(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_breaks_the_rules_of_http2_fills_no_log() {
+    let gateway = Broker::Embedded.gateway().await.start().await;
+    gateway.wait_ready().await;
+    let from = gateway.log().len();
+    for _ in 0..3 {
+        let mut connection = HttpConnection::open(gateway.address()).await;
+        // Its settings, then GET / without an authority, by indexes of HPACK's static table, and the reset of each.
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        // The answer to a ping that was never sent.
+        bytes.extend([&[0, 0, 8, 6, 1, 0, 0, 0, 0][..], b"unasked!"].concat());
+        for stream in (1..400_u32).step_by(2) {
+            bytes.extend([&[0, 0, 3, 1, 5][..], &stream.to_be_bytes(), &[0x82, 0x86, 0x84]].concat());
+            bytes.extend([&[0, 0, 4, 3, 0][..], &stream.to_be_bytes(), &[0, 0, 0, 8]].concat());
+        }
+        // It may be gone before it has read all.
+        let _ = connection.send_unless_left(&bytes).await;
+        let (mut stream, mut said) = connection.into_parts();
+        let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut said)).await.expect("it is hung up on");
+    }
+    gateway.wait_answer("/live", 200, Duration::from_secs(5)).await;
+    let lines = gateway.log().lines();
+    assert_eq!(&lines[from..], &[] as &[String]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_head_has_the_length_of_the_body_and_no_body() {
     let world = World::new(Broker::Embedded).await;
     let connection = Http2Connection::open(world.gateway.address()).await;

@@ -41,6 +41,7 @@ mod readme;
 mod refusal;
 mod roaming;
 mod scale;
+mod security_headers;
 mod shutdown;
 mod sse;
 mod transit;

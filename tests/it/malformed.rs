@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Answer, Broker, Gateway, HttpConnection, Poll, Request, on_both_brokers, unique};
+use postern_tests::{Answer, Broker, Gateway, Http2Connection, HttpConnection, Poll, Request, on_both_brokers, unique};
 
 const MAX_BODY: usize = 1000;
 
@@ -235,6 +235,72 @@ async fn what_has_a_body_that_cannot_be_used_is_answered_and_hung_up_on(broker: 
         assert_eq!(fits.status, 202);
     })
     .await;
+}
+
+/// Requests whose heads have so many bytes: with many headers, a long target, a long header.
+fn heads(length: usize) -> [Vec<u8>; 3] {
+    let count = (length / 500).min(60);
+    let many = (0..count).fold(Request::get("/live"), |request, n| request.header(&format!("x-{n}"), &"y".repeat(400)));
+    let shapes: [&dyn Fn(&str) -> Request; 3] =
+        [&|fill| many.clone().header("x", fill), &|fill| Request::get(&format!("/live?{fill}")), &|fill| {
+            Request::get("/live").header("x", fill)
+        }];
+    shapes.map(|shape| shape(&"x".repeat(length - shape("").bytes().len())).bytes())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_at_most_32_kib_and_not_a_byte_more_however_it_comes() {
+    const MAX: usize = 32 * 1024;
+    let gateway = gateway(Broker::Embedded).await;
+    for (length, status) in [(MAX - 1, 200), (MAX, 200), (MAX + 1, 431), (40_000, 431), (60_000, 431)] {
+        for (n, head) in heads(length).into_iter().enumerate() {
+            assert_eq!(head.len(), length, "{n}");
+            // What the connection has carried before leaves its buffer in different sizes.
+            for before in [None, Some(200), Some(20_000), Some(MAX)] {
+                for piece in [head.len(), 1500] {
+                    let what = format!("{length} bytes, {n}, in pieces of {piece}, after {before:?}");
+                    let mut connection = HttpConnection::open(gateway.address()).await;
+                    if let Some([first, ..]) = before.map(heads) {
+                        connection.send(&first).await;
+                        assert_eq!(connection.answer().await.status, 200, "{what}");
+                    }
+                    // A gateway that has refused reads no more.
+                    for piece in head.chunks(piece) {
+                        let _ = connection.send_unless_left(piece).await;
+                    }
+                    assert_eq!(connection.answer().await.status, status, "{what}");
+                    if status == 431 {
+                        connection.left().await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http2_a_header_counts_as_32_bytes_more_and_a_connection_outlives_a_head_that_is_too_large() {
+    let gateway = gateway(Broker::Embedded).await;
+    let connection = Http2Connection::open(gateway.address()).await;
+    // `:method`, `:scheme`, `:authority`, `:path` and `x`, with their values.
+    let others = [":methodGET", ":schemehttp", ":authoritypostern.test", ":path/live", "x"];
+    let rest = 32 * 1024 - others.map(|header| header.len() + 32).iter().sum::<usize>();
+    // h2 takes less than the bound, and not the bound itself.
+    for (length, status) in [(rest - 1, 200), (rest, 431), (40_000, 431)] {
+        let answer = connection.send("GET", "/live", &[("x", &"y".repeat(length))], "").await;
+        assert_eq!(answer.status().as_u16(), status, "{length} bytes");
+    }
+    assert_eq!(connection.get("/live").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_the_server_are_the_methods_that_it_knows() {
+    let gateway = gateway(Broker::Embedded).await;
+    let answer = Request::new("OPTIONS", "*").send(gateway.address()).await.expect_status(204);
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST, PUT, DELETE"));
+    for method in ["GET", "PUT"] {
+        Request::new(method, "*").send(gateway.address()).await.problem(404);
+    }
 }
 
 on_both_brokers!(what_is_no_http_is_refused_by_status_or_by_hanging_up);

@@ -6,7 +6,7 @@
 use std::{io::ErrorKind, time::Duration};
 
 use postern_tests::{Broker, HttpConnection, Left, Poll, Request, World, eventually, on_both_brokers, unique};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 /// The default grace period and some time for a busy machine.
 const GRACE: Duration = Duration::from_secs(15);
@@ -83,6 +83,28 @@ async fn who_asked_nothing_yet_holds_nothing_up(broker: Broker) {
     Request::get("/live").send(world.gateway.address()).await.expect_status(200);
     world.gateway.terminate();
     assert_eq!(world.gateway.wait_exit(Duration::from_secs(30)).await.code(), Some(0), "well within the grace period");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_asked_before_and_ask_nothing_now_hold_nothing_up() {
+    let mut world = World::with(Broker::Embedded, |builder| builder.flag("--shutdown-grace", "1m")).await;
+    let live = Request::get("/live");
+    // Half of the next head.
+    let mut begun = HttpConnection::open(world.gateway.address()).await;
+    begun.request(&live).await.expect_status(200);
+    begun.send(b"GET /live HTTP/1.1\r\nhost: x\r\n").await;
+    // A client of HTTP/2 that asked once and answers no ping: its settings and GET /live, by indexes of HPACK's static table.
+    let mut silent = HttpConnection::open(world.gateway.address()).await;
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let head = [&[0, 0, 9, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x04, 5][..], b"/live"].concat();
+    silent.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &head].concat()).await;
+    let (mut silent, mut came) = silent.into_parts();
+    while !came.windows(5).any(|window| window == b"live\n") {
+        assert!(silent.read_buf(&mut came).await.unwrap() > 0, "the gateway has left");
+    }
+    live.send(world.gateway.address()).await.expect_status(200);
+    world.gateway.terminate();
+    assert_eq!(world.gateway.wait_exit(Duration::from_secs(10)).await.code(), Some(0), "well within the grace period");
 }
 
 on_both_brokers!(a_client_that_is_stuck_is_closed_after_the_grace_period);

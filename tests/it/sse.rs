@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use postern_tests::{
-    Broker, Browser, EventStream, Gateway, GatewayBuilder, PATIENCE, RabbitNode, Request, StreamEvent, World,
-    eventually_eq, on_both_brokers, unique,
+    Broker, Browser, EventStream, Gateway, GatewayBuilder, HttpConnection, PATIENCE, RabbitNode, Request, StreamEvent,
+    World, eventually_eq, on_both_brokers, unique,
 };
 use rand::random_range;
 use serde_json::{Value, json};
@@ -130,6 +130,33 @@ async fn what_does_not_pass_by_itself_is_an_error(broker: Broker) {
     ] {
         let answer = Request::get(path).header("accept", "text/event-stream").send(gateway.address()).await;
         answer.problem(status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_http_1_0_knows_that_the_end_of_a_stream_is_that_of_its_connection() {
+    let world = World::new(Broker::Embedded).await;
+    let keep_alive = "HTTP/1.0\r\nconnection: keep-alive\r\n";
+    for path in [mailbox(&world), format!("/topics/{}/events", world.topic)] {
+        let mut stream = HttpConnection::open(world.gateway.address()).await;
+        stream.send(format!("GET {path} {keep_alive}accept: text/event-stream\r\n\r\n").as_bytes()).await;
+        let head = stream.head().await;
+        assert_eq!((head.status, head.header("connection"), head.header("keep-alive")), (200, Some("close"), None));
+        assert_eq!((head.header("transfer-encoding"), head.header("content-length")), (None, None));
+    }
+    // So does one that refuses a request whose body it does not read.
+    let mut refused = HttpConnection::open(world.gateway.address()).await;
+    refused.send(format!("GET /live {keep_alive}content-length: 1\r\n\r\n").as_bytes()).await;
+    assert_eq!(refused.answer().await.expect_status(400).header("connection"), Some("close"));
+    // An answer that tells its length leaves the connection as it is.
+    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    for _ in 0..2 {
+        connection.send(format!("GET /live {keep_alive}\r\n").as_bytes()).await;
+        let answer = connection.answer().await.expect_status(200);
+        assert_eq!(
+            (answer.header("connection"), answer.header("keep-alive")),
+            (Some("keep-alive"), Some("timeout=75"))
+        );
     }
 }
 

@@ -1,6 +1,15 @@
 //! A real gateway process.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::ExitStatus,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -40,6 +49,8 @@ impl GatewayBuilder {
     /// Uses the embedded broker, in a new folder that outlives restarts and is removed with the gateway.
     pub fn embedded(mut self) -> Self {
         let folder = Folder::new("postern-data");
+        // A gateway would make it so, and warns of one that others may look into.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("the folder is the test's own");
         self = self.flag("--data-dir", folder.path());
         self.folder = Some(Arc::new(folder));
         self

@@ -96,7 +96,7 @@ impl HttpConnection {
         let text = self.until_unless_left(b"\r\n\r\n").await?;
         let text = String::from_utf8(text).expect("a head is text");
         let mut lines = text.trim_end().split("\r\n");
-        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status line in {text:?}"));
         let headers = lines.map(|line| {
             let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line:?}"));

@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use events::ClientId;
 use hyper::{
     Version,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{CONNECTION, HeaderName, HeaderValue},
     server::conn::{http1, http2},
     service::{HttpService, service_fn},
@@ -36,7 +36,7 @@ use super::{
 use crate::{broker::Broker, mailbox::Registry, metrics::Metrics, seldom::Seldom};
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
-/// 431.
+/// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD: usize = 32 * 1024;
 
 /// The header that announces how long a connection is kept.
@@ -44,6 +44,10 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
 const MAX_STREAMS: u32 = 1000;
+
+/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that is well
+/// answers a ping by then.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
 /// metrics, or an event. Past that clients are hung up on.
@@ -147,6 +151,7 @@ pub(super) async fn serve_client<B: Broker>(
         let app = Arc::clone(&owned);
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
+        let version = request.version();
         let mut record = Record::of(&request, remote, &app.metrics);
         record.open = open.as_ref().map(OpenRequests::begin);
         let span = debug_span!(
@@ -169,6 +174,7 @@ pub(super) async fn serve_client<B: Broker>(
             if record.open.is_some() {
                 response = body::paced(response, status, &app.outgoing);
             } else {
+                announce_close_to_http_1_0(version, &mut response);
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
             }
             Ok::<_, Infallible>(record.answering(response))
@@ -189,6 +195,21 @@ pub(super) async fn serve_client<B: Broker>(
     };
     serving.instrument(span).await;
     status.finish();
+}
+
+/// Says to a client of HTTP/1.0 that its connection ends with the answer: if it is to, and if the answer's length is not known, as such
+/// a client knows no chunks (RFC 9112, section 6.3). hyper says that the connection is kept to one that has asked for that, unless
+/// the answer is of HTTP/1.0, too.
+fn announce_close_to_http_1_0(version: Version, response: &mut HttpResponse) {
+    if version != Version::HTTP_10 {
+        return;
+    }
+    if response.body().size_hint().exact().is_none() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if response.headers().contains_key(CONNECTION) {
+        *response.version_mut() = Version::HTTP_10;
+    }
 }
 
 /// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section
@@ -233,16 +254,18 @@ where
     let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
     tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = app.shutting_down.cancelled() => {}
+        () = open.idle(app.options.idle_timeout) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if !status.was_asked() {
+        return Ok(());
+    }
+    // hyper waits for the answer to a ping: until then requests may be on their way. There may be none.
+    tokio::select! {
         ended = connection.as_mut() => ended,
-        () = app.shutting_down.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            // hyper waits for the answer to a ping.
-            if status.was_asked() { connection.await } else { Ok(()) }
-        }
-        () = open.idle(app.options.idle_timeout) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        () = open.idle(FAREWELL) => Ok(()),
     }
 }
 
@@ -276,6 +299,7 @@ async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
         async move {
+            let version = request.version();
             let mut record = Record::of(&request, remote, &app.metrics);
             let asked = app.options.allowed_origins.asked_by(&request);
             let (operation, call) = Call::of(request);
@@ -293,6 +317,7 @@ async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
             };
             status.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            announce_close_to_http_1_0(version, &mut response);
             Ok::<_, Infallible>(record.answering(response))
         }
     });
@@ -311,7 +336,8 @@ struct Times {
 fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Builder {
     let mut builder = http1::Builder::new();
     let heads = HeadTimer { head: times.head, status: Arc::clone(status) };
-    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD);
+    // The buffer alone takes a little more, if it was larger before.
+    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD);
     builder
 }
 

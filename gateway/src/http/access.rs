@@ -24,6 +24,7 @@ use super::{
     body::{self, Body},
     open_requests::OpenRequest,
     request_id::RequestId,
+    security_headers,
 };
 use crate::{
     metrics::{self, Metrics, Operation},
@@ -73,13 +74,14 @@ impl Record {
         self.operation = operation;
     }
 
-    /// Adds the id to the answer, whose body takes the record along.
+    /// Adds to the answer what every answer has; its body takes the record along.
     pub(super) fn answering(mut self, mut response: Response<Body>) -> Response<Recorded> {
         if self.method == Method::HEAD {
             response = body::left_out(response);
         }
         let (mut head, body) = response.into_parts();
         self.id.echo(&mut head.headers);
+        security_headers::add(&mut head.headers);
         self.status = Some(head.status);
         // hyper does not even ask for a body that is empty.
         self.is_whole = body.is_end_stream();

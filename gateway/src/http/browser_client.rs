@@ -7,11 +7,11 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hyper::{
     HeaderMap, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH},
 };
 use sha2::{Digest, Sha256};
 
-use super::{HttpResponse, body};
+use super::{HttpResponse, body, security_headers::CROSS_ORIGIN_RESOURCE_POLICY};
 
 /// The module as it is served.
 pub(super) const MODULE: &str = include_str!("../../../client/postern.js");
@@ -28,6 +28,8 @@ pub(super) fn module(request: &HeaderMap) -> HttpResponse {
     let headers = response.headers_mut();
     // A new gateway brings a new module.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // It holds nothing that is secret, and any page may load it as it likes.
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     if let Ok(tag) = HeaderValue::from_str(&TAG) {
         headers.insert(ETAG, tag);
     }
@@ -35,7 +37,6 @@ pub(super) fn module(request: &HeaderMap) -> HttpResponse {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/javascript; charset=utf-8"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
     response
 }

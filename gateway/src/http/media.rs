@@ -29,6 +29,8 @@ mod tests {
             is_named(&headers, "text/event-stream")
         };
         assert!(accepts("text/event-stream") && accepts("application/json, text/event-stream;q=0.5"));
+        assert!(accepts("Text/Event-Stream") && accepts("text/html,TEXT/EVENT-STREAM ; charset=utf-8"));
+        assert!(!accepts("text/event-streamx") && !accepts("text/event-stream-2, x-text/event-stream"));
         assert!(!accepts("*/*") && !accepts("application/json") && !accepts("text/event-stream; q=0"));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::{HttpResponse, body, browser_client};
@@ -68,7 +68,6 @@ pub(super) fn page() -> HttpResponse {
     let mut response = body::whole(PAGE.document.clone());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, PAGE.policy.clone());
     // A new gateway brings a new page.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

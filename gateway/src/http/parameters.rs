@@ -283,6 +283,34 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_looked_for_in_every_line_and_any_other_is_of_another_log() {
+        let start = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(IF_NONE_MATCH, line.parse().unwrap());
+            }
+            feed(TopicPattern::all(), None, &headers, false)
+                .map(|(request, is_conditional)| (request.start, is_conditional))
+        };
+        let known = Cursor::beginning("7~0000002a").unwrap();
+        for lines in [
+            &["\"7~0000002a\""][..],
+            &["\"x\"", "\"7~0000002a\""],
+            &["", "\"\", W/\"7~0000002a-gzip\""],
+            &["\"x,y\"", "\"a b\"", "*, \"7~0000002a\", \"8~0000002a\""],
+        ] {
+            assert_eq!(start(lines).unwrap(), (Start::After(known), true), "{lines:?}");
+        }
+        for lines in [&["\"\""][..], &["W/\"\"", "\"x\""]] {
+            assert_eq!(start(lines).unwrap(), (Start::Unknown, true), "{lines:?}");
+        }
+        for lines in [&[][..], &["*"], &["", ","]] {
+            assert_eq!(start(lines).unwrap(), (Start::Newest, false), "{lines:?}");
+        }
+        assert!(start(&["\"x\"", "7~0000002a"]).is_err());
+    }
+
+    #[test]
     fn a_name_that_is_long_is_not_compared() {
         let detail = read(&format!("last_seen{}=T", "_".repeat(3900))).unwrap_err();
         assert!(detail.contains("there is no such parameter, only"), "{detail}");

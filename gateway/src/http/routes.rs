@@ -45,6 +45,8 @@ enum Route<'a> {
     Live,
     Ready,
     Metrics,
+    /// `*`, which only OPTIONS has (RFC 9110, section 9.3.7).
+    Server,
 }
 
 impl<'a> Route<'a> {
@@ -53,6 +55,9 @@ impl<'a> Route<'a> {
             let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
             percent_decode_str(segment).decode_utf8().map_err(wrong)
         };
+        if path == "*" {
+            return Ok(Self::Server);
+        }
         // Each path has one spelling, so that a proxy that checks paths checks the same path.
         let path = path.strip_prefix('/').ok_or_else(|| no_such_path(path))?;
         let mut segments = [""; MAX_SEGMENTS];
@@ -102,6 +107,7 @@ impl<'a> Route<'a> {
             Self::Binding(..) => "PUT, DELETE",
             Self::Topic(_) => "GET, POST",
             Self::Page | Self::BrowserClient | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
+            Self::Server => "GET, HEAD, POST, PUT, DELETE",
         }
     }
 }
@@ -182,6 +188,7 @@ impl Call {
             (&Method::GET | &Method::HEAD, Route::Ready) => Self::Ready,
             (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics(ops::format(headers)),
             (&Method::OPTIONS, _) => Self::Options(allowed),
+            (_, Route::Server) => return Err(no_such_path("*")),
             _ => return Err(Problem::MethodNotAllowed { allowed, has_body }),
         };
         // A body that is left unread would hide it when the client hangs up.

@@ -3,7 +3,7 @@
 // Text of events reaches the document as text alone; the page's policy allows nothing else.
 
 const ROWS = 500;
-// Ids by which repeats are told. Only what was unconfirmed comes again, so a few windows would do.
+// Topics and ids by which repeats are told. Only what was unconfirmed comes again, so a few windows would do.
 const KNOWN = 10_000;
 const PREVIEW = 300;
 // Above this rate, new rows do not light up: each costs the browser a repaint, and there are too many to follow.
@@ -22,17 +22,18 @@ const known = new Set();
 function put(batch) {
   const added = batch.reset ? [{ reset: true, time: new Date().toISOString() }] : [];
   for (const event of batch.events) {
-    // An id alone is no repeat: a publisher may give the same one to different events.
-    if (event.redelivered && known.has(event.id)) continue;
-    know(event.id);
+    // These alone tell no repeat: a publisher may give the same ones to different events.
+    const name = `${event.topic} ${event.id}`;
+    if (event.redelivered && known.has(name)) continue;
+    know(name);
     added.push(event);
     seen++;
   }
   show(added, perSecond < CALM_PER_S);
 }
 
-function know(id) {
-  known.add(id);
+function know(name) {
+  known.add(name);
   if (known.size > KNOWN) known.delete(known.values().next().value);
 }
 

@@ -6,9 +6,15 @@
 #[cfg(feature = "fuzzing")]
 pub(in super::super) mod fuzzing;
 
-use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
+use std::{
+    fs::{DirBuilder, Metadata},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
+};
 
 use events::ClientId;
+use tracing::warn;
 
 use super::{
     super::{
@@ -69,8 +75,8 @@ pub enum OpenStoreError {
 pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recovered), OpenStoreError> {
     let shown = || folder.display().to_string();
     let io = |error| OpenStoreError::Io(shown(), error);
-    // Payloads are in it, and client ids, which are all that is needed to read a mailbox.
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+    warn_if_open_to_others(folder);
     let failed = |error: fjall::Error| match error {
         fjall::Error::Locked => OpenStoreError::InUse(shown()),
         fjall::Error::Io(error) => io(error),
@@ -112,6 +118,19 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         recovered.damage.push(what.to_owned());
     }
     Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
+}
+
+/// Warns of a folder that was there before, and that other users may look into: payloads are in it, and client ids, which are all
+/// that is needed to read a mailbox. Its mode stays as it is: an operator may have set it on purpose.
+fn warn_if_open_to_others(folder: &Path) {
+    let mode = folder.metadata().as_ref().map_or(0, Metadata::mode) & 0o777;
+    if mode & 0o077 != 0 {
+        warn!(
+            folder = %folder.display(),
+            mode = format!("{mode:04o}"),
+            "other users may look into the data folder, where payloads and client ids are; chmod 700 keeps them out"
+        );
+    }
 }
 
 /// What was read so far.

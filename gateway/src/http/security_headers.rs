@@ -1,0 +1,25 @@
+//! What every answer tells a browser to keep from other pages.
+//!
+//! Pages that `--allow-origin` lets in lose nothing by it: the policy on resources is not asked for what is fetched by the CORS
+//! protocol (WHATWG Fetch, section 3.7), and that is how `fetch` and `EventSource` read another origin.
+
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+};
+
+/// Which pages may load an answer without the CORS protocol: as an image, a script, an object.
+pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Adds them. A handler that has set one of them has its reason.
+pub(super) fn add(headers: &mut HeaderMap) {
+    for (name, value) in [
+        // An event is what its publisher says that it is, and never a script because it looks like one.
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A client id stands in a URL, and is a secret.
+        (REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,140 @@
+//! What happens when a part ends without which the gateway serves nothing.
+
+use std::time::Duration;
+
+use events::{ClientId, Event, Topic, TopicPattern};
+use tokio::time::timeout;
+
+use super::*;
+use crate::{
+    broker::{
+        BrokerError, LeaseRequest, MailboxStatus, OpenError,
+        embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, Retention},
+        log::{EventLog, LogEnd, LogTail, Logged, Searched},
+    },
+    feed::WindowLimits,
+    http::AllowedOrigins,
+};
+
+/// The embedded broker, whose log cannot be followed for long.
+struct Unfollowable(EmbeddedBroker);
+
+struct UnfollowableLog(Arc<EmbeddedLog>);
+
+/// Panics where the embedded broker has the next events.
+struct PanickingTail(EmbeddedTail);
+
+impl LogTail for PanickingTail {
+    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        let events = self.0.next().await?;
+        panic!("a bug, at {} events", events.len());
+    }
+}
+
+impl EventLog for UnfollowableLog {
+    type Tail = PanickingTail;
+
+    async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<PanickingTail>, BrokerError> {
+        let LogEnd { next, complete_from, tail } = self.0.open_tail(show).await?;
+        Ok(LogEnd { next, complete_from, tail: PanickingTail(tail) })
+    }
+
+    async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
+        self.0.reaches(offset).await
+    }
+
+    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        self.0.search(pattern, from, to, limit).await
+    }
+
+    async fn search_after(
+        &self,
+        pattern: &TopicPattern,
+        seen: u64,
+        to: u64,
+        limit: usize,
+    ) -> Result<Searched, BrokerError> {
+        self.0.search_after(pattern, seen, to, limit).await
+    }
+}
+
+impl Broker for Unfollowable {
+    type Lease = <EmbeddedBroker as Broker>::Lease;
+    type Log = UnfollowableLog;
+
+    fn log(&self) -> Arc<UnfollowableLog> {
+        Arc::new(UnfollowableLog(self.0.log()))
+    }
+
+    async fn open(&self, request: LeaseRequest) -> Result<Self::Lease, OpenError> {
+        self.0.open(request).await
+    }
+
+    async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        self.0.bind(client, topics).await
+    }
+
+    async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
+        self.0.unbind(client, topic).await
+    }
+
+    async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
+        self.0.delete(client).await
+    }
+
+    async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
+        self.0.mailbox(client).await
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
+        self.0.publish(event).await
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+const FOREVER: Duration = Duration::from_hours(24);
+
+fn http() -> HttpOptions {
+    HttpOptions {
+        max_connections: 10,
+        max_body: 1000,
+        max_transit: 1 << 20,
+        header_timeout: FOREVER,
+        idle_timeout: FOREVER,
+        shutdown_grace: FOREVER,
+        allowed_origins: AllowedOrigins::default(),
+        feed_topics: vec![TopicPattern::all()],
+    }
+}
+
+fn mailboxes() -> MailboxOptions {
+    MailboxOptions { linger: FOREVER, confirm_deadline: FOREVER, window: 8, max_mailboxes: 10, memory: 1 << 20 }
+}
+
+/// Without it a gateway would be ready for ever whose feeds are silent.
+#[tokio::test]
+async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error() {
+    let retention = Retention { age: FOREVER, bytes: 1 << 20 };
+    let feed_topics = vec![TopicPattern::all()];
+    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
+    let metrics = Arc::new(Metrics::default());
+    let broker = EmbeddedBroker::start(&options, Arc::clone(&metrics)).unwrap();
+    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let signals = StopSignals::listen().unwrap();
+    let publisher = broker.clone();
+    let serving = serve_from(Unfollowable(broker), listener, mailboxes(), feeds, http(), metrics, signals);
+    let mut serving = std::pin::pin!(serving);
+    assert!(timeout(Duration::from_millis(100), serving.as_mut()).await.is_err(), "it serves as long as all is well");
+    let event = Event::new("a".parse().unwrap(), None, "1");
+    publisher.publish(&event).await.unwrap();
+    let ended = timeout(Duration::from_secs(10), serving).await.expect("it ends");
+    assert!(ended.unwrap_err().to_string().starts_with("the task that follows the log has failed"));
+}
