@@ -77,7 +77,7 @@ function check(name, value, what, isRight) {
     cause = error;
   }
   const shown = isString(value) ? `"${value}"` : value instanceof Object ? value.constructor.name : value;
-  const hint = value === undefined ? "; make the reader when it is known" : "";
+  const hint = value === undefined ? "; wait until it is set" : "";
   const Wrong = typeof value === "number" && /number/.test(what) ? RangeError : TypeError;
   throw new Wrong(`postern: ${name} must be ${what}, but is ${shown}${hint}`, { cause });
 }
@@ -205,7 +205,7 @@ class Reader extends EventTarget {
   #wake;
   #hurry;
   #life = new AbortController(); // ends the listeners
-  #isLeaving; // until something but a pause is told
+  #left = 0; // until when its page is, in ms
   #me = Math.random().toString(36).slice(2);
   #count = 0;
   #channel;
@@ -281,11 +281,10 @@ class Reader extends EventTarget {
   }
 
   #say(how) {
-    this.#isLeaving &&= how.pause;
     if ((this.#ended ?? how) !== how || (how.state === this.state && !how.pause)) return;
     this.state = how.state;
     // A request fails because its page is left, which is nothing to the others. Of a page that stays they hear as it goes on.
-    if (this.#leads && !this.#ended && !this.#isLeaving) this.#post("state", { how });
+    if (this.#leads && !this.#ended && Date.now() > this.#left) this.#post("state", { how });
     this.#tell("state", how);
   }
 
@@ -533,11 +532,10 @@ class Reader extends EventTarget {
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     this.#hello();
     // Firefox and WebKit cut the requests of a page that is left before they hide it, and WebKit refuses all others until then.
-    on("beforeunload", () => (this.#isLeaving = true));
-    on("pagehide", () => {
-      this.#isLeaving = true;
-      this.#post("bye");
-    });
+    // Meanwhile a stream that was asked for earlier may go live. A page that is not gone after a second stays.
+    const leave = () => (this.#left = Date.now() + 1000);
+    on("beforeunload", leave);
+    on("pagehide", () => this.#post("bye", leave()));
     on("pageshow", ({ persisted }) => persisted && this.#hello());
     // A page that was told to stop leaves the lock when all have heard of it.
     const over = new Promise((done) => {

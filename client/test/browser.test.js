@@ -148,6 +148,7 @@ test("a page that is asked to leave and stays tells the others its next failure"
     window.dispatchEvent(new Event("beforeunload"));
     await cut();
     await until(() => told[0].length === 3);
+    await rest(1100);
     await cut();
     await until(() => told[0].length === 5 && told[1].at(-1) === "live");
     return told;

@@ -19,7 +19,7 @@ for (const wrong of [undefined, null, "", ".", "..", "../topics/op.x", "a b", "a
 
 test("a client is named by its whole alphabet", () => {
   for (const right of ["...", "aZ09._~-", "a".repeat(128)]) mailbox(url, { client: right });
-  assert.throws(() => mailbox(url), { name: "TypeError", message: /client .* undefined; make the reader when it is known/ });
+  assert.throws(() => mailbox(url), { name: "TypeError", message: /client .* undefined; wait until it is set/ });
 });
 
 for (const wrong of [undefined, null, "", "a b", "a..b", "a.", "a,b", "a*", ["a", "b"], { topics: ["a"] }]) {
