@@ -58,8 +58,7 @@ async fn converse(input: &[u8], clock: mpsc::Sender<()>) -> Conversation {
     prepare(&broker).await;
     let metrics = Arc::new(Metrics::default());
     let registry = Registry::new(Arc::clone(&broker), mailboxes(), Arc::clone(&metrics));
-    let feed =
-        Feed::new(broker.log(), FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 });
+    let feed = Feed::new(broker.log(), FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 });
     let followed = Arc::clone(&feed);
     tokio::spawn(async move { followed.follow().await });
     let server = Server::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http());

@@ -1,9 +1,10 @@
 //! Opening a store and reading all of it, as a mailbox and as a feed.
 
 use std::{
-    panic::{self, AssertUnwindSafe},
+    panic,
     path::Path,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -35,8 +36,12 @@ pub(super) fn pattern() -> TopicPattern {
     "a.#".parse().expect("a pattern")
 }
 
-/// Opens a store; `None` if it is refused. As in the gateway, a panic of the engine while it opens is a refusal.
+/// Opens a store; `None` if it is refused.
+///
+/// As in the gateway, a panic of the engine while it opens is a refusal, and nothing is dropped after it: that may panic, too. So
+/// it opens on a thread of its own, which then stays where it is.
 pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
+    const OPENING: &str = "opening";
     let options = EmbeddedOptions {
         data_dir: Some(folder.to_owned()),
         mailbox_expiry: Duration::from_hours(1),
@@ -44,24 +49,31 @@ pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
         feed_topics: vec![pattern()],
     };
     let aborting: Arc<dyn Fn(&panic::PanicHookInfo) + Send + Sync> = panic::take_hook().into();
-    let (opening, own) = (std::thread::current().id(), Arc::clone(&aborting));
+    let (ends, end) = mpsc::channel();
+    let (panics, own) = (ends.clone(), Arc::clone(&aborting));
     panic::set_hook(Box::new(move |info| {
         let is_ours =
             info.location().is_none_or(|place| ["gateway/", "events/"].iter().any(|own| place.file().contains(own)));
-        if is_ours || std::thread::current().id() != opening {
+        if is_ours || thread::current().name() != Some(OPENING) {
             aborting(info);
+        } else {
+            let _ = panics.send(None);
+            loop {
+                thread::park();
+            }
         }
     }));
-    let opened = panic::catch_unwind(AssertUnwindSafe(|| EmbeddedBroker::start(&options, Arc::default())));
+    let start = move || _ = ends.send(Some(EmbeddedBroker::start(&options, Arc::default())));
+    thread::Builder::new().name(OPENING.to_owned()).spawn(start).expect("a thread");
+    let opened = end.recv().expect("it ends, or panics");
     panic::set_hook(Box::new(move |info| own(info)));
-    match opened {
-        Ok(Ok(broker)) => Some(broker),
-        Ok(Err(error)) => {
+    match opened? {
+        Ok(broker) => Some(broker),
+        Err(error) => {
             let words = error.to_string();
             assert!(words.len() > folder.as_os_str().len(), "it says why: {words}");
             None
         }
-        Err(_) => None,
     }
 }
 
