@@ -3,7 +3,7 @@
 use std::{
     panic,
     path::Path,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, Once, mpsc},
     thread,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use events::{ClientId, Event, TopicPattern};
 use gateway::broker::{
     Broker, Content, Lease, LeaseRequest,
-    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
+    embedded::{EmbeddedBroker, EmbeddedOptions, OpenStoreError, Retention},
     log::EventLog,
 };
 
@@ -36,37 +36,43 @@ pub(super) fn pattern() -> TopicPattern {
     "a.#".parse().expect("a pattern")
 }
 
+/// What came of opening a store; `None`: a panic of the engine.
+type Opened = Option<Result<EmbeddedBroker, OpenStoreError>>;
+
 /// Opens a store; `None` if it is refused.
 ///
 /// As in the gateway, a panic of the engine while it opens is a refusal, and nothing is dropped after it: that may panic, too. So
 /// it opens on a thread of its own, which then stays where it is.
 pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
     const OPENING: &str = "opening";
+    static HOOKED: Once = Once::new();
+    static PANICS: Mutex<Option<mpsc::Sender<Opened>>> = Mutex::new(None);
     let options = EmbeddedOptions {
         data_dir: Some(folder.to_owned()),
         mailbox_expiry: Duration::from_hours(1),
         retention: Retention { age: Duration::from_hours(1), bytes: 1 << 30 },
         feed_topics: vec![pattern()],
     };
-    let aborting: Arc<dyn Fn(&panic::PanicHookInfo) + Send + Sync> = panic::take_hook().into();
-    let (ends, end) = mpsc::channel();
-    let (panics, own) = (ends.clone(), Arc::clone(&aborting));
-    panic::set_hook(Box::new(move |info| {
-        let is_ours =
-            info.location().is_none_or(|place| ["gateway/", "events/"].iter().any(|own| place.file().contains(own)));
-        if is_ours || thread::current().name() != Some(OPENING) {
-            aborting(info);
-        } else {
-            let _ = panics.send(None);
-            loop {
-                thread::park();
+    // Once: a hook that does not return cannot be replaced.
+    HOOKED.call_once(|| {
+        let aborting = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let is_in = |own: &str| info.location().is_none_or(|place| place.file().contains(own));
+            if thread::current().name() != Some(OPENING) || is_in("gateway/") || is_in("events/") {
+                aborting(info);
+            } else if let Some(panics) = PANICS.lock().ok().and_then(|mut panics| panics.take()) {
+                let _ = panics.send(None);
+                loop {
+                    thread::park();
+                }
             }
-        }
-    }));
+        }));
+    });
+    let (ends, end) = mpsc::channel();
+    *PANICS.lock().expect("no panic under it") = Some(ends.clone());
     let start = move || _ = ends.send(Some(EmbeddedBroker::start(&options, Arc::default())));
     thread::Builder::new().name(OPENING.to_owned()).spawn(start).expect("a thread");
     let opened = end.recv().expect("it ends, or panics");
-    panic::set_hook(Box::new(move |info| own(info)));
     match opened? {
         Ok(broker) => Some(broker),
         Err(error) => {
