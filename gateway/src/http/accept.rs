@@ -21,9 +21,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::{
-    App, HttpRequest, HttpResponse,
     access::{Record, Recorded},
-    body,
+    app::App,
+    body::{self, HttpRequest, HttpResponse},
     head_timer::HeadTimer,
     open_requests::OpenRequests,
     problem::Problem,

@@ -20,8 +20,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::{
-    HttpRequest,
-    body::{self, Body},
+    body::{self, Body, HttpRequest},
     open_requests::OpenRequest,
     request_id::RequestId,
     security_headers,

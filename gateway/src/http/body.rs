@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use hyper::{
-    Response,
-    body::{Body as HttpBody, Frame, SizeHint},
+    Request, Response,
+    body::{Body as HttpBody, Frame, Incoming, SizeHint},
     header::CONTENT_LENGTH,
 };
 
@@ -19,6 +19,12 @@ use self::paced::Paced;
 use super::{socket::ConnectionStatus, transit::Transit};
 
 mod paced;
+
+/// A request, as hyper hands it over.
+pub(super) type HttpRequest = Request<Incoming>;
+
+/// An answer.
+pub(super) type HttpResponse = Response<Body>;
 
 /// The body of every answer.
 pub(super) struct Body(Kind);

@@ -11,7 +11,10 @@ use hyper::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{HttpResponse, body, security_headers::CROSS_ORIGIN_RESOURCE_POLICY};
+use super::{
+    body::{self, HttpResponse},
+    security_headers::CROSS_ORIGIN_RESOURCE_POLICY,
+};
 
 /// The module as it is served.
 pub(super) const MODULE: &str = include_str!("../../../client/postern.js");

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::{HttpResponse, problem::Problem};
+use super::{body::HttpResponse, problem::Problem};
 
 /// Runs the part of a handler that changes something, in a task of its own. A handler that is dropped meanwhile, because its
 /// client hung up, leaves it running.

@@ -8,8 +8,10 @@ use hyper::{
 };
 
 use super::{
-    App, HttpResponse, batch, body, parameters,
-    poll::HeldPollGuard,
+    app::App,
+    batch,
+    body::{self, HttpResponse},
+    parameters,
     problem::{LAST_SEEN, Problem},
 };
 use crate::{
@@ -54,7 +56,7 @@ pub(super) async fn hold<B: Broker>(
     empty_status: EmptyStatus,
 ) -> Result<HttpResponse, Problem> {
     check_followed(app, &request.pattern)?;
-    let held = HeldPollGuard::new(app)?;
+    let held = app.hold_poll()?;
     let following = app.metrics.following(Follower::Waiting);
     let outcome = app.feed.poll(request).await;
     drop(following);

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{App, HttpOptions, accept, batch};
+use super::{
+    accept,
+    app::{App, HttpOptions},
+    batch,
+};
 use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
 /// Serves connections that are no sockets.

@@ -10,7 +10,12 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{App, HttpResponse, body, effect, problem::Problem};
+use super::{
+    app::App,
+    body::{self, HttpResponse},
+    effect,
+    problem::Problem,
+};
 use crate::broker::Broker;
 
 /// `GET /clients/{client}`.

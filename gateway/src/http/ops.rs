@@ -6,7 +6,12 @@ use hyper::{
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY},
 };
 
-use super::{App, HttpResponse, body, media, problem::Problem};
+use super::{
+    app::App,
+    body::{self, HttpResponse},
+    media,
+    problem::Problem,
+};
 use crate::{broker::Broker, metrics::TextFormat};
 
 /// `GET /live`: the process answers.

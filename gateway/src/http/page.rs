@@ -11,7 +11,10 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::{HttpResponse, body, browser_client};
+use super::{
+    body::{self, HttpResponse},
+    browser_client,
+};
 
 const DOCUMENT: &str = include_str!("page/index.html");
 const STYLES: [&str; 2] = [include_str!("page/page.css"), include_str!("page/jobs.css")];

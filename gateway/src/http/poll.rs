@@ -1,17 +1,16 @@
 //! `GET /clients/{client}/events`: a long-poll of a mailbox.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use events::ClientId;
 use hyper::{
     StatusCode,
     header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
 };
-use prometheus_client::metrics::gauge::Gauge;
 
 use super::{
-    App, HttpResponse, batch, body,
+    app::App,
+    batch,
+    body::{self, HttpResponse},
     problem::{LAST_SEEN, Problem},
     socket::ConnectionStatus,
 };
@@ -28,7 +27,7 @@ pub(super) async fn hold<B: Broker>(
     client: &ClientId,
     request: PollRequest,
 ) -> Result<HttpResponse, Problem> {
-    let held = HeldPollGuard::new(app)?;
+    let held = app.hold_poll()?;
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     let (response, counted) = match outcome {
         Outcome::Batch(batch) => match with_events(app, &batch) {
@@ -88,32 +87,4 @@ fn shutting_down() -> HttpResponse {
     let mut response = without_events();
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// Counts a poll as held until it is dropped, however that happens.
-pub(super) struct HeldPollGuard(Gauge);
-
-/// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
-#[derive(Clone)]
-pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<HeldPollGuard>);
-
-impl HeldPollGuard {
-    /// Counts one more, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
-    pub(super) fn new<B: Broker>(app: &App<B>) -> Result<Self, Problem> {
-        let held = Self(app.metrics.polls_held.clone());
-        let most = i64::try_from(app.options.max_connections).unwrap_or(i64::MAX);
-        if held.0.inc() >= most { Err(Problem::TooManyConnections) } else { Ok(held) }
-    }
-
-    /// Keeps the place for as long as the answer.
-    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
-        response.extensions_mut().insert(Place(Arc::new(self)));
-        response
-    }
-}
-
-impl Drop for HeldPollGuard {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }

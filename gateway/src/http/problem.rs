@@ -10,7 +10,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{HttpResponse, body};
+use super::body::{self, HttpResponse};
 use crate::{broker::BrokerError, seldom::Seldom};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.

@@ -19,7 +19,9 @@ use tokio::{
 
 use self::declared::Declared;
 use super::{
-    App, HttpResponse, effect,
+    app::App,
+    body::HttpResponse,
+    effect,
     mailboxes::json_response,
     problem::{Problem, log_refusal},
     socket::ConnectionStatus,

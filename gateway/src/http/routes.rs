@@ -14,7 +14,9 @@ use percent_encoding::percent_decode_str;
 use tracing::debug;
 
 use super::{
-    App, HttpRequest, HttpResponse, body, browser_client,
+    app::App,
+    body::{self, HttpRequest, HttpResponse},
+    browser_client,
     cors::CorsRequest,
     feed::{self, EmptyStatus},
     half_close::HalfClose,

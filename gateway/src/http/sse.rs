@@ -22,7 +22,10 @@ use hyper::{
 };
 
 pub(super) use self::{feed::follow, mailbox::hold};
-use super::{HttpResponse, body, media};
+use super::{
+    body::{self, HttpResponse},
+    media,
+};
 
 /// How often something is written at least: proxies take a silent connection for a dead one.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);

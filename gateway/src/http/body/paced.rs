@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::{
-    poll::Place,
+    place::Place,
     socket::{ConnectionStatus, time_for},
     stream_task::StreamTask,
     transit::Transit,

@@ -8,14 +8,14 @@ use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::Broker,
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{App, HttpResponse, batch, feed::count_events, poll::HeldPollGuard},
+    http::{app::App, batch, body::HttpResponse, feed::count_events, place::HeldPollGuard},
     metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
 pub(in crate::http) fn follow<B: Broker>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
     app.metrics.answered(Answer::Stream);
-    let Ok(held) = HeldPollGuard::new(app) else { return come_back_later() };
+    let Ok(held) = app.hold_poll() else { return come_back_later() };
     let following = app.metrics.following(Follower::Streaming);
     streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following })
 }

@@ -9,9 +9,7 @@ use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
 use crate::{
     broker::Broker,
     http::{
-        App, HttpResponse, batch,
-        poll::{HeldPollGuard, count_events},
-        problem::Problem,
+        app::App, batch, body::HttpResponse, place::HeldPollGuard, poll::count_events, problem::Problem,
         socket::ConnectionStatus,
     },
     mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
@@ -35,7 +33,7 @@ pub(in crate::http) async fn hold<B: Broker>(
             return Err(Problem::NoMailbox);
         }
     }
-    let Ok(held) = HeldPollGuard::new(app) else { return Ok(come_back_later()) };
+    let Ok(held) = app.hold_poll() else { return Ok(come_back_later()) };
     app.metrics.answered(Answer::Stream);
     Ok(streamed(MailboxStream {
         app: Arc::clone(app),

@@ -1,0 +1,77 @@
+//! What the handlers share.
+
+use std::{sync::Arc, time::Duration};
+
+use events::TopicPattern;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{cors::AllowedOrigins, place::HeldPollGuard, problem::Problem, transit::Transit};
+use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
+
+/// What an operator can set about HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How many client connections may be open at once.
+    pub max_connections: usize,
+    /// The largest published event, in bytes.
+    pub max_body: usize,
+    /// How many bytes of events may be on their way in, and as many of answers on their way out.
+    pub max_transit: usize,
+    /// How long a client may take to send the head of a request, and a third of what it may take for a body.
+    pub header_timeout: Duration,
+    /// How long a connection is kept on which nothing is asked.
+    pub idle_timeout: Duration,
+    /// How long held polls and open answers may take once the gateway shuts down.
+    pub shutdown_grace: Duration,
+    /// Which pages of other origins may use the gateway.
+    pub allowed_origins: AllowedOrigins,
+    /// Which topics can be followed as Feeds.
+    pub feed_topics: Vec<TopicPattern>,
+}
+
+/// Everything that a handler needs.
+pub(super) struct App<B: Broker> {
+    pub(super) broker: Arc<B>,
+    pub(super) registry: Registry<B>,
+    pub(super) feed: Arc<Feed<B::Log>>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) options: HttpOptions,
+    /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
+    pub(super) publishing: Arc<Semaphore>,
+    pub(super) incoming: Transit,
+    pub(super) outgoing: Transit,
+    /// What requests change, as long as it is on its way.
+    pub(super) effects: TaskTracker,
+    pub(super) shutting_down: CancellationToken,
+}
+
+impl<B: Broker> App<B> {
+    pub(super) fn new(
+        broker: Arc<B>,
+        registry: Registry<B>,
+        feed: Arc<Feed<B::Log>>,
+        metrics: Arc<Metrics>,
+        options: HttpOptions,
+    ) -> Self {
+        let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
+        let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
+        Self {
+            broker,
+            registry,
+            feed,
+            metrics,
+            options,
+            publishing,
+            incoming,
+            outgoing,
+            effects: TaskTracker::new(),
+            shutting_down: CancellationToken::new(),
+        }
+    }
+
+    /// Counts one more held poll, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
+    pub(super) fn hold_poll(&self) -> Result<HeldPollGuard, Problem> {
+        HeldPollGuard::new(&self.metrics.polls_held, self.options.max_connections).ok_or(Problem::TooManyConnections)
+    }
+}

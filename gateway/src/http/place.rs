@@ -1,0 +1,33 @@
+//! The places of polls that are held.
+
+use std::sync::Arc;
+
+use hyper::Response;
+use prometheus_client::metrics::gauge::Gauge;
+
+/// Counts a poll as held until it is dropped, however that happens.
+pub(super) struct HeldPollGuard(Gauge);
+
+/// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
+#[derive(Clone)]
+pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<HeldPollGuard>);
+
+impl HeldPollGuard {
+    /// Counts one more, unless there are so many.
+    pub(super) fn new(held: &Gauge, most: usize) -> Option<Self> {
+        let held = Self(held.clone());
+        (held.0.inc() < i64::try_from(most).unwrap_or(i64::MAX)).then_some(held)
+    }
+
+    /// Keeps the place for as long as the answer.
+    pub(super) fn keep_for<B>(self, mut response: Response<B>) -> Response<B> {
+        response.extensions_mut().insert(Place(Arc::new(self)));
+        response
+    }
+}
+
+impl Drop for HeldPollGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
