@@ -1,6 +1,6 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `accept` owns sockets, limits and the orderly end; `version` tells what a client speaks, `head_timer` how long it may be
+//! * `accept` owns sockets and limits; `version` tells what a client speaks, `head_timer` how long it may be
 //!   silent, `socket` how a connection ended, `half_close` when an end is the client's end.
 //! * `access` counts each request and logs it at its end, under its `request_id`.
 //! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
@@ -50,6 +50,7 @@ mod version;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use self::app::App;
 pub use self::{
@@ -58,18 +59,47 @@ pub use self::{
 };
 use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
-/// Serves until `shutdown` completes, then ends in order: accepts no more, ends the Sessions, which answers the polls
-/// that they hold, waits for open answers up to the grace period, and returns. The caller owns the listener and the
-/// signal.
-pub async fn serve<B: Broker>(
-    listener: TcpListener,
-    broker: Arc<B>,
-    registry: Registry<B>,
-    feed: Arc<Feed<B::Log>>,
-    metrics: Arc<Metrics>,
-    options: HttpOptions,
-    shutdown: impl Future<Output = ()>,
-) {
-    let app = Arc::new(App::new(broker, registry, feed, metrics, options));
-    accept::run(listener, app, shutdown).await;
+/// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and
+/// [`Self::drained`].
+pub struct Server<B: Broker> {
+    app: Arc<App<B>>,
+    connections: TaskTracker,
+}
+
+impl<B: Broker> Server<B> {
+    /// Makes a server of these parts.
+    pub fn new(
+        broker: Arc<B>,
+        registry: Registry<B>,
+        feed: Arc<Feed<B::Log>>,
+        metrics: Arc<Metrics>,
+        options: HttpOptions,
+    ) -> Self {
+        Self { app: Arc::new(App::new(broker, registry, feed, metrics, options)), connections: TaskTracker::new() }
+    }
+
+    /// Accepts connections and serves them; ends only by being dropped, which closes the listener. The connections that are
+    /// open go on.
+    pub async fn run(&self, listener: TcpListener) {
+        accept::run(listener, &self.app, &self.connections).await;
+    }
+
+    /// Has every connection end with the requests that it carries, and those that carry none at once.
+    pub fn stop(&self) {
+        self.app.shutting_down.cancel();
+    }
+
+    /// Waits for the last connection, and for what requests have changed to be done. Cancel-safe.
+    pub async fn drained(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+        self.app.effects.close();
+        self.app.effects.wait().await;
+    }
+
+    /// Returns how many connections are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
 }

@@ -7,13 +7,13 @@
 //!
 //! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
 //! * [`mailbox`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
-//! * [`feed`] shows all clients the same log: a window in memory, who waits for what, places in the log.
+//! * [`feed`] shows all clients the same log: recent events in memory, who waits for what, places in the log.
 //! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ; `broker::embedded` is a durable
 //!   log of the gateway's own, for one machine.
 //! * [`metrics`] is everything that is counted.
+//! * [`lifecycle`] starts these parts and ends them in order.
 //!
-//! Besides the words of the contract: a *desk* decides for one Session, a *window* holds what is unconfirmed, a *link* is a
-//! connection to the broker, and a *fate* is how a client's connection ended.
+//! Besides the words of the contract: a *desk* decides for one Session, and a *window* holds what is unconfirmed.
 //!
 //! The life of one event: a publisher's message lies in a mailbox. A poll opens the client's Session, whose Lease
 //! delivers the message into the window; the poll is answered with a batch and its last-seen token. The client's next
@@ -27,9 +27,9 @@ pub mod feed;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod http;
+pub mod lifecycle;
 pub mod mailbox;
 pub mod metrics;
 pub mod process;
 mod seldom;
-pub mod serve;
 pub mod telemetry;

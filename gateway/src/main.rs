@@ -6,10 +6,9 @@ use anyhow::Context;
 use gateway::{
     broker::{amqp::AmqpBroker, embedded::EmbeddedBroker},
     config::{BrokerSettings, Config, EXIT_USAGE, Settings},
-    http,
+    http, lifecycle,
     metrics::Metrics,
     process::{self, StopSignals},
-    serve::serve_from,
     telemetry,
 };
 use tokio::net::TcpListener;
@@ -60,14 +59,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
             info!(address = %listener.local_addr()?, broker = %options.url, "listening");
-            serve_from(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
+            lifecycle::run(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
             process::keep_files_private();
             let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
                 .context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");
-            serve_from(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
+            lifecycle::run(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
     }
 }

@@ -15,10 +15,10 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, debug_span, info, warn};
+use tracing::{Instrument, debug, debug_span, warn};
 
 use super::{
     access::{Record, Recorded},
@@ -56,58 +56,31 @@ const MAX_SURPLUS: usize = 256;
 /// How long such a client may take for the head of its request.
 const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves connections until `shutdown`, then drains them.
-pub(super) async fn run<B: Broker>(listener: TcpListener, app: Arc<App<B>>, shutdown: impl Future<Output = ()>) {
-    let connections = TaskTracker::new();
+/// Serves connections, each by a task of `connections`. Ends only by being dropped, which closes the listener.
+pub(super) async fn run<B: Broker>(listener: TcpListener, app: &Arc<App<B>>, connections: &TaskTracker) {
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let surplus = Arc::new(Semaphore::new(MAX_SURPLUS));
-    let accepting = async {
-        loop {
-            let stream = accept(&listener, &app.metrics).await;
-            let app = Arc::clone(&app);
-            if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                connections.spawn(async move {
-                    let remote = stream.peer_addr().ok();
-                    app.metrics.connections.inc();
-                    serve_client(stream, remote, &app).await;
-                    app.metrics.connections.dec();
-                    drop(place);
-                });
-            } else {
-                let Ok(place) = Arc::clone(&surplus).try_acquire_owned() else {
-                    app.metrics.connections_refused.inc();
-                    continue;
-                };
-                connections.spawn(async move {
-                    serve_surplus(stream, &app).await;
-                    drop(place);
-                });
-            }
+    loop {
+        let stream = accept(&listener, &app.metrics).await;
+        let app = Arc::clone(app);
+        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            connections.spawn(async move {
+                let remote = stream.peer_addr().ok();
+                app.metrics.connections.inc();
+                serve_client(stream, remote, &app).await;
+                app.metrics.connections.dec();
+                drop(place);
+            });
+        } else {
+            let Ok(place) = Arc::clone(&surplus).try_acquire_owned() else {
+                app.metrics.connections_refused.inc();
+                continue;
+            };
+            connections.spawn(async move {
+                serve_surplus(stream, &app).await;
+                drop(place);
+            });
         }
-    };
-    tokio::select! {
-        () = shutdown => {}
-        () = accepting => {}
-    }
-    drop(listener);
-    drain(&app, &connections).await;
-}
-
-async fn drain<B: Broker>(app: &App<B>, connections: &TaskTracker) {
-    let grace = app.options.shutdown_grace;
-    info!(connections = connections.len(), grace = ?grace, "shutting down");
-    app.shutting_down.cancel();
-    app.feed.close();
-    let drained = async {
-        // Four fifths of the time for the polls, the rest for their answers.
-        app.registry.shut_down(grace.mul_f64(0.8)).await;
-        connections.close();
-        connections.wait().await;
-        app.effects.close();
-        app.effects.wait().await;
-    };
-    if timeout(grace, drained).await.is_err() {
-        warn!(connections = connections.len(), "the grace period is over; closing connections that still wait");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 pub struct Server<B: Broker>(Arc<App<B>>);
 
 impl<B: Broker> Server<B> {
-    /// Makes a server of the same parts as [`super::serve`] takes.
+    /// Makes a server of the same parts as [`super::Server::new`].
     #[must_use]
     pub fn new(
         broker: Arc<B>,

@@ -130,7 +130,7 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let signals = StopSignals::listen().unwrap();
     let publisher = broker.clone();
-    let serving = serve_from(Unfollowable(broker), listener, mailboxes(), feeds, http(), metrics, signals);
+    let serving = run(Unfollowable(broker), listener, mailboxes(), feeds, http(), metrics, signals);
     let mut serving = std::pin::pin!(serving);
     assert!(timeout(Duration::from_millis(100), serving.as_mut()).await.is_err(), "it serves as long as all is well");
     let event = Event::new("a".parse().unwrap(), None, "1");

@@ -1,0 +1,100 @@
+//! The life of a gateway, from an open broker and a bound listener to the last closed socket.
+//!
+//! The order of its end is a promise. A client that is told to come back, or whose connection ends, must find its mailbox free
+//! on another gateway; so a Session releases its Lease before its poll is answered, and answers are written before sockets close.
+//! The broker goes last, because releases and confirms need it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
+use tracing::{info, warn};
+
+use crate::{
+    broker::Broker,
+    feed::{Feed, FeedOptions},
+    http::{HttpOptions, Server},
+    mailbox::{MailboxOptions, Registry},
+    metrics::Metrics,
+    process::StopSignals,
+};
+
+/// How much of the grace period the Sessions have to release and answer their polls; the rest is for those answers.
+const SHARE_OF_POLLS: f64 = 0.8;
+
+/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So does
+/// the end of a part without which the gateway serves nothing: a supervisor starts it again.
+pub async fn run<B: Broker>(
+    broker: B,
+    listener: TcpListener,
+    mailboxes: MailboxOptions,
+    feeds: FeedOptions,
+    http: HttpOptions,
+    metrics: Arc<Metrics>,
+    mut signals: StopSignals,
+) -> anyhow::Result<()> {
+    metrics.may_hold(http.max_connections, mailboxes.max_mailboxes);
+    let broker = Arc::new(broker);
+    let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
+    let feed = Feed::new(broker.log(), feeds);
+    let grace = http.shutdown_grace;
+    let server = Server::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http);
+
+    let mut following = JoinSet::new();
+    let followed = Arc::clone(&feed);
+    let (ends_well, ended) = oneshot::channel();
+    following.spawn(async move {
+        followed.follow().await;
+        let _ = ends_well.send(());
+    });
+    let follower_died = async {
+        if ended.await.is_ok() {
+            std::future::pending::<()>().await;
+        }
+    };
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let living = async {
+        tokio::select! {
+            _ = stopped => {}
+            () = server.run(listener) => {}
+        }
+        info!(connections = server.connections(), ?grace, "shutting down");
+        server.stop();
+        feed.close();
+        drain(&server, &registry, grace).await;
+        // It ends by itself: the feed is closed.
+        following.join_next().await;
+        broker.close().await;
+    };
+    let stopping = async {
+        signals.first().await;
+        let _ = stop.send(());
+        signals.second().await;
+    };
+    tokio::select! {
+        () = living => info!("stopped"),
+        () = stopping => anyhow::bail!("a second signal: ended at once"),
+        part = broker.failed() => {
+            // Never dropped: what is left of it may wait for the part that is gone.
+            std::mem::forget(Arc::clone(&broker));
+            anyhow::bail!("{part}; the gateway ends, to be started again");
+        }
+        () = follower_died => anyhow::bail!("the task that follows the log has failed; the gateway ends, to be started again"),
+    }
+    Ok(())
+}
+
+/// Releases the Leases, answers their polls, and waits until the answers are written and the sockets closed.
+async fn drain<B: Broker>(server: &Server<B>, registry: &Registry<B>, grace: Duration) {
+    let drained = async {
+        registry.shut_down(grace.mul_f64(SHARE_OF_POLLS)).await;
+        server.drained().await;
+    };
+    if timeout(grace, drained).await.is_err() {
+        let connections = server.connections();
+        warn!(connections, "the grace period is over; closing connections that still wait");
+    }
+}
+
+#[cfg(test)]
+mod tests;
