@@ -225,3 +225,19 @@ async fn a_store_without_the_mark_of_what_was_synced_is_read_and_said_to_be_dama
     let seen = read(&gateway, 20, Reader::Mailbox).await;
     assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>());
 }
+
+/// The engine asks for memory for all of them before it compares a checksum; the allocator of the gateway gives it, because none
+/// of it is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_says_it_has_billions_of_parts_is_said_to_be_damaged() {
+    let folder = Folder::new("boastful");
+    fill(&folder, 20, true).await;
+    let lists = files(&folder.path().join("engine/keyspaces/1"));
+    let list = lists.iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with('v')).unwrap();
+    let content = fs::read(list).unwrap();
+    let contents = content.windows(4).position(|bytes| bytes == b"TOC!").unwrap() as u64;
+    File::options().write(true).open(list).unwrap().write_all_at(&[0xff; 4], contents + 4).unwrap();
+    let refused = embedded(folder.path()).flag("--listen", "127.0.0.1:0").try_start().await.expect_err("it is damaged");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("is damaged"), "{refused:?}");
+}

@@ -15,6 +15,10 @@ use libfuzzer_sys::fuzz_target;
 
 use self::{original::Original, reading::Read};
 
+/// As in the gateway: the engine may ask for more than there is before it looks what a damaged file says.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Opens a store and reads all of it; `None` if it is refused.
 fn read(folder: &Path) -> Option<Read> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
