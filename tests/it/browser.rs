@@ -58,7 +58,7 @@ impl Desk {
     }
 
     async fn becomes(&self, state: &str) {
-        let script = r#"return document.getElementById("state").dataset.state;"#;
+        let script = r#"return document.getElementById("state")?.dataset.state;"#;
         eventually_eq(SOON, "the state", Value::from(state), async || self.browser.run(script).await).await;
     }
 

@@ -50,7 +50,7 @@ impl Desk {
 
     /// Waits until the page in front says that its reader is in this state.
     async fn becomes(&self, state: &str) {
-        let script = r#"return document.getElementById("state").dataset.state;"#;
+        let script = r#"return document.getElementById("state")?.dataset.state;"#;
         eventually_eq(SOON, "the state", Value::from(state), async || self.browser.run(script).await).await;
     }
 
