@@ -75,9 +75,9 @@ impl<L: EventLog> CatchUp<'_, L> {
         let NewestLookup { offsets, mut evicted_before, end } = lookup;
         let mut offsets = match offsets {
             Some(offsets) => offsets,
-            None => match self.in_index(end).await {
+            None => match self.in_index(evicted_before, end).await {
                 Some((offsets, complete_from)) => {
-                    evicted_before = complete_from;
+                    evicted_before = complete_from.min(end.next);
                     offsets
                 }
                 None => return Ok(CaughtUp::Again),
@@ -86,7 +86,7 @@ impl<L: EventLog> CatchUp<'_, L> {
         if evicted_before == 0 {
             // The index knows them all.
         } else if let Some(known) = self.log.newest_before(pattern, evicted_before, limit + 1).await {
-            offsets.splice(0..0, known.offsets);
+            offsets.extend(known.offsets);
             damaged = known.damaged;
         } else {
             let evicted = self.evicted_topics(evicted_before).await?;
@@ -98,6 +98,10 @@ impl<L: EventLog> CatchUp<'_, L> {
                 );
             }
         }
+        // The index may have forgotten some of them while it was looked through.
+        offsets.retain(|offset| found.iter().all(|logged| logged.offset != *offset));
+        offsets.sort_unstable();
+        offsets.dedup();
         offsets.truncate(limit + 1);
         for offset in offsets {
             let here = self.state.lock().as_ref().and_then(|state| state.recent.get(offset).cloned());
@@ -114,13 +118,17 @@ impl<L: EventLog> CatchUp<'_, L> {
             damaged |= searched.damaged;
             found.extend(searched.found);
         }
+        found.sort_unstable_by_key(|logged| logged.offset);
         let batch = FeedBatch::of(found, *limit, false, end);
         Ok(if batch.events.is_empty() { CaughtUp::Reached(end) } else { CaughtUp::Found(batch) }.telling(damaged))
     }
 
-    /// Looks through the index in parts: returns where the newest events of matching topics are that are before a place, and from
-    /// which offset on that is all. `None`: the log was lost meanwhile.
-    async fn in_index(&self, end: Cursor) -> Option<(Vec<u64>, u64)> {
+    /// Looks through the index in parts: returns where the newest events of matching topics are between an offset and a place, of
+    /// too many the oldest, and before which offset others may have been forgotten by now. `None`: the log was lost meanwhile.
+    ///
+    /// An offset that was found stays, also if its topic is forgotten or gets a newer event meanwhile: those that were left out, for
+    /// being too many, come after it.
+    async fn in_index(&self, from: u64, end: Cursor) -> Option<(Vec<u64>, u64)> {
         let FeedRequest { pattern, limit, .. } = self.request;
         let (mut newest, mut after) = (BTreeSet::new(), None);
         loop {
@@ -128,11 +136,10 @@ impl<L: EventLog> CatchUp<'_, L> {
                 let state = self.state.lock();
                 let index = &state.as_ref()?.index;
                 let (offsets, last) = index.part(pattern, after.as_ref());
-                newest.extend(offsets);
+                newest.extend(offsets.into_iter().filter(|offset| (from..end.next).contains(offset)));
                 after = last;
                 index.complete_from()
             };
-            newest.retain(|offset| (complete_from..end.next).contains(offset));
             while newest.len() > limit + 1 {
                 newest.pop_last();
             }

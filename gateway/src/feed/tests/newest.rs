@@ -79,3 +79,58 @@ async fn the_newest_event_is_the_newest_also_where_more_topics_were_forgotten_th
     assert_eq!(world.look("a.*", Start::After(place)).await.0, (550..600).collect::<Vec<_>>());
     assert_eq!(world.look("a.0", Start::Newest).await.0, [450]);
 }
+
+/// Polls once, publishes, and polls on: the numbers and the place.
+async fn interrupted(world: &World, limit: usize, publish: impl AsyncFnOnce(&World)) -> (Vec<u64>, Cursor) {
+    let (pattern, deadline) = ("a.*".parse().unwrap(), Instant::now());
+    let request = FeedRequest { pattern, start: Start::Newest, limit, latest_only: false, deadline };
+    let mut poll = std::pin::pin!(world.ask(request));
+    assert!(futures_util::poll!(poll.as_mut()).is_pending(), "it goes on in another part");
+    publish(world).await;
+    match poll.await {
+        FeedOutcome::Batch(batch) => (numbers(&batch), batch.last_seen),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_the_index_forgets_while_it_is_looked_through_leaves_no_gap() {
+    for world in [World::new(1 << 30, 1 << 20, 40).await, World::searching(1 << 20, 40).await] {
+        for number in 0..40 {
+            world.publish(&format!("a.{number:02}"), number..number + 1).await;
+        }
+        let (mut seen, mut place) = interrupted(&world, 8, async |world| {
+            for (number, topic) in (40..).zip(["a.00", "a.01", "b"]) {
+                world.publish(topic, number..number + 1).await;
+            }
+        })
+        .await;
+        loop {
+            let (more, _, next) = world.look("a.*", Start::After(place)).await;
+            if more.is_empty() {
+                break;
+            }
+            seen.extend(more);
+            place = next;
+        }
+        assert!(seen.is_sorted_by(|a, b| a < b), "{seen:?}");
+        assert!((2..42).all(|number| seen.contains(&number)), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_index_forgets_after_the_place_of_an_answer_is_not_in_it() {
+    let world = World::new(1 << 30, 1 << 20, 20).await;
+    for number in 0..20 {
+        world.publish(&format!("a.{number:02}"), number..number + 1).await;
+    }
+    let (seen, place) = interrupted(&world, 100, async |world| {
+        world.publish("a.new", 20..21).await;
+        for number in 21..42 {
+            world.publish(&format!("b.{number}"), number..number + 1).await;
+        }
+    })
+    .await;
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
+    assert_eq!(world.look("a.*", Start::After(place)).await.0, [20]);
+}
