@@ -106,7 +106,12 @@ impl Reader {
     }
 }
 
+/// Reads up to the last event, or to the end.
 async fn read(gateway: &Gateway, payload: usize, reader: Reader) -> Seen {
+    read_until(gateway, payload, reader, |seen| seen.numbers.last() == Some(&(EVENTS - 1))).await
+}
+
+async fn read_until(gateway: &Gateway, payload: usize, reader: Reader, is_enough: impl Fn(&Seen) -> bool) -> Seen {
     let first = match reader {
         Reader::Mailbox => "older",
         Reader::Feed => "oldest",
@@ -127,7 +132,7 @@ async fn read(gateway: &Gateway, payload: usize, reader: Reader) -> Seen {
             seen.numbers.push(number);
         }
         token.clone_from(&batch.last_seen);
-        if seen.numbers.last() == Some(&(EVENTS - 1)) {
+        if is_enough(&seen) {
             return seen;
         }
     }
@@ -222,8 +227,23 @@ async fn a_store_without_the_mark_of_what_was_synced_is_read_and_said_to_be_dama
     fs::remove_file(folder.path().join("synced")).unwrap();
     let gateway = embedded(folder.path()).start().await;
     gateway.wait_logged("the store was damaged; clients are told what concerns them", Duration::from_secs(5)).await;
-    let seen = read(&gateway, 20, Reader::Mailbox).await;
-    assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>());
+    for reader in [Reader::Mailbox, Reader::Feed] {
+        let seen = read_until(&gateway, 20, reader, |seen| seen.told).await;
+        assert_eq!(seen.numbers, (0..EVENTS).collect::<Vec<_>>());
+        assert!(seen.told, "{reader:?} is not told that what was written last may be missing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_its_engine_is_refused_and_not_begun_anew() {
+    let folder = Folder::new("emptied");
+    fill(&folder, 20, true).await;
+    fs::remove_dir_all(folder.path().join("engine")).unwrap();
+    for _ in 0..2 {
+        let refused =
+            embedded(folder.path()).flag("--listen", "127.0.0.1:0").try_start().await.expect_err("it is lost");
+        assert!(refused.stderr.contains("missing") && refused.stderr.contains("nothing was changed"), "{refused:?}");
+    }
 }
 
 /// The engine asks for memory for all of them before it compares a checksum; the allocator of the gateway gives it, because none

@@ -83,11 +83,12 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         error => OpenStoreError::Damaged(shown(), error.to_string()),
     };
     let damaged = |what: &str| OpenStoreError::Damaged(shown(), what.to_owned());
-    if !folder.join(ENGINE).try_exists().map_err(io)? {
+    let mut synced_batches = SyncMark::read(folder).map_err(io)?;
+    if synced_batches.is_none() && !folder.join(ENGINE).try_exists().map_err(io)? {
         // Before the engine: of a first start that was cut short there may be anything.
-        SyncMark::open(folder).and_then(|mark| mark.note(0)).map_err(io)?;
+        SyncMark::begin(folder).map_err(io)?;
+        synced_batches = Some(0);
     }
-    let synced_batches = SyncMark::read(folder).map_err(io)?;
     let is_in_use = synced_batches != Some(0);
     if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
         return Err(damaged(&format!("{ENGINE}/{file} is missing")));
@@ -105,8 +106,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let mut log = Log::new(retention, RECENT_BYTES, meta.oldest);
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
-    let mut recovered =
-        reading.finish(log, &meta, synced_batches.unwrap_or(0)).map_err(|error| damaged(&error.to_string()))?;
+    let mut recovered = reading.finish(log, &meta, synced_batches).map_err(|error| damaged(&error.to_string()))?;
     // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
     // readers that it is gone.
     engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
@@ -114,8 +114,6 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let sync_mark = SyncMark::open(folder).map_err(io)?;
     if synced_batches.is_none() {
         sync_mark.note(meta.synced).map_err(io)?;
-        let what = "the mark of what was synced is missing, so whether the last writes are all there is not known";
-        recovered.damage.push(what.to_owned());
     }
     Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
 }
@@ -187,7 +185,7 @@ impl Reading {
         }
     }
 
-    fn finish(mut self, mut log: Log, meta: &Meta, synced_batches: u64) -> Result<Recovered, TooManyMissing> {
+    fn finish(mut self, mut log: Log, meta: &Meta, synced_batches: Option<u64>) -> Result<Recovered, TooManyMissing> {
         // Whatever speaks of an offset says that it was given away, and no offset is given twice.
         let named = |mailbox: &Mailbox| {
             let bindings = mailbox.bindings.iter().map(|binding| binding.until.unwrap_or(0).max(binding.from));
@@ -199,12 +197,17 @@ impl Reading {
             return Err(TooManyMissing(self.missing_events));
         }
 
-        let lost_batches = synced_batches.saturating_sub(meta.synced);
+        let lost_batches = synced_batches.map_or(0, |synced| synced.saturating_sub(meta.synced));
+        let may_have_lost = lost_batches > 0 || synced_batches.is_none();
         let mut damage = Vec::new();
         let mut report = |is_so: bool, what: String| damage.extend(is_so.then_some(what));
         report(
             lost_batches > 0,
             format!("the last {lost_batches} writes that were synced are missing, and whatever events were in them"),
+        );
+        report(
+            synced_batches.is_none(),
+            "the mark of what was synced is missing, so the last writes may be, too".to_owned(),
         );
         report(self.missing_events > 0, format!("{} events are missing", self.missing_events));
         report(
@@ -219,7 +222,7 @@ impl Reading {
             ),
         );
         let lost_at = log.next();
-        if lost_batches > 0 {
+        if may_have_lost {
             // It stands for the events that may be lost, so that whatever reads across it is told.
             log.restore(None);
         }
@@ -228,7 +231,7 @@ impl Reading {
             if !meta.signed_off || !damage.is_empty() {
                 mailbox.handed_over = Position::before(log.next()).next();
             }
-            if lost_batches > 0 && !mailbox.is_bound_at(lost_at) {
+            if may_have_lost && !mailbox.is_bound_at(lost_at) {
                 mailbox.note_loss(log.next());
             }
         }

@@ -27,6 +27,14 @@ impl SyncMark {
         }
     }
 
+    /// Makes the file of a store that is begun, and syncs it: a store without it is taken for damaged.
+    pub(super) fn begin(folder: &Path) -> io::Result<()> {
+        let mark = Self::open(folder)?;
+        mark.note(0)?;
+        mark.0.sync_all()?;
+        File::open(folder)?.sync_all()
+    }
+
     /// Opens the file, to write it; makes one if there is none.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         File::options().write(true).create(true).truncate(false).open(folder.join(FILE)).map(Self)

@@ -75,7 +75,7 @@ impl Records {
         for (key, record) in self.heads.range(range) {
             reading.head(&mut log, key, record);
         }
-        let mut recovered = reading.finish(log, &meta, self.synced_batches).ok()?;
+        let mut recovered = reading.finish(log, &meta, Some(self.synced_batches)).ok()?;
         recovered.log.date(recovered.clock.now());
         Some(recovered)
     }
