@@ -82,7 +82,6 @@ impl EmbeddedLease {
     /// read again.
     async fn catch_up(&mut self, from: u64) -> Result<(), StoreError> {
         let scan = {
-            let _turn = self.broker.turn().await;
             let state = self.broker.state();
             let Some(scan) = state.scan(&self.client, self.next.max(Position::before(from)), self.room()) else {
                 return Ok(());

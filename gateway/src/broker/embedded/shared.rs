@@ -99,7 +99,8 @@ impl Handle {
     }
 
     /// Waits for the turn of one step of a look through the log. A step is bounded and ends with a yield, but a thousand looks
-    /// at once would put a thousand steps before the next request of any other client; so they take turns. Cancel-safe.
+    /// at once would put a thousand steps before the next request of any other client; so they take turns. A Lease takes none: its
+    /// Session drops the call again and again, and would lose its place in the row each time. Cancel-safe.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.turn.acquire().await.ok()

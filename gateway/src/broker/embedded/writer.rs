@@ -315,11 +315,18 @@ impl Writer {
         if self.shared.store.has_room() {
             return Ok(());
         }
-        let mut batch = self.batch();
-        self.retain(&mut batch);
-        if batch.trimmed().is_some() {
+        // Publishers get nothing meanwhile anyway.
+        loop {
+            let mut batch = self.batch();
+            self.retain(&mut batch);
+            if batch.trimmed().is_none() {
+                break;
+            }
             let result = self.shared.store.write_from_reserve(&batch);
             self.take_over(batch, result.is_ok());
+            if result.is_err() || !self.more_expired {
+                break;
+            }
         }
         let oldest = self.shared.state().log.oldest();
         self.shared.store.find_room(oldest)
