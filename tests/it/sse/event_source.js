@@ -15,11 +15,12 @@ window.readers = [["/clients/alice/events?topics=a", ""], ["/topics/a/events", "
     // Given up for good: a browser does that on any status but 200.
     source.onerror = () => source.readyState === EventSource.CLOSED && reader.others.push("closed");
     if (reader.deaths === 200) return;
+    // Not at once: the request of the next one could overtake that of this one, and would then be displaced by it.
     setTimeout(() => {
       source.close();
       reader.deaths += 1;
       begin();
-    }, Math.random() * 100);
+    }, 20 + Math.random() * 80);
   };
   begin();
   return reader;
