@@ -8,7 +8,7 @@
 //! * `reader` is a consumer of it, from some offset on; `prefetch` says how much may be on its way.
 //! * `tail` follows the end, and notices when retention overtook it.
 //! * `search` decides what of it was asked for, and when that is enough.
-//! * `readers` bounds how many search, and keeps a reader for the search that goes on where it stopped.
+//! * `reader_pool` bounds how many search, and keeps a reader for the search that goes on where it stopped.
 
 mod prefetch;
 mod queue;
