@@ -1,63 +1,57 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `accept` owns sockets and limits; `version` tells what a client speaks, `head_timer` how long it may be
-//!   silent, `socket` how a connection ended, `half_close` when an end is the client's end.
-//! * `access` counts each request and logs it at its end, under its `request_id`.
-//! * `routes` brings a request to its handler: `poll`, `mailboxes`, `publish`, `ops`, `page`,
-//!   `browser_client`.
-//! * `sse` streams what a poll would get, as Server-Sent Events.
-//! * `transit` bounds what requests and answers take on their way; `body` paces answers that share a connection.
-//! * `parameters` reads queries and headers, `media` which form of an answer is wanted; `problem` is the one place that knows
-//!   status codes of errors; `batch` is the JSON of an answer; `cors` lets pages of other origins in,
-//!   `security_headers` keeps the others out.
+//! * `connection` brings requests to their answers: *read → admit → answer*. `access` counts each and logs it at its end, under its
+//!   `request_id`.
+//! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads parameters.
+//! * `mailbox` and `feed` hand out events, by poll or by stream; `publish` takes them; `site` is what a browser opens, `ops` what
+//!   machines ask, `openapi` what programs read about all of it.
+//! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted; `response` what
+//!   answers have in common; `problem` is the one place that knows status codes of errors.
+//! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces answers that
+//!   share a connection.
+//! * `cors` lets pages of other origins in, `security_headers` keeps the others out.
 //!
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes is run
 //! to its end by `effect` all the same.
 
-mod accept;
 mod access;
 mod app;
 mod batch;
 mod body;
-mod browser_client;
+mod call;
 pub mod check;
+mod connection;
 mod cors;
 mod effect;
 mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod half_close;
-mod head_timer;
-mod mailboxes;
+mod held;
+mod mailbox;
 mod media;
-mod open_requests;
+mod openapi;
 mod ops;
-mod page;
-mod parameters;
-mod place;
-mod poll;
 mod problem;
 mod publish;
+mod query;
 mod request_id;
+mod response;
 mod routes;
 mod security_headers;
-mod socket;
+mod site;
 mod sse;
-mod stream_task;
 mod transit;
-mod version;
 
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
-use self::app::App;
 pub use self::{
-    app::HttpOptions,
+    app::{App, HttpOptions},
     cors::{AllowedOrigins, Origin, OriginError},
 };
-use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
+use crate::broker::Broker;
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and
 /// [`Self::drained`].
@@ -67,21 +61,16 @@ pub struct Server<B: Broker> {
 }
 
 impl<B: Broker> Server<B> {
-    /// Makes a server of these parts.
-    pub fn new(
-        broker: Arc<B>,
-        registry: Registry<B>,
-        feed: Arc<Feed<B::Log>>,
-        metrics: Arc<Metrics>,
-        options: HttpOptions,
-    ) -> Self {
-        Self { app: Arc::new(App::new(broker, registry, feed, metrics, options)), connections: TaskTracker::new() }
+    /// Makes a server of what its handlers need.
+    #[must_use]
+    pub fn new(app: App<B>) -> Self {
+        Self { app: Arc::new(app), connections: TaskTracker::new() }
     }
 
     /// Accepts connections and serves them; ends only by being dropped, which closes the listener. The connections that are
     /// open go on.
     pub async fn run(&self, listener: TcpListener) {
-        accept::run(listener, &self.app, &self.connections).await;
+        connection::run(listener, &self.app, &self.connections).await;
     }
 
     /// Has every connection end with the requests that it carries, and those that carry none at once.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::{
     broker::Broker,
     feed::{Feed, FeedOptions},
-    http::{HttpOptions, Server},
+    http::{App, HttpOptions, Server},
     mailbox::{MailboxOptions, Registry},
     metrics::Metrics,
     process::StopSignals,
@@ -37,7 +37,7 @@ pub async fn run<B: Broker>(
     let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
     let feed = Feed::new(broker.log(), feeds);
     let grace = http.shutdown_grace;
-    let server = Server::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http);
+    let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http));
 
     let mut following = JoinSet::new();
     let followed = Arc::clone(&feed);

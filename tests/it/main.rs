@@ -31,6 +31,7 @@ mod limits;
 mod mailbox;
 mod malformed;
 mod metrics;
+mod openapi;
 mod page;
 mod poison;
 mod proxies;

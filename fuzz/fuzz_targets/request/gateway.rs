@@ -18,7 +18,7 @@ use gateway::{
     },
     feed::{Feed, FeedOptions, WindowLimits},
     fuzzing::Server,
-    http::{AllowedOrigins, HttpOptions},
+    http::{AllowedOrigins, App, HttpOptions},
     mailbox::{MailboxOptions, Registry},
     metrics::Metrics,
 };
@@ -61,7 +61,7 @@ async fn converse(input: &[u8], clock: mpsc::Sender<()>) -> Conversation {
     let feed = Feed::new(broker.log(), FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 });
     let followed = Arc::clone(&feed);
     tokio::spawn(async move { followed.follow().await });
-    let server = Server::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http());
+    let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http()));
     let (mut client, socket) = duplex(1 << 20);
     let serving = tokio::spawn(async move { server.serve(socket).await });
     let mut conversation = Conversation { answers: Vec::new(), is_over: false };

@@ -21,7 +21,7 @@ use tracing::info;
 
 use super::{
     body::{self, Body, HttpRequest},
-    open_requests::OpenRequest,
+    connection::open_requests::OpenRequest,
     request_id::RequestId,
     security_headers,
 };

@@ -6,7 +6,7 @@ use events::TopicPattern;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cors::AllowedOrigins, place::HeldPollGuard, problem::Problem, transit::Transit};
+use super::{cors::AllowedOrigins, held::HeldPollGuard, problem::Problem, transit::Transit};
 use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
 /// What an operator can set about HTTP.
@@ -31,7 +31,7 @@ pub struct HttpOptions {
 }
 
 /// Everything that a handler needs.
-pub(super) struct App<B: Broker> {
+pub struct App<B: Broker> {
     pub(super) broker: Arc<B>,
     pub(super) registry: Registry<B>,
     pub(super) feed: Arc<Feed<B::Log>>,
@@ -47,7 +47,8 @@ pub(super) struct App<B: Broker> {
 }
 
 impl<B: Broker> App<B> {
-    pub(super) fn new(
+    /// Takes these parts.
+    pub fn new(
         broker: Arc<B>,
         registry: Registry<B>,
         feed: Arc<Feed<B::Log>>,

@@ -16,7 +16,7 @@ use hyper::{
 };
 
 use self::paced::Paced;
-use super::{socket::ConnectionStatus, transit::Transit};
+use super::{connection::socket::ConnectionStatus, transit::Transit};
 
 mod paced;
 

@@ -5,32 +5,22 @@ use std::sync::Arc;
 use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{
-    accept,
-    app::{App, HttpOptions},
-    batch,
-};
-use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
+use super::{app::App, batch, connection};
+use crate::broker::Broker;
 
 /// Serves connections that are no sockets.
 pub struct Server<B: Broker>(Arc<App<B>>);
 
 impl<B: Broker> Server<B> {
-    /// Makes a server of the same parts as [`super::Server::new`].
+    /// Makes a server of what its handlers need.
     #[must_use]
-    pub fn new(
-        broker: Arc<B>,
-        registry: Registry<B>,
-        feed: Arc<Feed<B::Log>>,
-        metrics: Arc<Metrics>,
-        options: HttpOptions,
-    ) -> Self {
-        Self(Arc::new(App::new(broker, registry, feed, metrics, options)))
+    pub fn new(app: App<B>) -> Self {
+        Self(Arc::new(app))
     }
 
     /// Serves a client to the end of its connection.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        accept::serve_client(stream, None, &self.0).await;
+        connection::serve_client(stream, None, &self.0).await;
     }
 }
 

@@ -1,28 +1,22 @@
 //! What machines ask: liveness, readiness, metrics.
 
-use bytes::Bytes;
 use hyper::{
     HeaderMap,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY},
+    header::{HeaderValue, VARY},
 };
 
-use super::{
-    app::App,
-    body::{self, HttpResponse},
-    media,
-    problem::Problem,
-};
+use super::{app::App, body::HttpResponse, media, problem::Problem, response};
 use crate::{broker::Broker, metrics::TextFormat};
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {
-    text("text/plain; charset=utf-8", "live\n".to_owned())
+    response::typed("text/plain; charset=utf-8", "live\n")
 }
 
 /// `GET /ready`: the broker can be used and the gateway is not leaving.
 pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
     check_ready(app)?;
-    Ok(text("text/plain; charset=utf-8", "ready\n".to_owned()))
+    Ok(response::typed("text/plain; charset=utf-8", "ready\n"))
 }
 
 fn check_ready<B: Broker>(app: &App<B>) -> Result<(), Problem> {
@@ -49,14 +43,7 @@ pub(super) fn metrics<B: Broker>(app: &App<B>, format: TextFormat) -> HttpRespon
     app.metrics.transit_in_bytes.set(app.incoming.used());
     app.metrics.transit_out_bytes.set(app.outgoing.used());
     app.metrics.feed_searches.set(app.feed.searches());
-    let mut response = text(format.media_type(), app.metrics.encode(format));
+    let mut response = response::typed(format.media_type(), app.metrics.encode(format));
     response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
-    response
-}
-
-fn text(content_type: &'static str, body: String) -> HttpResponse {
-    let mut response = body::whole(Bytes::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use events::TopicPattern;
 use hyper::{
     StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER},
 };
 use serde_json::json;
 
-use super::body::{self, HttpResponse};
+use super::{body::HttpResponse, response};
 use crate::{broker::BrokerError, seldom::Seldom};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
@@ -30,7 +29,7 @@ pub(super) enum Problem {
     NotFollowed(TopicPattern, Vec<TopicPattern>),
     MethodNotAllowed {
         /// The methods that the path has.
-        allowed: &'static str,
+        allowed: String,
         /// A body came along, and was not read.
         has_body: bool,
     },
@@ -249,14 +248,14 @@ impl From<Problem> for HttpResponse {
             "status": status.as_u16(),
             "detail": problem.detail(),
         });
-        let mut response = body::whole(Bytes::from(body.to_string()));
+        let mut response = response::typed("application/problem+json", body.to_string());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match problem {
             Problem::MethodNotAllowed { allowed, has_body } => {
-                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+                if let Ok(allowed) = HeaderValue::try_from(allowed) {
+                    headers.insert(ALLOW, allowed);
+                }
                 if has_body {
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -21,10 +21,10 @@ use self::declared::Declared;
 use super::{
     app::App,
     body::HttpResponse,
+    connection::socket::ConnectionStatus,
     effect,
-    mailboxes::json_response,
     problem::{Problem, log_refusal},
-    socket::ConnectionStatus,
+    response,
     transit::Room,
 };
 use crate::{
@@ -80,7 +80,7 @@ async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, P
         });
     }
     app.metrics.published(Published::Confirmed, began.elapsed());
-    Ok(json_response(StatusCode::ACCEPTED, &json!({ "id": event.id.as_str() })))
+    Ok(response::json(StatusCode::ACCEPTED, json!({ "id": event.id.as_str() }).to_string()))
 }
 
 /// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.

@@ -1,121 +1,132 @@
-//! From a request to its handler.
+//! The paths of the gateway.
+//!
+//! One table says what exists: the operations of a path with their names in the log and the metrics, its methods for `Allow`
+//! and `OPTIONS`, and the paths of the `OpenAPI` document come from it.
 
-use std::{borrow::Cow, fmt::Display, str::FromStr, sync::Arc};
+use std::borrow::Cow;
 
-use bytes::Bytes;
-use events::{ClientId, Topic, TopicPattern};
-use hyper::{
-    HeaderMap, Method, StatusCode, Version,
-    body::{Body, Incoming},
-    header::{ALLOW, HOST, HeaderValue},
-    http::request::Parts,
-};
+use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
-use tracing::debug;
 
-use super::{
-    app::App,
-    body::{self, HttpRequest, HttpResponse},
-    browser_client,
-    cors::CorsRequest,
-    feed::{self, EmptyStatus},
-    half_close::HalfClose,
-    mailboxes, ops, page, parameters, poll,
-    problem::Problem,
-    publish,
-    socket::ConnectionStatus,
-    sse,
-};
-use crate::{
-    broker::Broker,
-    feed::FeedRequest,
-    mailbox::PollRequest,
-    metrics::{Operation, TextFormat},
-};
+use super::{problem::Problem, sse};
+use crate::metrics::Operation;
 
-/// One more than any path of ours has.
-const MAX_SEGMENTS: usize = 5;
+/// The most parameters that a path has.
+const MAX_PARAMETERS: usize = 2;
 
-/// What a path leads to, with its parameters as text.
-enum Route<'a> {
-    Events(Cow<'a, str>),
-    Mailbox(Cow<'a, str>),
-    Binding(Cow<'a, str>, Cow<'a, str>),
-    Topic(Cow<'a, str>),
-    Page,
-    BrowserClient,
-    Live,
-    Ready,
-    Metrics,
-    /// `*`, which only OPTIONS has (RFC 9110, section 9.3.7).
-    Server,
+/// A path, and what each of its methods does.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// As documents write it: a name in braces stands for one segment, of any text.
+    pub(super) path: &'static str,
+    /// A GET that is there twice is a poll, and a stream for clients that accept one.
+    pub(super) operations: &'static [(Method, Operation)],
 }
 
-impl<'a> Route<'a> {
-    fn of(path: &'a str) -> Result<Self, Problem> {
-        let decoded = |segment: &'a str| {
-            let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
-            percent_decode_str(segment).decode_utf8().map_err(wrong)
-        };
-        if path == "*" {
-            return Ok(Self::Server);
+/// Every path that exists.
+pub(super) static ROUTES: [Route; 10] = [
+    Route {
+        path: "/clients/{client}/events",
+        operations: &[(Method::GET, Operation::MailboxPoll), (Method::GET, Operation::MailboxStream)],
+    },
+    Route {
+        path: "/topics/{topic}/events",
+        operations: &[
+            (Method::GET, Operation::FeedPoll),
+            (Method::GET, Operation::FeedStream),
+            (Method::POST, Operation::Publish),
+        ],
+    },
+    Route {
+        path: "/clients/{client}",
+        operations: &[(Method::GET, Operation::MailboxStatus), (Method::DELETE, Operation::MailboxDelete)],
+    },
+    Route {
+        path: "/clients/{client}/topics/{pattern}",
+        operations: &[(Method::PUT, Operation::MailboxBind), (Method::DELETE, Operation::MailboxUnbind)],
+    },
+    Route { path: "/", operations: &[(Method::GET, Operation::Page), (Method::HEAD, Operation::Page)] },
+    Route {
+        path: "/client.js",
+        operations: &[(Method::GET, Operation::BrowserClient), (Method::HEAD, Operation::BrowserClient)],
+    },
+    Route {
+        path: "/openapi.json",
+        operations: &[(Method::GET, Operation::OpenApi), (Method::HEAD, Operation::OpenApi)],
+    },
+    Route { path: "/live", operations: &[(Method::GET, Operation::Live), (Method::HEAD, Operation::Live)] },
+    Route { path: "/ready", operations: &[(Method::GET, Operation::Ready), (Method::HEAD, Operation::Ready)] },
+    Route { path: "/metrics", operations: &[(Method::GET, Operation::Metrics), (Method::HEAD, Operation::Metrics)] },
+];
+
+/// `*`, the gateway as a whole, which only OPTIONS has (RFC 9110, section 9.3.7).
+static SERVER: Route = Route { path: "*", operations: &[] };
+
+/// The methods that there are, in the order in which `Allow` has them.
+const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+
+/// The route of a path, with the text of its parameters.
+pub(super) struct Found<'a> {
+    pub(super) route: &'static Route,
+    pub(super) parameters: [Cow<'a, str>; MAX_PARAMETERS],
+}
+
+impl<'a> Found<'a> {
+    /// Finds the route of a path. Each path has one spelling, so that a proxy that checks paths checks the same path.
+    pub(super) fn of(path: &'a str) -> Result<Self, Problem> {
+        let exact = || (path == "*").then_some((&SERVER, [""; MAX_PARAMETERS]));
+        let of_table = || ROUTES.iter().find_map(|route| Some((route, route.matches(path)?)));
+        let (route, [first, second]) = exact().or_else(of_table).ok_or_else(|| no_such_path(path))?;
+        Ok(Self { route, parameters: [decoded(first)?, decoded(second)?] })
+    }
+}
+
+fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
+    percent_decode_str(segment).decode_utf8().map_err(wrong)
+}
+
+impl Route {
+    /// Returns the segments that stand for the parameters, if the path is of this route.
+    fn matches<'a>(&self, path: &'a str) -> Option<[&'a str; MAX_PARAMETERS]> {
+        let mut parameters = [""; MAX_PARAMETERS];
+        let mut vacant = parameters.iter_mut();
+        let mut given = path.split('/');
+        for expected in self.path.split('/') {
+            let segment = given.next()?;
+            if expected.starts_with('{') {
+                *vacant.next()? = segment;
+            } else if expected != segment {
+                return None;
+            }
         }
-        // Each path has one spelling, so that a proxy that checks paths checks the same path.
-        let path = path.strip_prefix('/').ok_or_else(|| no_such_path(path))?;
-        let mut segments = [""; MAX_SEGMENTS];
-        let found = path.split('/').zip(&mut segments);
-        let count = found.map(|(segment, place)| *place = segment).count();
-        Ok(match &segments[..count] {
-            ["clients", client, "events"] => Self::Events(decoded(client)?),
-            ["clients", client] => Self::Mailbox(decoded(client)?),
-            ["clients", client, "topics", pattern] => Self::Binding(decoded(client)?, decoded(pattern)?),
-            ["topics", topic, "events"] => Self::Topic(decoded(topic)?),
-            [""] => Self::Page,
-            ["client.js"] => Self::BrowserClient,
-            ["live"] => Self::Live,
-            ["ready"] => Self::Ready,
-            ["metrics"] => Self::Metrics,
-            _ => return Err(no_such_path(path)),
-        })
+        given.next().is_none().then_some(parameters)
     }
 
     /// Returns what a request of this method asks for here.
-    fn operation(&self, method: &Method, headers: &HeaderMap) -> Operation {
-        match (method, self) {
-            (&Method::GET, Self::Events(_)) if sse::is_accepted(headers) => Operation::MailboxStream,
-            (&Method::GET, Self::Events(_)) => Operation::MailboxPoll,
-            (&Method::GET, Self::Mailbox(_)) => Operation::MailboxStatus,
-            (&Method::DELETE, Self::Mailbox(_)) => Operation::MailboxDelete,
-            (&Method::PUT, Self::Binding(..)) => Operation::MailboxBind,
-            (&Method::DELETE, Self::Binding(..)) => Operation::MailboxUnbind,
-            (&Method::GET, Self::Topic(_)) if sse::is_accepted(headers) => Operation::FeedStream,
-            (&Method::GET, Self::Topic(_)) => Operation::FeedPoll,
-            (&Method::POST, Self::Topic(_)) => Operation::Publish,
-            (&Method::GET | &Method::HEAD, Self::Page) => Operation::Page,
-            (&Method::GET | &Method::HEAD, Self::BrowserClient) => Operation::BrowserClient,
-            (&Method::GET | &Method::HEAD, Self::Live) => Operation::Live,
-            (&Method::GET | &Method::HEAD, Self::Ready) => Operation::Ready,
-            (&Method::GET | &Method::HEAD, Self::Metrics) => Operation::Metrics,
-            (&Method::OPTIONS, _) => Operation::Options,
-            _ => Operation::Unknown,
+    pub(super) fn operation(&self, method: &Method, headers: &HeaderMap) -> Operation {
+        if method == Method::OPTIONS {
+            return Operation::Options;
         }
+        let mut operations =
+            self.operations.iter().filter(|(known, _)| known == method).map(|(_, operation)| *operation);
+        let first = operations.next().unwrap_or(Operation::Unknown);
+        operations.find(|other| other.is_stream() && sse::is_accepted(headers)).unwrap_or(first)
     }
 
-    /// Returns the methods that the path answers to, besides OPTIONS.
-    const fn methods(&self) -> &'static str {
-        match self {
-            Self::Events(_) => "GET",
-            Self::Mailbox(_) => "GET, DELETE",
-            Self::Binding(..) => "PUT, DELETE",
-            Self::Topic(_) => "GET, POST",
-            Self::Page | Self::BrowserClient | Self::Live | Self::Ready | Self::Metrics => "GET, HEAD",
-            Self::Server => "GET, HEAD, POST, PUT, DELETE",
-        }
+    /// Returns the methods that the path answers to, besides OPTIONS, as `Allow` has them.
+    pub(super) fn allowed(&self) -> String {
+        let has = |route: &Self, method: &Method| route.operations.iter().any(|(known, _)| known == method);
+        let is_server = self.operations.is_empty();
+        let is_allowed =
+            |method: &&Method| if is_server { ROUTES.iter().any(|each| has(each, method)) } else { has(self, method) };
+        let allowed: Vec<_> = METHODS.iter().filter(is_allowed).map(Method::as_str).collect();
+        allowed.join(", ")
     }
 }
 
 /// Says where what is asked for may be.
-fn no_such_path(path: &str) -> Problem {
+pub(super) fn no_such_path(path: &str) -> Problem {
     Problem::NoSuchPath(match path.trim_start_matches('/').split('/').next() {
         Some("topics") => "/topics/{topic}/events (POST publishes, GET follows a topic or pattern)",
         Some("clients") => {
@@ -125,185 +136,55 @@ fn no_such_path(path: &str) -> Problem {
     })
 }
 
-/// What a request asks for, in values of its own.
-///
-/// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer, which
-/// could not be used again as long as a poll is held.
-pub(super) enum Call {
-    Poll(ClientId, PollRequest),
-    Stream(ClientId, PollRequest),
-    Follow(FeedRequest, EmptyStatus),
-    FollowStream(FeedRequest),
-    Publish(Topic, HeaderMap, Incoming),
-    Status(ClientId),
-    Delete(ClientId),
-    Bind(ClientId, TopicPattern),
-    Unbind(ClientId, TopicPattern),
-    Page,
-    /// With the tags of what the client has.
-    BrowserClient(HeaderMap),
-    Live,
-    Ready,
-    /// In this format.
-    Metrics(TextFormat),
-    /// With the methods that the path has.
-    Options(&'static str),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Call {
-    /// Reads a request. What it asks for is known also of one that is refused.
-    pub(super) fn of(request: HttpRequest) -> (Operation, Result<Self, Problem>) {
-        let uri = request.uri().clone();
-        let route = Route::of(uri.path());
-        let asks_for = |route: &Route<'_>| route.operation(request.method(), request.headers());
-        let operation = route.as_ref().map_or(Operation::Unknown, asks_for);
-        (operation, Self::read(request, route, operation.is_stream()))
+    fn parameters(path: &str) -> Option<(&'static str, [String; MAX_PARAMETERS])> {
+        let found = Found::of(path).ok()?;
+        Some((found.route.path, found.parameters.map(Cow::into_owned)))
     }
 
-    fn read(request: HttpRequest, route: Result<Route<'_>, Problem>, is_stream: bool) -> Result<Self, Problem> {
-        let (parts, body) = request.into_parts();
-        check_host(&parts)?;
-        let route = route?;
-        let (has_body, allowed) = (!body.is_end_stream(), route.methods());
-        let (query, headers) = (parts.uri.query(), &parts.headers);
-        let call = match (&parts.method, &route) {
-            (&Method::GET, Route::Events(client)) => {
-                let (client, request) = (client_id(client)?, parameters::poll(query, headers, is_stream)?);
-                if is_stream { Self::Stream(client, request) } else { Self::Poll(client, request) }
-            }
-            (&Method::GET, Route::Mailbox(client)) => Self::Status(client_id(client)?),
-            (&Method::DELETE, Route::Mailbox(client)) => Self::Delete(client_id(client)?),
-            (&Method::PUT, Route::Binding(client, pattern)) => {
-                Self::Bind(client_id(client)?, valid("topic pattern", pattern)?)
-            }
-            (&Method::DELETE, Route::Binding(client, pattern)) => {
-                Self::Unbind(client_id(client)?, valid("topic pattern", pattern)?)
-            }
-            (&Method::GET, Route::Topic(pattern)) => {
-                let (request, empty_status) = feed::read(valid("topic pattern", pattern)?, query, headers, is_stream)?;
-                if is_stream { Self::FollowStream(request) } else { Self::Follow(request, empty_status) }
-            }
-            (&Method::POST, Route::Topic(topic)) => Self::Publish(valid("topic", topic)?, parts.headers, body),
-            (&Method::GET | &Method::HEAD, Route::Page) => Self::Page,
-            (&Method::GET | &Method::HEAD, Route::BrowserClient) => Self::BrowserClient(parts.headers),
-            (&Method::GET | &Method::HEAD, Route::Live) => Self::Live,
-            (&Method::GET | &Method::HEAD, Route::Ready) => Self::Ready,
-            (&Method::GET | &Method::HEAD, Route::Metrics) => Self::Metrics(ops::format(headers)),
-            (&Method::OPTIONS, _) => Self::Options(allowed),
-            (_, Route::Server) => return Err(no_such_path("*")),
-            _ => return Err(Problem::MethodNotAllowed { allowed, has_body }),
+    #[test]
+    fn a_path_has_one_spelling_and_its_parameters_are_decoded() {
+        let some = |path, first: &str, second: &str| Some((path, [first.to_owned(), second.to_owned()]));
+        assert_eq!(parameters("/"), some("/", "", ""));
+        assert_eq!(parameters("*"), some("*", "", ""));
+        assert_eq!(parameters("/clients/a%2Fb"), some("/clients/{client}", "a/b", ""));
+        assert_eq!(parameters("/clients//events"), some("/clients/{client}/events", "", ""));
+        assert_eq!(parameters("/clients/a/topics/%23"), some("/clients/{client}/topics/{pattern}", "a", "#"));
+        for path in
+            ["", "live", "//live", "/live/", "/Live", "/%6Cive", "/clients", "/clients/a/events/", "/clients/a/topics"]
+        {
+            assert_eq!(parameters(path), None, "{path}");
+        }
+        assert!(matches!(Found::of("/clients/%ff"), Err(Problem::BadRequest(_))));
+    }
+
+    #[test]
+    fn each_operation_stands_in_the_table_and_has_a_method_that_is_allowed() {
+        let known: Vec<_> = ROUTES.iter().flat_map(|route| route.operations).collect();
+        let beside = [Operation::Options, Operation::Unknown];
+        for operation in Operation::ALL.iter().filter(|each| !beside.contains(each)) {
+            assert!(known.iter().any(|(_, named)| named == operation), "{operation:?}");
+        }
+        assert!(known.iter().all(|(method, _)| METHODS.contains(method)));
+        let allowed: Vec<_> = ROUTES.iter().chain([&SERVER]).map(Route::allowed).collect();
+        assert_eq!(allowed[..4], ["GET", "GET, POST", "GET, DELETE", "PUT, DELETE"]);
+        assert!(allowed[4..10].iter().all(|each| each == "GET, HEAD"));
+        assert_eq!(allowed[10], "GET, HEAD, POST, PUT, DELETE");
+    }
+
+    #[test]
+    fn a_client_that_accepts_a_stream_gets_one_where_there_is_one() {
+        let accepting = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("accept", text.parse().unwrap());
+            ROUTES[..3].iter().map(move |route| route.operation(&Method::GET, &headers)).collect::<Vec<_>>()
         };
-        // A body that is left unread would hide it when the client hangs up.
-        if has_body && !matches!(call, Self::Publish(..)) { Err(Problem::UnwantedBody) } else { Ok(call) }
+        let status = Operation::MailboxStatus;
+        assert_eq!(accepting("*/*"), [Operation::MailboxPoll, Operation::FeedPoll, status]);
+        assert_eq!(accepting("text/event-stream"), [Operation::MailboxStream, Operation::FeedStream, status]);
+        assert_eq!(ROUTES[0].operation(&Method::PATCH, &HeaderMap::new()), Operation::Unknown);
     }
-
-    /// Tells whether its answer may be long in coming, or never end.
-    pub(super) const fn is_poll(&self) -> bool {
-        self.is_stream() || matches!(self, Self::Poll(..) | Self::Follow(..))
-    }
-
-    /// Tells whether its answer is a stream.
-    pub(super) const fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(..) | Self::FollowStream(_))
-    }
-
-    /// Returns whose mailbox it polls, if that is what it does.
-    pub(super) const fn polled_client(&self) -> Option<&ClientId> {
-        match self {
-            Self::Poll(client, _) | Self::Stream(client, _) => Some(client),
-            _ => None,
-        }
-    }
-
-    /// Says what it means if the client ends its side of the connection now.
-    pub(super) fn note(call: &Result<Self, Problem>, half_close: &HalfClose) {
-        match call {
-            Ok(call) if call.is_poll() => half_close.tell(),
-            Ok(Self::Publish(_, _, body)) if !body.is_end_stream() => half_close.await_body(),
-            _ => half_close.await_answer(),
-        }
-    }
-
-    async fn answer<B: Broker>(
-        self,
-        app: &Arc<App<B>>,
-        status: &Arc<ConnectionStatus>,
-    ) -> Result<HttpResponse, Problem> {
-        match self {
-            Self::Poll(client, request) => poll::hold(app, status, &client, request).await,
-            Self::Follow(request, empty_status) => feed::hold(app, request, empty_status).await,
-            Self::FollowStream(request) => {
-                feed::check_followed(app, &request.pattern)?;
-                Ok(sse::follow(app, request))
-            }
-            // Rare beside polls, of which thousands are held: their size should not be that of these.
-            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
-            Self::Stream(client, request) => Box::pin(sse::hold(app, status, client, request)).await,
-            Self::Status(client) => Box::pin(mailboxes::status(app, &client)).await,
-            Self::Delete(client) => Box::pin(mailboxes::delete(app, client)).await,
-            Self::Bind(client, pattern) => Box::pin(mailboxes::bind(app, client, pattern)).await,
-            Self::Unbind(client, pattern) => Box::pin(mailboxes::unbind(app, client, pattern)).await,
-            Self::Page => Ok(page::page()),
-            Self::BrowserClient(headers) => Ok(browser_client::module(&headers)),
-            Self::Live => Ok(ops::live()),
-            Self::Ready => ops::ready(app),
-            Self::Metrics(format) => Ok(ops::metrics(app, format)),
-            Self::Options(methods) => Ok(options(methods)),
-        }
-    }
-}
-
-/// Answers a request, whatever it is.
-pub(super) async fn answer<B: Broker>(
-    app: &Arc<App<B>>,
-    status: &Arc<ConnectionStatus>,
-    call: Result<Call, Problem>,
-    asked: CorsRequest,
-) -> HttpResponse {
-    let answered = match call {
-        Ok(call) => call.answer(app, status).await,
-        Err(problem) => Err(problem),
-    };
-    let mut response = answered.unwrap_or_else(HttpResponse::from);
-    debug!(status = response.status().as_u16(), "answered");
-    app.options.allowed_origins.decorate(asked, response.headers_mut());
-    response
-}
-
-fn options(methods: &'static str) -> HttpResponse {
-    let mut response = body::whole(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-    response
-}
-
-/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence (RFC 9112,
-/// section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
-///
-/// Two `Host` headers are refused as well (RFC 9112, section 3.2).
-fn check_host(parts: &Parts) -> Result<(), Problem> {
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Problem::BadRequest("Host: it is given twice".to_owned()));
-    }
-    let Some(named) = parts.uri.authority().filter(|_| parts.version < Version::HTTP_2) else { return Ok(()) };
-    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    if host.is_some_and(|host| host.eq_ignore_ascii_case(named.as_str().as_bytes())) {
-        Ok(())
-    } else {
-        Err(Problem::BadRequest(format!("Host: it is not {named}, which the request's URL names; send the path alone")))
-    }
-}
-
-/// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986, section 5.2.4).
-fn client_id(text: &str) -> Result<ClientId, Problem> {
-    if matches!(text, "." | "..") {
-        return Err(Problem::BadRequest(format!(
-            "client: {text:?} cannot be an id; browsers and proxies remove it from a path"
-        )));
-    }
-    valid("client", text)
-}
-
-fn valid<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::BadRequest(format!("{what}: {error}{}", parameters::hint(text))))
 }

@@ -6,9 +6,6 @@
 //! It confirms by coming back: it sends the last id that it got. So a stream of a mailbox ends by itself as soon as it has
 //! something to confirm and waits for more than a moment.
 
-mod feed;
-mod mailbox;
-
 use std::{
     fmt::{Display, Write},
     time::Duration,
@@ -21,14 +18,13 @@ use hyper::{
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 
-pub(super) use self::{feed::follow, mailbox::hold};
 use super::{
     body::{self, HttpResponse},
     media,
 };
 
 /// How often something is written at least: proxies take a silent connection for a dead one.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+pub(super) const COMMENT_EVERY: Duration = Duration::from_secs(15);
 
 /// When to come back after a loss of the connection that was not announced, in milliseconds; spread.
 const AFTER_LOSS_MS: std::ops::Range<u32> = 500..1500;
@@ -57,7 +53,7 @@ pub(super) fn come_back_later() -> HttpResponse {
 
 /// A part of a stream's text. No event is ever torn between two.
 #[derive(Debug, Default)]
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
     /// Begins a stream.
@@ -66,14 +62,14 @@ impl Text {
     }
 
     /// Adds one event: what the client is to echo, and JSON.
-    fn push(&mut self, id: &dyn Display, json: &str) {
+    pub(super) fn push(&mut self, id: &dyn Display, json: &str) {
         // Writing to a string cannot fail; a token has no line break.
         let _ = writeln!(self.0, "id: {id}");
         self.push_data(json);
     }
 
     /// Adds the news that events are gone.
-    fn push_reset(&mut self, id: Option<&dyn Display>) {
+    pub(super) fn push_reset(&mut self, id: Option<&dyn Display>) {
         if let Some(id) = id {
             let _ = writeln!(self.0, "id: {id}");
         }
@@ -95,26 +91,26 @@ impl Text {
     }
 
     /// Moves the client's place without an event.
-    fn place(mut self, id: &dyn Display) -> Self {
+    pub(super) fn place(mut self, id: &dyn Display) -> Self {
         let _ = write!(self.0, "id: {id}\n\n");
         self
     }
 
-    fn comment(mut self) -> Self {
+    pub(super) fn comment(mut self) -> Self {
         self.0.push_str(":\n\n");
         self
     }
 
-    fn replaced(mut self) -> Self {
+    pub(super) fn replaced(mut self) -> Self {
         self.0.push_str("event: replaced\ndata: {\"replaced\":true}\n");
         self.retry(AFTER_REPLACEMENT_MS)
     }
 
-    fn come_back_to_confirm(self) -> Self {
+    pub(super) fn come_back_to_confirm(self) -> Self {
         self.retry(TO_CONFIRM_MS)
     }
 
-    fn come_back_later(self) -> Self {
+    pub(super) fn come_back_later(self) -> Self {
         self.retry(rand::random_range(AFTER_TROUBLE_MS))
     }
 
@@ -123,13 +119,13 @@ impl Text {
         self
     }
 
-    fn into_bytes(self) -> Bytes {
+    pub(super) fn into_bytes(self) -> Bytes {
         self.0.into()
     }
 }
 
 /// What a stream does next.
-enum Next {
+pub(super) enum Next {
     Chunk(Bytes),
     Last(Bytes),
 }
@@ -141,13 +137,13 @@ impl From<Text> for Next {
 }
 
 /// What is streamed, piece by piece.
-trait Source: Send + Sized + 'static {
+pub(super) trait Source: Send + Sized + 'static {
     /// Waits for the next piece, at most [`COMMENT_EVERY`].
     fn next(&mut self) -> impl Future<Output = Next> + Send;
 }
 
 /// Answers with a stream of a source.
-fn streamed(source: impl Source) -> HttpResponse {
+pub(super) fn streamed(source: impl Source) -> HttpResponse {
     let beginning = stream::once(std::future::ready(Text::beginning().into_bytes()));
     let pieces = stream::unfold(Some(source), async |source| {
         let mut source = source?;

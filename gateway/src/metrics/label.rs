@@ -135,6 +135,8 @@ words! {
         Page = "page",
         /// The browser client.
         BrowserClient = "browser_client",
+        /// The `OpenAPI` document.
+        OpenApi = "openapi",
         /// Liveness.
         Live = "live",
         /// Readiness.

@@ -22,9 +22,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::{
-    place::Place,
-    socket::{ConnectionStatus, time_for},
-    stream_task::StreamTask,
+    connection::{
+        socket::{ConnectionStatus, time_for},
+        stream_task::StreamTask,
+    },
+    held::Place,
     transit::Transit,
 };
 

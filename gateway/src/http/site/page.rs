@@ -11,10 +11,8 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use sha2::{Digest, Sha256};
 
-use super::{
-    body::{self, HttpResponse},
-    browser_client,
-};
+use super::client_js;
+use crate::http::body::{self, HttpResponse};
 
 const DOCUMENT: &str = include_str!("page/index.html");
 const STYLES: [&str; 2] = [include_str!("page/page.css"), include_str!("page/jobs.css")];
@@ -58,7 +56,7 @@ impl Page {
 /// Puts the client, as `GET /client.js` gives it, before the page's parts. Those stand in a block, so that no name of
 /// theirs meets one of the client.
 fn script() -> String {
-    format!("{}\n{{\n{}}}\n", browser_client::MODULE, PARTS.join("\n"))
+    format!("{}\n{{\n{}}}\n", client_js::MODULE, PARTS.join("\n"))
 }
 
 /// Names inline content in a policy (Content Security Policy Level 3, section 2.3.1, "hash-source").
@@ -67,7 +65,7 @@ fn source(inline: &str) -> String {
 }
 
 /// Returns the page.
-pub(super) fn page() -> HttpResponse {
+pub(crate) fn page() -> HttpResponse {
     let mut response = body::whole(PAGE.document.clone());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));

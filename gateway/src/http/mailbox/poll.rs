@@ -1,27 +1,27 @@
 //! `GET /clients/{client}/events`: a long-poll of a mailbox.
 
-use bytes::Bytes;
 use events::ClientId;
 use hyper::{
     StatusCode,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
+    header::{CONNECTION, HeaderValue},
 };
 
-use super::{
-    app::App,
-    batch,
-    body::{self, HttpResponse},
-    problem::{LAST_SEEN, Problem},
-    socket::ConnectionStatus,
-};
 use crate::{
     broker::Broker,
+    http::{
+        app::App,
+        batch,
+        body::HttpResponse,
+        connection::socket::ConnectionStatus,
+        problem::{LAST_SEEN, Problem},
+        response,
+    },
     mailbox::{Answered, Batch, Outcome, PollRequest, Receipt},
     metrics::{Answer, Metrics, Source},
 };
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
-pub(super) async fn hold<B: Broker>(
+pub(crate) async fn poll<B: Broker>(
     app: &App<B>,
     status: &ConnectionStatus,
     client: &ClientId,
@@ -38,7 +38,7 @@ pub(super) async fn hold<B: Broker>(
             }
         },
         // A poll that does not go on cannot be told that it has to confirm.
-        Outcome::Nothing | Outcome::WindowFull => (Ok(without_events()), Answer::Nothing),
+        Outcome::Nothing | Outcome::WindowFull => (Ok(response::empty(StatusCode::NO_CONTENT)), Answer::Nothing),
         Outcome::ShuttingDown => (Ok(shutting_down()), Answer::Nothing),
         Outcome::Replaced => (Err(Problem::Replaced), Answer::Replaced),
         Outcome::MailboxGone => (Err(Problem::MailboxGone), Answer::Refused),
@@ -55,13 +55,10 @@ pub(super) async fn hold<B: Broker>(
 fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, Problem> {
     let room = app.outgoing.try_take(batch::max_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
     count_events(batch, &app.metrics);
-    let mut response = body::whole(room.hold(batch::encode(batch)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = response::json(StatusCode::OK, room.hold(batch::encode(batch)));
     // A token is ASCII without control characters, so it always is a header value.
     if let Ok(token) = HeaderValue::from_str(batch.last_seen.as_str()) {
-        headers.insert(LAST_SEEN, token);
+        response.headers_mut().insert(LAST_SEEN, token);
     }
     Ok(response)
 }
@@ -75,16 +72,9 @@ pub(super) fn count_events(batch: &Batch, metrics: &Metrics) {
     }
 }
 
-fn without_events() -> HttpResponse {
-    let mut response = body::whole(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
 /// Nothing came, and the next poll should find another gateway.
 fn shutting_down() -> HttpResponse {
-    let mut response = without_events();
+    let mut response = response::empty(StatusCode::NO_CONTENT);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -21,26 +21,26 @@ const WRITING: u8 = 3;
 
 /// How far the request of a connection of HTTP/1 is.
 #[derive(Debug, Default)]
-pub(super) struct HalfClose(AtomicU8);
+pub(crate) struct HalfClose(AtomicU8);
 
 impl HalfClose {
     /// A request came for which the end means that its client is gone.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         self.0.store(TOLD, Ordering::Release);
     }
 
     /// A request came whose body is to be read.
-    pub(super) fn await_body(&self) {
+    pub(crate) fn await_body(&self) {
         self.0.store(BODY, Ordering::Release);
     }
 
     /// A whole request came, or the rest of one.
-    pub(super) fn await_answer(&self) {
+    pub(crate) fn await_answer(&self) {
         self.0.store(ANSWERING, Ordering::Release);
     }
 
     /// The answer is handed to hyper.
-    pub(super) fn answered(&self) {
+    pub(crate) fn answered(&self) {
         // A poll stays as it is: what became of its answer matters.
         let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |at| (at != TOLD).then_some(WRITING));
     }
@@ -53,7 +53,7 @@ impl HalfClose {
 
 /// The end of a client's side, once it was seen.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     was_kept: bool,
     reader: Option<Waker>,
 }
@@ -63,7 +63,7 @@ impl Ending {
     ///
     /// hyper reads on as soon as it has handed the last of a body to the handler, which has not seen it yet. So the first time
     /// the handler gets its turn, in this same task. If the body is not whole after that, it never will be.
-    pub(super) fn is_kept(&mut self, from: &HalfClose, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_kept(&mut self, from: &HalfClose, cx: &Context<'_>) -> bool {
         match from.0.load(Ordering::Acquire) {
             TOLD => false,
             BODY if self.was_kept => false,
@@ -80,7 +80,7 @@ impl Ending {
     }
 
     /// Has hyper read the end, if it was kept for an answer that is written now.
-    pub(super) fn written(&mut self, from: &HalfClose) {
+    pub(crate) fn written(&mut self, from: &HalfClose) {
         from.written();
         if from.0.load(Ordering::Acquire) == TOLD
             && let Some(reader) = self.reader.take()

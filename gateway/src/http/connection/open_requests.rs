@@ -8,17 +8,17 @@ use tokio::{sync::watch, time::timeout};
 
 /// Counts the open requests of one connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct OpenRequests(watch::Sender<usize>);
+pub(crate) struct OpenRequests(watch::Sender<usize>);
 
 impl OpenRequests {
     /// Counts one more, until what is returned is dropped.
-    pub(super) fn begin(&self) -> OpenRequest {
+    pub(crate) fn begin(&self) -> OpenRequest {
         self.0.send_modify(|open| *open += 1);
         OpenRequest(self.0.clone())
     }
 
     /// Waits until there has been none for so long.
-    pub(super) async fn idle(&self, time: Duration) {
+    pub(crate) async fn idle(&self, time: Duration) {
         let mut open = self.0.subscribe();
         loop {
             // Fails only without a sender, and here is one.
@@ -32,7 +32,7 @@ impl OpenRequests {
 
 /// A request that is open.
 #[derive(Debug)]
-pub(super) struct OpenRequest(watch::Sender<usize>);
+pub(crate) struct OpenRequest(watch::Sender<usize>);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {

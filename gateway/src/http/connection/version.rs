@@ -13,7 +13,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The bytes that were read to detect the version. The connection reads them again before others.
 #[derive(Debug, Default)]
-pub(super) struct FirstBytes {
+pub(crate) struct FirstBytes {
     bytes: [u8; PREFACE.len()],
     taken: usize,
     count: usize,

@@ -1,4 +1,4 @@
-//! `GET /client.js`: the browser client, as it stands in `client/`. What an [`AllowedOrigins`](super::AllowedOrigins) lets
+//! `GET /client.js`: the browser client, as it stands in `client/`. What an [`AllowedOrigins`](crate::http::AllowedOrigins) lets
 //! in may import it, too.
 
 use std::sync::LazyLock;
@@ -11,20 +11,20 @@ use hyper::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
+use crate::http::{
     body::{self, HttpResponse},
     security_headers::CROSS_ORIGIN_RESOURCE_POLICY,
 };
 
 /// The module as it is served.
-pub(super) const MODULE: &str = include_str!("../../../client/postern.js");
+pub(super) const MODULE: &str = include_str!("../../../../client/postern.js");
 
 /// Names the module by its content, in quotes.
 static TAG: LazyLock<String> =
     LazyLock::new(|| format!("\"{}\"", Base64Display::new(&Sha256::digest(MODULE)[..12], &STANDARD)));
 
 /// Returns the module, or a 304 to a client that has it.
-pub(super) fn module(request: &HeaderMap) -> HttpResponse {
+pub(crate) fn client_js(request: &HeaderMap) -> HttpResponse {
     let is_known = has(request, &TAG);
     let body = if is_known { Bytes::new() } else { Bytes::from_static(MODULE.as_bytes()) };
     let mut response = body::whole(body);

@@ -35,7 +35,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const MIN_BYTES_PER_SECOND: u64 = 4096;
 
 /// Returns how long a client may take for so many bytes.
-pub(super) fn time_for(bytes: u64) -> Duration {
+pub(crate) fn time_for(bytes: u64) -> Duration {
     WRITE_PATIENCE + Duration::from_millis(bytes.saturating_mul(1000) / MIN_BYTES_PER_SECOND)
 }
 
@@ -53,7 +53,7 @@ const SMALL: usize = 2048;
 
 /// What became of one connection; over HTTP/2, of one answer.
 #[derive(Debug, Default)]
-pub(super) struct ConnectionStatus {
+pub(crate) struct ConnectionStatus {
     /// A request came at all.
     asked: AtomicBool,
     /// Bytes came since the connection waits for the head of a request.
@@ -63,50 +63,50 @@ pub(super) struct ConnectionStatus {
     /// An answer was handed to hyper and is not written out.
     unwritten: AtomicBool,
     /// Whether the end of what the client sends is told to hyper.
-    pub(super) half_close: HalfClose,
+    pub(crate) half_close: HalfClose,
     /// The last answer, if a Session gave it.
     receipt: Mutex<Option<Receipt>>,
 }
 
 impl ConnectionStatus {
     /// A request came: its client has read the answer before.
-    pub(super) fn request_came(&self) {
+    pub(crate) fn request_came(&self) {
         self.keep(None);
     }
 
     /// A request came on this connection, whatever becomes of it.
-    pub(super) fn note_asked(&self) {
+    pub(crate) fn note_asked(&self) {
         self.asked.store(true, Ordering::Release);
     }
 
     /// Tells whether a request ever came.
-    pub(super) fn was_asked(&self) -> bool {
+    pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 
     /// The connection waits for the head of a request.
-    pub(super) fn await_head(&self) {
+    pub(crate) fn await_head(&self) {
         self.head_begun.store(false, Ordering::Release);
     }
 
     /// Tells whether any of it came.
-    pub(super) fn has_head_begun(&self) -> bool {
+    pub(crate) fn has_head_begun(&self) -> bool {
         self.head_begun.load(Ordering::Acquire)
     }
 
     /// An answer that a Session gave is about to be written.
-    pub(super) fn answering(&self, receipt: Option<Receipt>) {
+    pub(crate) fn answering(&self, receipt: Option<Receipt>) {
         self.unwritten.store(true, Ordering::Release);
         self.keep(receipt);
     }
 
     /// The answer was written out.
-    pub(super) fn written(&self) {
+    pub(crate) fn written(&self) {
         self.unwritten.store(false, Ordering::Release);
     }
 
     /// The connection, or the answer that shares it, is over: tells the Session if the answer did not arrive.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let lost = self.broken.load(Ordering::Acquire) || self.unwritten.load(Ordering::Acquire);
         if let Some(receipt) = self.keep(None).filter(|_| lost) {
             receipt.undelivered();
@@ -180,7 +180,7 @@ impl Closing {
 
 /// A client's socket that writes down its [`ConnectionStatus`].
 #[derive(Debug)]
-pub(super) struct ObservedSocket<S> {
+pub(crate) struct ObservedSocket<S> {
     stream: S,
     ending: Ending,
     /// Bytes that were read to detect the version; the first to be read again.
@@ -193,7 +193,7 @@ pub(super) struct ObservedSocket<S> {
 }
 
 impl<S> ObservedSocket<S> {
-    pub(super) fn new(stream: S, first: FirstBytes, status: Arc<ConnectionStatus>) -> Self {
+    pub(crate) fn new(stream: S, first: FirstBytes, status: Arc<ConnectionStatus>) -> Self {
         Self { stream, ending: Ending::default(), first, status, backlog: None, closing: None }
     }
 

@@ -14,16 +14,16 @@ tokio::task_local! {
 
 /// See the module.
 #[derive(Debug, Clone, Default)]
-pub(super) struct StreamTask(Arc<OnceLock<AbortHandle>>);
+pub(crate) struct StreamTask(Arc<OnceLock<AbortHandle>>);
 
 impl StreamTask {
     /// Returns the task that runs now, if it is one of a stream.
-    pub(super) fn current() -> Option<Self> {
+    pub(crate) fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
     }
 
     /// Resets the stream (`CANCEL`), unless its answer is complete.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Some(task) = self.0.get() {
             task.abort();
         }
@@ -32,7 +32,7 @@ impl StreamTask {
 
 /// Runs each stream in a task of its own that can be ended.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct StreamExecutor;
+pub(crate) struct StreamExecutor;
 
 impl<F: Future<Output: Send> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, future: F) {

@@ -4,20 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
+use super::poll::{check_followed, count_events};
 use crate::{
     broker::Broker,
     feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{app::App, batch, body::HttpResponse, feed::count_events, place::HeldPollGuard},
+    http::{
+        app::App,
+        batch,
+        body::HttpResponse,
+        held::HeldPollGuard,
+        problem::Problem,
+        sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
+    },
     metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
-pub(in crate::http) fn follow<B: Broker>(app: &Arc<App<B>>, request: FeedRequest) -> HttpResponse {
+pub(crate) fn stream<B: Broker>(app: &Arc<App<B>>, request: FeedRequest) -> Result<HttpResponse, Problem> {
+    check_followed(app, &request.pattern)?;
     app.metrics.answered(Answer::Stream);
-    let Ok(held) = app.hold_poll() else { return come_back_later() };
+    let Ok(held) = app.hold_poll() else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
-    streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following })
+    Ok(streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following }))
 }
 
 struct FeedStream<B: Broker> {

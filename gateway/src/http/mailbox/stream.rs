@@ -5,12 +5,17 @@ use std::{sync::Arc, time::Duration};
 use events::ClientId;
 use tokio::time::Instant;
 
-use super::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed};
+use super::poll::count_events;
 use crate::{
     broker::Broker,
     http::{
-        app::App, batch, body::HttpResponse, place::HeldPollGuard, poll::count_events, problem::Problem,
-        socket::ConnectionStatus,
+        app::App,
+        batch,
+        body::HttpResponse,
+        connection::socket::ConnectionStatus,
+        held::HeldPollGuard,
+        problem::Problem,
+        sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
     },
     mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
     metrics::Answer,
@@ -20,7 +25,7 @@ use crate::{
 const CONFIRM_WITHIN: Duration = Duration::from_secs(20);
 
 /// Streams a mailbox.
-pub(in crate::http) async fn hold<B: Broker>(
+pub(crate) async fn stream<B: Broker>(
     app: &Arc<App<B>>,
     status: &Arc<ConnectionStatus>,
     client: ClientId,

@@ -2,24 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use events::{ClientId, TopicPattern};
-use hyper::{
-    StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
-};
+use hyper::StatusCode;
 use serde_json::json;
 
-use super::{
-    app::App,
-    body::{self, HttpResponse},
-    effect,
-    problem::Problem,
+use crate::{
+    broker::Broker,
+    http::{app::App, body::HttpResponse, effect, problem::Problem, response},
 };
-use crate::broker::Broker;
 
 /// `GET /clients/{client}`.
-pub(super) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
+pub(crate) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {
     let status = app.broker.mailbox(client).await?.ok_or(Problem::NoMailbox)?;
     let unconfirmed = match app.registry.unconfirmed(client) {
         // Another gateway knows.
@@ -32,11 +25,11 @@ pub(super) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result
         "unconfirmed": unconfirmed,
         "connected": status.leased,
     });
-    Ok(json_response(StatusCode::OK, &body))
+    Ok(response::json(StatusCode::OK, body.to_string()))
 }
 
 /// `PUT /clients/{client}/topics/{pattern}`.
-pub(super) async fn bind<B: Broker>(
+pub(crate) async fn bind<B: Broker>(
     app: &Arc<App<B>>,
     client: ClientId,
     topic: TopicPattern,
@@ -44,13 +37,13 @@ pub(super) async fn bind<B: Broker>(
     let binding = Arc::clone(app);
     let bind = async move {
         binding.broker.bind(&client, &[topic]).await?;
-        Ok(no_content())
+        Ok(response::empty(StatusCode::NO_CONTENT))
     };
     effect::run(&app.effects, bind).await
 }
 
 /// `DELETE /clients/{client}/topics/{pattern}`.
-pub(super) async fn unbind<B: Broker>(
+pub(crate) async fn unbind<B: Broker>(
     app: &Arc<App<B>>,
     client: ClientId,
     topic: TopicPattern,
@@ -59,34 +52,19 @@ pub(super) async fn unbind<B: Broker>(
     let unbind = async move {
         unbinding.broker.unbind(&client, &topic).await?;
         unbinding.registry.unbound(&client, &topic);
-        Ok(no_content())
+        Ok(response::empty(StatusCode::NO_CONTENT))
     };
     effect::run(&app.effects, unbind).await
 }
 
 /// `DELETE /clients/{client}`; a poll that is held on the mailbox ends with 410.
-pub(super) async fn delete<B: Broker>(app: &Arc<App<B>>, client: ClientId) -> Result<HttpResponse, Problem> {
+pub(crate) async fn delete<B: Broker>(app: &Arc<App<B>>, client: ClientId) -> Result<HttpResponse, Problem> {
     let deleting = Arc::clone(app);
     let delete = async move {
         let session = deleting.registry.session_closed(&client);
         deleting.broker.delete(&client).await?;
         session.await;
-        Ok(no_content())
+        Ok(response::empty(StatusCode::NO_CONTENT))
     };
     effect::run(&app.effects, delete).await
-}
-
-/// Returns a JSON answer that no cache may keep.
-pub(super) fn json_response(status: StatusCode, body: &serde_json::Value) -> HttpResponse {
-    let mut response = body::whole(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn no_content() -> HttpResponse {
-    let mut response = body::whole(Bytes::new());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

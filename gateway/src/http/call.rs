@@ -1,0 +1,215 @@
+//! What a request asks for, in values of its own.
+
+use std::{fmt::Display, str::FromStr, sync::Arc};
+
+use events::{ClientId, Topic, TopicPattern};
+use hyper::{
+    HeaderMap, StatusCode, Version,
+    body::{Body, Incoming},
+    header::{ALLOW, HOST, HeaderValue},
+    http::request::Parts,
+};
+use tracing::debug;
+
+use super::{
+    app::App,
+    body::{HttpRequest, HttpResponse},
+    connection::{half_close::HalfClose, socket::ConnectionStatus},
+    cors::CorsRequest,
+    feed::{self, EmptyStatus},
+    mailbox, openapi, ops,
+    problem::Problem,
+    publish, query, response,
+    routes::{self, Found, Route},
+    site,
+};
+use crate::{
+    broker::Broker,
+    feed::FeedRequest,
+    mailbox::PollRequest,
+    metrics::{Operation, TextFormat},
+};
+
+/// What a request asks for.
+///
+/// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer, which
+/// could not be used again as long as a poll is held.
+pub(super) enum Call {
+    Poll(ClientId, PollRequest),
+    Stream(ClientId, PollRequest),
+    Follow(FeedRequest, EmptyStatus),
+    FollowStream(FeedRequest),
+    Publish(Topic, HeaderMap, Incoming),
+    Status(ClientId),
+    Delete(ClientId),
+    Bind(ClientId, TopicPattern),
+    Unbind(ClientId, TopicPattern),
+    Page,
+    /// With the tags of what the client has.
+    BrowserClient(HeaderMap),
+    OpenApi,
+    Live,
+    Ready,
+    /// In this format.
+    Metrics(TextFormat),
+    /// The methods of this path.
+    Options(&'static Route),
+}
+
+impl Call {
+    /// Reads a request. What it asks for is known also of one that is refused.
+    pub(super) fn of(request: HttpRequest) -> (Operation, Result<Self, Problem>) {
+        let uri = request.uri().clone();
+        let found = Found::of(uri.path());
+        let operation = found
+            .as_ref()
+            .map_or(Operation::Unknown, |found| found.route.operation(request.method(), request.headers()));
+        (operation, Self::read(request, found, operation))
+    }
+
+    fn read(request: HttpRequest, found: Result<Found<'_>, Problem>, operation: Operation) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        check_host(&parts)?;
+        let Found { route, parameters: [first, second] } = found?;
+        let has_body = !body.is_end_stream();
+        let (query, headers) = (parts.uri.query(), &parts.headers);
+        let call = match operation {
+            Operation::MailboxPoll => Self::Poll(client_id(&first)?, mailbox::read(query, headers, false)?),
+            Operation::MailboxStream => Self::Stream(client_id(&first)?, mailbox::read(query, headers, true)?),
+            Operation::MailboxStatus => Self::Status(client_id(&first)?),
+            Operation::MailboxDelete => Self::Delete(client_id(&first)?),
+            Operation::MailboxBind => Self::Bind(client_id(&first)?, pattern(&second)?),
+            Operation::MailboxUnbind => Self::Unbind(client_id(&first)?, pattern(&second)?),
+            Operation::FeedPoll => {
+                let (request, empty_status) = feed::read(pattern(&first)?, query, headers, false)?;
+                Self::Follow(request, empty_status)
+            }
+            Operation::FeedStream => Self::FollowStream(feed::read(pattern(&first)?, query, headers, true)?.0),
+            Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, parts.headers, body)),
+            Operation::Page => Self::Page,
+            Operation::BrowserClient => Self::BrowserClient(parts.headers),
+            Operation::OpenApi => Self::OpenApi,
+            Operation::Live => Self::Live,
+            Operation::Ready => Self::Ready,
+            Operation::Metrics => Self::Metrics(ops::format(headers)),
+            Operation::Options => Self::Options(route),
+            Operation::Unknown if route.operations.is_empty() => return Err(routes::no_such_path(route.path)),
+            Operation::Unknown => return Err(Problem::MethodNotAllowed { allowed: route.allowed(), has_body }),
+        };
+        // A body that is left unread would hide it when the client hangs up.
+        if has_body { Err(Problem::UnwantedBody) } else { Ok(call) }
+    }
+
+    /// Tells whether its answer may be long in coming, or never end.
+    pub(super) const fn is_poll(&self) -> bool {
+        self.is_stream() || matches!(self, Self::Poll(..) | Self::Follow(..))
+    }
+
+    /// Tells whether its answer is a stream.
+    pub(super) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(..) | Self::FollowStream(_))
+    }
+
+    /// Returns whose mailbox it polls, if that is what it does.
+    pub(super) const fn polled_client(&self) -> Option<&ClientId> {
+        match self {
+            Self::Poll(client, _) | Self::Stream(client, _) => Some(client),
+            _ => None,
+        }
+    }
+
+    /// Says what it means if the client ends its side of the connection now.
+    pub(super) fn note(call: &Result<Self, Problem>, half_close: &HalfClose) {
+        match call {
+            Ok(call) if call.is_poll() => half_close.tell(),
+            Ok(Self::Publish(_, _, body)) if !body.is_end_stream() => half_close.await_body(),
+            _ => half_close.await_answer(),
+        }
+    }
+
+    async fn carry_out<B: Broker>(
+        self,
+        app: &Arc<App<B>>,
+        status: &Arc<ConnectionStatus>,
+    ) -> Result<HttpResponse, Problem> {
+        match self {
+            Self::Poll(client, request) => mailbox::poll(app, status, &client, request).await,
+            Self::Follow(request, empty_status) => feed::poll(app, request, empty_status).await,
+            Self::FollowStream(request) => feed::stream(app, request),
+            // Rare beside polls, of which thousands are held: their size should not be that of these.
+            Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
+            Self::Stream(client, request) => Box::pin(mailbox::stream(app, status, client, request)).await,
+            Self::Status(client) => Box::pin(mailbox::status(app, &client)).await,
+            Self::Delete(client) => Box::pin(mailbox::delete(app, client)).await,
+            Self::Bind(client, pattern) => Box::pin(mailbox::bind(app, client, pattern)).await,
+            Self::Unbind(client, pattern) => Box::pin(mailbox::unbind(app, client, pattern)).await,
+            Self::Page => Ok(site::page()),
+            Self::BrowserClient(headers) => Ok(site::client_js(&headers)),
+            Self::OpenApi => Ok(openapi::document()),
+            Self::Live => Ok(ops::live()),
+            Self::Ready => ops::ready(app),
+            Self::Metrics(format) => Ok(ops::metrics(app, format)),
+            Self::Options(route) => Ok(options(route)),
+        }
+    }
+}
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer<B: Broker>(
+    app: &Arc<App<B>>,
+    status: &Arc<ConnectionStatus>,
+    call: Result<Call, Problem>,
+    cors: CorsRequest,
+) -> HttpResponse {
+    let answered = match call {
+        Ok(call) => call.carry_out(app, status).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = answered.unwrap_or_else(HttpResponse::from);
+    debug!(status = response.status().as_u16(), "answered");
+    app.options.allowed_origins.decorate(cors, response.headers_mut());
+    response
+}
+
+fn options(route: &Route) -> HttpResponse {
+    let mut response = response::empty(StatusCode::NO_CONTENT);
+    if let Ok(allowed) = HeaderValue::try_from(route.allowed()) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence (RFC 9112,
+/// section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
+///
+/// Two `Host` headers are refused as well (RFC 9112, section 3.2).
+fn check_host(parts: &Parts) -> Result<(), Problem> {
+    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(Problem::BadRequest("Host: it is given twice".to_owned()));
+    }
+    let Some(named) = parts.uri.authority().filter(|_| parts.version < Version::HTTP_2) else { return Ok(()) };
+    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+    if host.is_some_and(|host| host.eq_ignore_ascii_case(named.as_str().as_bytes())) {
+        Ok(())
+    } else {
+        Err(Problem::BadRequest(format!("Host: it is not {named}, which the request's URL names; send the path alone")))
+    }
+}
+
+/// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986, section 5.2.4).
+fn client_id(text: &str) -> Result<ClientId, Problem> {
+    if matches!(text, "." | "..") {
+        return Err(Problem::BadRequest(format!(
+            "client: {text:?} cannot be an id; browsers and proxies remove it from a path"
+        )));
+    }
+    valid("client", text)
+}
+
+fn pattern(text: &str) -> Result<TopicPattern, Problem> {
+    valid("topic pattern", text)
+}
+
+fn valid<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::BadRequest(format!("{what}: {error}{}", query::hint(text))))
+}

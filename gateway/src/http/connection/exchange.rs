@@ -1,0 +1,185 @@
+//! The way of a request: *read → admit → answer*.
+//!
+//! A request is read before anything waits, because it lies in the connection's read buffer; what it asks for is known before it is
+//! admitted, because a poll is admitted otherwise than an operator's look at health. Handlers are cancelled by being dropped.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use events::ClientId;
+use hyper::{
+    Version,
+    header::{CONNECTION, HeaderValue},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tracing::{Instrument, Span, debug, debug_span};
+
+use super::{
+    open_requests::OpenRequests,
+    persistence::{announce_close_to_http_1_0, announce_idle_timeout},
+    protocol::{Times, http1, serve_http1, serve_http2},
+    socket::{ConnectionStatus, ObservedSocket},
+    version::{self, FirstBytes},
+};
+use crate::{
+    broker::Broker,
+    http::{
+        access::Record,
+        app::App,
+        body::{self, HttpRequest, HttpResponse},
+        call::{self, Call},
+        cors::CorsRequest,
+        problem::Problem,
+        sse,
+    },
+    mailbox::Registry,
+};
+
+/// How long a client without a place may take for the head of its request.
+const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A request that was read.
+struct ReadRequest {
+    version: Version,
+    call: Result<Call, Problem>,
+    cors: CorsRequest,
+    record: Record,
+    span: Span,
+}
+
+impl ReadRequest {
+    /// Reads a request, but for the body of an event.
+    fn of<B: Broker>(
+        request: HttpRequest,
+        remote: Option<SocketAddr>,
+        app: &App<B>,
+        status: &ConnectionStatus,
+    ) -> Self {
+        let version = request.version();
+        let mut record = Record::of(&request, remote, &app.metrics);
+        let span = debug_span!(
+            "request",
+            request_id = %record.id(),
+            method = %request.method(),
+            path = request.uri().path()
+        );
+        let cors = app.options.allowed_origins.asked_by(&request);
+        let (operation, call) = Call::of(request);
+        record.asks_for(operation);
+        Call::note(&call, &status.half_close);
+        Self { version, call, cors, record, span }
+    }
+}
+
+/// Serves a client to the end of its connection.
+pub(crate) async fn serve_client<B: Broker>(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    remote: Option<SocketAddr>,
+    app: &Arc<App<B>>,
+) {
+    let span = debug_span!("connection", peer = remote.map(tracing::field::display));
+    let detecting = version::detect(&mut stream, app.options.header_timeout);
+    let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(detecting).await else { return };
+    let status = Arc::new(ConnectionStatus::default());
+    let owned = Arc::clone(app);
+    let kept = Arc::clone(&status);
+    // The end of a connection that carries many clients says nothing about what one of them got.
+    let shared = (version == Version::HTTP_2).then(OpenRequests::default);
+    let open = shared.clone();
+    let service = service_fn(move |request: HttpRequest| {
+        let app = Arc::clone(&owned);
+        kept.note_asked();
+        let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
+        let ReadRequest { version, call, cors, mut record, span } = ReadRequest::of(request, remote, &app, &status);
+        record.open = open.as_ref().map(OpenRequests::begin);
+        let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
+        let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
+        let answering = async move {
+            abandon_guard.begin();
+            status.request_came();
+            let mut response = call::answer(&app, &status, call, cors).await;
+            status.half_close.answered();
+            if record.open.is_some() {
+                response = body::paced(response, status, &app.outgoing);
+            } else {
+                announce_close_to_http_1_0(version, &mut response);
+                announce_idle_timeout(&mut response, app.options.idle_timeout);
+            }
+            Ok::<_, Infallible>(record.answering(response))
+        };
+        answering.instrument(span)
+    });
+    let socket = ObservedSocket::new(stream, first, Arc::clone(&status));
+    let serving = async {
+        let ended = if let Some(open) = &shared {
+            // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
+            Box::pin(serve_http2(socket, service, &status, open, app)).await
+        } else {
+            serve_http1(socket, service, &status, app).await
+        };
+        if let Err(error) = ended {
+            debug!(%error, "connection ended");
+        }
+    };
+    serving.instrument(span).await;
+    status.finish();
+}
+
+/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it before it asks for an answer: then
+/// a poll must not take a place any more, but its client has gone.
+struct AbandonGuard<B: Broker> {
+    /// Whose poll it is, if it is one.
+    client: Option<ClientId>,
+    registry: Registry<B>,
+}
+
+impl<B: Broker> AbandonGuard<B> {
+    /// From here on the handler notices by itself.
+    fn begin(mut self) {
+        self.client = None;
+    }
+}
+
+impl<B: Broker> Drop for AbandonGuard<B> {
+    fn drop(&mut self) {
+        if let Some(client) = &self.client {
+            self.registry.abandoned(client);
+        }
+    }
+}
+
+/// Serves one request of a client for which there is no place, unless it would keep the connection.
+pub(super) async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
+    let remote = stream.peer_addr().ok();
+    let status = Arc::new(ConnectionStatus::default());
+    let service = service_fn(|request: HttpRequest| {
+        let (app, status) = (Arc::clone(app), Arc::clone(&status));
+        let ReadRequest { version, call, cors, record, span } = ReadRequest::of(request, remote, &app, &status);
+        let answering = async move {
+            let mut response = match call {
+                Ok(call) if call.is_poll() => refused(&call, cors, &app),
+                call => call::answer(&app, &status, call, cors).await,
+            };
+            status.half_close.answered();
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            announce_close_to_http_1_0(version, &mut response);
+            Ok::<_, Infallible>(record.answering(response))
+        };
+        answering.instrument(span)
+    });
+    let times = Times { idle: SURPLUS_HEAD_TIMEOUT, head: SURPLUS_HEAD_TIMEOUT };
+    let socket = ObservedSocket::new(stream, FirstBytes::default(), Arc::clone(&status));
+    let _ = http1(times, &status).serve_connection(TokioIo::new(socket), service).await;
+}
+
+/// Answers a poll that would keep a connection for which there is no place.
+fn refused<B: Broker>(call: &Call, cors: CorsRequest, app: &App<B>) -> HttpResponse {
+    app.metrics.connections_refused.inc();
+    let mut refusal = if call.is_stream() { sse::come_back_later() } else { Problem::TooManyConnections.into() };
+    app.options.allowed_origins.decorate(cors, refusal.headers_mut());
+    refusal
+}

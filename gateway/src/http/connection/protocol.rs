@@ -1,0 +1,107 @@
+//! HTTP/1 and HTTP/2 by hyper, within our limits, and their orderly end.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::HttpService,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    head_timer::HeadTimer,
+    open_requests::OpenRequests,
+    socket::{ConnectionStatus, ObservedSocket},
+    stream_task::StreamExecutor,
+};
+use crate::{
+    broker::Broker,
+    http::{access::Recorded, app::App},
+};
+
+/// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
+/// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
+const MAX_HEAD: usize = 32 * 1024;
+
+/// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
+const MAX_STREAMS: u32 = 1000;
+
+/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that is well
+/// answers a ping by then.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) async fn serve_http1<B: Broker>(
+    socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
+    service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
+    status: &Arc<ConnectionStatus>,
+    app: &App<B>,
+) -> hyper::Result<()> {
+    let times = Times { idle: app.options.idle_timeout, head: app.options.header_timeout };
+    let serving = http1(times, status).serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(serving);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = app.shutting_down.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            // hyper waits for the rest of a head. Browsers keep spare connections without a request.
+            if status.was_asked() { connection.await } else { Ok(()) }
+        }
+    }
+}
+
+pub(super) async fn serve_http2<B: Broker, S>(
+    socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
+    service: S,
+    status: &ConnectionStatus,
+    open: &OpenRequests,
+    app: &App<B>,
+) -> hyper::Result<()>
+where
+    S: HttpService<Incoming, ResBody = Recorded, Error = Infallible, Future: Send + 'static>,
+{
+    let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
+    let mut connection = std::pin::pin!(serving);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = app.shutting_down.cancelled() => {}
+        () = open.idle(app.options.idle_timeout) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if !status.was_asked() {
+        return Ok(());
+    }
+    // hyper waits for the answer to a ping: until then requests may be on their way. There may be none.
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = open.idle(FAREWELL) => Ok(()),
+    }
+}
+
+/// How long a connection of HTTP/1 may be idle, and the head of a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    pub(super) idle: Duration,
+    pub(super) head: Duration,
+}
+
+pub(super) fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let heads = HeadTimer { head: times.head, status: Arc::clone(status) };
+    // The buffer alone takes a little more, if it was larger before.
+    builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD);
+    builder
+}
+
+/// A client that answers no ping is given up after the time that one of HTTP/1 has for the head of a request.
+fn http2(ping_timeout: Duration) -> http2::Builder<StreamExecutor> {
+    let mut builder = http2::Builder::new(StreamExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(ping_timeout)
+        .keep_alive_timeout(ping_timeout);
+    builder
+}

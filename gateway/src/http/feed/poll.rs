@@ -1,0 +1,112 @@
+//! `GET /topics/{pattern}/events`: a long-poll of a Feed.
+
+use bytes::Bytes;
+use events::TopicPattern;
+use hyper::{
+    StatusCode,
+    header::{CONNECTION, ETAG, HeaderValue},
+};
+
+use super::request::EmptyStatus;
+use crate::{
+    broker::Broker,
+    feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
+    http::{
+        app::App,
+        batch,
+        body::HttpResponse,
+        problem::{LAST_SEEN, Problem},
+        response,
+    },
+    metrics::{Answer, Follower, Metrics, Source},
+};
+
+/// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.
+pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) -> Result<(), Problem> {
+    let topics = &app.options.feed_topics;
+    if topics.iter().any(|kept| kept.intersects(pattern)) {
+        return Ok(());
+    }
+    Err(Problem::NotFollowed(pattern.clone(), topics.clone()))
+}
+
+/// Holds a poll until there is an answer. Dropping it means that the client hung up.
+pub(crate) async fn poll<B: Broker>(
+    app: &App<B>,
+    request: FeedRequest,
+    empty_status: EmptyStatus,
+) -> Result<HttpResponse, Problem> {
+    check_followed(app, &request.pattern)?;
+    let held = app.hold_poll()?;
+    let following = app.metrics.following(Follower::Waiting);
+    let outcome = app.feed.poll(request).await;
+    drop(following);
+    let (response, counted) = match outcome {
+        FeedOutcome::Batch(batch) => match with_events(app, &batch) {
+            Ok(response) => (Ok(response), Answer::Batch),
+            Err(problem) => (Err(problem), Answer::Refused),
+        },
+        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), empty_status)), Answer::Nothing),
+        FeedOutcome::ShuttingDown(place) => {
+            let mut shutting_down = without_events(place, empty_status);
+            shutting_down.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            (Ok(shutting_down), Answer::Nothing)
+        }
+        FeedOutcome::NotReady => (Err(Problem::NotReady), Answer::Refused),
+        FeedOutcome::Broker(error) => {
+            app.metrics.feed_searches_failed.inc();
+            (Err(error.into()), Answer::Refused)
+        }
+    };
+    app.metrics.answered(counted);
+    response.map(|response| held.keep_for(response))
+}
+
+/// Counts what is handed out.
+pub(super) fn count_events(batch: &FeedBatch, metrics: &Metrics) {
+    metrics.events.inc_by(batch.events.len() as u64);
+    if batch.reset {
+        metrics.told_reset(Source::Feed);
+    }
+}
+
+fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpResponse, Problem> {
+    let encoded = if let Some(encoded) = batch.encoded.get() {
+        encoded
+    } else {
+        let room = app.outgoing.try_take(batch::max_feed_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
+        let encode = || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
+        batch.encoded.get_or_init(encode)
+    };
+    count_events(batch, &app.metrics);
+    let mut response = response::json(StatusCode::OK, encoded.body.clone());
+    set_cursor_headers(&mut response, &encoded.tag);
+    Ok(response)
+}
+
+fn without_events(place: Option<Cursor>, empty_status: EmptyStatus) -> HttpResponse {
+    let mut response = response::empty(match empty_status {
+        EmptyStatus::NoContent => StatusCode::NO_CONTENT,
+        EmptyStatus::NotModified => StatusCode::NOT_MODIFIED,
+    });
+    if let Some(place) = place {
+        set_cursor_headers(&mut response, &entity_tag(place));
+    }
+    response
+}
+
+/// Returns a place as an entity tag: in quotes.
+fn entity_tag(place: Cursor) -> Bytes {
+    format!("\"{place}\"").into()
+}
+
+/// Adds the place to an answer, as a tag and without its quotes.
+fn set_cursor_headers(response: &mut HttpResponse, tag: &Bytes) {
+    let headers = response.headers_mut();
+    let token = tag.slice(1..tag.len() - 1);
+    // A token is ASCII without control characters and quotes, so both always are header values.
+    if let (Ok(token), Ok(tag)) = (HeaderValue::from_maybe_shared(token), HeaderValue::from_maybe_shared(tag.clone())) {
+        headers.insert(LAST_SEEN, token);
+        headers.insert(ETAG, tag);
+    }
+}

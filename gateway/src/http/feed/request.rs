@@ -1,0 +1,128 @@
+//! What a poll of a Feed, or a stream of it, asks for.
+
+use std::str::FromStr;
+
+use events::TopicPattern;
+use hyper::{HeaderMap, header::IF_NONE_MATCH};
+
+use crate::{
+    feed::{Cursor, FeedRequest, Start},
+    http::{
+        problem::Problem,
+        query::{Query, bad},
+    },
+    mailbox::LastSeen,
+};
+
+/// What an answer without events is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EmptyStatus {
+    /// 204.
+    NoContent,
+    /// 304, to a conditional request (RFC 9110, section 13).
+    NotModified,
+}
+
+/// Reads a poll of a Feed, or a stream of it.
+pub(crate) fn read(
+    pattern: TopicPattern,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    is_stream: bool,
+) -> Result<(FeedRequest, EmptyStatus), Problem> {
+    let query = Query::read(query)?;
+    query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
+    let latest_only = match query.get("fold") {
+        None => false,
+        Some("latest") => true,
+        Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
+    };
+    let (start, is_conditional) = match place(&query, headers) {
+        Err(_) if is_stream && query.has_event_id(headers) => (Some(Start::Unknown), false),
+        Ok(None) => {
+            let tagged = tagged(headers)?;
+            (tagged, tagged.is_some())
+        }
+        read => (read?, false),
+    };
+    let request = FeedRequest {
+        pattern,
+        start: start.unwrap_or(Start::Newest),
+        limit: query.limit()?,
+        latest_only,
+        deadline: query.deadline()?,
+    };
+    Ok((request, if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
+}
+
+/// Returns where a poll of a Feed wants to go on, if it says so by a token.
+fn place(query: &Query, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
+    let Some((name, text)) = query.token(headers)? else { return Ok(None) };
+    let start = text.parse().unwrap_or(Start::Unknown);
+    if start == Start::Unknown {
+        LastSeen::from_str(text).map_err(|error| bad(name, &error))?;
+    }
+    Ok(Some(start))
+}
+
+/// Returns the place of the first tag in `If-None-Match` that has one, compared weakly (RFC 9110, section 8.8.3.2). Other tags
+/// stand for a place of another log, `*` for none.
+fn tagged(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
+    let mut start = None;
+    for value in headers.get_all(IF_NONE_MATCH) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let mut rest = &*text;
+        loop {
+            rest = rest.trim_start_matches([' ', '\t', ',']);
+            if rest.is_empty() {
+                break;
+            }
+            if let Some(after) = rest.strip_prefix('*') {
+                rest = after;
+                continue;
+            }
+            let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+            let Some((tag, after)) = quoted.and_then(|tag| tag.split_once('"')) else {
+                return Err(bad("If-None-Match", &"a quoted tag, as an answer gave it"));
+            };
+            if let Some(cursor) = Cursor::beginning(tag) {
+                return Ok(Some(Start::After(cursor)));
+            }
+            (start, rest) = (Some(Start::Unknown), after);
+        }
+    }
+    Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_looked_for_in_every_line_and_any_other_is_of_another_log() {
+        let start = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(IF_NONE_MATCH, line.parse().unwrap());
+            }
+            read(TopicPattern::all(), None, &headers, false)
+                .map(|(request, empty_status)| (request.start, empty_status))
+        };
+        let known = Cursor::beginning("7~0000002a").unwrap();
+        for lines in [
+            &["\"7~0000002a\""][..],
+            &["\"x\"", "\"7~0000002a\""],
+            &["", "\"\", W/\"7~0000002a-gzip\""],
+            &["\"x,y\"", "\"a b\"", "*, \"7~0000002a\", \"8~0000002a\""],
+        ] {
+            assert_eq!(start(lines).unwrap(), (Start::After(known), EmptyStatus::NotModified), "{lines:?}");
+        }
+        for lines in [&["\"\""][..], &["W/\"\"", "\"x\""]] {
+            assert_eq!(start(lines).unwrap(), (Start::Unknown, EmptyStatus::NotModified), "{lines:?}");
+        }
+        for lines in [&[][..], &["*"], &["", ","]] {
+            assert_eq!(start(lines).unwrap(), (Start::Newest, EmptyStatus::NoContent), "{lines:?}");
+        }
+        assert!(start(&["\"x\"", "7~0000002a"]).is_err());
+    }
+}

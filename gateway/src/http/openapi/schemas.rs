@@ -1,0 +1,118 @@
+//! The forms of answers.
+
+use serde_json::{Map, Value, json};
+
+/// Returns the answer that has events.
+pub(super) fn batch() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "description": "Events, or the news that some are gone",
+        "headers": { "Last-Seen": { "description": "The token, as in last_seen", "schema": text } },
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Batch" } } },
+    })
+}
+
+/// Returns the answer to an event that is stored.
+pub(super) fn accepted() -> Value {
+    json!({
+        "description": "The broker has stored the event, for every mailbox that is bound to its topic",
+        "content": { "application/json": { "schema": {
+            "type": "object",
+            "required": ["id"],
+            "properties": { "id": { "type": "string", "description": "The id that readers see" } },
+        } } },
+    })
+}
+
+/// Returns the answer with the state of a mailbox.
+pub(super) fn status() -> Value {
+    json!({
+        "description": "The mailbox exists",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Mailbox" } } },
+    })
+}
+
+/// Returns the forms that answers share.
+pub(super) fn schemas() -> Value {
+    json!({
+        "Batch": {
+            "type": "object",
+            "required": ["events", "last_seen"],
+            "properties": {
+                "events": { "type": "array", "items": { "$ref": "#/components/schemas/Event" } },
+                "last_seen": { "type": "string", "description": "The token for the next poll, which confirms these events" },
+                "reset": { "type": "boolean", "description": "true: something that the client has not seen is gone" },
+            },
+        },
+        "Event": {
+            "type": "object",
+            "description": "One of data and data_base64 is there",
+            "required": ["id", "topic", "time"],
+            "properties": {
+                "id": { "type": "string", "description": "The same in each repeat of the event" },
+                "topic": { "type": "string" },
+                "time": { "type": "string", "format": "date-time", "description": "When it was published" },
+                "redelivered": { "type": "boolean", "description": "true: the client may have got it before" },
+                "content_type": { "type": "string", "description": "Present when the payload is not JSON" },
+                "content_encoding": { "type": "string", "description": "Present when the payload is encoded so" },
+                "data": { "description": "The payload: JSON as it came, or a string" },
+                "data_base64": { "type": "string", "contentEncoding": "base64" },
+                "headers": { "type": "object", "description": "The headers that its publisher gave it over AMQP" },
+            },
+        },
+        "Mailbox": {
+            "type": "object",
+            "required": ["client", "queued", "unconfirmed", "connected"],
+            "properties": {
+                "client": { "type": "string" },
+                "queued": { "type": "integer", "description": "Events that no poll has got" },
+                "unconfirmed": {
+                    "type": ["integer", "null"],
+                    "description": "Events that a poll has got and not confirmed; null: another gateway knows",
+                },
+                "connected": { "type": "boolean", "description": "A gateway reads the mailbox" },
+            },
+        },
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457",
+            "required": ["type", "title", "status", "detail"],
+            "properties": {
+                "type": { "type": "string", "format": "uri-reference" },
+                "title": { "type": "string" },
+                "status": { "type": "integer" },
+                "detail": { "type": "string", "description": "What is wrong, and what to do" },
+            },
+        },
+    })
+}
+
+/// Returns the errors, by their status codes.
+pub(super) fn responses() -> Value {
+    let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let meanings = [
+        ("400", "The request is wrong; the detail names what"),
+        ("404", "The client has no mailbox, or the pattern selects nothing that is kept for feeds"),
+        ("408", "The body did not come in time"),
+        ("409", "A newer poll of the same client took this one's place"),
+        ("410", "The mailbox was deleted while the poll was held"),
+        ("413", "The event is too large"),
+        ("415", "The body's coding or type is not taken"),
+        ("422", "The mailbox is bound to too many patterns"),
+        (
+            "503",
+            "It cannot be done now, and can later; a publish may have been stored, unless the detail says that it was not",
+        ),
+        ("507", "A full mailbox rejected the event; the others have it"),
+    ];
+    let mut responses = Map::new();
+    for (code, meaning) in meanings {
+        let mut described = json!({ "description": meaning, "content": problem });
+        if code == "503" {
+            described["headers"] =
+                json!({ "Retry-After": { "description": "Seconds", "schema": { "type": "integer" } } });
+        }
+        responses.insert(code.to_owned(), described);
+    }
+    responses.into()
+}
