@@ -79,10 +79,10 @@ fuzz_target!(|input: &[u8]| {
     let body = rest;
     let mut bytes = frames(key, properties);
     let size = bytes.len();
-    gateway::fuzzing::repair(&mut bytes);
+    amqp_sanitizer::sanitize(&mut bytes);
     assert_eq!(bytes.len(), size, "a repair keeps the length");
     let mut again = bytes.clone();
-    gateway::fuzzing::repair(&mut again);
+    amqp_sanitizer::sanitize(&mut again);
     assert_eq!(again, bytes, "what is repaired needs no repair");
     let Some((key, properties)) = parsed(&bytes) else { return };
     let event = message::read(&key, &properties, body.to_vec());

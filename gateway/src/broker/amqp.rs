@@ -3,7 +3,7 @@
 //! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
 //!   memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
-//! * `sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection over.
+//! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
@@ -16,12 +16,9 @@ mod connections;
 mod creations;
 mod error;
 mod expiry;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod lease;
 mod options;
 mod queue;
-mod sanitizer;
 mod stream;
 mod task;
 

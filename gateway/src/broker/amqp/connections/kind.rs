@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use amqp_sanitizer::sanitizing;
 use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime};
 use events::amqp::{AmqpUrl, connection_properties};
 use lapin::Connection;
@@ -12,10 +13,7 @@ use super::{
     connection::{BrokerConnection, Role},
     limits::Limits,
 };
-use crate::broker::{
-    BrokerError,
-    amqp::{call::CALL_TIMEOUT, sanitizer::repairing},
-};
+use crate::broker::{BrokerError, amqp::call::CALL_TIMEOUT};
 
 /// See the module.
 pub(super) struct Kind {
@@ -29,7 +27,7 @@ pub(super) struct Kind {
 impl Kind {
     pub(super) fn new(url: &AmqpUrl, gateway: &str, role: Role, limits: Arc<Limits>) -> Result<Self, BrokerError> {
         let unavailable = |error: &dyn std::fmt::Display| BrokerError::Unavailable(error.to_string());
-        let (address, runtime) = repairing(url).map_err(|error| unavailable(&error))?;
+        let (address, runtime) = sanitizing(url.secret()).map_err(|error| unavailable(&error))?;
         let name = format!("{gateway} {}", role.as_str());
         let manager = Manager::new(address, move || connection_properties(&name), runtime);
         let pool = Pool::builder(manager)

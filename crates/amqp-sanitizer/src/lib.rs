@@ -21,8 +21,6 @@
 mod fields;
 mod frames;
 mod method;
-#[cfg(test)]
-mod samples;
 mod stream;
 
 use std::{
@@ -34,7 +32,6 @@ use std::{
 };
 
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
-use events::amqp::AmqpUrl;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::{
@@ -42,32 +39,33 @@ use lapin::{
     uri::{AMQPScheme, AMQPUri},
 };
 
-use self::stream::RepairedStream;
+use self::frames::Frames;
+pub use self::stream::SanitizedStream;
 
-/// Repairs what is there of a stream, for a fuzz target.
-#[cfg(feature = "fuzzing")]
-pub(super) fn repair(bytes: &mut [u8]) {
-    frames::Frames::new(None).sanitize(bytes);
+/// Mends what is there of a stream whose frames are of any size.
+pub fn sanitize(bytes: &mut [u8]) {
+    Frames::new(None).sanitize(bytes);
 }
 
 /// Tokio, but for what its TCP connections carry.
-pub(super) type RepairingRuntime = Runtime<RuntimeParts<Tokio, RepairingReactor>>;
+pub type SanitizingRuntime = Runtime<RuntimeParts<Tokio, SanitizingReactor>>;
 
-/// Returns where to connect and by what runtime; needs a tokio runtime. The text holds the password.
-pub(super) fn repairing(url: &AmqpUrl) -> Result<(String, RepairingRuntime), String> {
-    let mut uri: AMQPUri = url.secret().parse()?;
+/// Returns where to connect and by what runtime, from the URL of a broker; needs a tokio runtime. The text that is returned holds
+/// the password, as the URL does.
+pub fn sanitizing(url: &str) -> Result<(String, SanitizingRuntime), String> {
+    let mut uri: AMQPUri = url.parse()?;
     let tls_domain = match uri.scheme {
         AMQPScheme::AMQP => None,
         AMQPScheme::AMQPS => Some(uri.authority.host.as_str().into()),
     };
     uri.scheme = AMQPScheme::AMQP;
-    let reactor = RepairingReactor { tokio: Tokio::current(), tls_domain, frame_max: uri.query.frame_max };
+    let reactor = SanitizingReactor { tokio: Tokio::current(), tls_domain, frame_max: uri.query.frame_max };
     Ok((uri.to_string(), Runtime::new(RuntimeParts::new(Tokio::current(), reactor))))
 }
 
-/// See the module.
+/// Connects by tokio, and speaks TLS where the broker wants it.
 #[derive(Debug, Clone)]
-pub(super) struct RepairingReactor {
+pub struct SanitizingReactor {
     tokio: Tokio,
     /// Whose certificate to ask for, if TLS is spoken.
     tls_domain: Option<Arc<str>>,
@@ -75,8 +73,8 @@ pub(super) struct RepairingReactor {
     frame_max: Option<u32>,
 }
 
-impl Reactor for RepairingReactor {
-    type TcpStream = RepairedStream<AsyncTcpStream<<Tokio as Reactor>::TcpStream>>;
+impl Reactor for SanitizingReactor {
+    type TcpStream = SanitizedStream<AsyncTcpStream<<Tokio as Reactor>::TcpStream>>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -106,23 +104,10 @@ impl Reactor for RepairingReactor {
             if let Some(domain) = tls_domain {
                 stream = stream.into_tls(&domain, TLSConfig::default()).await?;
             }
-            Ok(RepairedStream::new(stream, frame_max))
+            Ok(SanitizedStream::new(stream, frame_max))
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn tls_is_spoken_here_and_the_library_sees_a_plain_url_to_the_same_place() {
-        for (url, plain) in [
-            ("amqp://u:p@broker/v", "amqp://u:p@broker:5672/v"),
-            ("amqps://u:p%2F@broker/v?frame_max=9000", "amqp://u:p%2F@broker:5671/v"),
-        ] {
-            let (address, _) = repairing(&url.parse().unwrap()).unwrap();
-            assert_eq!(address.split('?').next(), Some(plain));
-        }
-    }
-}
+mod tests;

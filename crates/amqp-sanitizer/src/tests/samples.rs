@@ -3,42 +3,42 @@
 use proptest::{collection::vec, prelude::*};
 
 /// Writes a frame.
-pub(super) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     [&[kind], &channel.to_be_bytes()[..], &long(payload), &[0xCE]].concat()
 }
 
 /// Writes a method frame on channel 1.
-pub(super) fn method(class: u16, number: u16, arguments: &[u8]) -> Vec<u8> {
+pub(crate) fn method(class: u16, number: u16, arguments: &[u8]) -> Vec<u8> {
     frame(1, 1, &[&class.to_be_bytes(), &number.to_be_bytes(), arguments].concat())
 }
 
 /// Writes a content header frame on channel 1, of an empty message with these properties.
-pub(super) fn header(flags: u16, properties: &[u8]) -> Vec<u8> {
+pub(crate) fn header(flags: u16, properties: &[u8]) -> Vec<u8> {
     frame(2, 1, &[&[0, 60, 0, 0], &[0; 8][..], &flags.to_be_bytes(), properties].concat())
 }
 
 /// Writes a content header frame with headers only.
-pub(super) fn headers(entries: &[u8]) -> Vec<u8> {
+pub(crate) fn headers(entries: &[u8]) -> Vec<u8> {
     header(1 << 13, &long(entries))
 }
 
 /// Writes a string after its length in one byte.
-pub(super) fn short(text: &[u8]) -> Vec<u8> {
+pub(crate) fn short(text: &[u8]) -> Vec<u8> {
     [&[u8::try_from(text.len()).unwrap()], text].concat()
 }
 
 /// Writes bytes after their length in four bytes.
-pub(super) fn long(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn long(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 
 /// Writes a table's entry.
-pub(super) fn entry(key: &[u8], kind: u8, value: &[u8]) -> Vec<u8> {
+pub(crate) fn entry(key: &[u8], kind: u8, value: &[u8]) -> Vec<u8> {
     [&short(key)[..], &[kind], value].concat()
 }
 
 /// Writes the entries of a table in which arrays are nested so deeply.
-pub(super) fn nested(depth: usize) -> Vec<u8> {
+pub(crate) fn nested(depth: usize) -> Vec<u8> {
     // From the innermost outwards; prepending would take quadratic time.
     let sizes = (0..depth).rev().map(|inner| u32::try_from(5 * inner).unwrap().to_be_bytes());
     let arrays: Vec<u8> = sizes.flat_map(|size| [&b"A"[..], &size].concat()).collect();
@@ -108,7 +108,7 @@ fn any_method(bad: bool) -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Well-formed frames, one by one: with good text only, or with some that is bad.
-pub(super) fn frames(bad: bool) -> impl Strategy<Value = Vec<Vec<u8>>> {
+pub(crate) fn frames(bad: bool) -> impl Strategy<Value = Vec<Vec<u8>>> {
     let body = vec(any::<u8>(), 0..300).prop_map(|payload| frame(3, 1, &payload));
     vec(prop_oneof![2 => any_header(bad), 2 => any_method(bad), 1 => body, 1 => Just(frame(8, 0, b""))], 0..8)
 }

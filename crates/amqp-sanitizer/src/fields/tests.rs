@@ -1,5 +1,5 @@
 use super::*;
-use crate::broker::amqp::sanitizer::samples::{entry, long, nested, short};
+use crate::tests::samples::{entry, long, nested, short};
 
 fn repaired(text: &[u8]) -> Vec<u8> {
     let mut text = text.to_vec();

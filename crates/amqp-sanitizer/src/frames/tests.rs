@@ -2,7 +2,7 @@ use amq_protocol::frame::{AMQPFrame, parse_frame};
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::amqp::sanitizer::samples::{entry, frame, frames, header, headers, long, method, nested, short};
+use crate::tests::samples::{entry, frame, frames, header, headers, long, method, nested, short};
 
 fn looked(bytes: &[u8]) -> Vec<u8> {
     looked_by(&mut Frames::new(None), bytes)

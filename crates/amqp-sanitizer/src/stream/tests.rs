@@ -4,7 +4,7 @@ use futures_util::{FutureExt, future::poll_fn};
 use proptest::prelude::*;
 
 use super::*;
-use crate::broker::amqp::sanitizer::samples::{frame, frames, header, short};
+use crate::tests::samples::{frame, frames, header, short};
 
 /// What comes from a broker, piece by piece; before each piece nothing is there, once.
 struct Pieces {
@@ -31,7 +31,7 @@ impl AsyncRead for Pieces {
 
 /// Reads a stream that comes in pieces to its end, into buffers of this size.
 fn read(pieces: VecDeque<Vec<u8>>, buffer: usize) -> Vec<u8> {
-    let mut stream = RepairedStream::new(Pieces { pieces, waited: false }, None);
+    let mut stream = SanitizedStream::new(Pieces { pieces, waited: false }, None);
     let (mut all, mut buffer) = (Vec::new(), vec![0; buffer]);
     loop {
         let mut reading = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer));

@@ -15,9 +15,9 @@ use tracing::debug;
 
 use super::frames::Frames;
 
-/// See the module.
+/// A stream that is sanitized as it is read.
 #[derive(Debug)]
-pub(in crate::broker::amqp) struct RepairedStream<S> {
+pub struct SanitizedStream<S> {
     stream: S,
     frames: Frames,
     kept: PartialFrame,
@@ -58,14 +58,14 @@ impl PartialFrame {
     }
 }
 
-impl<S> RepairedStream<S> {
+impl<S> SanitizedStream<S> {
     /// Repairs what comes from a broker, from its first byte on; for the size see [`Frames::new`].
     pub(super) fn new(stream: S, frame_max: Option<u32>) -> Self {
         Self { stream, frames: Frames::new(frame_max), kept: PartialFrame::default() }
     }
 }
 
-impl<S: AsyncRead + Unpin> RepairedStream<S> {
+impl<S: AsyncRead + Unpin> SanitizedStream<S> {
     /// Reads into the reader's buffer; returns how many bytes it may have, or `None` if all were kept back.
     fn poll_fresh(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
         let size = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
@@ -102,7 +102,7 @@ fn note(repaired: bool) {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for RepairedStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for SanitizedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         loop {
@@ -118,7 +118,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for RepairedStream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for RepairedStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for SanitizedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
