@@ -8,6 +8,7 @@
 mod batch;
 mod catch_up;
 mod cursor;
+mod metrics;
 mod recent;
 mod request;
 mod state;
@@ -23,7 +24,6 @@ use std::{
 };
 
 use events::TopicPattern;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     sync::oneshot,
     task::yield_now,
@@ -35,6 +35,7 @@ use tracing::{debug, info, warn};
 pub use self::{
     batch::{EncodedBatch, FeedBatch},
     cursor::{Cursor, Start},
+    metrics::FeedMetrics,
     recent::WindowLimits,
     request::{FeedOutcome, FeedRequest},
 };
@@ -45,12 +46,9 @@ use self::{
     topic_index::TopicIndex,
     watchers::{Ticket, Watchers},
 };
-use crate::{
-    broker::{
-        BrokerError,
-        log::{EventLog, LogTail},
-    },
-    metrics::Counted,
+use crate::broker::{
+    BrokerError,
+    log::{EventLog, LogTail},
 };
 
 /// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
@@ -70,32 +68,33 @@ pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
     state: SharedState,
-    was_ready: AtomicBool,
+    has_been_ready: AtomicBool,
     closing: CancellationToken,
-    searches: Gauge,
+    metrics: Arc<FeedMetrics>,
 }
 
 impl<L: EventLog> Feed<L> {
     /// Makes a Feed; [`Self::follow`] brings it to life.
-    pub fn new(log: Arc<L>, options: FeedOptions) -> Arc<Self> {
+    pub fn new(log: Arc<L>, options: FeedOptions, metrics: Arc<FeedMetrics>) -> Arc<Self> {
         Arc::new(Self {
             log,
             options,
             state: SharedState::default(),
-            was_ready: AtomicBool::new(false),
+            has_been_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
-            searches: Gauge::default(),
+            metrics,
         })
     }
 
-    /// Tells whether the end of the log was ever found. If it is lost later, polls are turned away, but mailboxes are read.
-    pub fn is_ready(&self) -> bool {
-        self.was_ready.load(Ordering::Relaxed)
+    /// Tells whether the end of the log was ever found. It stays true: if the end is lost later, polls are turned away, but
+    /// mailboxes are read.
+    pub fn has_been_ready(&self) -> bool {
+        self.has_been_ready.load(Ordering::Relaxed)
     }
 
-    /// Returns how many polls look at the log itself now, or wait for their turn.
-    pub fn searches(&self) -> i64 {
-        self.searches.get()
+    /// Tells whether the end of the log is known now, so that polls are served.
+    pub fn is_ready(&self) -> bool {
+        self.state.lock().is_some()
     }
 
     /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
@@ -110,6 +109,7 @@ impl<L: EventLog> Feed<L> {
                     error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
                 }
                 *self.state.lock() = None;
+                self.metrics.ready.set(0);
                 sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -139,7 +139,8 @@ impl<L: EventLog> Feed<L> {
         }
         let mut tail = end.tail;
         *self.state.lock() = Some(State { recent, index, watchers: Watchers::default() });
-        self.was_ready.store(true, Ordering::Relaxed);
+        self.metrics.ready.set(1);
+        self.has_been_ready.store(true, Ordering::Relaxed);
         info!(end = end.next, "feeds are ready");
         *pause = Duration::from_millis(100);
         loop {
@@ -207,11 +208,11 @@ impl<L: EventLog> Feed<L> {
                     self.await_log(cursor, ticket, answer, lag_tolerated_until).await
                 }
                 Lookup::Newest(newest) => {
-                    let _searching = Counted::new(&self.searches);
+                    let _searching = self.metrics.searching();
                     self.in_log(&request).newest(newest).await
                 }
                 Lookup::InLog { cursor, to } => {
-                    let _searching = Counted::new(&self.searches);
+                    let _searching = self.metrics.searching();
                     self.in_log(&request).up_to(cursor, to).await
                 }
             };
@@ -228,7 +229,10 @@ impl<L: EventLog> Feed<L> {
                 Ok(CaughtUp::Unknown) => (start, reset) = (Start::Newest, true),
                 Ok(CaughtUp::Gone) => (start, reset) = (Start::Oldest, true),
                 Ok(CaughtUp::Again) => {}
-                Err(error) => return FeedOutcome::Broker(error),
+                Err(error) => {
+                    self.metrics.searches_failed.inc();
+                    return FeedOutcome::Broker(error);
+                }
             }
         }
     }

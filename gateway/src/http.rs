@@ -7,6 +7,7 @@
 //!   machines ask, `openapi` what programs read about all of it.
 //! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted; `response` what
 //!   answers have in common; `problem` is the one place that knows status codes of errors.
+//! * `metrics` is what is counted here; `readiness` tells whether this gateway should get requests.
 //! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces answers that
 //!   share a connection.
 //! * `cors` lets pages of other origins in, `security_headers` keeps the others out.
@@ -29,11 +30,13 @@ pub mod fuzzing;
 mod held;
 mod mailbox;
 mod media;
+mod metrics;
 mod openapi;
 mod ops;
 mod problem;
 mod publish;
 mod query;
+mod readiness;
 mod request_id;
 mod response;
 mod routes;

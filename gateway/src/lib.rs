@@ -10,7 +10,7 @@
 //! * [`feed`] shows all clients the same log: recent events in memory, who waits for what, places in the log.
 //! * [`broker`] is the seam: two small traits and their contract. `broker::amqp` is RabbitMQ; `broker::embedded` is a durable
 //!   log of the gateway's own, for one machine.
-//! * [`metrics`] is everything that is counted.
+//! * [`metrics`] is what Prometheus reads; each part has its own `metrics`, which says what it counts.
 //! * [`lifecycle`] starts these parts and ends them in order.
 //!
 //! Besides the words of the contract: a *desk* decides for one Session, and a *window* holds what is unconfirmed.

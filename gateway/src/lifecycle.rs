@@ -11,9 +11,9 @@ use tracing::{info, warn};
 
 use crate::{
     broker::Broker,
-    feed::{Feed, FeedOptions},
+    feed::{Feed, FeedMetrics, FeedOptions},
     http::{App, HttpOptions, Server},
-    mailbox::{MailboxOptions, Registry},
+    mailbox::{MailboxMetrics, MailboxOptions, Registry},
     metrics::Metrics,
     process::StopSignals,
 };
@@ -29,13 +29,15 @@ pub async fn run<B: Broker>(
     mailboxes: MailboxOptions,
     feeds: FeedOptions,
     http: HttpOptions,
-    metrics: Arc<Metrics>,
+    mut metrics: Metrics,
     mut signals: StopSignals,
 ) -> anyhow::Result<()> {
-    metrics.may_hold(http.max_connections, mailboxes.max_mailboxes);
     let broker = Arc::new(broker);
-    let registry = Registry::new(Arc::clone(&broker), mailboxes, Arc::clone(&metrics));
-    let feed = Feed::new(broker.log(), feeds);
+    let (mailbox_metrics, feed_metrics) = (Arc::new(MailboxMetrics::default()), Arc::new(FeedMetrics::default()));
+    mailbox_metrics.register(metrics.postern());
+    feed_metrics.register(metrics.postern());
+    let registry = Registry::new(Arc::clone(&broker), mailboxes, mailbox_metrics);
+    let feed = Feed::new(broker.log(), feeds, feed_metrics);
     let grace = http.shutdown_grace;
     let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http));
 

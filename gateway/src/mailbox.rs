@@ -15,6 +15,7 @@ mod desk;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod last_seen;
+mod metrics;
 mod poll;
 mod registry;
 mod session;
@@ -23,6 +24,7 @@ mod window;
 pub use batch::{Batch, BatchEvent};
 pub use context::MailboxOptions;
 pub use last_seen::{LastSeen, LastSeenError};
+pub use metrics::MailboxMetrics;
 pub use poll::{Continuation, Outcome, PollOrder, PollRequest};
 pub use registry::{Answered, Receipt, Registry};
 

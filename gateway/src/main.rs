@@ -52,7 +52,8 @@ fn main() -> ExitCode {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen().context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
-    let metrics = Arc::new(Metrics::default());
+    let (mut metrics, store) = (Metrics::default(), Arc::new(gateway::broker::embedded::StoreMetrics::default()));
+    store.register(metrics.postern());
     let bound = TcpListener::bind(settings.listen).await;
     let listener = bound.with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
     match &settings.broker {
@@ -63,8 +64,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
         BrokerSettings::Embedded(options) => {
             process::keep_files_private();
-            let broker = process::exit_on_panic(|| EmbeddedBroker::start(options, Arc::clone(&metrics)))
-                .context("cannot use the store")?;
+            let broker =
+                process::exit_on_panic(|| EmbeddedBroker::start(options, store)).context("cannot use the store")?;
             info!(address = %listener.local_addr()?, broker = %options, "listening");
             lifecycle::run(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }

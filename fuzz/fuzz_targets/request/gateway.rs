@@ -56,12 +56,13 @@ pub(super) fn answers_to(input: &[u8]) -> Conversation {
 async fn converse(input: &[u8], clock: mpsc::Sender<()>) -> Conversation {
     let broker = Arc::new(broker());
     prepare(&broker).await;
-    let metrics = Arc::new(Metrics::default());
-    let registry = Registry::new(Arc::clone(&broker), mailboxes(), Arc::clone(&metrics));
-    let feed = Feed::new(broker.log(), FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 });
+    let registry = Registry::new(Arc::clone(&broker), mailboxes(), Arc::default());
+    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 };
+    let feed = Feed::new(broker.log(), feeds, Arc::default());
     let followed = Arc::clone(&feed);
     tokio::spawn(async move { followed.follow().await });
-    let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http()));
+    let app = App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), Metrics::default(), http());
+    let server = Server::new(app);
     let (mut client, socket) = duplex(1 << 20);
     let serving = tokio::spawn(async move { server.serve(socket).await });
     let mut conversation = Conversation { answers: Vec::new(), is_over: false };

@@ -10,6 +10,7 @@
 //! * `state`: log and mailboxes in memory, what there is to know without reading an event.
 //! * `event_log`: the log as Feeds read it.
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `live_queue`.
+//! * `metrics`: what is counted of the store.
 //!
 //! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage took,
 //! leaves a marker. Nothing here knows of HTTP, polls or windows.
@@ -24,6 +25,7 @@ mod lease;
 mod live_queue;
 mod log;
 mod mailbox;
+mod metrics;
 mod position;
 mod repeats;
 mod shared;
@@ -61,10 +63,10 @@ use self::{
 pub use self::{
     event_log::{EmbeddedLog, EmbeddedTail},
     log::Retention,
+    metrics::StoreMetrics,
     store::OpenStoreError,
 };
 use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
-use crate::metrics::Metrics;
 
 /// How long a Lease is waited for while another reader holds it.
 const HELD_WAIT: Duration = Duration::from_secs(2);
@@ -104,7 +106,7 @@ pub struct EmbeddedBroker {
 
 impl EmbeddedBroker {
     /// Opens the store and starts the writer; blocks while the store is read.
-    pub fn start(options: &EmbeddedOptions, metrics: Arc<Metrics>) -> Result<Self, OpenStoreError> {
+    pub fn start(options: &EmbeddedOptions, metrics: Arc<StoreMetrics>) -> Result<Self, OpenStoreError> {
         let began = Instant::now();
         let (store, recovered) = match &options.data_dir {
             Some(folder) => Store::open(folder, options.retention)?,
@@ -115,7 +117,7 @@ impl EmbeddedBroker {
         for damage in recovered.damage {
             warn!(damage, "the store was damaged; clients are told what concerns them");
         }
-        metrics.store_max_bytes.set(i64::try_from(options.retention.bytes).unwrap_or(i64::MAX));
+        metrics.max_bytes.set(i64::try_from(options.retention.bytes).unwrap_or(i64::MAX));
         let state = BrokerState::new(recovered.log, recovered.mailboxes);
         let shared = Arc::new(Shared::new(state, store, recovered.clock, metrics));
         shared.measure(&shared.state());

@@ -81,6 +81,12 @@ impl Start {
             Self::Newest | Self::Oldest | Self::Now | Self::Unknown => None,
         }
     }
+
+    /// Tells whether a client goes on from here to what is new to it. What a client without a place gets first may be old.
+    #[must_use]
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Now | Self::After(_))
+    }
 }
 
 impl FromStr for Start {

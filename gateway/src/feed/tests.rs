@@ -47,7 +47,7 @@ impl World {
         let broker = log.broker.clone();
         let age = Duration::from_hours(24);
         let options = FeedOptions { window: WindowLimits { bytes: window_bytes, age }, topics };
-        let feed = Feed::new(Arc::new(log), options);
+        let feed = Feed::new(Arc::new(log), options, Arc::default());
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });
         while !feed.is_ready() {

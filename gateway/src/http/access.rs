@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,18 +23,16 @@ use tracing::info;
 use super::{
     body::{self, Body, HttpRequest},
     connection::open_requests::OpenRequest,
+    metrics::{self, HttpMetrics, Operation},
     request_id::RequestId,
     security_headers,
 };
-use crate::{
-    metrics::{self, Metrics, Operation},
-    telemetry::ACCESS_LOG,
-};
+use crate::telemetry::ACCESS_LOG;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Record {
-    metrics: Arc<Metrics>,
+    metrics: Arc<HttpMetrics>,
     method: Method,
     operation: Operation,
     id: RequestId,
@@ -48,7 +47,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Begins with the head of a request.
-    pub(super) fn of(request: &HttpRequest, remote: Option<SocketAddr>, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn of(request: &HttpRequest, remote: Option<SocketAddr>, metrics: &Arc<HttpMetrics>) -> Self {
         Self {
             metrics: Arc::clone(metrics),
             method: request.method().clone(),
@@ -82,15 +81,29 @@ impl Record {
         self.id.echo(&mut head.headers);
         security_headers::add(&mut head.headers);
         self.status = Some(head.status);
+        if !self.operation.is_stream() {
+            self.count_held(self.began.elapsed());
+        }
         // hyper does not even ask for a body that is empty.
         self.is_whole = body.is_end_stream();
         Response::from_parts(head, Recorded { body, record: self })
+    }
+
+    /// Counts how long a poll or a stream was held. One that was refused was not.
+    fn count_held(&self, held: Duration) {
+        let is_refused = self.status.is_some_and(|status| status.is_client_error() || status.is_server_error());
+        if let Some(reading) = self.operation.reading().filter(|_| !is_refused) {
+            self.metrics.held(reading, held);
+        }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        if self.status.is_none() || self.operation.is_stream() {
+            self.count_held(took);
+        }
         let status = self.status.map(|status| status.as_u16());
         let counted = metrics::Request {
             route: self.operation,

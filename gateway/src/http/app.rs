@@ -6,7 +6,14 @@ use events::TopicPattern;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cors::AllowedOrigins, held::HeldPollGuard, problem::Problem, transit::Transit};
+use super::{
+    cors::AllowedOrigins,
+    held::HeldPollGuard,
+    metrics::{HttpMetrics, LookedAt},
+    problem::Problem,
+    readiness::Readiness,
+    transit::Transit,
+};
 use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
 
 /// What an operator can set about HTTP.
@@ -35,7 +42,10 @@ pub struct App<B: Broker> {
     pub(super) broker: Arc<B>,
     pub(super) registry: Registry<B>,
     pub(super) feed: Arc<Feed<B::Log>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<HttpMetrics>,
+    pub(super) readiness: Readiness<B>,
+    /// Those of all parts of the gateway.
+    pub(super) all_metrics: Metrics,
     pub(super) options: HttpOptions,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
     pub(super) publishing: Arc<Semaphore>,
@@ -47,27 +57,37 @@ pub struct App<B: Broker> {
 }
 
 impl<B: Broker> App<B> {
-    /// Takes these parts.
+    /// Takes these parts, and adds to the metrics those of HTTP.
     pub fn new(
         broker: Arc<B>,
         registry: Registry<B>,
         feed: Arc<Feed<B::Log>>,
-        metrics: Arc<Metrics>,
+        mut all_metrics: Metrics,
         options: HttpOptions,
     ) -> Self {
         let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
         let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
+        let shutting_down = CancellationToken::new();
+        let readiness = Readiness::new(Arc::clone(&broker), Arc::clone(&feed), shutting_down.clone());
+        let metrics = HttpMetrics::default();
+        metrics.max_connections.set(i64::try_from(options.max_connections).unwrap_or(i64::MAX));
+        metrics.register(all_metrics.postern());
+        let looked_at =
+            LookedAt { readiness: readiness.clone(), incoming: incoming.clone(), outgoing: outgoing.clone() };
+        all_metrics.postern().register_collector(Box::new(looked_at));
         Self {
             broker,
             registry,
             feed,
-            metrics,
+            metrics: Arc::new(metrics),
+            readiness,
+            all_metrics,
             options,
             publishing,
             incoming,
             outgoing,
             effects: TaskTracker::new(),
-            shutting_down: CancellationToken::new(),
+            shutting_down,
         }
     }
 

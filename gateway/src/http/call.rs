@@ -17,18 +17,15 @@ use super::{
     connection::{half_close::HalfClose, socket::ConnectionStatus},
     cors::CorsRequest,
     feed::{self, EmptyStatus},
-    mailbox, openapi, ops,
+    mailbox,
+    metrics::Operation,
+    openapi, ops,
     problem::Problem,
     publish, query, response,
     routes::{self, Found, Route},
     site,
 };
-use crate::{
-    broker::Broker,
-    feed::FeedRequest,
-    mailbox::PollRequest,
-    metrics::{Operation, TextFormat},
-};
+use crate::{broker::Broker, feed::FeedRequest, mailbox::PollRequest, metrics::TextFormat};
 
 /// What a request asks for.
 ///

@@ -13,11 +13,11 @@ use serde_json::{Map, Value, json};
 use super::{
     body::HttpResponse,
     mailbox::MAX_TOPICS,
+    metrics::Operation,
     query::{DEFAULT_LIMIT, DEFAULT_WAIT_S, MAX_LIMIT, MAX_WAIT_S, Query},
     response,
     routes::{ROUTES, Route},
 };
-use crate::metrics::Operation;
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| format!("{:#}\n", describe()).into());
 

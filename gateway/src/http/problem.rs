@@ -52,6 +52,8 @@ pub(super) enum Problem {
     NoRoomForAnswer,
     ShuttingDown,
     NotReady,
+    /// The gateway should get no requests, for these parts are not ready.
+    PartsNotReady(&'static str),
     Broker(BrokerError),
     /// A full mailbox rejected a published event, which the others have; with its id.
     MailboxFull(String),
@@ -79,6 +81,7 @@ impl Problem {
             | Self::NoRoomForAnswer
             | Self::ShuttingDown
             | Self::NotReady
+            | Self::PartsNotReady(_)
             | Self::Broker(_)
             | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
             // No 503: what retries that for ever would repeat the event in every mailbox that has room.
@@ -138,6 +141,9 @@ impl Problem {
             Self::NotReady => {
                 "the broker cannot be used now; this gateway connects again, or waits for room on its disk, by itself"
                     .to_owned()
+            }
+            Self::PartsNotReady(parts) => {
+                format!("not ready: {parts}; this gateway connects again, or waits for room on its disk, by itself")
             }
             Self::Broker(error) => refusal(error),
             Self::MailboxFull(id) => format!(

@@ -23,14 +23,12 @@ use super::{
     body::HttpResponse,
     connection::socket::ConnectionStatus,
     effect,
+    metrics::Published,
     problem::{Problem, log_refusal},
     response,
     transit::Room,
 };
-use crate::{
-    broker::{Broker, BrokerError},
-    metrics::Published,
-};
+use crate::broker::{Broker, BrokerError};
 
 /// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
 /// connection's place.
@@ -51,19 +49,25 @@ pub(super) async fn publish<B: Broker>(
     let patience = app.options.header_timeout * BODY_PER_HEAD;
     let read = timeout(patience, read(body, app.options.max_body, &mut room)).await;
     let payload = read.map_err(|_| Problem::BodyTooSlow(patience))??;
+    let came = Instant::now();
     status.half_close.await_answer();
     let storing = Arc::clone(app);
     let store = async move {
         let _place = place;
-        // Kept until the broker has the event.
-        let payload = inflate(declared.coding, payload, storing.options.max_body, &mut room).await?;
-        let content_type = content_type(declared.content_type, &payload)?;
-        let mut event = Event::new(topic, Some(content_type), payload);
-        if let Some(id) = declared.id {
-            event.id = id;
-        }
-        event.resent = declared.resent;
-        store(&storing, &event).await
+        let answer = async {
+            // Kept until the broker has the event.
+            let payload = inflate(declared.coding, payload, storing.options.max_body, &mut room).await?;
+            let content_type = content_type(declared.content_type, &payload)?;
+            let mut event = Event::new(topic, Some(content_type), payload);
+            if let Some(id) = declared.id {
+                event.id = id;
+            }
+            event.resent = declared.resent;
+            store(&storing, &event).await
+        };
+        let answer = answer.await;
+        storing.metrics.publish_answered(came.elapsed());
+        answer
     };
     effect::run(&app.effects, store).await
 }

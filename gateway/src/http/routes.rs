@@ -8,8 +8,7 @@ use std::borrow::Cow;
 use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
-use super::{problem::Problem, sse};
-use crate::metrics::Operation;
+use super::{metrics::Operation, problem::Problem, sse};
 
 /// The most parameters that a path has.
 const MAX_PARAMETERS: usize = 2;
@@ -139,6 +138,7 @@ pub(super) fn no_such_path(path: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::metrics::Words;
 
     fn parameters(path: &str) -> Option<(&'static str, [String; MAX_PARAMETERS])> {
         let found = Found::of(path).ok()?;

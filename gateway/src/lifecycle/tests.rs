@@ -124,13 +124,12 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let retention = Retention { age: FOREVER, bytes: 1 << 20 };
     let feed_topics = vec![TopicPattern::all()];
     let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
-    let metrics = Arc::new(Metrics::default());
-    let broker = EmbeddedBroker::start(&options, Arc::clone(&metrics)).unwrap();
+    let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let signals = StopSignals::listen().unwrap();
     let publisher = broker.clone();
-    let serving = run(Unfollowable(broker), listener, mailboxes(), feeds, http(), metrics, signals);
+    let serving = run(Unfollowable(broker), listener, mailboxes(), feeds, http(), Metrics::default(), signals);
     let mut serving = std::pin::pin!(serving);
     assert!(timeout(Duration::from_millis(100), serving.as_mut()).await.is_err(), "it serves as long as all is well");
     let event = Event::new("a".parse().unwrap(), None, "1");

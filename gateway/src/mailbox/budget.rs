@@ -8,19 +8,20 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::metrics::Metrics;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// The bytes that all windows of this process take.
 #[derive(Debug)]
 pub(super) struct WindowBudget {
     used: AtomicUsize,
     limit: usize,
-    metrics: Arc<Metrics>,
+    /// What is used, for Prometheus.
+    shown: Gauge,
 }
 
 impl WindowBudget {
-    pub(super) fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { used: AtomicUsize::new(0), limit, metrics })
+    pub(super) fn new(limit: usize, shown: Gauge) -> Arc<Self> {
+        Arc::new(Self { used: AtomicUsize::new(0), limit, shown })
     }
 
     /// Returns the window of a new Lease: the usual one, an eighth of it above 3/4 of the limit, one message above it.
@@ -54,7 +55,7 @@ impl WindowBytes {
         }
         self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         let before = self.budget.used.fetch_sub(self.held, Ordering::Relaxed);
-        self.budget.metrics.window_bytes.set(i64::try_from(before - self.held).unwrap_or(i64::MAX));
+        self.budget.shown.set(i64::try_from(before - self.held).unwrap_or(i64::MAX));
         self.held = bytes;
     }
 }
@@ -71,7 +72,7 @@ mod tests {
 
     #[test]
     fn windows_shrink_as_memory_fills_and_grow_back() {
-        let budget = WindowBudget::new(1000, Arc::new(Metrics::default()));
+        let budget = WindowBudget::new(1000, Gauge::default());
         let mut bytes = budget.share();
         assert_eq!(budget.window(64), 64);
         bytes.set(800);

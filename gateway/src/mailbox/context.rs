@@ -8,8 +8,8 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::WindowBudget, desk::Timeouts};
-use crate::{broker::Broker, metrics::Metrics};
+use super::{budget::WindowBudget, desk::Timeouts, metrics::MailboxMetrics};
+use crate::broker::Broker;
 
 /// What an operator can set about mailboxes.
 #[derive(Debug, Clone)]
@@ -37,13 +37,14 @@ pub(super) struct Context<B> {
     pub(super) broker: Arc<B>,
     pub(super) options: MailboxOptions,
     pub(super) budget: Arc<WindowBudget>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<MailboxMetrics>,
     pub(super) shutdown: Shutdown,
 }
 
 impl<B: Broker> Context<B> {
-    pub(super) fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<Metrics>) -> Self {
-        let budget = WindowBudget::new(options.memory, Arc::clone(&metrics));
+    pub(super) fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<MailboxMetrics>) -> Self {
+        metrics.max_sessions.set(i64::try_from(options.max_mailboxes).unwrap_or(i64::MAX));
+        let budget = WindowBudget::new(options.memory, metrics.window_bytes.clone());
         Self { broker, options, budget, metrics, shutdown: Shutdown::default() }
     }
 }

@@ -21,10 +21,11 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     context::{Context, MailboxOptions},
+    metrics::MailboxMetrics,
     poll::{Continuation, Outcome, PollId, PollRequest},
     session::{Command, Session},
 };
-use crate::{broker::Broker, metrics::Metrics};
+use crate::broker::Broker;
 
 /// How long a Session is waited for that will end by itself; the broker tells of a deletion in milliseconds.
 const END_WAIT: Duration = Duration::from_secs(1);
@@ -98,7 +99,7 @@ impl Drop for Waiting {
 impl<B: Broker> Registry<B> {
     /// Makes an empty registry.
     #[must_use]
-    pub fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<Metrics>) -> Self {
+    pub fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<MailboxMetrics>) -> Self {
         Self(Arc::new(Shared {
             context: Arc::new(Context::new(broker, options, metrics)),
             sessions: Mutex::default(),

@@ -25,13 +25,11 @@ use super::{
     budget::WindowBytes,
     context::Context,
     desk::{Desk, Effect, EndReason},
+    metrics::Release,
     poll::{Continuation, Outcome, Poll, PollId, PollRequest},
     window::Window,
 };
-use crate::{
-    broker::{Broker, BrokerError, Lease, LeaseEnded, LeaseRequest, OpenError},
-    metrics::Release,
-};
+use crate::broker::{Broker, BrokerError, Lease, LeaseEnded, LeaseRequest, OpenError};
 
 /// What the rest of the gateway says to a Session.
 #[derive(Debug)]

@@ -14,7 +14,6 @@ use super::{
     poll::{Outcome, PollRequest},
     registry::{Answered, Registry},
 };
-use crate::metrics::Metrics;
 
 const OPTIONS: MailboxOptions = MailboxOptions {
     linger: Duration::from_secs(15),
@@ -26,7 +25,7 @@ const OPTIONS: MailboxOptions = MailboxOptions {
 
 fn registry(model: Model) -> (Registry<Arc<Model>>, Arc<Model>) {
     let model = Arc::new(model);
-    (Registry::new(Arc::new(Arc::clone(&model)), OPTIONS, Arc::new(Metrics::default())), model)
+    (Registry::new(Arc::new(Arc::clone(&model)), OPTIONS, Arc::default()), model)
 }
 
 fn alice() -> ClientId {

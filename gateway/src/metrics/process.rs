@@ -1,25 +1,29 @@
 //! The process as the operating system sees it, under the names that every Prometheus client has for it.
 //!
-//! Read from `/proc` at each look.
+//! Read from `/proc` each time that the metrics are read.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use procfs::process::{LimitValue, Process};
+use procfs::process::LimitValue;
 use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
-    registry::Registry,
 };
 
-/// Adds what can be read.
-pub(super) fn register(registry: &mut Registry) {
-    // A system that hides /proc is no reason to give no metrics at all.
-    if let Ok(seen) = Seen::now() {
-        seen.register(registry.sub_registry_with_prefix("process"));
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Process;
+
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        // A system that hides /proc is no reason to give no metrics at all.
+        Usage::read().map_or(Ok(()), |usage| usage.encode(encoder))
     }
 }
 
 /// What `/proc` says.
-struct Seen {
+struct Usage {
     cpu_seconds: f64,
     start_seconds: f64,
     resident_bytes: u64,
@@ -27,9 +31,9 @@ struct Seen {
     max_fds: Option<u64>,
 }
 
-impl Seen {
-    fn now() -> procfs::ProcResult<Self> {
-        let process = Process::myself()?;
+impl Usage {
+    fn read() -> procfs::ProcResult<Self> {
+        let process = procfs::process::Process::myself()?;
         let stat = process.stat()?;
         let max_fds = process.limits().ok().and_then(|limits| match limits.max_open_files.soft_limit {
             LimitValue::Value(most) => Some(most),
@@ -44,18 +48,24 @@ impl Seen {
         })
     }
 
-    fn register(self, registry: &mut Registry) {
-        let cpu = "Time of all threads on a processor, in seconds";
-        registry.register("cpu_seconds", cpu, ConstCounter::new(self.cpu_seconds));
-        let start = "When the process started, in seconds since 1970";
-        registry.register("start_time_seconds", start, ConstGauge::new(self.start_seconds));
-        registry.register("resident_memory_bytes", "Memory in use", ConstGauge::new(self.resident_bytes));
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut add = |name: &str, help: &str, metric: &dyn EncodeMetric| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        add("cpu_seconds", "Time of all threads on a processor, in seconds.", &ConstCounter::new(self.cpu_seconds))?;
+        add(
+            "start_time_seconds",
+            "When the process started, in seconds since 1970.",
+            &ConstGauge::new(self.start_seconds),
+        )?;
+        add("resident_memory_bytes", "Memory in use.", &ConstGauge::new(self.resident_bytes))?;
         if let Some(open) = self.open_fds {
-            registry.register("open_fds", "Open file descriptors", ConstGauge::new(open));
+            add("open_fds", "Open file descriptors.", &ConstGauge::new(open))?;
         }
-        if let Some(most) = self.max_fds {
-            registry.register("max_fds", "Most open file descriptors", ConstGauge::new(most));
+        if let Some(max) = self.max_fds {
+            add("max_fds", "Most open file descriptors.", &ConstGauge::new(max))?;
         }
+        Ok(())
     }
 }
 

@@ -16,10 +16,10 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot, watch};
 use super::{
     clock::Clock,
     command::{Command, Task},
+    metrics::StoreMetrics,
     state::BrokerState,
     store::{Store, StoreError},
 };
-use crate::metrics::Metrics;
 
 /// What the writer sees, too.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Shared {
     state: Mutex<BrokerState>,
     pub(super) store: Store,
     pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<StoreMetrics>,
     /// A Lease was released, or its mailbox dropped.
     pub(super) released: Notify,
     /// The log has become longer.
@@ -39,7 +39,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) const fn new(state: BrokerState, store: Store, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    pub(super) const fn new(state: BrokerState, store: Store, clock: Clock, metrics: Arc<StoreMetrics>) -> Self {
         let (released, appended, is_writable) = (Notify::const_new(), Notify::const_new(), AtomicBool::new(true));
         Self { state: Mutex::new(state), store, clock, metrics, released, appended, is_writable }
     }
@@ -52,8 +52,8 @@ impl Shared {
     /// Says how much is kept.
     pub(super) fn measure(&self, state: &BrokerState) {
         let events = state.log.next() - state.log.oldest();
-        self.metrics.store_events.set(i64::try_from(events).unwrap_or(i64::MAX));
-        self.metrics.store_bytes.set(i64::try_from(state.log.bytes()).unwrap_or(i64::MAX));
+        self.metrics.events.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.metrics.bytes.set(i64::try_from(state.log.bytes()).unwrap_or(i64::MAX));
     }
 }
 

@@ -384,8 +384,8 @@ impl Writer {
             }
         }
         if is_stored {
-            self.shared.metrics.store_syncs.inc_by(u64::from(is_sync));
-            self.shared.metrics.store_payload_bytes.inc_by(payload_bytes);
+            self.shared.metrics.syncs.inc_by(u64::from(is_sync));
+            self.shared.metrics.payload_bytes.inc_by(payload_bytes);
         }
         self.shared.measure(&state);
         drop(state);

@@ -11,7 +11,11 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::exchange::{serve_client, serve_surplus};
-use crate::{broker::Broker, http::app::App, metrics::Metrics, seldom::Seldom};
+use crate::{
+    broker::Broker,
+    http::{app::App, metrics::HttpMetrics},
+    seldom::Seldom,
+};
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
 /// metrics, or an event. Past that clients are hung up on.
@@ -46,7 +50,7 @@ pub(crate) async fn run<B: Broker>(listener: TcpListener, app: &Arc<App<B>>, con
 }
 
 /// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.
-async fn accept(listener: &TcpListener, metrics: &Metrics) -> TcpStream {
+async fn accept(listener: &TcpListener, metrics: &HttpMetrics) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

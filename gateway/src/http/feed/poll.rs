@@ -15,10 +15,10 @@ use crate::{
         app::App,
         batch,
         body::HttpResponse,
+        metrics::{Answer, Follower, HttpMetrics, Reading, Source, Transport},
         problem::{LAST_SEEN, Problem},
         response,
     },
-    metrics::{Answer, Follower, Metrics, Source},
 };
 
 /// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.
@@ -39,10 +39,11 @@ pub(crate) async fn poll<B: Broker>(
     check_followed(app, &request.pattern)?;
     let held = app.hold_poll()?;
     let following = app.metrics.following(Follower::Waiting);
+    let goes_on = request.start.goes_on();
     let outcome = app.feed.poll(request).await;
     drop(following);
     let (response, counted) = match outcome {
-        FeedOutcome::Batch(batch) => match with_events(app, &batch) {
+        FeedOutcome::Batch(batch) => match with_events(app, &batch, goes_on) {
             Ok(response) => (Ok(response), Answer::Batch),
             Err(problem) => (Err(problem), Answer::Refused),
         },
@@ -53,24 +54,22 @@ pub(crate) async fn poll<B: Broker>(
             (Ok(shutting_down), Answer::Nothing)
         }
         FeedOutcome::NotReady => (Err(Problem::NotReady), Answer::Refused),
-        FeedOutcome::Broker(error) => {
-            app.metrics.feed_searches_failed.inc();
-            (Err(error.into()), Answer::Refused)
-        }
+        FeedOutcome::Broker(error) => (Err(error.into()), Answer::Refused),
     };
     app.metrics.answered(counted);
     response.map(|response| held.keep_for(response))
 }
 
-/// Counts what is handed out.
-pub(super) fn count_events(batch: &FeedBatch, metrics: &Metrics) {
-    metrics.events.inc_by(batch.events.len() as u64);
+/// Counts what is handed out. What a client gets that does not go on from a place may be old, and is not late.
+pub(super) fn count_events(batch: &FeedBatch, goes_on: bool, transport: Transport, metrics: &HttpMetrics) {
+    let oldest_new = batch.events.iter().map(|logged| &*logged.event).find(|event| goes_on && !event.resent);
+    metrics.handed_out(Reading::of(Source::Feed, transport), batch.events.len(), oldest_new);
     if batch.reset {
         metrics.told_reset(Source::Feed);
     }
 }
 
-fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpResponse, Problem> {
+fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch, goes_on: bool) -> Result<HttpResponse, Problem> {
     let encoded = if let Some(encoded) = batch.encoded.get() {
         encoded
     } else {
@@ -78,7 +77,7 @@ fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch) -> Result<HttpRespons
         let encode = || EncodedBatch { body: room.hold(batch::encode_feed(batch)), tag: entity_tag(batch.last_seen) };
         batch.encoded.get_or_init(encode)
     };
-    count_events(batch, &app.metrics);
+    count_events(batch, goes_on, Transport::Poll, &app.metrics);
     let mut response = response::json(StatusCode::OK, encoded.body.clone());
     set_cursor_headers(&mut response, &encoded.tag);
     Ok(response)

@@ -13,10 +13,10 @@ use crate::{
         batch,
         body::HttpResponse,
         held::HeldPollGuard,
+        metrics::{Answer, Follower, Following, Transport},
         problem::Problem,
         sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
     },
-    metrics::{Answer, Counted, Follower},
 };
 
 /// Follows a Feed from where the client left off.
@@ -33,7 +33,7 @@ struct FeedStream<B: Broker> {
     request: FeedRequest,
     place: Option<Cursor>,
     _held: HeldPollGuard,
-    _following: Counted,
+    _following: Following,
 }
 
 impl<B: Broker> Source for FeedStream<B> {
@@ -43,7 +43,7 @@ impl<B: Broker> Source for FeedStream<B> {
         self.request.deadline = Instant::now() + wait;
         match self.app.feed.poll(self.request.clone()).await {
             FeedOutcome::Batch(batch) => {
-                count_events(&batch, &self.app.metrics);
+                count_events(&batch, self.request.start.goes_on(), Transport::Stream, &self.app.metrics);
                 self.continue_after(batch.last_seen);
                 if let Some(piece) = batch.stream.get() {
                     return Next::Chunk(piece.clone());
@@ -60,11 +60,9 @@ impl<B: Broker> Source for FeedStream<B> {
                 let text = place.map_or_else(Text::default, |place| Text::default().place(&place));
                 Next::Last(text.come_back_later().into_bytes())
             }
-            FeedOutcome::Broker(_) => {
-                self.app.metrics.feed_searches_failed.inc();
+            FeedOutcome::Broker(_) | FeedOutcome::NotReady => {
                 Next::Last(Text::default().come_back_later().into_bytes())
             }
-            FeedOutcome::NotReady => Next::Last(Text::default().come_back_later().into_bytes()),
         }
     }
 }

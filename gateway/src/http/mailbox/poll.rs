@@ -13,11 +13,11 @@ use crate::{
         batch,
         body::HttpResponse,
         connection::socket::ConnectionStatus,
+        metrics::{Answer, HttpMetrics, Reading, Source, Transport},
         problem::{LAST_SEEN, Problem},
         response,
     },
     mailbox::{Answered, Batch, Outcome, PollRequest, Receipt},
-    metrics::{Answer, Metrics, Source},
 };
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
@@ -54,7 +54,7 @@ pub(crate) async fn poll<B: Broker>(
 
 fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, Problem> {
     let room = app.outgoing.try_take(batch::max_len(batch)).ok_or(Problem::NoRoomForAnswer)?;
-    count_events(batch, &app.metrics);
+    count_events(batch, Transport::Poll, &app.metrics);
     let mut response = response::json(StatusCode::OK, room.hold(batch::encode(batch)));
     // A token is ASCII without control characters, so it always is a header value.
     if let Ok(token) = HeaderValue::from_str(batch.last_seen.as_str()) {
@@ -64,8 +64,9 @@ fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, P
 }
 
 /// Counts what is handed out.
-pub(super) fn count_events(batch: &Batch, metrics: &Metrics) {
-    metrics.events.inc_by(batch.events.len() as u64);
+pub(super) fn count_events(batch: &Batch, transport: Transport, metrics: &HttpMetrics) {
+    let oldest_new = batch.events.iter().find(|each| !each.redelivered).map(|each| &each.event);
+    metrics.handed_out(Reading::of(Source::Mailbox, transport), batch.events.len(), oldest_new);
     metrics.events_redelivered.inc_by(batch.events.iter().filter(|each| each.redelivered).count() as u64);
     if batch.reset {
         metrics.told_reset(Source::Mailbox);

@@ -14,11 +14,11 @@ use crate::{
         body::HttpResponse,
         connection::socket::ConnectionStatus,
         held::HeldPollGuard,
+        metrics::{Answer, Transport},
         problem::Problem,
         sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
     },
     mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
-    metrics::Answer,
 };
 
 /// How long the client may have something without confirming it.
@@ -74,7 +74,7 @@ impl<B: Broker> Source for MailboxStream<B> {
                 let since = self.got.take().map_or_else(Instant::now, |(_, since)| since);
                 self.got = Some((batch.last_seen.clone(), since));
                 let room = self.app.outgoing.take(batch::max_len(&batch)).await;
-                count_events(&batch, &self.app.metrics);
+                count_events(&batch, Transport::Stream, &self.app.metrics);
                 Next::Chunk(room.hold(encode(&batch).into_bytes()))
             }
             Outcome::Nothing if self.confirm_by().is_none_or(|confirm_by| Instant::now() < confirm_by) => {

@@ -1,23 +1,29 @@
 //! The words that labels have as values: bounded sets, written in `lower_snake_case`.
 
-use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
-/// Declares a set of words, with [`EncodeLabelValue`] and `ALL` of them.
+/// A set of words that can be gone through.
+pub(in crate::http) trait Words: Copy + 'static {
+    /// Every one of them.
+    const ALL: &[Self];
+}
+
+/// Declares a set of words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$word_doc])* $variant,)+ }
+        pub(in crate::http) enum $name { $($(#[$word_doc])* $variant,)+ }
 
         impl $name {
-            /// Every one of them.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
             /// Returns it as the value of a label.
-            #[must_use]
-            pub const fn word(self) -> &'static str {
+            pub(in crate::http) const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
+        }
+
+        impl Words for $name {
+            const ALL: &[Self] = &[$(Self::$variant,)+];
         }
 
         impl EncodeLabelValue for $name {
@@ -45,42 +51,6 @@ words! {
 }
 
 words! {
-    /// Why a Session ended.
-    Release {
-        /// The client hung up.
-        Disconnected = "disconnected",
-        /// No poll came within the linger.
-        Lingered = "lingered",
-        /// The confirm deadline passed.
-        Unconfirmed = "unconfirmed",
-        /// The Lease could not be opened.
-        NotOpened = "not_opened",
-        /// The mailbox was deleted.
-        MailboxGone = "mailbox_gone",
-        /// The broker's connection went.
-        BrokerLost = "broker_lost",
-        /// The gateway ended.
-        ShuttingDown = "shutting_down",
-    }
-}
-
-impl Release {
-    /// Returns the reason in words, for a log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disconnected => "the client hung up",
-            Self::Lingered => "no poll came",
-            Self::Unconfirmed => "the confirm deadline passed",
-            Self::NotOpened => "the lease could not be opened",
-            Self::MailboxGone => "the mailbox was deleted",
-            Self::BrokerLost => "the broker was lost",
-            Self::ShuttingDown => "the gateway is shutting down",
-        }
-    }
-}
-
-words! {
     /// What became of a published event.
     Published {
         /// The broker confirmed it.
@@ -97,6 +67,30 @@ words! {
         Mailbox = "mailbox",
         /// A feed.
         Feed = "feed",
+    }
+}
+
+words! {
+    /// How events are brought to a client.
+    Transport {
+        /// By one answer each time.
+        Poll = "poll",
+        /// As Server-Sent Events.
+        Stream = "stream",
+    }
+}
+
+/// What polls and streams are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(in crate::http) struct Reading {
+    source: Source,
+    transport: Transport,
+}
+
+impl Reading {
+    /// Makes one of its words.
+    pub(in crate::http) const fn of(source: Source, transport: Transport) -> Self {
+        Self { source, transport }
     }
 }
 
@@ -151,16 +145,20 @@ words! {
 }
 
 impl Operation {
-    /// Tells whether its answer waits for events, so that its duration says nothing about the gateway.
-    #[must_use]
-    pub const fn waits(self) -> bool {
-        matches!(self, Self::MailboxPoll | Self::MailboxStream | Self::FeedPoll | Self::FeedStream)
+    /// Returns what it reads, if its answer waits for events: then its duration says nothing about the gateway.
+    pub(in crate::http) const fn reading(self) -> Option<Reading> {
+        match self {
+            Self::MailboxPoll => Some(Reading::of(Source::Mailbox, Transport::Poll)),
+            Self::MailboxStream => Some(Reading::of(Source::Mailbox, Transport::Stream)),
+            Self::FeedPoll => Some(Reading::of(Source::Feed, Transport::Poll)),
+            Self::FeedStream => Some(Reading::of(Source::Feed, Transport::Stream)),
+            _ => None,
+        }
     }
 
     /// Tells whether its answer is a stream.
-    #[must_use]
-    pub const fn is_stream(self) -> bool {
-        matches!(self, Self::MailboxStream | Self::FeedStream)
+    pub(in crate::http) const fn is_stream(self) -> bool {
+        matches!(self.reading(), Some(Reading { transport: Transport::Stream, .. }))
     }
 }
 
@@ -202,8 +200,7 @@ words! {
 
 impl Status {
     /// Returns the class of a code; `None` stands for no answer.
-    #[must_use]
-    pub const fn of(code: Option<u16>) -> Self {
+    pub(in crate::http) const fn of(code: Option<u16>) -> Self {
         match code {
             None => Self::HungUp,
             Some(..300) => Self::Success,
