@@ -1,9 +1,12 @@
 //! The metrics that Prometheus reads, and the dashboard and alerts that are made from it.
 
+mod histograms;
+
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use postern_tests::{
-    Broker, EventStream, Gateway, Poll, Request, eventually, eventually_eq, on_both_brokers, promtool, unique,
+    Broker, EventStream, Gateway, Poll, Request, eventually, eventually_eq, on_both_brokers, promtool, shared_node,
+    unique,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -162,6 +165,23 @@ async fn a_gateway_without_its_broker_says_that_it_is_not_ready() {
     let gateway = Gateway::builder().amqp_url(&url).start().await;
     let ready = (value(&gateway, "postern_ready").await, value(&gateway, "postern_broker_ready").await);
     assert_eq!(ready, (Some(0.0), Some(0.0)));
+    assert_eq!(value(&gateway, "postern_feed_ready").await, Some(0.0));
+    let answer = Request::get("/ready").send(gateway.address()).await;
+    assert!(answer.problem(503).starts_with("not ready: broker, feeds;"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_loses_its_broker_says_what_is_not_ready() {
+    let node = shared_node().await;
+    let url = node.vhost("metrics").await;
+    let gateway = Gateway::builder().amqp_url(&url).with_feed().start().await;
+    gateway.wait_ready().await;
+    assert_eq!(value(&gateway, "postern_feed_ready").await, Some(1.0));
+    node.rabbitmqctl(&["delete_vhost", url.rsplit('/').next().unwrap()]).await;
+    eventually_eq(SOON, "feed_ready", Some(0.0), async || value(&gateway, "postern_feed_ready").await).await;
+    gateway.wait_answer("/ready", 503, SOON).await;
+    let answer = Request::get("/ready").send(gateway.address()).await;
+    assert!(answer.problem(503).starts_with("not ready: broker, feeds;"), "{answer:?}");
 }
 
 /// Returns a file of the folder that operators take.

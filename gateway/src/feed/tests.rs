@@ -6,6 +6,7 @@ mod fold;
 mod log;
 mod model;
 mod newest;
+mod readiness;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,12 +36,13 @@ impl World {
 
     /// The same, of a broker.
     async fn over(broker: EmbeddedBroker, window_bytes: usize, topics: usize) -> Self {
-        Self::of(TestLog { broker, knows_newest: true }, window_bytes, topics).await
+        Self::of(TestLog { broker, knows_newest: true, lost: Arc::default() }, window_bytes, topics).await
     }
 
     /// The same over a log that has to be searched for what the index does not know.
     async fn searching(window_bytes: usize, topics: usize) -> Self {
-        Self::of(TestLog { broker: broker(1 << 30), knows_newest: false }, window_bytes, topics).await
+        Self::of(TestLog { broker: broker(1 << 30), knows_newest: false, lost: Arc::default() }, window_bytes, topics)
+            .await
     }
 
     async fn of(log: TestLog, window_bytes: usize, topics: usize) -> Self {

@@ -1,11 +1,14 @@
 //! The embedded broker's log, which can be told to know as little as that of another broker.
 
+use std::sync::Arc;
+
 use events::{Topic, TopicPattern};
+use tokio::sync::Notify;
 
 use crate::broker::{
     Broker, BrokerError,
     embedded::{EmbeddedBroker, EmbeddedTail},
-    log::{EventLog, LogEnd, NewestBefore, Searched},
+    log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
 
 /// See the module.
@@ -13,13 +16,28 @@ pub(super) struct TestLog {
     pub(super) broker: EmbeddedBroker,
     /// It tells where the newest events are; else they have to be searched for.
     pub(super) knows_newest: bool,
+    /// Told, its tail is lost.
+    pub(super) lost: Arc<Notify>,
+}
+
+/// See [`TestLog::lost`].
+pub(super) struct TestTail(EmbeddedTail, Arc<Notify>);
+
+impl LogTail for TestTail {
+    async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
+        tokio::select! {
+            events = self.0.next() => events,
+            () = self.1.notified() => Err(BrokerError::Unavailable("a test".to_owned())),
+        }
+    }
 }
 
 impl EventLog for TestLog {
-    type Tail = EmbeddedTail;
+    type Tail = TestTail;
 
-    async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<EmbeddedTail>, BrokerError> {
-        self.broker.log().open_tail(show).await
+    async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<TestTail>, BrokerError> {
+        let LogEnd { next, complete_from, tail } = self.broker.log().open_tail(show).await?;
+        Ok(LogEnd { next, complete_from, tail: TestTail(tail, Arc::clone(&self.lost)) })
     }
 
     fn known_oldest(&self) -> u64 {

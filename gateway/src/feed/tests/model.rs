@@ -142,7 +142,7 @@ impl Model {
             feed_topics: vec![settings.feed_topics.parse().unwrap()],
         };
         let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-        let log = TestLog { broker, knows_newest: settings.knows_newest };
+        let log = TestLog { broker, knows_newest: settings.knows_newest, lost: Arc::default() };
         World::of(log, settings.window_bytes, settings.topics).await
     }
 

@@ -1,0 +1,135 @@
+//! What the histograms measure, one by one.
+
+use postern_tests::{HttpConnection, unique};
+
+use super::{
+    Broker, Duration, EventStream, Gateway, Poll, Request, SOON, eventually_eq, on_both_brokers, start, value,
+};
+
+/// How long what is held is held at least.
+const HELD: Duration = Duration::from_millis(300);
+
+/// Returns how much was observed, and how much that was together.
+async fn observed(gateway: &Gateway, name: &str, labels: &str) -> (f64, f64) {
+    let part = async |part: &str| value(gateway, &format!("postern_{name}_{part}{labels}")).await.unwrap_or_default();
+    (part("count").await, part("sum").await)
+}
+
+fn reading(source: &str, transport: &str) -> String {
+    format!("{{source=\"{source}\",transport=\"{transport}\"}}")
+}
+
+/// Waits until so much was observed, which may be a moment after an answer; returns how much that was together.
+async fn observed_soon(gateway: &Gateway, name: &str, labels: &str, count: f64) -> f64 {
+    eventually_eq(SOON, &format!("{name}{labels}"), count, async || observed(gateway, name, labels).await.0).await;
+    observed(gateway, name, labels).await.1
+}
+
+async fn publish(gateway: &Gateway, topic: &str) {
+    let publish = Request::publish(topic, "application/json", "1");
+    publish.send(gateway.address()).await.expect_status(202);
+}
+
+/// Holds a poll of a mailbox and one of a feed, long enough to be told from those that are answered at once.
+async fn hold(gateway: &Gateway, client: &str, topic: &str) -> (HttpConnection, HttpConnection) {
+    let mut polled = Poll::of(client).topics(topic).wait(30).hold(gateway).await;
+    let mut followed = HttpConnection::open(gateway.address()).await;
+    followed.send(&Request::get(&format!("/topics/{topic}/events?wait=30")).bytes()).await;
+    assert!(polled.is_silent(HELD).await && followed.is_silent(HELD).await);
+    (polled, followed)
+}
+
+on_both_brokers!(a_poll_is_measured_from_its_head_to_its_answer_or_its_clients_end);
+async fn a_poll_is_measured_from_its_head_to_its_answer_or_its_clients_end(broker: Broker) {
+    let gateway = start(broker).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let (mailbox, feed) = (reading("mailbox", "poll"), reading("feed", "poll"));
+    // One that is refused was not held.
+    Poll::of(&unique("stranger")).send(&gateway).await.expect_status(404);
+
+    let (mut polled, mut followed) = hold(&gateway, &client, &topic).await;
+    publish(&gateway, &topic).await;
+    let answers = (polled.answer().await, followed.answer().await);
+    assert_eq!((answers.0.status, answers.1.status), (200, 200));
+    for labels in [&mailbox, &feed] {
+        let held = observed_soon(&gateway, "poll_held_seconds", labels, 1.0).await;
+        assert!((HELD.as_secs_f64()..20.0).contains(&held), "{labels}: {held}");
+    }
+
+    let (polled, followed) = hold(&gateway, &unique("bob"), &unique("quiet")).await;
+    polled.reset();
+    followed.reset();
+    for labels in [&mailbox, &feed] {
+        let held = observed_soon(&gateway, "poll_held_seconds", labels, 2.0).await;
+        assert!((2.0 * HELD.as_secs_f64()..40.0).contains(&held), "{labels}: {held}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_measured_to_its_end() {
+    let gateway = start(Broker::Embedded).await;
+    let topic = unique("jobs");
+    for (source, path) in [
+        ("mailbox", format!("/clients/{}/events?topics={topic}", unique("alice"))),
+        ("feed", format!("/topics/{topic}/events?last_seen=now")),
+    ] {
+        let labels = reading(source, "stream");
+        let mut stream = EventStream::open(gateway.address(), &path, "").await;
+        publish(&gateway, &topic).await;
+        stream.take(1).await;
+        tokio::time::sleep(HELD).await;
+        assert_eq!(observed(&gateway, "poll_held_seconds", &labels).await.0, 0.0, "{source}: it goes on");
+        stream.reset();
+        let held = observed_soon(&gateway, "poll_held_seconds", &labels, 1.0).await;
+        assert!((HELD.as_secs_f64()..20.0).contains(&held), "{source}: {held}");
+        assert_eq!(observed(&gateway, "batch_events", &labels).await, (1.0, 1.0), "{source}");
+        assert_eq!(observed(&gateway, "hand_out_seconds", &labels).await.0, 1.0, "{source}");
+    }
+}
+
+on_both_brokers!(a_batch_is_measured_by_its_events_and_by_the_age_of_its_oldest_new_one);
+async fn a_batch_is_measured_by_its_events_and_by_the_age_of_its_oldest_new_one(broker: Broker) {
+    let gateway = start(broker).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    Poll::of(&client).topics(&topic).wait(0).send(&gateway).await.expect_status(204);
+    for _ in 0..3 {
+        publish(&gateway, &topic).await;
+    }
+    tokio::time::sleep(HELD).await;
+
+    let labels = reading("mailbox", "poll");
+    let first = Poll::of(&client).wait(5).send(&gateway).await.batch();
+    let age = observed_soon(&gateway, "hand_out_seconds", &labels, 1.0).await;
+    assert!((HELD.as_secs_f64()..20.0).contains(&age), "{age}");
+    // A repeat is not new.
+    let again = Poll::of(&client).wait(5).send(&gateway).await.batch();
+    let events = (first.events.len() + again.events.len()) as f64;
+    assert_eq!(observed_soon(&gateway, "batch_events", &labels, 2.0).await, events);
+    assert_eq!(observed_soon(&gateway, "hand_out_seconds", &labels, 1.0).await, age);
+
+    let labels = reading("feed", "poll");
+    let follow = async |query: &str| {
+        let follow = Request::get(&format!("/topics/{topic}/events?wait=5&{query}"));
+        follow.send(gateway.address()).await.batch()
+    };
+    // What a client without a place gets first may be old.
+    let place = follow("last_seen=oldest&limit=1").await.last_seen;
+    assert_eq!(observed_soon(&gateway, "batch_events", &labels, 1.0).await, 1.0);
+    assert_eq!(observed(&gateway, "hand_out_seconds", &labels).await.0, 0.0);
+    assert_eq!(follow(&format!("last_seen={place}")).await.events.len(), 2);
+    assert_eq!(observed_soon(&gateway, "batch_events", &labels, 2.0).await, 3.0);
+    let age = observed_soon(&gateway, "hand_out_seconds", &labels, 1.0).await;
+    assert!((HELD.as_secs_f64()..20.0).contains(&age), "{age}");
+}
+
+on_both_brokers!(a_publish_is_measured_to_its_answer);
+async fn a_publish_is_measured_to_its_answer(broker: Broker) {
+    let gateway = start(broker).await;
+    publish(&gateway, &unique("jobs")).await;
+    Request::publish("a", "application/json", "{").send(gateway.address()).await.expect_status(400);
+    // Refused before its body was read.
+    Request::publish("a", "multipart/form-data", "1").send(gateway.address()).await.expect_status(415);
+    let answers = observed_soon(&gateway, "publish_answer_seconds", "", 2.0).await;
+    let (confirms, confirming) = observed(&gateway, "publish_confirm_seconds", "").await;
+    assert!(confirms == 1.0 && answers >= confirming && confirming > 0.0, "{answers} {confirms} {confirming}");
+}
