@@ -31,8 +31,13 @@ async fn metrics(gateway: &Gateway, accept: &str) -> String {
 
 /// Returns the value of one series.
 async fn value(gateway: &Gateway, series: &str) -> Option<f64> {
+    written(gateway, series).await?.parse().ok()
+}
+
+/// Returns the value of one series as it is written.
+async fn written(gateway: &Gateway, series: &str) -> Option<String> {
     let text = metrics(gateway, "text/plain").await;
-    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
 }
 
 /// Has each operation asked for, and each outcome that can be had in a moment.
