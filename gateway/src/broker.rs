@@ -21,6 +21,7 @@ pub mod amqp;
 pub mod embedded;
 mod error;
 mod expiry;
+pub mod limits;
 pub mod log;
 
 use std::sync::Arc;
@@ -90,7 +91,7 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
     ///
-    /// Waits up to 2 s for a holder to let go. A dropped call keeps no Lease; one that was on its way is free again a moment
+    /// Waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for a holder to let go. A dropped call keeps no Lease; one that was on its way is free again a moment
     /// later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
@@ -155,6 +156,6 @@ pub trait Lease: Send + 'static {
 
     /// Puts everything unconfirmed back in its old place and ends the Lease.
     ///
-    /// When it returns, another Lease of the mailbox can be opened. Takes at most 10 s.
+    /// When it returns, another Lease of the mailbox can be opened. Takes at most [`CALL_TIMEOUT`](limits::CALL_TIMEOUT).
     fn release(self) -> impl Future<Output = ()> + Send;
 }

@@ -36,7 +36,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use self::{
-    call::{CALL_TIMEOUT, in_time},
+    call::in_time,
     connections::{Connections, Published},
     creations::Creations,
     error::{Refusal, is_mismatch, refusal},
@@ -48,10 +48,10 @@ pub use self::{
     options::{AmqpOptions, FeedRetention},
     stream::{AmqpTail, StreamLog},
 };
-use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError};
-
-/// How long a Lease is waited for while another reader holds it.
-const HELD_WAIT: Duration = Duration::from_secs(2);
+use super::{
+    Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
+};
 
 /// See the module. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -235,7 +235,7 @@ impl Broker for AmqpBroker {
     }
 
     async fn open(&self, request: LeaseRequest) -> Result<AmqpLease, OpenError> {
-        let give_up = Instant::now() + HELD_WAIT;
+        let give_up = Instant::now() + MAX_HOLDER_WAIT;
         let mut last = OpenError::Held;
         let attempts = async {
             loop {

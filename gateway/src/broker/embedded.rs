@@ -55,7 +55,7 @@ use self::{
     live_queue::LiveQueue,
     mailbox::MAX_BINDINGS,
     position::Position,
-    shared::{Handle, Shared, WRITE_TIMEOUT},
+    shared::{Handle, Shared},
     state::BrokerState,
     store::{Store, StoreError},
     writer::Writer,
@@ -66,10 +66,11 @@ pub use self::{
     metrics::StoreMetrics,
     store::OpenStoreError,
 };
-use super::{Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError, expiry::spread};
-
-/// How long a Lease is waited for while another reader holds it.
-const HELD_WAIT: Duration = Duration::from_secs(2);
+use super::{
+    Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    expiry::spread,
+    limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
+};
 
 /// What an operator can set about the broker.
 #[derive(Debug, Clone)]
@@ -140,10 +141,10 @@ impl EmbeddedBroker {
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {
-        match timeout(WRITE_TIMEOUT, self.handle.submit(task)).await {
+        match timeout(CALL_TIMEOUT, self.handle.submit(task)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(BrokerError::Unconfirmed(WRITE_TIMEOUT)),
+            Err(_) => Err(BrokerError::Unconfirmed(CALL_TIMEOUT)),
         }
     }
 
@@ -192,7 +193,7 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn open(&self, request: LeaseRequest) -> Result<EmbeddedLease, OpenError> {
-        let give_up = Instant::now() + HELD_WAIT;
+        let give_up = Instant::now() + MAX_HOLDER_WAIT;
         loop {
             let released = self.handle.released.notified();
             if let Some(lease) = self.try_open(&request).await? {
@@ -261,7 +262,7 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn close(&self) {
-        let closed = timeout(WRITE_TIMEOUT, self.handle.submit(Task::Close)).await;
+        let closed = timeout(CALL_TIMEOUT, self.handle.submit(Task::Close)).await;
         if let Err(error) = closed.unwrap_or(Err(StoreError::Closed)) {
             warn!(%error, "the store was not closed in order; what waits in mailboxes will be flagged as redelivered");
         }

@@ -5,10 +5,7 @@ use std::{collections::HashSet, sync::OnceLock};
 use bytes::Bytes;
 
 use super::cursor::Cursor;
-use crate::broker::log::Logged;
-
-/// The encoded bytes of a batch, but for its first event.
-const BATCH_BYTES: usize = 1024 * 1024;
+use crate::broker::{limits::MAX_BATCH_BYTES, log::Logged};
 
 /// Events in order, and the place after them; shared by all who get the same.
 #[derive(Debug)]
@@ -49,7 +46,7 @@ impl FeedBatch {
             fold(found);
         }
         let bytes: usize = found.iter().map(|logged| logged.event.max_encoded_len()).sum();
-        found.len() > limit || bytes > BATCH_BYTES
+        found.len() > limit || bytes > MAX_BATCH_BYTES
     }
 
     /// Takes as many of these events as fit; `end` is the place after all that was looked at.
@@ -61,7 +58,7 @@ impl FeedBatch {
         let fits = |logged: &&Logged| {
             bytes += logged.event.max_encoded_len();
             count += 1;
-            count <= limit && (count == 1 || bytes <= BATCH_BYTES)
+            count <= limit && (count == 1 || bytes <= MAX_BATCH_BYTES)
         };
         let taken = found.iter().take_while(fits).count();
         let last_seen = match found.get(taken) {

@@ -17,10 +17,7 @@ use super::{
     batch::{Batch, BatchEvent},
     last_seen::{LastSeen, Place},
 };
-use crate::broker::{Content, Delivery};
-
-/// The encoded bytes of a batch, but for its first event: a batch is never empty for being too large.
-const BATCH_BYTES: usize = 1024 * 1024;
+use crate::broker::{Content, Delivery, limits::MAX_BATCH_BYTES};
 
 /// See the module.
 #[derive(Debug)]
@@ -155,7 +152,7 @@ impl Window {
             }
             if let Some(event) = entry.event() {
                 bytes += event.max_encoded_len();
-                if events.len() == limit || (!events.is_empty() && bytes > BATCH_BYTES) {
+                if events.len() == limit || (!events.is_empty() && bytes > MAX_BATCH_BYTES) {
                     break;
                 }
                 let redelivered = entry.delivery.redelivered || entry.handed_out > 0 || event.resent;

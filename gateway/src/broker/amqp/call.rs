@@ -1,14 +1,9 @@
-//! How long a call to the broker may take, and what it came to.
-
-use std::time::Duration;
+//! Making a call to the broker, and what it came to.
 
 use tokio::time::timeout;
 
 use super::error::Failure;
-use crate::broker::BrokerError;
-
-/// How long a call may take; the broker answers in milliseconds when it is well.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::broker::{BrokerError, limits::CALL_TIMEOUT};
 
 /// Makes a call; an error says what was `attempted`.
 pub(super) async fn in_time<T>(

@@ -38,11 +38,8 @@ pub(super) use self::{
     connection::{BrokerConnection, ChannelSlot, OwnChannel},
     publish_connection::{PublishConnection, Published},
 };
-use super::{
-    call::{CALL_TIMEOUT, in_time},
-    options::AmqpOptions,
-};
-use crate::broker::BrokerError;
+use super::{call::in_time, options::AmqpOptions};
+use crate::broker::{BrokerError, limits::CALL_TIMEOUT};
 
 /// How often a supervisor looks whether its connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);

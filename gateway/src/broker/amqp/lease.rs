@@ -5,7 +5,7 @@
 //! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
 //! the broker hands to the consumer between the two steps, the close requeues in order once more.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc};
 
 use events::{
     ClientId,
@@ -22,18 +22,14 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
-    call::CALL_TIMEOUT,
     connections::{ChannelSlot, Connections, OwnChannel},
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
     queue, task,
 };
 use crate::{
-    broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest},
+    broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, limits::CALL_TIMEOUT},
     seldom::Seldom,
 };
-
-/// How long both steps may take before the whole connection is given up, which does the same by force.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What came of one try to open a Lease.
 pub(super) enum Attempt {
@@ -235,13 +231,14 @@ impl Lease for AmqpLease {
         if !self.channel.status().connected() {
             return;
         }
-        match timeout(RELEASE_TIMEOUT, self.give_back()).await {
+        // After that time the whole connection is given up, which does the same by force.
+        match timeout(CALL_TIMEOUT, self.give_back()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => debug!(%error, "a release met a channel that was closed already"),
             Err(_) => {
                 static UNANSWERED: Seldom = Seldom::a_minute();
                 if let Some(left_out) = UNANSWERED.due() {
-                    let waited = RELEASE_TIMEOUT.as_secs();
+                    let waited = CALL_TIMEOUT.as_secs();
                     warn!(left_out, "a release got no answer for {waited} s; replacing its connection");
                 }
                 self.channel.replace_connection().await;

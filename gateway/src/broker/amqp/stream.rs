@@ -39,13 +39,14 @@ use self::{
     search::Search,
 };
 use super::{
-    call::{CALL_TIMEOUT, in_time},
+    call::in_time,
     connections::Connections,
     error::is_mismatch,
     options::{AmqpOptions, FeedRetention},
 };
 use crate::broker::{
     BrokerError,
+    limits::CALL_TIMEOUT,
     log::{EventLog, LogEnd, Logged, Searched},
 };
 

@@ -11,6 +11,7 @@ use events::{Event, Matcher, Topic, TopicPattern};
 use super::{log::TopicId, shared::Handle};
 use crate::broker::{
     BrokerError,
+    limits::{MAX_BATCH_BYTES, MAX_TAIL_EVENTS},
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
 
@@ -23,14 +24,8 @@ const MAX_COMPARED: usize = 1 << 8;
 /// How many heads one search looks at.
 const SEARCH: u64 = 1 << 20;
 
-/// How many events the tail hands over at once.
-const AT_ONCE: u64 = 256;
-
 /// How many events a search reads at once, before it knows how large they are.
 const PIECE: usize = 64;
-
-/// The payload bytes of what one search finds, but for its first event.
-const SEARCH_BYTES: usize = 1024 * 1024;
 
 /// The log as a Feed reads it. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -158,7 +153,7 @@ impl EventLog for EmbeddedLog {
         let mut found: Vec<Logged> = Vec::new();
         let (mut bytes, mut damaged) = (0, false);
         let matcher = Matcher::new(pattern);
-        'search: while reached < stop && found.len() < limit && bytes <= SEARCH_BYTES {
+        'search: while reached < stop && found.len() < limit && bytes <= MAX_BATCH_BYTES {
             let range = reached..stop.min(reached + SCAN);
             let selected = {
                 let _turn = self.handle.turn().await;
@@ -170,7 +165,7 @@ impl EventLog for EmbeddedLog {
             damaged |= selected.damaged;
             for (offset, event) in self.handle.load(&selected.offsets).await? {
                 let size = event.as_ref().map(|event| event.payload.len());
-                if !found.is_empty() && size.is_none_or(|size| bytes + size > SEARCH_BYTES) {
+                if !found.is_empty() && size.is_none_or(|size| bytes + size > MAX_BATCH_BYTES) {
                     reached = offset;
                     break 'search;
                 }
@@ -210,7 +205,7 @@ impl LogTail for EmbeddedTail {
         let handle = &self.log.handle;
         loop {
             let appended = handle.appended.notified();
-            let end = handle.state().log.next().min(self.next + AT_ONCE);
+            let end = handle.state().log.next().min(self.next + MAX_TAIL_EVENTS as u64);
             if self.next < end {
                 let offsets: Vec<u64> = (self.next..end).collect();
                 let loaded = handle.load(&offsets).await?;

@@ -13,11 +13,11 @@ use super::{
     live_queue::{LiveQueue, Taken},
     mailbox::Gone,
     position::Position,
-    shared::{Handle, WRITE_TIMEOUT},
+    shared::Handle,
     state::{Found, What},
     store::StoreError,
 };
-use crate::broker::{Content, Delivery, Lease, LeaseEnded, LeaseRequest};
+use crate::broker::{Content, Delivery, Lease, LeaseEnded, LeaseRequest, limits::CALL_TIMEOUT};
 
 /// See the module.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Lease for EmbeddedLease {
         let Some(position) = last else { return Ok(()) };
         let confirming = self.broker.submit(Task::Confirm(self.client.clone(), position));
         // That it is not on disk yet is the writer's care: at worst the events come again, flagged, after a crash.
-        let result = timeout(WRITE_TIMEOUT, confirming).await.unwrap_or(Ok(()));
+        let result = timeout(CALL_TIMEOUT, confirming).await.unwrap_or(Ok(()));
         self.live_queue.confirmed(count);
         if result.is_err_and(|error| error.is_closed()) { Err(LeaseEnded::BrokerLost) } else { Ok(()) }
     }

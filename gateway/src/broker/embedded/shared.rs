@@ -1,12 +1,9 @@
 //! What the broker, its Leases and its writer share.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+    mpsc,
 };
 
 use events::Event;
@@ -70,9 +67,6 @@ pub(super) struct Handle {
     /// True when the writer's thread has panicked; closed when it has ended otherwise.
     writer_panicked: watch::Receiver<bool>,
 }
-
-/// How long a caller waits for what it asked of the writer.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many bytes of events may wait to be stored.
 const ROOM: u32 = 64 * 1024 * 1024;

@@ -202,9 +202,9 @@ fn a_marker_after_events_waits_for_them() {
 fn a_batch_has_an_event_however_large() {
     let mut window = Window::new(LEASE, 8, 0);
     for tag in 1..=3 {
-        window.deliver(delivery(tag, false, event("big", &"x".repeat(BATCH_BYTES / 2 + 1))), Instant::now());
+        window.deliver(delivery(tag, false, event("big", &"x".repeat(MAX_BATCH_BYTES / 2 + 1))), Instant::now());
     }
-    window.deliver(delivery(4, false, event("huge", &"x".repeat(2 * BATCH_BYTES))), Instant::now());
+    window.deliver(delivery(4, false, event("huge", &"x".repeat(2 * MAX_BATCH_BYTES))), Instant::now());
     for expected in ["big", "big", "big", "huge"] {
         let batch = window.hand_out(9, None).unwrap();
         assert_eq!(ids(&batch), [expected]);

@@ -13,7 +13,7 @@ use super::{
     connection::{BrokerConnection, Role},
     limits::Limits,
 };
-use crate::broker::{BrokerError, amqp::call::CALL_TIMEOUT};
+use crate::broker::{BrokerError, limits::CALL_TIMEOUT};
 
 /// See the module.
 pub(super) struct Kind {

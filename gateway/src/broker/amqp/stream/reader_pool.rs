@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::reader::Reader;
-use crate::broker::{BrokerError, amqp::call::CALL_TIMEOUT, log::Logged};
+use crate::broker::{BrokerError, limits::CALL_TIMEOUT, log::Logged};
 
 /// How many searches may run at once; more wait for their permit.
 const MAX_SEARCHES: usize = 32;

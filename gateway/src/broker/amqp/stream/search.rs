@@ -5,13 +5,13 @@ use std::ops::{ControlFlow, Range};
 use events::TopicPattern;
 
 use super::{reader::Stored, reader_pool::Stop};
-use crate::broker::log::{Logged, Searched};
+use crate::broker::{
+    limits::MAX_BATCH_BYTES,
+    log::{Logged, Searched},
+};
 
 /// The most messages that one search looks at: it is to answer within a second.
 const MAX_LOOKED_AT: usize = 20_000;
-
-/// The most payload bytes that one search returns, unless a single event has more.
-const MAX_BYTES: usize = 1024 * 1024;
 
 /// What a search looks for and what it has found.
 pub(super) struct Search<'a> {
@@ -86,7 +86,7 @@ impl<'a> Search<'a> {
         let (offset, is_event) = (stored.offset, !stored.control && stored.offset >= self.range.start);
         if is_event && self.pattern.matches(&stored.event.topic) {
             let bytes = self.bytes.saturating_add(stored.event.payload.len());
-            if bytes > MAX_BYTES && !self.result.found.is_empty() {
+            if bytes > MAX_BATCH_BYTES && !self.result.found.is_empty() {
                 return ControlFlow::Break(Some(stored));
             }
             self.bytes = bytes;
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn a_search_returns_a_bounded_number_of_bytes_but_never_nothing_for_them() {
         let sized = |sizes: &[usize]| (0..).zip(sizes).map(|(offset, &size)| stored(offset, false, size)).collect();
-        assert_eq!(run(0..9, 9, sized(&[1, MAX_BYTES])), (1, vec![0], 1));
-        assert_eq!(run(0..9, 9, sized(&[MAX_BYTES + 1, 0])), (1, vec![0], 1));
+        assert_eq!(run(0..9, 9, sized(&[1, MAX_BATCH_BYTES])), (1, vec![0], 1));
+        assert_eq!(run(0..9, 9, sized(&[MAX_BATCH_BYTES + 1, 0])), (1, vec![0], 1));
     }
 
     #[test]

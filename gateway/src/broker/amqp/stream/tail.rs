@@ -19,11 +19,9 @@ use super::{
 };
 use crate::broker::{
     BrokerError,
+    limits::MAX_TAIL_EVENTS,
     log::{LogTail, Logged},
 };
-
-/// The most events that the tail hands over at once.
-const MAX_AT_ONCE: usize = 256;
 
 /// After so long without a message it is asked whether there is none.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -127,7 +125,7 @@ impl AmqpTail {
             }
             self.resumed = 0;
         }
-        while events.len() < MAX_AT_ONCE {
+        while events.len() < MAX_TAIL_EVENTS {
             match self.reader.next().now_or_never() {
                 Some(Ok(stored)) if stored.is_after_gap(self.whole_to) => {
                     self.reader.put_back(stored);
