@@ -9,6 +9,7 @@ mod embedded;
 mod expiry;
 mod lease;
 mod load;
+mod log;
 mod marker;
 mod order;
 mod rabbitmq;
@@ -17,24 +18,37 @@ mod status;
 mod window;
 mod world;
 
-/// Makes a module with a test of each promise for one broker.
+/// Makes a module with a test of each promise, which stands in a suite's module of that clause, for one broker.
 macro_rules! promises {
-    ($broker:ident: $factory:ty: $($clause:ident { $($promise:ident),+ $(,)? })+) => {
+    ($broker:ident: $factory:ty, in $($suite:ident)::+: $($clause:ident { $($promise:ident),+ $(,)? })+) => {
+        crate::contract::promises! { @module $broker: $factory, [$($suite)::+]: $($clause { $($promise),+ })+ }
+    };
+    (@module $broker:ident: $factory:ty, $suite:tt: $($clause:ident { $($promise:ident),+ })+) => {
         mod $broker {
-            $(mod $clause {
-                $(#[tokio::test(flavor = "multi_thread")]
-                async fn $promise() {
-                    crate::contract::$clause::$promise::<$factory>().await;
-                })+
-            })+
+            $(crate::contract::promises! { @clause $factory, $suite: $clause { $($promise),+ } })+
+        }
+    };
+    (@clause $factory:ty, [$($suite:ident)::+]: $clause:ident { $($promise:ident),+ }) => {
+        mod $clause {
+            crate::contract::promises! { @tests $factory, [$($suite)::+::$clause]: $($promise)+ }
+        }
+    };
+    (@tests $factory:ty, $clause:tt: $($promise:ident)+) => {
+        $(crate::contract::promises! { @test $factory, $clause: $promise })+
+    };
+    (@test $factory:ty, [$($clause:ident)::+]: $promise:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $promise() {
+            $($clause)::+::$promise::<$factory>().await;
         }
     };
 }
+use promises;
 
 /// What every broker promises.
 macro_rules! contract {
     ($broker:ident: $factory:ty) => {
-        promises! { $broker: $factory:
+        promises! { $broker: $factory, in crate::contract:
             order {
                 events_come_in_the_order_in_which_they_were_stored,
                 what_a_release_gives_back_stands_in_its_old_place,
@@ -100,7 +114,7 @@ macro_rules! contract {
 /// What a broker promises besides that outlives its process.
 macro_rules! durable {
     ($broker:ident: $factory:ty) => {
-        promises! { $broker: $factory:
+        promises! { $broker: $factory, in crate::contract:
             restart {
                 a_restart_changes_nothing,
                 a_crash_loses_nothing_that_was_stored,

@@ -9,11 +9,14 @@ use gateway::broker::{
 };
 use postern_tests::Folder;
 
-use super::world::{Durable, Factory, NEVER};
+use super::{
+    log::world::{Damaged, LogFactory, LogOptions, ROOMY},
+    world::{Durable, Factory, NEVER},
+};
 
 /// In a folder of its own.
 pub(super) struct OnDisk {
-    expiry: Duration,
+    options: EmbeddedOptions,
     // Before the folder, so that it writes there no more when that is removed.
     broker: Option<EmbeddedBroker>,
     folder: Folder,
@@ -21,12 +24,34 @@ pub(super) struct OnDisk {
 
 pub(super) struct InMemory(EmbeddedBroker);
 
-fn options(folder: Option<&Folder>, mailbox_expiry: Duration) -> EmbeddedOptions {
+/// Describes a broker that keeps nothing on disk.
+fn options(mailbox_expiry: Duration, LogOptions { topics, bytes }: LogOptions) -> EmbeddedOptions {
     EmbeddedOptions {
-        data_dir: folder.map(|folder| folder.path().to_owned()),
+        data_dir: None,
         mailbox_expiry,
-        retention: Retention { age: NEVER, bytes: 1 << 30 },
-        feed_topics: Vec::new(),
+        retention: Retention { age: NEVER, bytes },
+        feed_topics: vec![topics.parse().unwrap()],
+    }
+}
+
+fn start(options: &EmbeddedOptions) -> EmbeddedBroker {
+    EmbeddedBroker::start(options, Arc::default()).unwrap()
+}
+
+impl OnDisk {
+    fn with(options: EmbeddedOptions) -> Self {
+        let folder = Folder::new("postern-contract");
+        let options = EmbeddedOptions { data_dir: Some(folder.path().to_owned()), ..options };
+        Self { broker: Some(start(&options)), options, folder }
+    }
+
+    async fn stop(&mut self) {
+        self.broker().close().await;
+        drop(self.broker.take());
+    }
+
+    fn start_again(&mut self) {
+        self.broker = Some(start(&self.options));
     }
 }
 
@@ -34,9 +59,7 @@ impl Factory for OnDisk {
     type Broker = EmbeddedBroker;
 
     async fn start(expiry: Duration) -> Self {
-        let folder = Folder::new("postern-contract");
-        let broker = EmbeddedBroker::start(&options(Some(&folder), expiry), Arc::default()).unwrap();
-        Self { expiry, broker: Some(broker), folder }
+        Self::with(options(expiry, ROOMY))
     }
 
     fn broker(&self) -> &EmbeddedBroker {
@@ -48,20 +71,36 @@ impl Factory for OnDisk {
     }
 }
 
+impl LogFactory for OnDisk {
+    const KNOWS_NEWEST: bool = true;
+
+    async fn with_log(log: LogOptions) -> Self {
+        Self::with(options(NEVER, log))
+    }
+}
+
 impl Durable for OnDisk {
     async fn restart(&mut self) {
-        self.broker().close().await;
-        drop(self.broker.take());
-        let options = options(Some(&self.folder), self.expiry);
-        self.broker = Some(EmbeddedBroker::start(&options, Arc::default()).unwrap());
+        self.stop().await;
+        self.start_again();
     }
 
     /// Goes on with what a process that is killed at this moment would leave.
     async fn crash(&mut self) {
         let left = Folder::new("postern-contract");
         copy(self.folder.path(), left.path());
-        self.broker = Some(EmbeddedBroker::start(&options(Some(&left), self.expiry), Arc::default()).unwrap());
+        self.options.data_dir = Some(left.path().to_owned());
+        self.start_again();
         self.folder = left;
+    }
+}
+
+impl Damaged for OnDisk {
+    /// Without the mark of what was synced, the store cannot tell whether all of it is there.
+    async fn lose_the_end(&mut self) {
+        self.stop().await;
+        fs::remove_file(self.folder.path().join("synced")).unwrap();
+        self.start_again();
     }
 }
 
@@ -83,7 +122,7 @@ impl Factory for InMemory {
     type Broker = EmbeddedBroker;
 
     async fn start(expiry: Duration) -> Self {
-        Self(EmbeddedBroker::start(&options(None, expiry), Arc::default()).unwrap())
+        Self(start(&options(expiry, ROOMY)))
     }
 
     fn broker(&self) -> &EmbeddedBroker {
@@ -92,5 +131,13 @@ impl Factory for InMemory {
 
     async fn has_mailbox(&self, client: &ClientId) -> bool {
         self.0.mailbox(client).await.unwrap().is_some()
+    }
+}
+
+impl LogFactory for InMemory {
+    const KNOWS_NEWEST: bool = true;
+
+    async fn with_log(log: LogOptions) -> Self {
+        Self(start(&options(NEVER, log)))
     }
 }

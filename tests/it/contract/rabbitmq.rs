@@ -11,7 +11,10 @@ use gateway::broker::{
 use postern_tests::{Amqp, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 
-use super::world::{Durable, Factory, NEVER, NOTHING, Reader, marker, numbers, open, take};
+use super::{
+    log::world::{LogFactory, LogOptions, ROOMY},
+    world::{Durable, Factory, NEVER, NOTHING, Reader, marker, numbers, open, take},
+};
 
 /// On the node that all tests share.
 pub(super) struct Rabbit(AmqpBroker);
@@ -20,17 +23,18 @@ pub(super) struct Rabbit(AmqpBroker);
 pub(super) struct Alone {
     node: RabbitNode,
     expiry: Duration,
+    log: LogOptions,
     broker: AmqpBroker,
 }
 
-async fn connect(url: &str, mailbox_expiry: Duration) -> AmqpBroker {
+async fn connect(url: &str, mailbox_expiry: Duration, LogOptions { topics, bytes }: LogOptions) -> AmqpBroker {
     let options = AmqpOptions {
         url: url.parse().unwrap(),
         name: "contract".to_owned(),
         mailbox_expiry,
         max_leases: 100,
-        feed_topics: vec!["#".parse().unwrap()],
-        feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_topics: vec![topics.parse().unwrap()],
+        feed_retention: FeedRetention { age: Duration::from_hours(1), bytes },
         feed_linger: Duration::from_secs(15),
     };
     let broker = AmqpBroker::start(&options).unwrap();
@@ -55,7 +59,7 @@ impl Factory for Rabbit {
     type Broker = AmqpBroker;
 
     async fn start(expiry: Duration) -> Self {
-        Self(connect(&shared_node().await.url(), expiry).await)
+        Self(connect(&shared_node().await.url(), expiry, ROOMY).await)
     }
 
     fn broker(&self) -> &AmqpBroker {
@@ -67,13 +71,28 @@ impl Factory for Rabbit {
     }
 }
 
+impl LogFactory for Rabbit {
+    const KNOWS_NEWEST: bool = false;
+
+    /// Each virtual host has a log of its own.
+    async fn with_log(log: LogOptions) -> Self {
+        Self(connect(&shared_node().await.vhost("log").await, NEVER, log).await)
+    }
+}
+
+impl Alone {
+    async fn with(expiry: Duration, log: LogOptions) -> Self {
+        let node = RabbitNode::start().await;
+        let broker = connect(&node.url(), expiry, log).await;
+        Self { node, expiry, log, broker }
+    }
+}
+
 impl Factory for Alone {
     type Broker = AmqpBroker;
 
     async fn start(expiry: Duration) -> Self {
-        let node = RabbitNode::start().await;
-        let broker = connect(&node.url(), expiry).await;
-        Self { node, expiry, broker }
+        Self::with(expiry, ROOMY).await
     }
 
     fn broker(&self) -> &AmqpBroker {
@@ -85,11 +104,19 @@ impl Factory for Alone {
     }
 }
 
+impl LogFactory for Alone {
+    const KNOWS_NEWEST: bool = false;
+
+    async fn with_log(log: LogOptions) -> Self {
+        Self::with(NEVER, log).await
+    }
+}
+
 impl Durable for Alone {
     async fn restart(&mut self) {
         self.broker.close().await;
         self.node.restart().await;
-        self.broker = connect(&self.node.url(), self.expiry).await;
+        self.broker = connect(&self.node.url(), self.expiry, self.log).await;
     }
 
     async fn crash(&mut self) {

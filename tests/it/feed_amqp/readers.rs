@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use gateway::broker::{
     Broker,
     amqp::AmqpBroker,
@@ -59,7 +59,7 @@ async fn all_are_closed(url: &str) {
 async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
     let node = shared_node().await;
     let url = node.vhost("feed").await;
-    let broker = connect_with(&url, NEVER, 1 << 30).await;
+    let broker = connect_with(&url, NEVER).await;
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
     publish(&broker, "b", 1000..2000).await;
@@ -89,30 +89,11 @@ async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_that_catch_up_beside_each_other_get_exactly_their_own() {
-    let (_, broker) = alone().await;
-    broker.log().open_tail(|_, _| ()).await.unwrap();
-    for hundred in 0..40 {
-        publish(&broker, &format!("t.{}", hundred % 4), hundred * 100..hundred * 100 + 100).await;
-    }
-    let end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    let first = broker.log().search(&pattern("#"), 0, end.next, 1).await.unwrap().last.unwrap();
-    let clients = (0..60).map(|client| {
-        let (broker, first) = (broker.clone(), first.clone());
-        async move { (client % 4, catch_up(&broker, &format!("t.{}", client % 4), first, end.next).await) }
-    });
-    for (topic, found) in join_all(clients).await {
-        let of_topic = (1..4000).filter(|number| number / 100 % 4 == topic);
-        assert_eq!(numbers(&found), list(of_topic));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn readers_are_bounded() {
     // Not the shared one: under other settings there are fewer channels than readers.
     let node = RabbitNode::start().await;
     let url = node.vhost("feed").await;
-    let broker = connect_with(&url, NEVER, 1 << 30).await;
+    let broker = connect_with(&url, NEVER).await;
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a.a.a.a.a.a.a.a", 0..100).await;
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();

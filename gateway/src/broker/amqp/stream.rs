@@ -250,12 +250,17 @@ impl EventLog for StreamLog {
         }
     }
 
-    /// Reads the messages that were stored last, because a stream does not tell its end.
+    /// Reads the messages that were stored last, because a stream does not tell its end. Ends that gateways have marked there
+    /// are no events, so what stands before those may have to be read as well.
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
         let mut reader = self.read_from(Start::Newest, "newest").await?;
         // There is at least the end that this gateway has marked; a broker that is slow to bring it says nothing.
         let mut stored = next_in_time(&mut reader).await?;
-        while stored.offset < offset {
+        if stored.control && stored.offset > offset {
+            reader = self.read_from(Start::At(offset), "newest").await?;
+            stored = next_in_time(&mut reader).await?;
+        }
+        while stored.control || stored.offset < offset {
             match timeout(ON_ITS_WAY, reader.next()).await {
                 Ok(next) => stored = next?,
                 Err(_) => return Ok(false),

@@ -120,7 +120,8 @@ impl EventLog for EmbeddedLog {
         let mut offsets = BTreeSet::new();
         if pattern.is_topic() {
             let state = self.handle.state();
-            offsets.extend(state.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest));
+            let newest = state.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest);
+            offsets.extend(newest.into_iter().take(most));
         } else {
             let matcher = Matcher::new(pattern);
             for first in (0..).step_by(MAX_COMPARED) {
@@ -141,9 +142,20 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
-        let state = self.handle.state();
-        let topic = state.log.topics(offset..offset + 1).next().and_then(|(_, topic)| topic);
-        Ok(topic.is_some_and(|id| self.feeds(state.log.topic(id))))
+        let (mut from, end) = {
+            let state = self.handle.state();
+            (offset.max(state.log.oldest()), state.log.next())
+        };
+        let (everything, mut is_found) = (TopicPattern::all(), false);
+        while from < end && !is_found {
+            let selected = {
+                let _turn = self.handle.turn().await;
+                self.select(&Matcher::new(&everything), from..end.min(from + SCAN), 1)
+            };
+            (from, is_found) = (selected.reached, !selected.offsets.is_empty());
+            tokio::task::yield_now().await;
+        }
+        Ok(is_found)
     }
 
     async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {

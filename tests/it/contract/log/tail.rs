@@ -1,0 +1,90 @@
+//! Following the log from its end on.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gateway::broker::Broker;
+use gateway::broker::log::{EventLog, LogTail};
+use postern_tests::{PATIENCE, give_up};
+use tokio::time::timeout;
+
+use super::world::{LogFactory, ROOMY, end, follow, list, numbers, offsets, publish, search_all};
+
+pub(in crate::contract) async fn any_number_of_tails_get_every_event_and_consume_none<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let broker = world.broker();
+    let mut tails = Vec::new();
+    for _ in 0..5 {
+        tails.push(end(broker).await.tail);
+    }
+    let followed = async { join_all(tails.iter_mut().map(|tail| follow(tail, 1000))).await };
+    let (followed, ()) = tokio::join!(followed, publish(broker, "a", 0..1000));
+    for events in &followed {
+        assert_eq!((numbers(events), offsets(events)), (list(0..1000), offsets(&followed[0])));
+    }
+    let end = end(broker).await.next;
+    assert_eq!(numbers(&search_all(broker, "a", 0..end).await), list(0..1000));
+}
+
+pub(in crate::contract) async fn a_tail_that_is_read_late_gets_all_the_same<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let mut tail = end(world.broker()).await.tail;
+    publish(world.broker(), "a", 0..3000).await;
+    assert_eq!(numbers(&follow(&mut tail, 3000).await), list(0..3000));
+}
+
+pub(in crate::contract) async fn a_tail_waits_while_nothing_is_stored<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let mut tail = end(world.broker()).await.tail;
+    publish(world.broker(), "a", 0..10).await;
+    follow(&mut tail, 10).await;
+    // Another end may be written into the log; it is no event.
+    end(world.broker()).await;
+    let nothing = timeout(Duration::from_millis(300), tail.next()).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    publish(world.broker(), "a", 10..11).await;
+    assert_eq!(numbers(&follow(&mut tail, 1).await), [10]);
+}
+
+pub(in crate::contract) async fn waiting_for_the_next_event_can_be_given_up<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let mut tail = end(world.broker()).await.tail;
+    let publishing = publish(world.broker(), "a", 0..3000);
+    let following = async {
+        let mut events = Vec::new();
+        for polls in (1..4).cycle() {
+            // It is given up after nearly every look.
+            let mut taken = None;
+            give_up(async { taken = Some(tail.next().await) }, polls).await;
+            events.extend(taken.map(Result::unwrap).unwrap_or_default());
+            if events.len() >= 3000 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        events
+    };
+    let (events, ()) = tokio::join!(timeout(PATIENCE, following), publishing);
+    assert_eq!(numbers(&events.expect("all events should come")), list(0..3000));
+}
+
+pub(in crate::contract) async fn what_a_tail_will_hand_over_is_within_its_reach<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let broker = world.broker();
+    let reaches = async |offset: u64| broker.log().reaches(offset).await.unwrap();
+    let mut tail = end(broker).await.tail;
+    let empty = end(broker).await.next;
+    assert!(!reaches(empty).await, "nothing is stored");
+    assert!(!reaches(empty.saturating_sub(1)).await, "an end that was found is no event");
+    publish(broker, "a", 0..10).await;
+    let next = end(broker).await.next;
+    // Nothing was handed over yet.
+    assert!(reaches(0).await && reaches(empty).await, "an offset of a lower one is enough");
+    let events = follow(&mut tail, 10).await;
+    for logged in [&events[0], &events[9]] {
+        assert!(reaches(logged.offset).await, "{logged:?} is stored");
+    }
+    for beyond in [events[9].offset + 1, next, next + 1000] {
+        assert!(!reaches(beyond).await, "{beyond} is after all of {:?}", offsets(&events));
+    }
+}
