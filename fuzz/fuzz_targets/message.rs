@@ -9,7 +9,8 @@ use amq_protocol::{
     frame::{AMQPFrame, parse_frame},
     protocol::{AMQPClass, basic::AMQPMethod},
 };
-use events::{Event, Form, amqp::message};
+use amqp::message;
+use events::{Event, Form, };
 use lapin::{BasicProperties, types::ShortString};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

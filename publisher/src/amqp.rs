@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use events::{
-    Event,
-    amqp::{self, AmqpUrl, PublishError, PublishingConnection},
-};
+use amqp::{self, AmqpUrl, PublishError, PublishingConnection};
+use events::Event;
 use tokio::time::timeout;
 
 use crate::{

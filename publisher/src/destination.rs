@@ -3,7 +3,7 @@
 //! Pure. A flag comes before the environment; two of the same rank are a mistake that only the user can resolve, for the
 //! events would go astray.
 
-use events::amqp::AmqpUrl;
+use amqp::AmqpUrl;
 use settings::read_url;
 
 use crate::http::{DEFAULT_GATEWAY, GatewayUrl};

@@ -4,10 +4,8 @@ mod readers;
 
 use std::time::Duration;
 
-use events::{
-    Event, TopicPattern,
-    amqp::names::{CONTROL, EXCHANGE, FEED, STREAM_OFFSET},
-};
+use amqp::names::{CONTROL, EXCHANGE, FEED, STREAM_OFFSET};
+use events::{Event, TopicPattern};
 use futures_util::future::try_join_all;
 use gateway::broker::{
     Broker, BrokerError,

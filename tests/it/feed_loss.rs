@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use events::amqp::names::FEED;
+use amqp::names::FEED;
 use futures_util::future::join_all;
 use postern_tests::{
     Amqp, Answer, Backend, Batch, Broker, DirectPublisher, Follower, Gateway, GatewayBuilder, HttpConnection, LongLog,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use events::amqp::names;
+use amqp::names;
 use postern_tests::{
     Amqp, DirectPublisher, EventStream, Gateway, RabbitNode, Relay, Request, eventually, roaming::quiet_seconds,
     shared_node,

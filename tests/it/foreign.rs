@@ -2,7 +2,7 @@
 //!
 //! They come over AMQP, so only RabbitMQ has them.
 
-use events::amqp::names;
+use amqp::names;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use events::{Event, amqp::message};
+use amqp::message;
+use events::Event;
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, Consumer, ErrorKind,
@@ -98,7 +99,7 @@ impl Amqp {
     /// Binds a queue to Postern's exchange.
     pub async fn bind(&self, queue: &str, pattern: &str) {
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        let exchange = events::amqp::names::EXCHANGE;
+        let exchange = amqp::names::EXCHANGE;
         let bound = self.channel.queue_bind(queue.into(), exchange.into(), pattern.into(), options, arguments).await;
         bound.expect("a queue should be bound");
     }
@@ -131,7 +132,7 @@ impl Amqp {
 
     /// Publishes a foreign message to Postern's exchange.
     pub async fn publish_foreign(&self, topic: &str, properties: BasicProperties, payload: &[u8]) {
-        self.publish(events::amqp::names::EXCHANGE, topic, properties, payload).await;
+        self.publish(amqp::names::EXCHANGE, topic, properties, payload).await;
     }
 
     /// Takes the first ready message out of a queue for good.
@@ -199,9 +200,9 @@ fn unless<T>(refusal: AMQPSoftError, result: lapin::Result<T>) -> Option<T> {
 }
 
 async fn connection(url: &str) -> lapin::Result<Connection> {
-    Connection::connect(url, events::amqp::connection_properties("postern-tests")).await
+    Connection::connect(url, amqp::connection_properties("postern-tests")).await
 }
 
 fn mailbox(client: &str) -> String {
-    format!("{}{client}", events::amqp::names::MAILBOX_PREFIX)
+    format!("{}{client}", amqp::names::MAILBOX_PREFIX)
 }

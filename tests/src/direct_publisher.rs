@@ -1,6 +1,7 @@
 //! A backend that publishes as Postern's own binaries do, without a process of its own.
 
-use events::{ContentType, Event, EventId, amqp::ConfirmChannel};
+use amqp::ConfirmChannel;
+use events::{ContentType, Event, EventId};
 
 use crate::Amqp;
 

@@ -8,8 +8,9 @@ mod live;
 
 use std::{sync::Arc, time::Duration};
 
+use amqp::PublishingConnection;
 use anyhow::Context;
-use events::{ContentType, Event, amqp::PublishingConnection};
+use events::{ContentType, Event};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use gateway::broker::{
     Broker as _,

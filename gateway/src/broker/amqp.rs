@@ -24,10 +24,8 @@ mod task;
 
 use std::{sync::Arc, time::Duration};
 
-use events::{
-    ClientId, Event, TopicPattern,
-    amqp::{declare_exchange, names},
-};
+use amqp::{declare_exchange, names};
+use events::{ClientId, Event, TopicPattern};
 use lapin::{Channel, Queue, options::QueueDeleteOptions};
 use tokio::{
     sync::Mutex,

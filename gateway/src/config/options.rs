@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
+use amqp::AmqpUrlError;
 use clap::CommandFactory;
-use events::amqp::AmqpUrlError;
 use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 

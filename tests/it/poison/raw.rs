@@ -87,7 +87,7 @@ impl RawPublisher {
 
     /// Publishes to Postern's exchange and waits for the confirm.
     pub(super) async fn publish(&mut self, routing_key: &[u8], properties: &Properties, payload: &[u8]) {
-        let exchange = events::amqp::names::EXCHANGE.as_bytes();
+        let exchange = amqp::names::EXCHANGE.as_bytes();
         self.method(1, (60, 40), &[vec![0, 0], short(exchange), short(routing_key), vec![0]].concat()).await;
         let size = (payload.len() as u64).to_be_bytes();
         self.frame(HEADER, 1, &[&[0, 60, 0, 0], &size[..], &properties.written()].concat()).await;

@@ -4,10 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use events::{
-    ContentType, Event, EventId,
-    amqp::{AmqpUrl, PublishError, PublishingConnection},
-};
+use amqp::{AmqpUrl, PublishError, PublishingConnection};
+use events::{ContentType, Event, EventId};
 use rand::{RngExt, rngs::SmallRng};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;

@@ -3,8 +3,8 @@
 //! The same queues, prefetch, exclusiveness and number of connections as the gateway has, and a channel for each queue.
 //! A burst is acknowledged as a whole, when the next is asked for, as a client of the gateway confirms a batch.
 
+use amqp::{connection_properties, names};
 use anyhow::{Context, ensure};
-use events::amqp::{connection_properties, names};
 use futures_util::{FutureExt, StreamExt};
 use lapin::{
     Channel, Connection, Consumer,

@@ -2,11 +2,9 @@
 
 use std::{ops::Range, time::Duration};
 
+use amqp::{AmqpUrl, PublishingConnection};
 use anyhow::Context;
-use events::{
-    ContentType, Event,
-    amqp::{AmqpUrl, PublishingConnection},
-};
+use events::{ContentType, Event};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},

@@ -1,7 +1,7 @@
 //! The command line.
 
+use amqp::AmqpUrl;
 use clap::Parser;
-use events::amqp::AmqpUrl;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! Running one side with one load.
 
-use events::amqp::AmqpUrl;
+use amqp::AmqpUrl;
 use postern_tests::cpu_seconds;
 use tokio::task::JoinSet;
 

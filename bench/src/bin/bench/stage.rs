@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use amqp::names;
 use anyhow::Context;
-use events::{ClientId, Topic, amqp::names};
+use events::{ClientId, Topic};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use postern_tests::{Amqp, Gateway, RabbitNode, Request, eventually, note, unique};
 

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use events::amqp::AmqpUrl;
+use amqp::AmqpUrl;
 use futures_util::future::join_all;
 use lapin::Channel;
 use tokio::{

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use events::amqp::names;
+use amqp::names;
 use tracing::warn;
 
 use super::task::Expires;

@@ -7,10 +7,8 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use events::{
-    ClientId,
-    amqp::{message, names, short_string},
-};
+use amqp::{message, names, short_string};
+use events::ClientId;
 use futures_util::{FutureExt, StreamExt, stream::Peekable};
 use lapin::{
     Channel, Consumer,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use events::{TopicPattern, amqp::AmqpUrl};
+use amqp::AmqpUrl;
+use events::TopicPattern;
 
 /// What an operator can set about the broker.
 #[derive(Debug, Clone)]

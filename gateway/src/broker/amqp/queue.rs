@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use events::{ClientId, EventId, amqp::names};
+use amqp::names;
+use events::{ClientId, EventId};
 use lapin::{
     BasicProperties, Channel, Queue,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},

@@ -1,6 +1,7 @@
 //! What is done on one mailbox that the broker may refuse.
 
-use events::{ClientId, TopicPattern, amqp::names};
+use amqp::names;
+use events::{ClientId, TopicPattern};
 use lapin::{Channel, Queue, types::FieldTable};
 
 use super::{

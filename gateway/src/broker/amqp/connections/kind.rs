@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use amqp::{AmqpUrl, connection_properties};
 use amqp_sanitizer::sanitizing;
 use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime};
-use events::amqp::{AmqpUrl, connection_properties};
 use lapin::Connection;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

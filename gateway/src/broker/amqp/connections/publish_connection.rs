@@ -2,10 +2,8 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use events::{
-    Event,
-    amqp::{ConfirmChannel, PublishError},
-};
+use amqp::{ConfirmChannel, PublishError};
+use events::Event;
 use tokio::sync::Mutex;
 
 use super::connection::{BrokerConnection, ChannelSlot};

@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use events::{EventId, TopicPattern, amqp::names};
+use amqp::names;
+use events::{EventId, TopicPattern};
 use lapin::{
     BasicProperties, Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},

@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use events::{
-    Event,
-    amqp::{message, names, short_string},
-};
+use amqp::{message, names, short_string};
+use events::Event;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use lapin::{
     Channel, Consumer,

@@ -22,7 +22,7 @@ use lapin::{
 };
 
 use super::{AmqpUrl, ShortStringError, connection_properties, message, names, short_string};
-use crate::Event;
+use events::Event;
 
 /// Why an event is not known to be stored.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use lapin::{
 };
 
 use super::{ShortStringError, headers, names, short_string};
-use crate::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
+use events::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
 
 /// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
 /// but for a single event; a window of such messages stays within 64 MiB.
@@ -93,7 +93,7 @@ fn time_in_header(properties: &BasicProperties) -> Option<EventTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Form;
+    use events::Form;
 
     fn headers(pairs: &[(&str, AMQPValue)]) -> FieldTable {
         let mut table = FieldTable::default();

@@ -2,7 +2,7 @@
 
 use lapin::types::ShortString;
 
-use crate::ClientId;
+use events::ClientId;
 
 /// The durable topic exchange that every event goes through; the routing key is the topic.
 pub const EXCHANGE: &str = "postern.events";

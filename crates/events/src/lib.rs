@@ -3,10 +3,8 @@
 //! An [`Event`] is what a backend publishes under a [`Topic`]. A [`ClientId`] names a reader, a [`TopicPattern`] what
 //! the reader wants. All four are checked once, where text enters the process; past that edge they cannot be wrong.
 //!
-//! [`amqp`] holds everything about the wire that the gateway and the publisher must agree on: names of exchanges and
-//! queues, [`Event`] ↔ message, publishing with confirms, connecting. No other crate decides any of it.
+//! How they look in AMQP is the matter of the crate `amqp`.
 
-pub mod amqp;
 mod client_id;
 mod content;
 mod content_coding;
