@@ -10,7 +10,7 @@ use amq_protocol::{
     protocol::{AMQPClass, basic::AMQPMethod},
 };
 use amqp::message;
-use events::{Event, Form, };
+use events::{Event, Form};
 use lapin::{BasicProperties, types::ShortString};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

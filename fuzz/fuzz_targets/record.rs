@@ -7,10 +7,8 @@
 
 use std::time::Duration;
 
-use gateway::{
-    broker::embedded::Retention,
-    fuzzing::{Record, Records, read_again, recover},
-};
+use broker_embedded::Retention;
+use gateway::fuzzing::{Record, Records, read_again, recover};
 use libfuzzer_sys::fuzz_target;
 
 const RETENTION: Retention = Retention { age: Duration::from_hours(1), bytes: 1 << 20 };

@@ -5,12 +5,10 @@
 use std::convert::Infallible;
 
 use events::{ClientId, EventId};
-use gateway::{
-    feed::{Cursor, Start},
-    fuzzing::{names_the_same, remade},
-    mailbox::LastSeen,
-};
+use feeds::{Cursor, Start};
+use gateway::fuzzing::{names_the_same, remade};
 use libfuzzer_sys::fuzz_target;
+use mailboxes::LastSeen;
 
 /// The longest token that a client may send, in bytes.
 const MAX_TOKEN: usize = 128;

@@ -47,6 +47,7 @@ mod transit;
 
 use std::sync::Arc;
 
+use broker::Broker;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -54,7 +55,6 @@ pub use self::{
     app::{App, HttpOptions},
     cors::{AllowedOrigins, Origin, OriginError},
 };
-use crate::broker::Broker;
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and
 /// [`Self::drained`].

@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use broker::Broker;
+use feeds::{Feed, FeedMetrics, FeedOptions};
+use mailboxes::{MailboxMetrics, MailboxOptions, Registry};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    broker::Broker,
-    feed::{Feed, FeedMetrics, FeedOptions},
     http::{App, HttpOptions, Server},
-    mailbox::{MailboxMetrics, MailboxOptions, Registry},
     metrics::Metrics,
     process::StopSignals,
 };

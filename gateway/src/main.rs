@@ -3,8 +3,9 @@
 use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
+use broker_embedded::{EmbeddedBroker, StoreMetrics};
+use broker_rabbitmq::AmqpBroker;
 use gateway::{
-    broker::{amqp::AmqpBroker, embedded::EmbeddedBroker},
     config::{BrokerSettings, Config, EXIT_USAGE, Settings},
     http, lifecycle,
     metrics::Metrics,
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen().context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
-    let (mut metrics, store) = (Metrics::default(), Arc::new(gateway::broker::embedded::StoreMetrics::default()));
+    let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
     store.register(metrics.postern());
     let bound = TcpListener::bind(settings.listen).await;
     let listener = bound.with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;

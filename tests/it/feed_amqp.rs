@@ -5,13 +5,13 @@ mod readers;
 use std::time::Duration;
 
 use amqp::names::{CONTROL, EXCHANGE, FEED, STREAM_OFFSET};
-use events::{Event, TopicPattern};
-use futures_util::future::try_join_all;
-use gateway::broker::{
+use broker::{
     Broker, BrokerError,
-    amqp::{AmqpBroker, AmqpOptions, AmqpTail, FeedRetention},
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
+use broker_rabbitmq::{AmqpBroker, AmqpOptions, AmqpTail, FeedRetention};
+use events::{Event, TopicPattern};
+use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},

@@ -10,12 +10,10 @@ use std::{sync::Arc, time::Duration};
 
 use amqp::PublishingConnection;
 use anyhow::Context;
+use broker::Broker as _;
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
 use events::{ContentType, Event};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use gateway::broker::{
-    Broker as _,
-    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
-};
 use tokio::{sync::mpsc, task::unconstrained, time::Instant};
 
 pub use self::{

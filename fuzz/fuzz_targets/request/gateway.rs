@@ -10,18 +10,16 @@ use std::{
     time::Duration,
 };
 
+use broker::Broker;
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
 use events::{ClientId, ContentType, Event, TopicPattern};
+use feeds::{Feed, FeedOptions, WindowLimits};
 use gateway::{
-    broker::{
-        Broker,
-        embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
-    },
-    feed::{Feed, FeedOptions, WindowLimits},
     fuzzing::Server,
     http::{AllowedOrigins, App, HttpOptions},
-    mailbox::{MailboxOptions, Registry},
     metrics::Metrics,
 };
+use mailboxes::{MailboxOptions, Registry};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     runtime::Builder,

@@ -7,8 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
+use broker::Broker;
 use events::Event;
-use gateway::broker::Broker;
 
 use super::reading;
 

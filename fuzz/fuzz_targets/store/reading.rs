@@ -8,12 +8,9 @@ use std::{
     time::Duration,
 };
 
+use broker::{Broker, Content, Lease, LeaseRequest, log::EventLog};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, OpenStoreError, Retention};
 use events::{ClientId, Event, TopicPattern};
-use gateway::broker::{
-    Broker, Content, Lease, LeaseRequest,
-    embedded::{EmbeddedBroker, EmbeddedOptions, OpenStoreError, Retention},
-    log::EventLog,
-};
 
 use super::original;
 

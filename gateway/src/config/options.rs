@@ -3,20 +3,16 @@
 use std::net::SocketAddr;
 
 use amqp::AmqpUrlError;
+use broker_embedded::{EmbeddedOptions, Retention};
+use broker_rabbitmq::{AmqpOptions, FeedRetention};
 use clap::CommandFactory;
+use feeds::{FeedOptions, WindowLimits};
+use mailboxes::MailboxOptions;
 use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 
 use super::{Config, DEFAULT_DATA_DIR, listen::Listen};
-use crate::{
-    broker::{
-        amqp::{AmqpOptions, FeedRetention},
-        embedded::{EmbeddedOptions, Retention},
-    },
-    feed::{FeedOptions, WindowLimits},
-    http::{AllowedOrigins, HttpOptions},
-    mailbox::MailboxOptions,
-};
+use crate::http::{AllowedOrigins, HttpOptions};
 
 /// The variables of the publisher, which often stand in the same file of settings.
 const OF_THE_PUBLISHER: [&str; 14] = [

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use broker::Broker;
 use events::TopicPattern;
+use feeds::Feed;
+use mailboxes::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,7 +17,7 @@ use super::{
     readiness::Readiness,
     transit::Transit,
 };
-use crate::{broker::Broker, feed::Feed, mailbox::Registry, metrics::Metrics};
+use crate::metrics::Metrics;
 
 /// What an operator can set about HTTP.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::fmt::{Display, Write};
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use events::{ContentType, Event, Form};
-
-use crate::{feed::FeedBatch, mailbox::Batch};
+use feeds::FeedBatch;
+use mailboxes::Batch;
 
 /// What an event takes besides its payload, roughly: id, topic, time and names.
 const AROUND_PAYLOAD: usize = 160;

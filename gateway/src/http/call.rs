@@ -2,13 +2,16 @@
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
+use broker::Broker;
 use events::{ClientId, Topic, TopicPattern};
+use feeds::FeedRequest;
 use hyper::{
     HeaderMap, StatusCode, Version,
     body::{Body, Incoming},
     header::{ALLOW, HOST, HeaderValue},
     http::request::Parts,
 };
+use mailboxes::PollRequest;
 use tracing::debug;
 
 use super::{
@@ -25,7 +28,7 @@ use super::{
     routes::{self, Found, Route},
     site,
 };
-use crate::{broker::Broker, feed::FeedRequest, mailbox::PollRequest, metrics::TextFormat};
+use crate::metrics::TextFormat;
 
 /// What a request asks for.
 ///

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use broker::Broker;
 use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{app::App, batch, connection};
-use crate::broker::Broker;
 
 /// Serves connections that are no sockets.
 pub struct Server<B: Broker>(Arc<App<B>>);

@@ -1,12 +1,13 @@
 //! What machines ask: liveness, readiness, metrics.
 
+use broker::Broker;
 use hyper::{
     HeaderMap,
     header::{HeaderValue, VARY},
 };
 
 use super::{app::App, body::HttpResponse, media, problem::Problem, response};
-use crate::{broker::Broker, metrics::TextFormat};
+use crate::metrics::TextFormat;
 
 /// `GET /live`: the process answers.
 pub(super) fn live() -> HttpResponse {

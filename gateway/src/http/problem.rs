@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use broker::{BrokerError, Seldom};
 use events::TopicPattern;
 use hyper::{
     StatusCode,
@@ -10,7 +11,6 @@ use hyper::{
 use serde_json::json;
 
 use super::{body::HttpResponse, response};
-use crate::{broker::BrokerError, seldom::Seldom};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
 const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;

@@ -4,6 +4,7 @@ mod declared;
 
 use std::sync::Arc;
 
+use broker::{Broker, BrokerError};
 use bytes::Bytes;
 use events::{ContentCoding, ContentType, Event, Form, InflateError, Topic};
 use http_body_util::BodyExt;
@@ -28,7 +29,6 @@ use super::{
     response,
     transit::Room,
 };
-use crate::broker::{Broker, BrokerError};
 
 /// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
 /// connection's place.

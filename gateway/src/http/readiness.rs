@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use broker::Broker;
+use feeds::Feed;
 use tokio_util::sync::CancellationToken;
 
 use super::problem::Problem;
-use crate::{broker::Broker, feed::Feed};
 
 /// Looks at the parts that a request needs.
 pub(super) struct Readiness<B: Broker> {

@@ -2,19 +2,17 @@
 
 use std::time::Duration;
 
+use broker::{
+    BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    log::{EventLog, LogEnd, LogTail, Logged, Searched},
+};
+use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, Retention};
 use events::{ClientId, Event, Topic, TopicPattern};
+use feeds::WindowLimits;
 use tokio::time::timeout;
 
 use super::*;
-use crate::{
-    broker::{
-        BrokerError, LeaseRequest, MailboxStatus, OpenError,
-        embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, Retention},
-        log::{EventLog, LogEnd, LogTail, Logged, Searched},
-    },
-    feed::WindowLimits,
-    http::AllowedOrigins,
-};
+use crate::http::AllowedOrigins;
 
 /// The embedded broker, whose log cannot be followed for long.
 struct Unfollowable(EmbeddedBroker);

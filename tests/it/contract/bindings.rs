@@ -1,6 +1,6 @@
 //! **Durability**: an event is in every mailbox that was bound when it was published, once, and in no other.
 
-use gateway::broker::{Broker, Lease, LeaseRequest};
+use broker::{Broker, Lease, LeaseRequest};
 
 use super::world::{Factory, NEVER, Reader, numbers, open, take};
 

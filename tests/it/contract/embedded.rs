@@ -2,11 +2,9 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use broker::Broker;
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
 use events::ClientId;
-use gateway::broker::{
-    Broker,
-    embedded::{EmbeddedBroker, EmbeddedOptions, Retention},
-};
 use postern_tests::Folder;
 
 use super::{

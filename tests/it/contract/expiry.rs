@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway::broker::{Broker, Lease, LeaseRequest, OpenError};
+use broker::{Broker, Lease, LeaseRequest, OpenError};
 use postern_tests::eventually;
 
 use super::world::{Factory, Reader, marker, next, numbers, open, refused, take};

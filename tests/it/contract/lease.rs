@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use gateway::broker::{Broker, Lease, LeaseEnded, LeaseRequest, OpenError};
+use broker::{Broker, Lease, LeaseEnded, LeaseRequest, OpenError};
 use postern_tests::{PATIENCE, eventually, give_up};
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use broker::{Broker, Content, Lease, LeaseRequest};
 use futures_util::future::join_all;
-use gateway::broker::{Broker, Content, Lease, LeaseRequest};
 
 use super::world::{Factory, NEVER, Reader, next, number, open};
 

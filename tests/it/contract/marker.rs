@@ -1,6 +1,6 @@
 //! **A mailbox that had to be created**, and one that is dropped.
 
-use gateway::broker::{Broker, Lease, LeaseRequest, OpenError};
+use broker::{Broker, Lease, LeaseRequest, OpenError};
 
 use super::world::{Factory, NEVER, NOTHING, Reader, marker, next, number, numbers, open, refused, take};
 

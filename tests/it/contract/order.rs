@@ -1,6 +1,6 @@
 //! **Order.** Messages come in the order in which they were stored, also what comes back.
 
-use gateway::broker::{Broker, Delivery, Lease, LeaseRequest};
+use broker::{Broker, Delivery, Lease, LeaseRequest};
 use uuid::Uuid;
 
 use super::world::{Factory, NEVER, Reader, assert_flags, numbers, open, take};

@@ -2,12 +2,10 @@
 
 use std::{str::FromStr, time::Duration};
 
+use broker::{Broker, Lease, LeaseRequest};
+use broker_rabbitmq::{AmqpBroker, AmqpOptions, FeedRetention};
 use events::ClientId;
 use futures_util::future::join_all;
-use gateway::broker::{
-    Broker, Lease, LeaseRequest,
-    amqp::{AmqpBroker, AmqpOptions, FeedRetention},
-};
 use postern_tests::{Amqp, RabbitNode, eventually, shared_node};
 use tokio::time::timeout;
 

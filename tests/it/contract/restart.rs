@@ -1,6 +1,6 @@
 //! What outlives the broker's process.
 
-use gateway::broker::{Broker, Lease, LeaseRequest, MailboxStatus};
+use broker::{Broker, Lease, LeaseRequest, MailboxStatus};
 
 use super::world::{Durable, NEVER, Reader, assert_flags, marker, next, number, numbers, open, take};
 

@@ -1,6 +1,6 @@
 //! What is known of a mailbox.
 
-use gateway::broker::{Broker, Lease, LeaseRequest, MailboxStatus};
+use broker::{Broker, Lease, LeaseRequest, MailboxStatus};
 use postern_tests::{PATIENCE, eventually_eq};
 
 use super::world::{Factory, NEVER, Reader, open, take};

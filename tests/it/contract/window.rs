@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use broker::{Broker, Delivery, Lease, LeaseRequest};
 use events::Event;
 use futures_util::FutureExt;
-use gateway::broker::{Broker, Delivery, Lease, LeaseRequest};
 
 use super::world::{Factory, NEVER, NOTHING, Reader, is_silent, numbers, open, take};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, OpenError};
 use events::{ClientId, Event, EventId, Topic, TopicPattern};
-use gateway::broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, OpenError};
 use postern_tests::{PATIENCE, unique};
 use tokio::time::timeout;
 

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures_util::future::try_join_all;
-use gateway::broker::{
+use broker::{
     Broker,
-    amqp::AmqpBroker,
     log::{EventLog, LogTail, Logged},
 };
+use broker_rabbitmq::AmqpBroker;
+use futures_util::future::try_join_all;
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, give_up, shared_node};
 use tokio::time::timeout;
 

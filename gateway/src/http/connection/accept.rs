@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use broker::{Broker, Seldom};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -11,11 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::exchange::{serve_client, serve_surplus};
-use crate::{
-    broker::Broker,
-    http::{app::App, metrics::HttpMetrics},
-    seldom::Seldom,
-};
+use crate::http::{app::App, metrics::HttpMetrics};
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
 /// metrics, or an event. Past that clients are hung up on.

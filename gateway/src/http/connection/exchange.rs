@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use broker::Broker;
 use events::ClientId;
 use hyper::{
     Version,
@@ -12,6 +13,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use mailboxes::Registry;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -25,18 +27,14 @@ use super::{
     socket::{ConnectionStatus, ObservedSocket},
     version::{self, FirstBytes},
 };
-use crate::{
-    broker::Broker,
-    http::{
-        access::Record,
-        app::App,
-        body::{self, HttpRequest, HttpResponse},
-        call::{self, Call},
-        cors::CorsRequest,
-        problem::Problem,
-        sse,
-    },
-    mailbox::Registry,
+use crate::http::{
+    access::Record,
+    app::App,
+    body::{self, HttpRequest, HttpResponse},
+    call::{self, Call},
+    cors::CorsRequest,
+    problem::Problem,
+    sse,
 };
 
 /// How long a client without a place may take for the head of its request.

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use broker::Broker;
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
@@ -16,10 +17,7 @@ use super::{
     socket::{ConnectionStatus, ObservedSocket},
     stream_task::StreamExecutor,
 };
-use crate::{
-    broker::Broker,
-    http::{access::Recorded, app::App},
-};
+use crate::http::{access::Recorded, app::App};
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
 /// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use mailboxes::Receipt;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep, sleep_until},
@@ -27,7 +28,6 @@ use super::{
     half_close::{Ending, HalfClose},
     version::FirstBytes,
 };
-use crate::mailbox::Receipt;
 
 /// How long a client may take for what is written to it: so long, and a second more for each so many bytes. A client that takes a
 /// byte now and then would keep its answer for hours.

@@ -1,24 +1,22 @@
 //! `GET /topics/{pattern}/events`: a long-poll of a Feed.
 
+use broker::Broker;
 use bytes::Bytes;
 use events::TopicPattern;
+use feeds::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest};
 use hyper::{
     StatusCode,
     header::{CONNECTION, ETAG, HeaderValue},
 };
 
 use super::request::EmptyStatus;
-use crate::{
-    broker::Broker,
-    feed::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest},
-    http::{
-        app::App,
-        batch,
-        body::HttpResponse,
-        metrics::{Answer, Follower, HttpMetrics, Reading, Source, Transport},
-        problem::{LAST_SEEN, Problem},
-        response,
-    },
+use crate::http::{
+    app::App,
+    batch,
+    body::HttpResponse,
+    metrics::{Answer, Follower, HttpMetrics, Reading, Source, Transport},
+    problem::{LAST_SEEN, Problem},
+    response,
 };
 
 /// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.

@@ -3,15 +3,13 @@
 use std::str::FromStr;
 
 use events::TopicPattern;
+use feeds::{Cursor, FeedRequest, Start};
 use hyper::{HeaderMap, header::IF_NONE_MATCH};
+use mailboxes::LastSeen;
 
-use crate::{
-    feed::{Cursor, FeedRequest, Start},
-    http::{
-        problem::Problem,
-        query::{Query, bad},
-    },
-    mailbox::LastSeen,
+use crate::http::{
+    problem::Problem,
+    query::{Query, bad},
 };
 
 /// What an answer without events is.

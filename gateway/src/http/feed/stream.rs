@@ -2,21 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use broker::Broker;
+use feeds::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start};
 use tokio::time::Instant;
 
 use super::poll::{check_followed, count_events};
-use crate::{
-    broker::Broker,
-    feed::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start},
-    http::{
-        app::App,
-        batch,
-        body::HttpResponse,
-        held::HeldPollGuard,
-        metrics::{Answer, Follower, Following, Transport},
-        problem::Problem,
-        sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
-    },
+use crate::http::{
+    app::App,
+    batch,
+    body::HttpResponse,
+    held::HeldPollGuard,
+    metrics::{Answer, Follower, Following, Transport},
+    problem::Problem,
+    sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
 };
 
 /// Follows a Feed from where the client left off.

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use broker::Broker;
 use events::{ClientId, TopicPattern};
 use hyper::StatusCode;
 use serde_json::json;
 
-use crate::{
-    broker::Broker,
-    http::{app::App, body::HttpResponse, effect, problem::Problem, response},
-};
+use crate::http::{app::App, body::HttpResponse, effect, problem::Problem, response};
 
 /// `GET /clients/{client}`.
 pub(crate) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {

@@ -1,23 +1,21 @@
 //! `GET /clients/{client}/events`: a long-poll of a mailbox.
 
+use broker::Broker;
 use events::ClientId;
 use hyper::{
     StatusCode,
     header::{CONNECTION, HeaderValue},
 };
+use mailboxes::{Answered, Batch, Outcome, PollRequest, Receipt};
 
-use crate::{
-    broker::Broker,
-    http::{
-        app::App,
-        batch,
-        body::HttpResponse,
-        connection::socket::ConnectionStatus,
-        metrics::{Answer, HttpMetrics, Reading, Source, Transport},
-        problem::{LAST_SEEN, Problem},
-        response,
-    },
-    mailbox::{Answered, Batch, Outcome, PollRequest, Receipt},
+use crate::http::{
+    app::App,
+    batch,
+    body::HttpResponse,
+    connection::socket::ConnectionStatus,
+    metrics::{Answer, HttpMetrics, Reading, Source, Transport},
+    problem::{LAST_SEEN, Problem},
+    response,
 };
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.

@@ -4,13 +4,11 @@ use std::str::FromStr;
 
 use events::TopicPattern;
 use hyper::HeaderMap;
+use mailboxes::{LastSeen, PollOrder, PollRequest};
 
-use crate::{
-    http::{
-        problem::Problem,
-        query::{self, Query, bad},
-    },
-    mailbox::{LastSeen, PollOrder, PollRequest},
+use crate::http::{
+    problem::Problem,
+    query::{self, Query, bad},
 };
 
 /// The most patterns that one request may name.

@@ -2,23 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use broker::Broker;
 use events::ClientId;
+use mailboxes::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt};
 use tokio::time::Instant;
 
 use super::poll::count_events;
-use crate::{
-    broker::Broker,
-    http::{
-        app::App,
-        batch,
-        body::HttpResponse,
-        connection::socket::ConnectionStatus,
-        held::HeldPollGuard,
-        metrics::{Answer, Transport},
-        problem::Problem,
-        sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
-    },
-    mailbox::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt},
+use crate::http::{
+    app::App,
+    batch,
+    body::HttpResponse,
+    connection::socket::ConnectionStatus,
+    held::HeldPollGuard,
+    metrics::{Answer, Transport},
+    problem::Problem,
+    sse::{COMMENT_EVERY, Next, Source, Text, come_back_later, streamed},
 };
 
 /// How long the client may have something without confirming it.

@@ -2,16 +2,14 @@
 
 use std::fmt;
 
+use broker::Broker;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::gauge::ConstGauge,
 };
 
-use crate::{
-    broker::Broker,
-    http::{readiness::Readiness, transit::Transit},
-};
+use crate::http::{readiness::Readiness, transit::Transit};
 
 /// See the module.
 pub(in crate::http) struct LookedAt<B: Broker> {

@@ -1,6 +1,6 @@
 //! What a broker tells of events that it has lost, and whose topics it does not know.
 
-use gateway::broker::{Broker, log::EventLog};
+use broker::{Broker, log::EventLog};
 
 use super::world::{Damaged, ROOMY, end, follow, list, numbers, offsets, open_tail, pattern, publish, search};
 

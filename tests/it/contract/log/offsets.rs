@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gateway::broker::{Broker, Lease, LeaseRequest, log::EventLog};
+use broker::{Broker, Lease, LeaseRequest, log::EventLog};
 
 use super::world::{
     LogFactory, LogOptions, ROOMY, end, follow, list, newest, numbers, offsets, open_tail, publish, search, search_all,

@@ -1,6 +1,6 @@
 //! What goes from the log, and how that is told.
 
-use gateway::broker::{
+use broker::{
     Broker, BrokerError, Lease,
     log::{EventLog, LogTail, Searched},
 };

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use events::{Event, Topic};
-use futures_util::future::join_all;
-use gateway::broker::{
+use broker::{
     Broker,
     limits::MAX_BATCH_BYTES,
     log::{EventLog, Logged, Searched},
 };
+use events::{Event, Topic};
+use futures_util::future::join_all;
 
 use super::world::{LogFactory, ROOMY, end, list, newest, numbers, offsets, pattern, publish, search, search_all};
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use broker::{
+    Broker,
+    log::{EventLog, LogTail},
+};
 use futures_util::future::join_all;
-use gateway::broker::Broker;
-use gateway::broker::log::{EventLog, LogTail};
 use postern_tests::{PATIENCE, give_up};
 use tokio::time::timeout;
 

@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use events::{Event, Topic, TopicPattern};
-use futures_util::future::try_join_all;
-use gateway::broker::{
+use broker::{
     Broker,
     limits::MAX_TAIL_EVENTS,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
+use events::{Event, Topic, TopicPattern};
+use futures_util::future::try_join_all;
 use postern_tests::{PATIENCE, eventually};
 use tokio::{task::unconstrained, time::timeout};
 

@@ -1,0 +1,256 @@
+//! A Lease: an exclusive consumer on a channel of its own.
+//!
+//! Release is always the same two steps: nack with requeue, so that everything goes back to its old place; then close, whose
+//! answer says that it has. The consumer is not cancelled before them. A queue without a consumer looks free to another
+//! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
+//! the broker hands to the consumer between the two steps, the close requeues in order once more.
+
+use std::{pin::Pin, sync::Arc};
+
+use amqp::{message, names, short_string};
+use broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, Seldom, limits::CALL_TIMEOUT};
+use events::ClientId;
+use futures_util::{FutureExt, StreamExt, stream::Peekable};
+use lapin::{
+    Channel, Consumer,
+    message::Delivery as Message,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{
+    connections::{ChannelSlot, Connections, OwnChannel},
+    error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
+    queue, task,
+};
+
+/// What came of one try to open a Lease.
+pub(super) enum Attempt {
+    Opened(Box<AmqpLease>),
+    /// The queue has another consumer.
+    Held,
+    /// The queue is gone again.
+    Vanished,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct AmqpLease {
+    connections: Arc<Connections>,
+    client: ClientId,
+    channel: OwnChannel,
+    consumer: Peekable<Consumer>,
+    backlog: u32,
+    window: u16,
+    /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same moment.
+    has_begun: bool,
+    /// The consumer has ended without an error, and why is still to be asked.
+    is_over: bool,
+    ended: Option<LeaseEnded>,
+}
+
+/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped call keeps
+/// nothing open.
+pub(super) async fn open(
+    connections: &Arc<Connections>,
+    mut slot: ChannelSlot,
+    request: &LeaseRequest,
+    backlog: u32,
+) -> Result<Attempt, BrokerError> {
+    let failed = |error| BrokerError::from(Failure("open a lease", error));
+    let mut tries_left = 3;
+    let channel = loop {
+        match slot.open().await {
+            Ok(channel) => break channel,
+            // Another connection may have one.
+            Err(error) if has_no_channel(&error) && tries_left > 0 => {
+                tries_left -= 1;
+                slot = connections.leasing().await?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    };
+    match consume(&channel, request).await {
+        Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
+            connections: Arc::clone(connections),
+            client: request.client.clone(),
+            channel,
+            consumer: consumer.peekable(),
+            backlog,
+            window: request.window,
+            has_begun: false,
+            is_over: false,
+            ended: None,
+        }))),
+        Err(error) => match refusal(&error) {
+            Some(Refusal::InUse) => Ok(Attempt::Held),
+            Some(Refusal::NoQueue) => Ok(Attempt::Vanished),
+            _ => Err(failed(error)),
+        },
+    }
+}
+
+async fn consume(channel: &Channel, request: &LeaseRequest) -> Result<Consumer, lapin::Error> {
+    channel.basic_qos(request.window, BasicQosOptions::default()).await?;
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let (name, tag) = (names::mailbox(&request.client), consumer_tag(request));
+    channel.basic_consume(name, tag, exclusive, FieldTable::default()).await
+}
+
+/// Shows an operator who polls and from where: `{client}@{id of the event seen last, or "start"}`.
+fn consumer_tag(request: &LeaseRequest) -> ShortString {
+    let from = request.last_seen.as_ref().map_or("start", |id| id.as_str());
+    let tag = format!("{}@{from}", request.client);
+    // 128 bytes of client, 80 of id: always short enough; the check is against a change of those limits.
+    short_string(&tag).unwrap_or_default()
+}
+
+fn read(message: Message) -> Delivery {
+    let control = message::header(&message.properties, names::CONTROL);
+    // A publisher's message with this header came through the exchange, or holds something.
+    let is_ours = message.exchange.as_str().is_empty() && message.data.is_empty();
+    let says_so = matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == queue::MARKER.as_bytes());
+    let is_marker = is_ours && says_so;
+    let event = message::read(&message.routing_key, &message.properties, message.data);
+    let content = if is_marker { Content::Created(event.id) } else { Content::Event(event) };
+    Delivery { tag: message.delivery_tag, redelivered: message.redelivered, content }
+}
+
+impl AmqpLease {
+    /// Asks why the consumer has ended: only a mailbox that does not exist was deleted.
+    async fn why_over(&self) -> LeaseEnded {
+        match task::look(&self.connections, &self.client).await {
+            Ok(None) => LeaseEnded::MailboxGone,
+            Ok(Some(_)) => LeaseEnded::BrokerLost,
+            Err(error) => {
+                static LOST: Seldom = Seldom::a_minute();
+                if let Some(left_out) = LOST.due() {
+                    warn!(%error, left_out, "a lease was lost");
+                }
+                LeaseEnded::BrokerLost
+            }
+        }
+    }
+
+    async fn acknowledge(&self, tag: u64, multiple: bool) -> Result<(), LeaseEnded> {
+        self.channel.basic_ack(tag, BasicAckOptions { multiple }).await.map_err(|error| {
+            debug!(%error, "an acknowledgement could not be written");
+            LeaseEnded::BrokerLost
+        })
+    }
+
+    async fn give_back(&mut self) -> Result<(), lapin::Error> {
+        self.channel.basic_nack(0, BasicNackOptions { multiple: true, requeue: true }).await?;
+        self.channel.close().await
+    }
+}
+
+impl Lease for AmqpLease {
+    fn backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    fn window(&self) -> u16 {
+        self.window
+    }
+
+    async fn next(&mut self) -> Result<Delivery, LeaseEnded> {
+        // The library's stream is pending for ever once it has ended.
+        if let Some(ended) = self.ended {
+            return Err(ended);
+        }
+        let ended = loop {
+            let next = if self.is_over { None } else { self.consumer.next().await };
+            match next {
+                Some(Ok(message)) => {
+                    let delivery = read(message);
+                    let is_later = std::mem::replace(&mut self.has_begun, true);
+                    if !(is_later && matches!(delivery.content, Content::Created(_))) {
+                        return Ok(delivery);
+                    }
+                    // If this call is dropped before, a later confirm takes the second marker along.
+                    self.acknowledge(delivery.tag, false).await?;
+                }
+                // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node, and
+                // when its connection is closed by us. A call that is dropped here leaves the question to the next one.
+                None if self.channel.status().connected() => {
+                    self.is_over = true;
+                    break self.why_over().await;
+                }
+                None => break LeaseEnded::BrokerLost,
+                Some(Err(error)) if is_ack_timeout(&error) => {
+                    tell_ack_timeout(&error);
+                    break LeaseEnded::BrokerLost;
+                }
+                Some(Err(error)) => {
+                    debug!(%error, "a lease was lost");
+                    break LeaseEnded::BrokerLost;
+                }
+            }
+        };
+        self.ended = Some(ended);
+        Err(ended)
+    }
+
+    async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        // The look closes the channel only where the mailbox is gone or its node is away. Then this Lease has ended.
+        let asking = async {
+            let waiting = queue::look(&self.channel, &self.client).await?.message_count();
+            // The queue may have sent messages to this channel just before it counted. The channel handles its requests in
+            // order: once it has answered this one, those messages have arrived.
+            self.channel.basic_qos(self.window, BasicQosOptions::default()).await?;
+            Ok(waiting == 0)
+        };
+        match timeout(CALL_TIMEOUT, asking).await {
+            // What was counted is another mailbox, if this one was deleted: then the consumer has ended by now.
+            Ok(Ok(is_drained)) => {
+                let has_ended = matches!(Pin::new(&mut self.consumer).peek().now_or_never(), Some(None));
+                Ok(is_drained && !has_ended)
+            }
+            Ok(Err(error)) => {
+                debug!(%error, "a lease was lost");
+                let is_gone = matches!(refusal(&error), Some(Refusal::NoQueue));
+                Err(if is_gone { LeaseEnded::MailboxGone } else { LeaseEnded::BrokerLost })
+            }
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
+        self.acknowledge(tag, true).await
+    }
+
+    async fn release(mut self) {
+        if !self.channel.status().connected() {
+            return;
+        }
+        // After that time the whole connection is given up, which does the same by force.
+        match timeout(CALL_TIMEOUT, self.give_back()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "a release met a channel that was closed already"),
+            Err(_) => {
+                static UNANSWERED: Seldom = Seldom::a_minute();
+                if let Some(left_out) = UNANSWERED.due() {
+                    let waited = CALL_TIMEOUT.as_secs();
+                    warn!(left_out, "a release got no answer for {waited} s; replacing its connection");
+                }
+                self.channel.replace_connection().await;
+            }
+        }
+    }
+}
+
+/// Says that a setting does not fit the broker's. Every client that is slow to confirm brings it about.
+fn tell_ack_timeout(error: &lapin::Error) {
+    static TOO_SLOW: Seldom = Seldom::a_minute();
+    if let Some(left_out) = TOO_SLOW.due() {
+        warn!(
+            %error,
+            left_out,
+            "the broker gave a client less time to confirm than --confirm-deadline; nothing is lost, but set \
+             --confirm-deadline below the broker's consumer_timeout"
+        );
+    }
+}

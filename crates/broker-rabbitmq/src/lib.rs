@@ -1,0 +1,320 @@
+//! Mailboxes on RabbitMQ 3.10 to 4.x: a classic durable queue for each, read by an exclusive consumer.
+//!
+//! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
+//!   memory stops reading, acknowledgements included, from any connection that publishes.
+//! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
+//! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection over.
+//! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
+//! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
+//!
+//! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse is
+//! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
+//! replaced. What a refusal means is read in `error`, and nowhere else.
+
+mod call;
+mod connections;
+mod creations;
+mod error;
+mod expiry;
+mod lease;
+mod options;
+mod queue;
+mod stream;
+mod task;
+
+use std::{sync::Arc, time::Duration};
+
+use amqp::{declare_exchange, names};
+use broker::{
+    Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
+};
+use events::{ClientId, Event, TopicPattern};
+use lapin::{Channel, Queue, options::QueueDeleteOptions};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use tracing::{debug, warn};
+
+use self::{
+    call::in_time,
+    connections::{Connections, Published},
+    creations::Creations,
+    error::{Refusal, is_mismatch, refusal},
+    expiry::Expiry,
+    lease::{AmqpLease, Attempt},
+    task::{Absent, Expires, Task},
+};
+pub use self::{
+    options::{AmqpOptions, FeedRetention},
+    stream::{AmqpTail, StreamLog},
+};
+
+/// See the module. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct AmqpBroker {
+    connections: Arc<Connections>,
+    expiry: Arc<Expiry>,
+    creations: Creations,
+    log: Arc<StreamLog>,
+    /// When the exchange was declared anew; locked meanwhile.
+    restored: Arc<Mutex<Option<Instant>>>,
+}
+
+impl AmqpBroker {
+    /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
+    pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
+        let connections = Connections::start(options)?;
+        let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
+        let tidied = Arc::clone(&log);
+        connections.run_beside(async move { tidied.tidy().await });
+        Ok(Self {
+            connections,
+            expiry: Arc::new(Expiry::new(options.mailbox_expiry)),
+            creations: Creations::default(),
+            log,
+            restored: Arc::default(),
+        })
+    }
+
+    /// Looks at a mailbox; `None` if there is none.
+    async fn look(&self, client: &ClientId) -> Result<Option<Queue>, BrokerError> {
+        task::look(&self.connections, client).await
+    }
+
+    /// Makes a mailbox, with a marker, unless one was made here since so many creations had ended.
+    async fn create(&self, client: &ClientId, ended: u64) -> Result<(), BrokerError> {
+        let Ok(turn) = timeout(CALL_TIMEOUT, self.creations.turn(client)).await else {
+            return Err(BrokerError::Unavailable("no answer while other mailboxes are made".to_owned()));
+        };
+        if turn.ended() != ended && self.look(client).await?.is_some() {
+            return Ok(());
+        }
+        self.connections.in_turn(self.create_now(client)).await?;
+        debug!(%client, "mailbox created");
+        Ok(())
+    }
+
+    async fn create_now(&self, client: &ClientId) -> Result<(), BrokerError> {
+        let (publishing, place) = self.connections.publishing_apart().await?;
+        // The marker would wait for as long as the broker takes nothing.
+        if publishing.is_blocked() {
+            return Err(BrokerError::Blocked);
+        }
+        in_time("create a mailbox", async {
+            let channel = place.open().await?;
+            let expires_ms = queue::expires_ms(client, self.expiry.time);
+            match queue::create(&channel, client, expires_ms).await {
+                // Another gateway created it a moment ago, with other arguments: it exists, and keeps those.
+                Err(error) if is_mismatch(&error) => Ok(()),
+                created => created,
+            }
+        })
+        .await
+    }
+
+    /// Returns the mailbox of a client, bound to these topics; makes one if there is none and topics are named.
+    async fn mailbox_for(&self, request: &LeaseRequest) -> Result<Queue, OpenError> {
+        let LeaseRequest { client, topics, .. } = request;
+        // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter. Else the
+        // question is passive: an active declare would silently make a new mailbox, without a marker, of one that expired
+        // a moment ago. Either way the clock of the mailbox's expiry starts anew.
+        if !request.seen_before && !topics.is_empty() && !self.expiry.others_exist() {
+            let expires_ms = queue::expires_ms(client, self.expiry.time);
+            match self.on_mailbox(client, Task::Declare(expires_ms, topics)).await? {
+                Ok(mailbox) => return Ok(mailbox),
+                Err(Absent::Other(current)) => self.expiry.found(current),
+                Err(Absent::NoQueue) => {}
+            }
+        }
+        let open = |expires| Task::Open(expires, topics);
+        let ended = self.creations.ended(client);
+        if let Some(mailbox) = self.on_existing(client, open).await? {
+            return Ok(mailbox);
+        }
+        if topics.is_empty() {
+            return Err(OpenError::NoMailbox);
+        }
+        self.create(client, ended).await?;
+        // It can be gone again only if it was deleted at once.
+        self.on_existing(client, open).await?.ok_or(OpenError::NoMailbox)
+    }
+
+    /// Runs a task on a mailbox that is there; `None` if there is none. One of another type than classic is refused.
+    ///
+    /// One that was made with another expiry keeps it, and is compared with one of that expiry: RabbitMQ names the expiry
+    /// before the type.
+    async fn on_existing<'a>(
+        &self,
+        client: &ClientId,
+        task: impl Fn(Expires) -> Task<'a>,
+    ) -> Result<Option<Queue>, BrokerError> {
+        let mut expires = Expires::After(Some(queue::expires_ms(client, self.expiry.time)));
+        loop {
+            match self.on_mailbox(client, task(expires)).await? {
+                Err(Absent::Other(current)) if current != expires => {
+                    self.expiry.found(current);
+                    expires = current;
+                }
+                done => return Ok(done.ok()),
+            }
+        }
+    }
+
+    /// Tries once to open a Lease.
+    async fn try_open(&self, request: &LeaseRequest) -> Result<Attempt, OpenError> {
+        // Before anything is made on the broker: where there is no room, a mailbox would be made for each refused poll.
+        let slot = self.connections.leasing().await?;
+        let mailbox = self.mailbox_for(request).await?;
+        if mailbox.consumer_count() > 0 {
+            return Ok(Attempt::Held);
+        }
+        Ok(lease::open(&self.connections, slot, request, mailbox.message_count()).await?)
+    }
+
+    /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
+    ///
+    /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was missed
+    /// by a call that began at `since`.
+    async fn restore_exchange(&self, since: Instant) -> Result<(), BrokerError> {
+        let mut restored = self.restored.lock().await;
+        if restored.is_some_and(|restored| restored >= since) {
+            return Ok(());
+        }
+        warn!(exchange = names::EXCHANGE, "the exchange was deleted, and every binding with it; it is declared anew");
+        self.connections
+            .administer("declare the exchange", async |channel: &Channel| declare_exchange(channel).await)
+            .await?;
+        if let Err(error) = self.log.bind().await {
+            if let BrokerError::Refused { .. } = error {
+                warn!(%error, "the feed is not bound again and gets no events; permit this user to bind it to the exchange");
+            } else {
+                debug!(%error, "the feed is not there to be bound again; its own start does that");
+            }
+        }
+        *restored = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Runs a task on a mailbox, on the administrative connection. A missing exchange is restored.
+    async fn on_mailbox(&self, client: &ClientId, task: Task<'_>) -> Result<Result<Queue, Absent>, BrokerError> {
+        let mut may_restore = true;
+        loop {
+            let began = Instant::now();
+            let done = self
+                .connections
+                .administer(task.as_str(), async |channel: &Channel| match task.run(channel, client).await {
+                    Ok(mailbox) => Ok(Some(Ok(mailbox))),
+                    Err(error) => match refusal(&error) {
+                        Some(Refusal::NoQueue) => Ok(Some(Err(Absent::NoQueue))),
+                        Some(Refusal::OtherExpiry(ms)) => Ok(Some(Err(Absent::Other(Expires::After(ms))))),
+                        Some(Refusal::Mismatch) => Ok(Some(Err(Absent::Other(Expires::Unknown)))),
+                        Some(Refusal::NoExchange) if may_restore => Ok(None),
+                        _ => Err(error),
+                    },
+                })
+                .await?;
+            if let Some(done) = done {
+                return Ok(done);
+            }
+            self.restore_exchange(began).await?;
+            may_restore = false;
+        }
+    }
+}
+
+impl Broker for AmqpBroker {
+    type Lease = AmqpLease;
+    type Log = StreamLog;
+
+    fn log(&self) -> Arc<StreamLog> {
+        Arc::clone(&self.log)
+    }
+
+    async fn open(&self, request: LeaseRequest) -> Result<AmqpLease, OpenError> {
+        let give_up = Instant::now() + MAX_HOLDER_WAIT;
+        let mut last = OpenError::Held;
+        let attempts = async {
+            loop {
+                match self.try_open(&request).await? {
+                    Attempt::Opened(lease) => return Ok(*lease),
+                    Attempt::Held => last = OpenError::Held,
+                    // The mailbox expired, or was deleted, between two questions: ask again.
+                    Attempt::Vanished => last = OpenError::NoMailbox,
+                }
+                if Instant::now() >= give_up {
+                    return Err(last.clone());
+                }
+                sleep(Duration::from_millis(rand::random_range(30..100))).await;
+            }
+        };
+        match timeout_at(give_up + CALL_TIMEOUT, attempts).await {
+            Ok(opened) => opened,
+            Err(_) => Err(BrokerError::Unavailable("no answer while opening a lease".to_owned()).into()),
+        }
+    }
+
+    async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
+        let bind = |expires| Task::Bind(expires, topics);
+        let ended = self.creations.ended(client);
+        if self.on_existing(client, bind).await?.is_some() {
+            return Ok(());
+        }
+        self.create(client, ended).await?;
+        let gone = || BrokerError::Unavailable("the mailbox was deleted while it was bound".to_owned());
+        self.on_existing(client, bind).await?.map(drop).ok_or_else(gone)
+    }
+
+    async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
+        self.on_mailbox(client, Task::Unbind(topic)).await.map(drop)
+    }
+
+    async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
+        self.connections
+            .administer("delete a mailbox", async |channel: &Channel| {
+                channel.queue_delete(names::mailbox(client), QueueDeleteOptions::default()).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn mailbox(&self, client: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
+        let queue = self.look(client).await?;
+        Ok(queue.map(|queue| MailboxStatus { queued: queue.message_count(), leased: queue.consumer_count() > 0 }))
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
+        let publishing = self.connections.publishing().await?;
+        let began = Instant::now();
+        let storing = async {
+            if let Published::Stored = publishing.publish(event).await? {
+                return Ok(());
+            }
+            // The event was sent, also if this fails.
+            self.restore_exchange(began).await.map_err(BrokerError::after_sending)?;
+            // The broker does not say which event it met first, so this one may be stored.
+            match publishing.publish(&Event { resent: true, ..event.clone() }).await? {
+                Published::Stored => Ok(()),
+                Published::NoExchange => Err(BrokerError::Unavailable("the exchange was deleted".to_owned())),
+            }
+        };
+        match timeout(CALL_TIMEOUT, storing).await {
+            Ok(stored) => stored,
+            Err(_) => Err(BrokerError::Unconfirmed(CALL_TIMEOUT)),
+        }
+    }
+
+    async fn failed(&self) -> &'static str {
+        self.connections.failed().await;
+        "a task that keeps the connections to RabbitMQ has panicked"
+    }
+
+    fn is_ready(&self) -> bool {
+        self.connections.is_ready()
+    }
+
+    async fn close(&self) {
+        self.connections.close().await;
+    }
+}

@@ -1,0 +1,75 @@
+//! What all Sessions of a registry share.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use broker::Broker;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{budget::WindowBudget, desk::Timeouts, metrics::MailboxMetrics};
+
+/// What an operator can set about mailboxes.
+#[derive(Debug, Clone)]
+pub struct MailboxOptions {
+    /// How long a Session stays open without a poll.
+    pub linger: Duration,
+    /// How long a Delivery may stay unconfirmed.
+    pub confirm_deadline: Duration,
+    /// How many Deliveries of one Lease may be unconfirmed, at least 1.
+    pub window: u16,
+    /// How many Sessions may be open at once.
+    pub max_mailboxes: usize,
+    /// How many payload bytes all windows together should hold.
+    pub memory: usize,
+}
+
+impl MailboxOptions {
+    pub(super) const fn timeouts(&self) -> Timeouts {
+        Timeouts { linger: self.linger, confirm_deadline: self.confirm_deadline }
+    }
+}
+
+/// See the module.
+pub(super) struct Context<B> {
+    pub(super) broker: Arc<B>,
+    pub(super) options: MailboxOptions,
+    pub(super) budget: Arc<WindowBudget>,
+    pub(super) metrics: Arc<MailboxMetrics>,
+    pub(super) shutdown: Shutdown,
+}
+
+impl<B: Broker> Context<B> {
+    pub(super) fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<MailboxMetrics>) -> Self {
+        metrics.max_sessions.set(i64::try_from(options.max_mailboxes).unwrap_or(i64::MAX));
+        let budget = WindowBudget::new(options.memory, metrics.window_bytes.clone());
+        Self { broker, options, budget, metrics, shutdown: Shutdown::default() }
+    }
+}
+
+/// The end of the process, as the Sessions see it.
+#[derive(Debug, Default)]
+pub(super) struct Shutdown {
+    begun: CancellationToken,
+    spread: OnceLock<Duration>,
+}
+
+impl Shutdown {
+    pub(super) fn begin(&self, spread: Duration) {
+        let _ = self.spread.set(spread);
+        self.begun.cancel();
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.is_cancelled()
+    }
+
+    /// Waits until one Session has to end: each at a time of its own within the spread.
+    pub(super) async fn staggered(&self) {
+        self.begun.cancelled().await;
+        let spread = self.spread.get().copied().unwrap_or_default();
+        sleep(spread.mul_f64(rand::random())).await;
+    }
+}

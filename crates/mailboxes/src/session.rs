@@ -1,0 +1,311 @@
+//! A Session: one task that owns one Lease from opening to release.
+//!
+//! It carries out what its [`Desk`] decides and adds no rules of its own. There is one way out: whatever ends the
+//! Session, the Lease is released and that is awaited, then the Session leaves the registry, and only then are the polls
+//! that are left answered. So a client that is told to come back finds the mailbox free, here or on another gateway.
+
+use std::{
+    collections::HashSet,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use broker::{Broker, BrokerError, Lease, LeaseEnded, LeaseRequest, OpenError};
+use events::{ClientId, TopicPattern};
+use futures_util::FutureExt;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+use tracing::debug;
+
+use super::{
+    budget::WindowBytes,
+    context::Context,
+    desk::{Desk, Effect, EndReason},
+    metrics::Release,
+    poll::{Continuation, Outcome, Poll, PollId, PollRequest},
+    window::Window,
+};
+
+/// What the rest of the gateway says to a Session.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A poll came; the answer goes to the sender. A sender that is dropped says: ask again, there is a new Session.
+    Attach(PollId, PollRequest, oneshot::Sender<Outcome>),
+    /// A poll that was answered goes on. A sender that is dropped says: this Session is over.
+    Continue(PollId, Continuation, oneshot::Sender<Outcome>),
+    /// The client of this poll hung up while it waited, or did not get its answer.
+    HungUp(PollId),
+    /// A poll's client had hung up before the poll could be held.
+    Abandoned,
+    /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
+    Unbound(TopicPattern),
+}
+
+/// Why a Session has ended.
+enum SessionEnd {
+    Decided(EndReason),
+    NotOpened(OpenError),
+    Lost(LeaseEnded),
+    NotBound(BrokerError),
+    ShuttingDown,
+}
+
+pub(super) struct Session<B: Broker> {
+    context: Arc<Context<B>>,
+    client: ClientId,
+    commands: mpsc::UnboundedReceiver<Command>,
+    desk: Desk,
+    /// The polls that have no answer yet.
+    waiting: Vec<(PollId, oneshot::Sender<Outcome>)>,
+    /// The poll whose topics and last seen the Lease is opened with.
+    opener: PollId,
+    bound: HashSet<TopicPattern>,
+    /// What newer polls want besides, and is not bound yet.
+    wanted: Vec<TopicPattern>,
+    bytes: WindowBytes,
+    unconfirmed: Arc<AtomicUsize>,
+}
+
+impl<B: Broker> Session<B> {
+    /// Runs a Session until its Lease is released; the first command must be a poll.
+    ///
+    /// What it returns is to be taken from the registry before its polls are answered.
+    pub(super) async fn run(
+        context: Arc<Context<B>>,
+        client: ClientId,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        unconfirmed: Arc<AtomicUsize>,
+    ) -> Option<EndedSession<B>> {
+        // The registry sends the first poll right after it has started this task.
+        let Some(Command::Attach(opener, request, reply)) = commands.recv().await else { return None };
+        let bytes = context.budget.share();
+        let mut session = Self {
+            desk: Desk::new(context.options.timeouts(), Instant::now()),
+            client,
+            commands,
+            waiting: Vec::new(),
+            opener,
+            bound: HashSet::new(),
+            wanted: Vec::new(),
+            bytes,
+            unconfirmed,
+            context,
+        };
+        let lease_request = LeaseRequest {
+            client: session.client.clone(),
+            topics: request.topics.clone(),
+            seen_before: request.last_seen.is_some(),
+            last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
+            window: session.context.budget.window(session.context.options.window),
+        };
+        session.bound.extend(request.topics.iter().cloned());
+        session.attach(opener, &request, reply);
+
+        let end = match session.open(lease_request).await {
+            Ok(mut lease) => {
+                let Err(end) = session.serve(&mut lease).await;
+                lease.release().await;
+                end
+            }
+            Err(end) => end,
+        };
+        debug!(client = %session.client, reason = end.as_str(), "session over");
+        session.context.metrics.released(end.release());
+        Some(EndedSession { session, end })
+    }
+
+    /// Opens the Lease; polls may come, replace each other and go meanwhile.
+    async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, SessionEnd> {
+        let broker = Arc::clone(&self.context.broker);
+        // On the heap, where it goes away: a Session lasts, and its own state should be small.
+        let mut opening = Box::pin(broker.open(request));
+        let lease = loop {
+            tokio::select! {
+                opened = &mut opening => break opened.map_err(SessionEnd::NotOpened)?,
+                command = self.commands.recv() => self.handle(command),
+            }
+            while let Some((poll, outcome)) = self.desk.take_answer() {
+                self.answer(poll, outcome);
+            }
+        };
+        let window = Window::new(rand::random(), lease.window(), lease.backlog());
+        self.desk.open(window, Instant::now());
+        Ok(lease)
+    }
+
+    /// Serves polls until something ends the Session.
+    async fn serve(&mut self, lease: &mut B::Lease) -> Result<std::convert::Infallible, SessionEnd> {
+        let context = Arc::clone(&self.context);
+        let mut shutdown = pin!(context.shutdown.staggered());
+        let mut alarm = pin!(sleep_until(self.desk.wakeup()));
+        self.bind().await?;
+        loop {
+            self.apply_effects(lease).await?;
+            if alarm.deadline() != self.desk.wakeup() {
+                alarm.as_mut().reset(self.desk.wakeup());
+            }
+            tokio::select! {
+                // Hang-ups first: an event that arrives at the same instant is better kept than handed to a client that has gone.
+                biased;
+                command = self.commands.recv() => {
+                    self.handle(command);
+                    self.bind().await?;
+                }
+                delivery = lease.next() => {
+                    self.desk.deliver(delivery.map_err(SessionEnd::Lost)?, Instant::now());
+                    // Whatever has arrived with it goes into the same batch.
+                    self.take_arrived(lease)?;
+                    self.desk.tick(Instant::now());
+                }
+                () = &mut alarm => self.desk.tick(Instant::now()),
+                () = &mut shutdown => return Err(SessionEnd::ShuttingDown),
+            }
+        }
+    }
+
+    async fn apply_effects(&mut self, lease: &mut B::Lease) -> Result<(), SessionEnd> {
+        while let Some(effect) = self.desk.take_effect() {
+            match effect {
+                Effect::Confirm(tag) => lease.confirm(tag).await.map_err(SessionEnd::Lost)?,
+                Effect::Ask => {
+                    let is_drained = lease.is_drained().await.map_err(SessionEnd::Lost)?;
+                    self.take_arrived(lease)?;
+                    self.desk.told(is_drained, Instant::now());
+                }
+                Effect::Answer(poll, outcome) => self.answer(poll, outcome),
+                Effect::End(reason) => return Err(SessionEnd::Decided(reason)),
+            }
+        }
+        self.bytes.set(self.desk.bytes());
+        self.unconfirmed.store(self.desk.unconfirmed(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Delivers the messages that have arrived.
+    fn take_arrived(&mut self, lease: &mut B::Lease) -> Result<(), SessionEnd> {
+        while let Some(next) = lease.next().now_or_never() {
+            self.desk.deliver(next.map_err(SessionEnd::Lost)?, Instant::now());
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Attach(poll, request, reply)) => {
+                self.wanted.extend(request.topics.iter().filter(|topic| !self.bound.contains(topic)).cloned());
+                self.attach(poll, &request, reply);
+            }
+            Some(Command::Continue(poll, continuation, reply)) => {
+                self.waiting.push((poll, reply));
+                self.desk.resume(Poll::resumed(poll, &continuation), Instant::now());
+            }
+            Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
+            Some(Command::Abandoned) => self.desk.abandoned(),
+            Some(Command::Unbound(topic)) => {
+                self.bound.remove(&topic);
+            }
+            // The registry keeps a sender as long as the Session is in it.
+            None => {}
+        }
+    }
+
+    fn attach(&mut self, poll: PollId, request: &PollRequest, reply: oneshot::Sender<Outcome>) {
+        self.waiting.push((poll, reply));
+        self.desk.attach(Poll::new(poll, request), Instant::now());
+    }
+
+    /// Binds the mailbox to what newer polls want besides.
+    async fn bind(&mut self) -> Result<(), SessionEnd> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        let topics = std::mem::take(&mut self.wanted);
+        self.context.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
+        self.bound.extend(topics);
+        Ok(())
+    }
+
+    fn answer(&mut self, poll: PollId, outcome: Outcome) {
+        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == poll) {
+            let (_, reply) = self.waiting.swap_remove(at);
+            // A client that has just hung up says so itself.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+/// A Session whose Lease is released, and the polls that it has left.
+pub(super) struct EndedSession<B: Broker> {
+    session: Session<B>,
+    end: SessionEnd,
+}
+
+impl<B: Broker> EndedSession<B> {
+    pub(super) const fn client(&self) -> &ClientId {
+        &self.session.client
+    }
+
+    /// Answers the polls that are left; polls without an answer ask again.
+    pub(super) fn answer_polls(self) {
+        let Self { mut session, end } = self;
+        // A poll that was displaced has nothing to do with what its successor could not have.
+        while let Some((poll, outcome)) = session.desk.take_answer() {
+            if matches!(outcome, Outcome::Replaced) {
+                session.answer(poll, outcome);
+            }
+        }
+        for poll in session.desk.slowed().collect::<Vec<_>>() {
+            session.answer(poll, Outcome::Replaced);
+        }
+        session.commands.close();
+        while let Ok(command) = session.commands.try_recv() {
+            if let Command::Attach(poll, _, reply) = command {
+                session.waiting.push((poll, reply));
+            }
+        }
+        for (poll, reply) in session.waiting {
+            if let Some(outcome) = end.outcome(poll == session.opener) {
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+}
+
+impl SessionEnd {
+    /// Returns what is left to say to a poll; `None`: it shall ask again.
+    fn outcome(&self, opener: bool) -> Option<Outcome> {
+        match self {
+            // Another poll may name topics where the opener named none.
+            Self::NotOpened(OpenError::NoMailbox) => opener.then_some(Outcome::NoMailbox),
+            Self::NotOpened(OpenError::Held) => Some(Outcome::Held),
+            Self::NotOpened(OpenError::Broker(error)) | Self::NotBound(error) => Some(Outcome::Broker(error.clone())),
+            Self::Lost(LeaseEnded::MailboxGone) => Some(Outcome::MailboxGone),
+            Self::Lost(LeaseEnded::BrokerLost) => {
+                Some(Outcome::Broker(BrokerError::Unavailable("the connection was lost".to_owned())))
+            }
+            Self::ShuttingDown => Some(Outcome::ShuttingDown),
+            Self::Decided(EndReason::Disconnected | EndReason::Lingered | EndReason::Unconfirmed) => None,
+        }
+    }
+
+    const fn release(&self) -> Release {
+        match self {
+            Self::Decided(EndReason::Disconnected) => Release::Disconnected,
+            Self::Decided(EndReason::Lingered) => Release::Lingered,
+            Self::Decided(EndReason::Unconfirmed) => Release::Unconfirmed,
+            Self::NotOpened(_) => Release::NotOpened,
+            Self::Lost(LeaseEnded::MailboxGone) => Release::MailboxGone,
+            Self::Lost(LeaseEnded::BrokerLost) | Self::NotBound(_) => Release::BrokerLost,
+            Self::ShuttingDown => Release::ShuttingDown,
+        }
+    }
+
+    fn as_str(&self) -> &'static str {
+        self.release().as_str()
+    }
+}

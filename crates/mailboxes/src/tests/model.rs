@@ -1,0 +1,171 @@
+//! A broker in memory that keeps the contract of the traits and nothing else, so that Sessions and their registry can be
+//! tested under a paused clock. What real brokers do is tested on real brokers.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use broker::{Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError};
+use broker_embedded::EmbeddedLog;
+use events::{ClientId, Event, TopicPattern};
+use tokio::{sync::Notify, time::sleep};
+
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    ready: VecDeque<(bool, Event)>,
+    leased: bool,
+    opened: usize,
+}
+
+/// Every mailbox exists, and gets what is put into it.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) mailboxes: Mutex<HashMap<ClientId, Mailbox>>,
+    pub(super) arrived: Notify,
+    /// How long a release takes.
+    pub(super) release_time: Duration,
+    /// Confirming fails, as when the connection has gone.
+    pub(super) confirms_fail: bool,
+}
+
+impl Model {
+    pub(super) fn put(&self, client: &ClientId, event: Event) {
+        self.with(client, |mailbox| mailbox.ready.push_back((false, event)));
+        self.arrived.notify_waiters();
+    }
+
+    fn with<T>(&self, client: &ClientId, read: impl FnOnce(&mut Mailbox) -> T) -> T {
+        read(self.mailboxes.lock().unwrap().entry(client.clone()).or_default())
+    }
+
+    pub(super) fn ready(&self, client: &ClientId) -> usize {
+        self.with(client, |mailbox| mailbox.ready.len())
+    }
+
+    pub(super) fn is_leased(&self, client: &ClientId) -> bool {
+        self.with(client, |mailbox| mailbox.leased)
+    }
+
+    /// How many Leases were opened so far.
+    pub(super) fn opened(&self, client: &ClientId) -> usize {
+        self.with(client, |mailbox| mailbox.opened)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ModelLease {
+    model: Arc<Model>,
+    client: ClientId,
+    window: u16,
+    backlog: u32,
+    unacked: VecDeque<(u64, Event)>,
+    tags: u64,
+}
+
+/// What a registry is given.
+#[derive(Debug)]
+pub(super) struct ModelBroker(pub(super) Arc<Model>);
+
+impl Broker for ModelBroker {
+    type Lease = ModelLease;
+    type Log = EmbeddedLog;
+
+    fn log(&self) -> Arc<EmbeddedLog> {
+        unreachable!("mailboxes are not read from it")
+    }
+
+    async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
+        let (held, backlog) = self.0.with(&request.client, |mailbox| {
+            mailbox.opened += 1;
+            (std::mem::replace(&mut mailbox.leased, true), mailbox.ready.len())
+        });
+        // Within one process, Leases of one client never meet: not even for an instant.
+        assert!(!held, "a lease was opened while the last one was not released");
+        Ok(ModelLease {
+            model: Arc::clone(&self.0),
+            client: request.client,
+            window: request.window,
+            backlog: u32::try_from(backlog).unwrap(),
+            unacked: VecDeque::new(),
+            tags: 0,
+        })
+    }
+
+    async fn bind(&self, _: &ClientId, _: &[TopicPattern]) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn unbind(&self, _: &ClientId, _: &TopicPattern) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn delete(&self, _: &ClientId) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    async fn mailbox(&self, _: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
+        Ok(None)
+    }
+
+    async fn publish(&self, _: &Event) -> Result<(), BrokerError> {
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    async fn close(&self) {}
+}
+
+impl Lease for ModelLease {
+    fn backlog(&self) -> u32 {
+        self.backlog
+    }
+
+    fn window(&self) -> u16 {
+        self.window
+    }
+
+    async fn next(&mut self) -> Result<Delivery, LeaseEnded> {
+        loop {
+            let arrived = self.model.arrived.notified();
+            let next = if self.unacked.len() < usize::from(self.window) {
+                self.model.with(&self.client, |mailbox| mailbox.ready.pop_front())
+            } else {
+                None
+            };
+            if let Some((redelivered, event)) = next {
+                self.tags += 1;
+                self.unacked.push_back((self.tags, event.clone()));
+                return Ok(Delivery { tag: self.tags, redelivered, content: Content::Event(event) });
+            }
+            arrived.await;
+        }
+    }
+
+    async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
+        Ok(self.model.ready(&self.client) == 0)
+    }
+
+    async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
+        if self.model.confirms_fail {
+            return Err(LeaseEnded::BrokerLost);
+        }
+        while self.unacked.pop_front_if(|(unacked, _)| *unacked <= tag).is_some() {}
+        self.model.arrived.notify_waiters();
+        Ok(())
+    }
+
+    async fn release(mut self) {
+        sleep(self.model.release_time).await;
+        self.model.with(&self.client, |mailbox| {
+            for (_, event) in std::mem::take(&mut self.unacked).into_iter().rev() {
+                mailbox.ready.push_front((true, event));
+            }
+            mailbox.leased = false;
+        });
+    }
+}
