@@ -259,11 +259,21 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn the_page_of_settings_has_every_flag() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/configuration.md");
+        let is_update = std::env::var_os("UPDATE_DOCS").is_some();
+        let tables = settings::tables::tables(&Config::command());
+        settings::tables::compare(&page, "gateway", &tables, is_update).unwrap();
     }
 
     #[test]

@@ -6,9 +6,12 @@
 //! * [`matches()`] reads a command line; a variable that is empty is one that is not set.
 //! * [`Setting`] reads one value: it is trimmed, and an error names the variable that the value came from.
 //! * [`unknown_variables`] finds the variables that no setting has.
+//! * `tables` shows the settings of a program as Markdown (feature `tables`), for a test of the page that has them.
 //! * [`without_secrets`] keeps the broker's password out of logs, [`read_url`] out of the list of processes.
 
 mod secrets;
+#[cfg(feature = "tables")]
+pub mod tables;
 mod value;
 mod variables;
 

@@ -1,5 +1,7 @@
 //! What the command line takes, and what it refuses.
 
+use std::path::Path;
+
 use super::*;
 
 fn parsed(line: &str) -> Result<Options, clap::Error> {
@@ -9,6 +11,14 @@ fn parsed(line: &str) -> Result<Options, clap::Error> {
 #[test]
 fn the_definition_is_sound() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn the_page_of_settings_has_every_flag() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/configuration.md");
+    let is_update = std::env::var_os("UPDATE_DOCS").is_some();
+    let tables = settings::tables::tables(&Cli::command());
+    settings::tables::compare(&page, "publisher", &tables, is_update).unwrap();
 }
 
 #[test]
