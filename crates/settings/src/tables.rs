@@ -143,13 +143,14 @@ fn range(command: &Command, flag: &Arg) -> String {
     if !values.is_empty() || is_switch(flag) {
         return values.join(", ");
     }
-    if let Some(reason) = refusal(command, flag, "-1")
-        && let Some((_, range)) = reason.split_once(" from ")
+    let refused = |value| refusal(command, flag, value);
+    if let Some(reason) = refused("-1")
+        && let Some((_, range)) = reason.split_once(" from ").or_else(|| reason.split_once(" within "))
     {
         return range.split(',').next().unwrap_or(range).to_owned();
     }
-    let is_duration = refusal(command, flag, "1000years").is_some_and(|reason| reason.contains("duration"));
-    match (is_duration, refusal(command, flag, "0s")) {
+    let is_duration = refused("5s").is_none() && refused("1000years").is_some();
+    match (is_duration, refused("0s")) {
         (false, _) => String::new(),
         (true, None) => "up to a year".to_owned(),
         (true, Some(_)) => "above 0, up to a year".to_owned(),
