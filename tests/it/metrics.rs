@@ -78,6 +78,28 @@ async fn metrics_are_clean_before_and_after_use(broker: Broker) {
     promtool::read_open_metrics(&metrics(&gateway, PROMETHEUS).await);
 }
 
+on_both_brokers!(the_page_of_metrics_has_each_of_them_and_no_other);
+async fn the_page_of_metrics_has_each_of_them_and_no_other(broker: Broker) {
+    let gateway = start(broker).await;
+    use_all(&gateway).await;
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/src/metrics.md");
+    let page = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
+    let named: BTreeSet<&str> = page
+        .split('`')
+        .filter(|code| code.starts_with("postern_") || code.starts_with("process_"))
+        .map(|code| code.split('{').next().unwrap_or(code))
+        .collect();
+    // A request is counted when it is over.
+    eventually_eq(SOON, "metrics that are not named, and names without a metric", (vec![], vec![]), async || {
+        let text = metrics(&gateway, "text/plain").await;
+        let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let families: BTreeSet<&str> = kinds.filter_map(|kind| kind.split(' ').next()).collect();
+        let [unnamed, unknown] = [families.difference(&named), named.difference(&families)];
+        (unnamed.map(|name| (*name).to_owned()).collect(), unknown.map(|name| (*name).to_owned()).collect())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_scraper_gets_the_format_that_it_asks_for() {
     let gateway = start(Broker::Embedded).await;

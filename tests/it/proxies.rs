@@ -1,4 +1,4 @@
-//! Behind each proxy of `docs/proxies.md`, with the block of that page, polls and streams work as they do without it.
+//! Behind each proxy of `docs/src/proxies.md`, with the block of that page, polls and streams work as they do without it.
 //!
 //! On the embedded broker alone: a proxy sees HTTP, which is the same for both.
 //! What they need is installed by `tests/install-needs proxies`.

@@ -1,7 +1,10 @@
-//! The publishers in the README do what it says. Those in Python and JavaScript are run; what they need is installed by
-//! `tests/install-needs readme`.
+//! The README and the book do what they say: the commands of their first pages, the programs of publishers, and those of pages in a
+//! browser. Programs in Python and JavaScript need what `tests/install-needs readme` installs.
 
-use postern_tests::{Broker, Gateway, Poll, Snippet, World, shared_node, unique};
+mod browser;
+mod commands;
+
+use postern_tests::{Broker, Gateway, Page, Poll, Snippet, World, shared_node, unique};
 use serde_json::json;
 
 const GATEWAY: &str = "http://127.0.0.1:8080";
@@ -12,7 +15,8 @@ const TOPIC: &str = "jobs.1.status";
 async fn over_http_an_object_reaches_its_reader() {
     let world = World::new(Broker::Embedded).await;
     let (url, topic) = (format!("http://{}", world.gateway.address()), world.topic.as_str());
-    let snippets = [Snippet::with("python", "requests.post"), Snippet::with("js", "method: \"POST\"")];
+    let of = |language, text| Snippet::of(Page::Publishing, language, text);
+    let snippets = [of("python", "requests.post"), of("js", "method: \"POST\"")];
     let mut token = None::<String>;
     for snippet in snippets {
         snippet.replace(GATEWAY, &url).replace(TOPIC, topic).run().await;
@@ -26,7 +30,8 @@ async fn over_http_an_object_reaches_its_reader() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_amqp_a_publisher_may_come_before_any_gateway_and_needs_one_permission() {
-    let snippets = [Snippet::with("python", "pika.Blocking"), Snippet::with("js", "amqplib")];
+    let of = |language, text| Snippet::of(Page::Publishing, language, text);
+    let snippets = [of("python", "pika.Blocking"), of("js", "amqplib")];
     let node = shared_node().await;
     for snippet in snippets {
         let url = node.vhost("readme").await;

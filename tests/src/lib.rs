@@ -33,7 +33,8 @@
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`promtool`] judges what Prometheus would read.
 //! * [`Browser`] is Chromium, Firefox or `WebKitGTK`, with a person's hands and eyes.
-//! * [`Snippet`] runs a program of the README, and [`Proxy`] a proxy of `docs/proxies.md`.
+//! * [`Page`] is the README or a page of the book, [`Snippet`] runs a program of one, [`Terminal`] its commands, and [`Proxy`] a
+//!   proxy of `docs/src/proxies.md`.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
 //! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
 //! * [`eventually`] is the only way to wait for something.
@@ -85,6 +86,7 @@ pub mod roaming;
 mod shared;
 mod stub_gateway;
 mod table;
+mod terminal;
 mod usage;
 mod world;
 
@@ -116,11 +118,12 @@ pub use progress::note;
 pub use proxy::{Proxy, ProxyProgram};
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitNode};
-pub use readme::Snippet;
+pub use readme::{Page, Snippet};
 pub use relay::{Relay, Side};
 pub use request::Request;
 pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
 pub use table::Table;
+pub use terminal::Terminal;
 pub use usage::{cpu_seconds, resident_bytes};
 pub use world::World;

@@ -75,7 +75,7 @@ fn read_streams(process: &mut Process) -> (std::thread::JoinHandle<Vec<u8>>, std
 }
 
 /// Finds a binary of the same profile: `target/<profile>/<name>`, beside `target/<profile>/deps/it-…` or a program.
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     let running = std::env::current_exe().expect("a program knows its own path");
     let profile =
         running.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).expect("a program lies in a folder");

@@ -1,4 +1,4 @@
-//! The proxies of `docs/proxies.md`, run with the blocks of that page.
+//! The proxies of `docs/src/proxies.md`, run with the blocks of that page.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{Folder, Log, Process, eventually, free_port, program};
 
 /// Read when a proxy starts, so that a change of the page needs no build.
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/proxies.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/proxies.md");
 
 /// Varnish compiles its configuration first.
 const START: Duration = Duration::from_secs(30);
@@ -118,7 +118,7 @@ impl ProxyProgram {
         let page = std::fs::read_to_string(PAGE).unwrap_or_else(|e| panic!("cannot read {PAGE}: {e}"));
         let opening = format!("\n```{language}\n");
         let blocks: Vec<_> = page.split(&opening).skip(1).filter_map(|rest| rest.split_once("```\n")).collect();
-        let [(block, _)] = blocks[..] else { panic!("{} blocks of {language} in docs/proxies.md", blocks.len()) };
+        let [(block, _)] = blocks[..] else { panic!("{} blocks of {language} in docs/src/proxies.md", blocks.len()) };
         block.to_owned()
     }
 

@@ -1,4 +1,4 @@
-//! The programs in the README, run as a reader would run them.
+//! The README and the pages of the book, and the code in them: run as a reader would run it.
 
 use std::{
     path::Path,
@@ -8,12 +8,66 @@ use std::{
 
 use crate::{Finished, program::finish};
 
-const README: &str = include_str!("../../README.md");
-
 /// An interpreter starts in a second or two on a busy machine, and a snippet waits for one answer.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A block of code in the README.
+/// A page with code that is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// `README.md`.
+    Readme,
+    /// `docs/src/quickstart.md`.
+    Quickstart,
+    /// `docs/src/feeds.md`.
+    Feeds,
+    /// `docs/src/browser.md`.
+    Browser,
+    /// `docs/src/publishing.md`.
+    Publishing,
+}
+
+impl Page {
+    /// Returns the text. It is read when it is asked for, so that a change of a page needs no build.
+    pub fn text(self) -> String {
+        let name = match self {
+            Self::Readme => "README.md",
+            Self::Quickstart => "docs/src/quickstart.md",
+            Self::Feeds => "docs/src/feeds.md",
+            Self::Browser => "docs/src/browser.md",
+            Self::Publishing => "docs/src/publishing.md",
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+    }
+
+    /// Returns the blocks of a language.
+    fn blocks(self, language: &str) -> Vec<String> {
+        let (opening, text) = (format!("\n```{language}\n"), self.text());
+        let blocks = text.split(&opening).skip(1).filter_map(|rest| Some(rest.split_once("\n```\n")?.0.to_owned()));
+        blocks.collect()
+    }
+
+    /// Returns the only block of a language that contains a text.
+    pub fn block(self, language: &str, text: &str) -> String {
+        let mut found: Vec<_> = self.blocks(language).into_iter().filter(|block| block.contains(text)).collect();
+        assert_eq!(found.len(), 1, "blocks of {language} in {self:?} that contain {text:?}");
+        found.remove(0)
+    }
+
+    /// Returns each line that a reader types into a terminal.
+    pub fn commands(self) -> Vec<String> {
+        self.blocks("sh").iter().flat_map(|block| block.lines()).map(str::to_owned).collect()
+    }
+
+    /// Returns the only such line that contains a text.
+    pub fn command(self, text: &str) -> String {
+        let mut found: Vec<_> = self.commands().into_iter().filter(|command| command.contains(text)).collect();
+        assert_eq!(found.len(), 1, "commands in {self:?} that contain {text:?}");
+        found.remove(0)
+    }
+}
+
+/// A program in a page.
 #[derive(Debug, Clone)]
 pub struct Snippet {
     language: &'static str,
@@ -22,12 +76,8 @@ pub struct Snippet {
 
 impl Snippet {
     /// Returns the block in this language that contains a text; panics unless there is exactly one.
-    pub fn with(language: &'static str, text: &str) -> Self {
-        let opening = format!("\n```{language}\n");
-        let blocks = README.split(&opening).skip(1).filter_map(|rest| Some(rest.split_once("\n```\n")?.0));
-        let found: Vec<_> = blocks.filter(|block| block.contains(text)).collect();
-        let [code] = found[..] else { panic!("{} blocks of {language} contain {text:?}", found.len()) };
-        Self { language, code: code.to_owned() }
+    pub fn of(page: Page, language: &'static str, text: &str) -> Self {
+        Self { language, code: page.block(language, text) }
     }
 
     /// Changes what its user has to change; panics if it is not there.
