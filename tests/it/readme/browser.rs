@@ -44,7 +44,7 @@ impl Desk {
         let connected = async || {
             let answer = Request::get(&path).send(self.gateway.address()).await;
             let failed = self.browser.run("return window.failed;").await;
-            (answer.status == 200).then(|| answer.json()["connected"].clone()).unwrap_or(failed)
+            if answer.status == 200 { answer.json()["connected"].clone() } else { failed }
         };
         eventually_eq(SOON, "connected, or why not", json!(true), connected).await;
     }

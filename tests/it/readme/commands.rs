@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use postern_tests::{Page, Process, Request, Terminal, eventually, shared_node, unique};
+use postern_tests::{Page, Process, Request, Terminal, eventually, shared_node};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -106,6 +106,6 @@ fn every_command_of_the_first_pages_is_run() {
         }
     }
     let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("stack");
-    let mode = stack.metadata().unwrap_or_else(|e| panic!("{}: {e}", unique("stack"))).permissions().mode();
+    let mode = stack.metadata().unwrap_or_else(|e| panic!("{}: {e}", stack.display())).permissions().mode();
     assert_eq!(mode & 0o111, 0o111, "{} is no program", stack.display());
 }
