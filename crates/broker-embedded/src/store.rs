@@ -21,7 +21,7 @@
 mod disk;
 mod engine;
 mod error;
-mod files;
+mod fjall_internals;
 mod record;
 mod recovery;
 mod reserve;
@@ -33,6 +33,8 @@ use std::{io, path::Path};
 use events::Event;
 
 use self::disk::Disk;
+#[cfg(test)]
+pub(super) use self::fjall_internals::newest_journal;
 pub use self::recovery::OpenStoreError;
 #[cfg(feature = "fuzzing")]
 pub(super) use self::recovery::fuzzing;

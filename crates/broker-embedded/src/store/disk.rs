@@ -4,7 +4,6 @@
 //! Until then no events are written, but for retention's part: that writes from a `reserve`, because it is what makes room.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -23,7 +22,7 @@ use super::{
     super::batch::Batch,
     engine::{Engine, Pace},
     error::StoreError,
-    files,
+    fjall_internals::{is_passing, missing_file},
     record::{self, Meta},
     reserve::Reserve,
     sync_mark::SyncMark,
@@ -182,7 +181,7 @@ impl Disk {
         let _ = self.stop_reclaiming();
         *lock(&self.opened) = Instant::now();
         let folder = self.folder.join(ENGINE);
-        if let Some(file) = files::missing(&folder).map_err(|error| StoreError::Failed(error.to_string()))? {
+        if let Some(file) = missing_file(&folder).map_err(|error| StoreError::Failed(error.to_string()))? {
             return Err(StoreError::Failed(format!("{} is missing", folder.join(file).display())));
         }
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
@@ -262,32 +261,5 @@ fn drop_before(engine: &Engine, end: u64, reclaimed: &AtomicU64) {
     match engine.drop_before(end) {
         Ok(()) => _ = reclaimed.fetch_max(end, Ordering::Relaxed),
         Err(error) => debug!(%error, "old tables could not be dropped"),
-    }
-}
-
-/// Tells whether an error is about the machine's means and not about what was read.
-fn is_passing(error: &fjall::Error) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            // An error without a number is the engine's own, over what it read; with EIO the disk itself gives up.
-            return error.raw_os_error().is_some_and(|number| number != rustix::io::Errno::IO.raw_os_error());
-        }
-        source = error.source();
-    }
-    false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_machine_lacks_passes_and_what_was_read_does_not() {
-        let of_system = |errno: rustix::io::Errno| fjall::Error::Io(errno.into());
-        assert!(is_passing(&of_system(rustix::io::Errno::MFILE)) && is_passing(&of_system(rustix::io::Errno::NOMEM)));
-        assert!(!is_passing(&of_system(rustix::io::Errno::IO)), "the disk itself gives up");
-        assert!(!is_passing(&fjall::Error::Io(io::ErrorKind::UnexpectedEof.into())), "a table is too short");
-        assert!(!is_passing(&fjall::Error::InvalidTrailer));
     }
 }

@@ -7,10 +7,11 @@
 
 use std::{ops::Range, path::Path, time::Duration};
 
-use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, UserValue};
 
 use super::{
     super::batch::{Batch, Written},
+    fjall_internals::{JOURNAL_BYTES, drop_tables, is_worker_late},
     record::{self, Meta},
 };
 
@@ -22,15 +23,6 @@ const EVENTS_IN_MEMORY: u64 = 8 << 20;
 
 /// The same for the small records.
 const RECORDS_IN_MEMORY: u64 = 2 << 20;
-
-/// The least that the engine takes: journals go once their records are in tables.
-const JOURNALS: u64 = 64 << 20;
-
-/// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which the engine waits by itself.
-const MAX_SEALED: usize = 1;
-
-/// Tables that wait to be merged, in runs: below the 20 at which the engine slows down by itself.
-const MAX_RUNS: usize = 18;
 
 /// The key of the record of the store as a whole.
 pub(super) const META: &[u8] = b"meta";
@@ -70,7 +62,8 @@ impl Engine {
     pub(super) fn open(folder: &Path) -> Result<Self, fjall::Error> {
         let database = Database::builder(folder)
             .cache_size(CACHE)
-            .max_journaling_size(JOURNALS)
+            // The least that it takes: journals go once their records are in tables.
+            .max_journaling_size(JOURNAL_BYTES)
             .max_cached_files(Some(64))
             .worker_threads(1)
             // A batch says itself how far it has to get.
@@ -150,10 +143,7 @@ impl Engine {
     /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has given
     /// up over a full disk.
     fn await_worker(&self) -> Result<(), fjall::Error> {
-        let is_unflushed = |keyspace: &Keyspace| {
-            keyspace.tree.sealed_memtable_count() > MAX_SEALED || keyspace.tree.l0_run_count() > MAX_RUNS
-        };
-        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_unflushed) {
+        while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_worker_late) {
             self.database.persist(PersistMode::Buffer)?;
             #[expect(clippy::disallowed_methods, reason = "the writer's own thread, which has nothing else to do")]
             std::thread::sleep(Duration::from_millis(10));
@@ -173,9 +163,8 @@ impl Engine {
     /// Gives back the space of everything before an offset, as far as whole tables go.
     pub(super) fn drop_before(&self, end: u64) -> Result<(), fjall::Error> {
         let keys = 0_u64.to_be_bytes()..end.to_be_bytes();
-        self.events.tree.drop_range(keys.clone())?;
-        self.heads.tree.drop_range(keys)?;
-        Ok(())
+        drop_tables(&self.events, keys.clone())?;
+        drop_tables(&self.heads, keys)
     }
 
     #[cfg(any(test, feature = "testing"))]

@@ -26,7 +26,7 @@ use super::{
     },
     disk::{Disk, ENGINE},
     engine::META,
-    files,
+    fjall_internals::{JOURNAL_BYTES, missing_file},
     record::{self, FORMAT, Meta},
     sync_mark::SyncMark,
     torn,
@@ -38,7 +38,7 @@ const RECENT_BYTES: u64 = 64 * 1024 * 1024;
 /// How many events can be missing from a store that is opened all the same. Damage that the engine passes over takes what was in
 /// its journals, of 64 MiB, in which an event takes at least 64 bytes; this is four times as many. Each takes four bytes of memory
 /// and a moment of the start, so a number that is just wrong must not be believed.
-const MAX_MISSING: u64 = 4 * ((64 << 20) / 64);
+const MAX_MISSING: u64 = 4 * (JOURNAL_BYTES / 64);
 
 /// What was found in a store.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         synced_batches = Some(0);
     }
     let is_in_use = synced_batches != Some(0);
-    if is_in_use && let Some(file) = files::missing(&folder.join(ENGINE)).map_err(io)? {
+    if is_in_use && let Some(file) = missing_file(&folder.join(ENGINE)).map_err(io)? {
         return Err(damaged(&format!("{ENGINE}/{file} is missing")));
     }
     let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;

@@ -1,13 +1,16 @@
 //! A power cut in the middle of a batch.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     super::{
         batch::Batch,
         clock::Clock,
         repeats::Fingerprint,
-        store::{OpenStoreError, Store},
+        store::{OpenStoreError, Store, newest_journal},
     },
     world::{event, options},
 };
@@ -23,8 +26,12 @@ fn batch(first: u64, payload: &[u8]) -> Batch {
     batch
 }
 
+fn journal_file(folder: &Path) -> PathBuf {
+    newest_journal(&folder.join("engine")).unwrap().unwrap()
+}
+
 fn journal(folder: &Path) -> Vec<u8> {
-    let content = fs::read(folder.join("engine/0.jnl")).unwrap();
+    let content = fs::read(journal_file(folder)).unwrap();
     let used = content.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     content[..used].to_vec()
 }
@@ -43,7 +50,7 @@ fn costs_only_that_batch() {
     let is_payload = |from: &usize| journal[*from..*from + PAGE].iter().all(|byte| *byte == 7);
     let from = (synced..journal.len() - PAGE).find(is_payload).unwrap();
     journal[from..from + PAGE].fill(0);
-    fs::write(folder.path().join("engine/0.jnl"), journal).unwrap();
+    fs::write(journal_file(folder.path()), journal).unwrap();
     // No publisher had been told of it yet.
     fs::write(folder.path().join("synced"), sync_mark).unwrap();
     let (_, recovered) = Store::open(folder.path(), options(&folder, 1000).retention).unwrap();
@@ -59,7 +66,7 @@ fn is_not_taken_for_damage_further_back() {
     let middle = journal(folder.path()).len() / 2;
     store.write(&batch(10, b"1")).unwrap();
     drop(store);
-    let path = folder.path().join("engine/0.jnl");
+    let path = journal_file(folder.path());
     let mut content = fs::read(&path).unwrap();
     content[middle] ^= 1;
     fs::write(&path, &content).unwrap();
