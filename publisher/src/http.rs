@@ -11,7 +11,7 @@ mod url;
 
 use std::{fmt, time::Duration};
 
-use events::Event;
+use events::{Event, http_names};
 use hyper::{
     Request,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
@@ -33,9 +33,9 @@ pub(crate) const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 pub(crate) const MAX_AT_ONCE: usize = 64;
 
 /// The header by which a retry is the same event.
-const EVENT_ID: HeaderName = HeaderName::from_static("event-id");
+const EVENT_ID: HeaderName = HeaderName::from_static(http_names::EVENT_ID);
 
-const RESENT: HeaderName = HeaderName::from_static("postern-resent");
+const RESENT: HeaderName = HeaderName::from_static(http_names::RESENT);
 
 /// How long an answer may take: twice the 10 s within which a gateway has one.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);

@@ -14,10 +14,10 @@ use events::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
 
 /// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
 /// but for a single event; a window of such messages stays within 64 MiB.
-const MAX_INFLATED: usize = 1024 * 1024;
+pub const MAX_INFLATED: usize = 1024 * 1024;
 
 /// `delivery_mode` of a message that the broker keeps on disk (AMQP 0-9-1, basic class).
-const PERSISTENT: u8 = 2;
+pub const PERSISTENT: u8 = 2;
 
 /// Returns the properties under which an event is published.
 pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {

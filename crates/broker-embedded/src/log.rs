@@ -16,8 +16,9 @@ pub(super) use self::topics::TopicId;
 use self::{tail_cache::TailCache, topics::Topics};
 use super::clock::LogTime;
 
-/// What an event costs on disk besides its payload, in bytes: its head and its position in the engine's files, about.
-const OVERHEAD: u64 = 128;
+/// What an event costs on disk besides its payload, in bytes, about: its head and its position in the engine's files. Retention
+/// counts by it, in memory as well.
+pub(super) const DISK_AROUND_PAYLOAD: u64 = 128;
 
 /// Into how many blocks the log is cut by size and by age, so that retention is this precise.
 const BLOCKS: u32 = 64;
@@ -30,7 +31,7 @@ const BLOCK_EVENTS: usize = 4096;
 pub struct Retention {
     /// By age.
     pub age: Duration,
-    /// By size, all events together, in bytes; what an event costs besides its payload counts as 128.
+    /// By size, all events together, in bytes; what an event costs on disk besides its payload counts as 128.
     pub bytes: u64,
 }
 
@@ -112,7 +113,7 @@ impl Log {
     }
 
     fn push(&mut self, head: Option<&EventMeta>, stored: LogTime) {
-        let bytes = head.map_or(0, |head| head.bytes + OVERHEAD);
+        let bytes = head.map_or(0, |head| head.bytes + DISK_AROUND_PAYLOAD);
         let topic = head.map(|head| self.topics.intern(&head.topic, self.next));
         let cut_bytes = self.retention.bytes / u64::from(BLOCKS);
         let cut_age = self.retention.age / BLOCKS;
@@ -209,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    const RETENTION: Retention = Retention { age: Duration::from_secs(64), bytes: 64 * (10 + OVERHEAD) };
+    const RETENTION: Retention = Retention { age: Duration::from_secs(64), bytes: 64 * (10 + DISK_AROUND_PAYLOAD) };
 
     fn seconds(at: u64) -> LogTime {
         LogTime::from_millis(at * 1000)

@@ -71,8 +71,9 @@ pub(super) struct Handle {
 /// How many bytes of events may wait to be stored.
 const ROOM: u32 = 64 * 1024 * 1024;
 
-/// What an event takes besides its payload, in bytes, about.
-const AROUND_PAYLOAD: usize = 512;
+/// What an event that waits to be stored takes in memory besides its payload, in bytes, about: the event, the command around it,
+/// and the channel on which its publisher waits.
+const WAITING_AROUND_PAYLOAD: usize = 512;
 
 impl std::ops::Deref for Handle {
     type Target = Shared;
@@ -110,7 +111,7 @@ impl Handle {
     /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the same.
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
         let bytes = match &task {
-            Task::Publish(event, _) => event.payload.len() + AROUND_PAYLOAD,
+            Task::Publish(event, _) => event.payload.len() + WAITING_AROUND_PAYLOAD,
             _ => 0,
         };
         let bytes = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);

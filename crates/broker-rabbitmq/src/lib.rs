@@ -27,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 use amqp::{declare_exchange, names};
 use broker::{
     Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
-    limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
+    limits::{CALL_TIMEOUT, MAX_BATCH_BYTES, MAX_HOLDER_WAIT},
 };
 use events::{ClientId, Event, TopicPattern};
 use lapin::{Channel, Queue, options::QueueDeleteOptions};
@@ -50,6 +50,9 @@ pub use self::{
     options::{AmqpOptions, FeedRetention},
     stream::{AmqpTail, StreamLog},
 };
+
+/// A compressed payload is no larger in a batch than a batch may be.
+const _: () = assert!(amqp::message::MAX_INFLATED <= MAX_BATCH_BYTES);
 
 /// See the module. Cloning shares it.
 #[derive(Debug, Clone)]

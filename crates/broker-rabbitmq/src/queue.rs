@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use amqp::names;
+use amqp::{message::PERSISTENT, names};
 use broker::expiry::spread;
 use events::{ClientId, EventId};
 use lapin::{
@@ -18,9 +18,6 @@ use lapin::{
 
 /// The value of the control header of the first message of a new mailbox.
 pub(super) const MARKER: &str = "marker";
-
-/// `delivery_mode` of a message that the broker keeps on disk.
-const PERSISTENT: u8 = 2;
 
 /// Looks at a mailbox; the same resets the clock of its expiry. Closes the channel if there is none.
 pub(super) async fn look(channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {

@@ -70,11 +70,13 @@ impl Event {
     }
 }
 
-/// What the names, the id, the time and a token around an event take in an answer at most, in bytes.
-const MAX_AROUND: usize = 512;
+/// What an event takes in an answer at most besides its payload, its texts and its headers, in bytes: names, the id, the time, and a
+/// token.
+const MAX_ENCODED_AROUND: usize = 512;
 
-/// What an event takes in memory besides its texts and its payload, in bytes, about: itself, and what the allocator adds.
-const IN_MEMORY: usize = 256;
+/// What an [`Event`] takes in memory besides its payload, its texts and its headers, in bytes, about: itself, and what the allocator
+/// adds.
+const MEMORY_AROUND: usize = 256;
 
 impl Event {
     /// Returns how many bytes the event takes at most in an answer, where text is escaped (RFC 8259, section 7) and other bytes
@@ -90,13 +92,13 @@ impl Event {
         let escapes = if is_json { 0 } else { self.payload.iter().map(extra).sum() };
         let encoded = (self.payload.len() + escapes).max(self.payload.len().div_ceil(3) * 4);
         // Of what text is escaped to, six bytes for one is the most. The headers are JSON already.
-        encoded + 6 * self.text_len() + self.headers_len() + MAX_AROUND
+        encoded + 6 * self.text_len() + self.headers_len() + MAX_ENCODED_AROUND
     }
 
     /// Returns how many bytes the event takes in memory, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.payload.len() + self.text_len() + self.headers_len() + IN_MEMORY
+        self.payload.len() + self.text_len() + self.headers_len() + MEMORY_AROUND
     }
 
     fn headers_len(&self) -> usize {

@@ -3,7 +3,7 @@
 //! An [`Event`] is what a backend publishes under a [`Topic`]. A [`ClientId`] names a reader, a [`TopicPattern`] what
 //! the reader wants. All four are checked once, where text enters the process; past that edge they cannot be wrong.
 //!
-//! How they look in AMQP is the matter of the crate `amqp`.
+//! How they look in AMQP is the matter of the crate `amqp`; of HTTP, [`http_names`] has the names of headers.
 
 mod client_id;
 mod content;
@@ -14,6 +14,7 @@ mod event_time;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http_names;
 mod json;
 mod matcher;
 mod pattern_map;

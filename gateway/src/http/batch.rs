@@ -9,11 +9,12 @@ use events::{ContentType, Event, Form};
 use feeds::FeedBatch;
 use mailboxes::Batch;
 
-/// What an event takes besides its payload, roughly: id, topic, time and names.
-const AROUND_PAYLOAD: usize = 160;
+/// What the JSON of an event usually takes besides its payload, in bytes: id, topic, time and names. For the first allocation only;
+/// what it takes at most is [`Event::max_encoded_len`].
+const USUAL_JSON_AROUND_PAYLOAD: usize = 160;
 
-/// What an answer takes besides its events: names and a token.
-const AROUND_EVENTS: usize = 256;
+/// What the JSON of an answer takes besides its events at most, in bytes: names and a token.
+const MAX_JSON_AROUND_EVENTS: usize = 256;
 
 /// Returns `{"events":[…],"reset":true,"last_seen":"…"}`; `reset` only when true.
 pub(super) fn encode(batch: &Batch) -> String {
@@ -29,12 +30,12 @@ pub(super) fn encode_feed(batch: &FeedBatch) -> String {
 
 /// Returns how many bytes [`encode`] gives at most.
 pub(super) fn max_len(batch: &Batch) -> usize {
-    AROUND_EVENTS + batch.events.iter().map(|each| each.event.max_encoded_len()).sum::<usize>()
+    MAX_JSON_AROUND_EVENTS + batch.events.iter().map(|each| each.event.max_encoded_len()).sum::<usize>()
 }
 
 /// Returns how many bytes [`encode_feed`] gives at most.
 pub(super) fn max_feed_len(batch: &FeedBatch) -> usize {
-    AROUND_EVENTS + batch.events.iter().map(|logged| logged.event.max_encoded_len()).sum::<usize>()
+    MAX_JSON_AROUND_EVENTS + batch.events.iter().map(|logged| logged.event.max_encoded_len()).sum::<usize>()
 }
 
 fn encode_events<'a>(
@@ -42,8 +43,8 @@ fn encode_events<'a>(
     reset: bool,
     last_seen: &dyn Display,
 ) -> String {
-    let bytes: usize = events.clone().map(|(event, _)| event.payload.len() + AROUND_PAYLOAD).sum();
-    let mut json = String::with_capacity(bytes + AROUND_PAYLOAD);
+    let bytes: usize = events.clone().map(|(event, _)| event.payload.len() + USUAL_JSON_AROUND_PAYLOAD).sum();
+    let mut json = String::with_capacity(bytes + USUAL_JSON_AROUND_PAYLOAD);
     json.push_str(r#"{"events":["#);
     for (n, (event, redelivered)) in events.enumerate() {
         if n > 0 {
@@ -62,7 +63,7 @@ fn encode_events<'a>(
 
 /// Returns one element of `events`.
 pub(super) fn encode_event(event: &Event, redelivered: bool) -> String {
-    let mut json = String::with_capacity(event.payload.len() + AROUND_PAYLOAD);
+    let mut json = String::with_capacity(event.payload.len() + USUAL_JSON_AROUND_PAYLOAD);
     push_event(&mut json, event, redelivered);
     json
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::{BrokerError, Seldom};
-use events::TopicPattern;
+use events::{TopicPattern, http_names};
 use hyper::{
     StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER},
@@ -288,4 +288,4 @@ impl From<Problem> for HttpResponse {
 }
 
 /// The header of a token.
-pub(super) const LAST_SEEN: HeaderName = HeaderName::from_static("last-seen");
+pub(super) const LAST_SEEN: HeaderName = HeaderName::from_static(http_names::LAST_SEEN);

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt::Display, str::FromStr, time::Duration};
 
+use events::http_names;
 use hyper::{HeaderMap, header::HeaderName};
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ pub(super) const DEFAULT_LIMIT: usize = 100;
 pub(super) const MAX_LIMIT: usize = 500;
 
 /// What a browser's `EventSource` tells its place by (WHATWG HTML, section 9.2.4); it repeats its first URL for ever.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static(http_names::LAST_EVENT_ID);
 
 /// The same as a parameter, where a polyfill cannot send the header.
 const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";

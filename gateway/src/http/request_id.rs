@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Display};
 
+use events::http_names;
 use hyper::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
 };
 
 /// The header that brings an id along, and back.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static(http_names::REQUEST_ID);
 
 /// How long an id from outside may be, in bytes.
 const MAX_LENGTH: usize = 128;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{
     super::{
         EmbeddedBroker, EmbeddedLease, EmbeddedOptions, Retention,
+        log::DISK_AROUND_PAYLOAD,
         position::Position,
         state::{Found, What as FoundWhat},
     },
@@ -29,8 +30,8 @@ pub(super) const PATTERNS: [&str; 4] = ["a.#", "*", "a.b", "#"];
 /// So many events that retention takes none.
 pub(super) const EVERYTHING: usize = 1 << 20;
 
-/// What each event costs the store: its payload of 8 bytes, and 128.
-const COST: u64 = 8 + 128;
+/// What each event costs retention: its payload of 8 bytes, and what counts besides.
+const COST: u64 = 8 + DISK_AROUND_PAYLOAD;
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);

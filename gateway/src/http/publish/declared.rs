@@ -1,6 +1,9 @@
 //! What the headers of a publish say of the event.
 
-use events::{ContentCoding, ContentType, EventId};
+use events::{
+    ContentCoding, ContentType, EventId,
+    http_names::{EVENT_ID, IDEMPOTENCY_KEY, RESENT},
+};
 use hyper::{
     HeaderMap,
     header::{CONTENT_ENCODING, CONTENT_TYPE, GetAll, HeaderValue, TRANSFER_ENCODING},
@@ -8,17 +11,8 @@ use hyper::{
 
 use super::super::problem::Problem;
 
-/// The header by which a publisher makes a retry the same event.
-const EVENT_ID: &str = "event-id";
-
-/// Another name of it, by which many clients send it (draft-ietf-httpapi-idempotency-key-header).
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
 /// The longest id that is taken, in bytes: that of AMQP's `message_id`.
 const MAX_ID: usize = 255;
-
-/// The header by which a publisher says that it may have stored the event already.
-const RESENT: &str = "postern-resent";
 
 /// See the module.
 #[derive(Debug)]
