@@ -10,7 +10,7 @@ use broker::{
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
 use broker_rabbitmq::{AmqpBroker, AmqpOptions, AmqpTail, FeedRetention};
-use events::{Event, TopicPattern};
+use events::{Event, TopicPattern, testing};
 use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties,
@@ -70,8 +70,7 @@ async fn end_soon(broker: &AmqpBroker) -> LogEnd<AmqpTail> {
 async fn publish(broker: &AmqpBroker, topic: &str, numbers: impl IntoIterator<Item = usize>) {
     let numbers: Vec<_> = numbers.into_iter().collect();
     for some in numbers.chunks(500) {
-        let events: Vec<_> =
-            some.iter().map(|number| Event::new(topic.parse().unwrap(), None, number.to_string())).collect();
+        let events = list(some.iter().map(|number| testing::event(topic, number)));
         try_join_all(events.iter().map(|event| broker.publish(event))).await.unwrap();
     }
 }
@@ -82,7 +81,7 @@ fn list<T>(items: impl IntoIterator<Item = T>) -> Vec<T> {
 
 fn numbers(events: &[Logged]) -> Vec<usize> {
     assert!(events.is_sorted_by(|a, b| a.offset < b.offset), "offsets grow strictly: {events:?}");
-    events.iter().map(|logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap()).collect()
+    testing::numbers(events.iter().map(|logged| &*logged.event))
 }
 
 /// Follows the log until so many events came, and at most those.

@@ -18,6 +18,8 @@ pub mod http_names;
 mod json;
 mod matcher;
 mod pattern_map;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod topic;
 
 pub use client_id::{ClientId, ClientIdError};

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, log::Logged};
 use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
-use events::{Event, EventId};
+use events::{Event, EventId, testing};
 use tokio::time::{Instant, timeout};
 
 use self::log::TestLog;
@@ -73,7 +73,7 @@ impl World {
     async fn store(&self, topic: &str, numbers: std::ops::Range<u64>) -> Option<EventId> {
         let mut last = None;
         for number in numbers {
-            let event = Event::new(topic.parse().unwrap(), None, number.to_string());
+            let event = testing::event(topic, number);
             self.broker.publish(&event).await.unwrap();
             last = Some(event.id);
         }
@@ -126,8 +126,7 @@ fn broker(retention: u64) -> EmbeddedBroker {
 }
 
 fn numbers(batch: &FeedBatch) -> Vec<u64> {
-    let number = |logged: &Logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap();
-    batch.events.iter().map(number).collect()
+    testing::numbers(batch.events.iter().map(|logged| &*logged.event))
 }
 
 #[tokio::test]
@@ -210,7 +209,7 @@ async fn an_event_at_the_very_instant_of_a_poll_reaches_it() {
     let publisher = Arc::clone(&world);
     let publishing = tokio::spawn(async move {
         for number in 0..10_000_u64 {
-            publisher.broker.publish(&Event::new("a".parse().unwrap(), None, number.to_string())).await.unwrap();
+            publisher.broker.publish(&testing::event("a", number)).await.unwrap();
             if number % 7 == 0 {
                 yield_now().await;
             }
@@ -277,7 +276,7 @@ async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
     // As RabbitMQ has it: the log begins with something that is no event.
     let mut recent = RecentEvents::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
     let empty = recent.end();
-    let logged = |offset| Logged { offset, event: Arc::new(Event::new("a".parse().unwrap(), None, "1")) };
+    let logged = |offset| Logged { offset, event: Arc::new(testing::event("a", 1)) };
     assert_eq!(recent.knows(empty), Some(true));
     assert_eq!(recent.knows(Cursor { next: 2, ..empty }), Some(true), "another gateway has marked the end since");
     recent.push(logged(2), Instant::now());
@@ -293,7 +292,7 @@ async fn who_has_seen_an_empty_log_goes_on_with_its_first_event() {
 async fn a_place_that_another_gateway_gave_a_moment_ago_is_waited_for() {
     let world = Arc::new(World::roomy().await);
     world.publish("a", 0..3).await;
-    let event = Event::new("a".parse().unwrap(), None, "3");
+    let event = testing::event("a", 3);
     // The other gateway has this event already.
     let place = Cursor::after(&Logged { offset: 3, event: Arc::new(event.clone()) });
     let poll = tokio::spawn({

@@ -4,7 +4,7 @@ mod model;
 
 use std::{sync::Arc, time::Duration};
 
-use events::{ClientId, Event};
+use events::{ClientId, testing};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::model::{Model, ModelBroker};
@@ -37,10 +37,6 @@ fn request(last_seen: Option<&LastSeen>, wait: Duration) -> PollRequest {
     PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None }
 }
 
-fn event(number: usize) -> Event {
-    Event::new("jobs.1".parse().unwrap(), None, number.to_string())
-}
-
 /// What a well-behaved client knows.
 #[derive(Default)]
 struct Client {
@@ -52,7 +48,7 @@ impl Client {
     fn take(&mut self, outcome: &Outcome) {
         let Outcome::Batch(batch) = outcome else { return };
         for each in &batch.events {
-            let number = std::str::from_utf8(&each.event.payload).unwrap().parse().unwrap();
+            let number = testing::number(&each.event);
             if !self.seen.contains(&number) {
                 self.seen.push(number);
             }
@@ -67,7 +63,7 @@ async fn who_only_short_polls_once_a_minute_gets_every_event() {
     let mut client = Client::default();
     for minute in 0..30 {
         for each in 0..3 {
-            model.put(&alice(), event(3 * minute + each));
+            model.put(&alice(), testing::event("jobs.1", 3 * minute + each));
         }
         let answered = registry.poll(&alice(), request(client.last_seen.as_ref(), Duration::ZERO)).await;
         client.take(&answered.outcome);
@@ -89,7 +85,7 @@ async fn an_event_at_the_very_instant_of_the_deadline_is_never_lost() {
         let poll = registry.poll(&alice, request(client.last_seen.as_ref(), wait));
         let publish = async {
             sleep(wait).await;
-            model.put(&alice, event(number));
+            model.put(&alice, testing::event("jobs.1", number));
         };
         let (answered, ()) = tokio::join!(poll, publish);
         client.take(&answered.outcome);
@@ -108,7 +104,7 @@ async fn a_client_that_hangs_up_at_any_instant_loses_nothing() {
         let hang_up = Duration::from_micros(rand::random_range(0..3000));
         let publish = async {
             sleep(Duration::from_millis(1)).await;
-            model.put(&alice, event(number));
+            model.put(&alice, testing::event("jobs.1", number));
         };
         let poll = timeout(hang_up, registry.poll(&alice, request(client.last_seen.as_ref(), Duration::from_secs(9))));
         let (answered, ()) = tokio::join!(poll, publish);
@@ -130,7 +126,7 @@ async fn a_client_that_hangs_up_at_any_instant_loses_nothing() {
 #[tokio::test(start_paused = true)]
 async fn who_hangs_up_gives_everything_back_at_once() {
     let (registry, model) = registry(Model::default());
-    model.put(&alice(), event(0));
+    model.put(&alice(), testing::event("jobs.1", 0));
     let answered = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     assert_eq!((model.ready(&alice()), model.is_leased(&alice())), (0, true));
     answered.receipt.unwrap().undelivered();
@@ -141,7 +137,7 @@ async fn who_hangs_up_gives_everything_back_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_old_connection_cannot_take_the_mailbox_from_a_newer_poll() {
     let (registry, model) = registry(Model::default());
-    model.put(&alice(), event(0));
+    model.put(&alice(), testing::event("jobs.1", 0));
     let older = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     let newer = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     older.receipt.unwrap().undelivered();
@@ -156,7 +152,7 @@ async fn an_old_connection_cannot_take_the_mailbox_from_a_newer_poll() {
 async fn a_new_lease_waits_for_the_end_of_the_last_one() {
     // The model panics when two Leases meet.
     let (registry, model) = registry(Model { release_time: Duration::from_secs(2), ..Model::default() });
-    model.put(&alice(), event(0));
+    model.put(&alice(), testing::event("jobs.1", 0));
     let first = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     first.receipt.unwrap().undelivered();
     sleep(Duration::from_millis(500)).await;
@@ -170,7 +166,7 @@ async fn the_lease_is_warm_between_polls() {
     let (registry, model) = registry(Model::default());
     let mut client = Client::default();
     for number in 0..10 {
-        model.put(&alice(), event(number));
+        model.put(&alice(), testing::event("jobs.1", number));
         let wait = Duration::from_secs(1);
         client.take(&registry.poll(&alice(), request(client.last_seen.as_ref(), wait)).await.outcome);
         sleep(Duration::from_secs(10)).await;
@@ -181,8 +177,8 @@ async fn the_lease_is_warm_between_polls() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_never_comes_before_its_confirm() {
     let (registry, model) = registry(Model { confirms_fail: true, ..Model::default() });
-    model.put(&alice(), event(0));
-    model.put(&alice(), event(1));
+    model.put(&alice(), testing::event("jobs.1", 0));
+    model.put(&alice(), testing::event("jobs.1", 1));
     let one = PollRequest { limit: 1, ..request(None, Duration::ZERO) };
     let Outcome::Batch(batch) = registry.poll(&alice(), one).await.outcome else { panic!("no batch") };
     let next = registry.poll(&alice(), request(Some(&batch.last_seen), Duration::ZERO)).await;
@@ -215,7 +211,7 @@ async fn more_mailboxes_than_allowed_are_refused_and_no_other_suffers() {
     let refused = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     assert!(matches!(refused.outcome, Outcome::TooManyMailboxes));
     let client: ClientId = "c0".parse().unwrap();
-    model.put(&client, event(0));
+    model.put(&client, testing::event("jobs.1", 0));
     let served = registry.poll(&client, request(None, Duration::from_secs(1))).await;
     assert!(matches!(served.outcome, Outcome::Batch(_)));
     sleep(Duration::from_secs(20)).await;

@@ -7,7 +7,7 @@ use broker::{
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
 use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, Retention};
-use events::{ClientId, Event, Topic, TopicPattern};
+use events::{ClientId, Event, Topic, TopicPattern, testing};
 use feeds::WindowLimits;
 use tokio::time::timeout;
 
@@ -130,7 +130,7 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let serving = run(Unfollowable(broker), listener, mailboxes(), feeds, http(), Metrics::default(), signals);
     let mut serving = std::pin::pin!(serving);
     assert!(timeout(Duration::from_millis(100), serving.as_mut()).await.is_err(), "it serves as long as all is well");
-    let event = Event::new("a".parse().unwrap(), None, "1");
+    let event = testing::event("a", 1);
     publisher.publish(&event).await.unwrap();
     let ended = timeout(Duration::from_secs(10), serving).await.expect("it ends");
     assert!(ended.unwrap_err().to_string().starts_with("the task that follows the log has failed"));

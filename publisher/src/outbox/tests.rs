@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use events::testing;
+
 use super::*;
 
 fn outgoing(line: u64) -> Outgoing {
@@ -12,7 +14,7 @@ fn outgoing(line: u64) -> Outgoing {
 }
 
 fn about(topic: &str, line: u64) -> Outgoing {
-    Outgoing { event: Event::new(topic.parse().unwrap(), None, Bytes::from(line.to_string())), line: Some(line) }
+    Outgoing { event: testing::event(topic, line), line: Some(line) }
 }
 
 fn filled(window: usize, count: u64) -> Outbox {
@@ -245,7 +247,7 @@ proptest! {
                     outbox.push(about(&format!("t{topic}"), pushed));
                 }
                 Step::Send => if let Some((ticket, event)) = outbox.send_next() {
-                    let line: u64 = std::str::from_utf8(&event.payload).unwrap().parse().unwrap();
+                    let line: u64 = testing::number(&event);
                     prop_assert_eq!(!seen.insert(line), event.resent);
                     let by_topic = matches!(concurrency, Concurrency::Topics(_));
                     let lane = if by_topic { event.topic.as_str().to_owned() } else { String::new() };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, OpenError};
-use events::{ClientId, Event, EventId, Topic, TopicPattern};
+use events::{ClientId, Event, EventId, Topic, TopicPattern, testing};
 use postern_tests::{PATIENCE, unique};
 use tokio::time::timeout;
 
@@ -83,7 +83,7 @@ impl Reader {
 
     /// Returns an event with this number.
     pub(super) fn event(&self, words: &str, number: usize) -> Event {
-        Event::new(self.topic(words), None, number.to_string())
+        testing::event(self.topic(words).as_str(), number)
     }
 
     /// Publishes these numbers, one after the other.
@@ -153,7 +153,7 @@ pub(super) async fn is_silent(lease: &mut impl Lease) {
 #[track_caller]
 pub(super) fn number(delivery: &Delivery) -> usize {
     match &delivery.content {
-        Content::Event(event) => std::str::from_utf8(&event.payload).unwrap().parse().unwrap(),
+        Content::Event(event) => testing::number(event),
         Content::Created(_) | Content::Lost(_) => panic!("an event should come, not {delivery:?}"),
     }
 }

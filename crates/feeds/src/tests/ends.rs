@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use broker::log::Logged;
-use events::Event;
+use events::testing;
 
 use super::World;
 use crate::{FeedOutcome, Start};
@@ -38,7 +38,7 @@ async fn who_waits_while_the_gateway_ends_goes_on_where_it_began() {
     }
     world.feed.close();
     // The log is followed for a moment more.
-    let event = Arc::new(Event::new("a".parse().unwrap(), None, "0"));
+    let event = Arc::new(testing::event("a", 0));
     world.feed.state.lock().as_mut().unwrap().append(&[Logged { offset: 0, event }]);
     let outcome = poll.await.unwrap();
     assert!(matches!(outcome, FeedOutcome::ShuttingDown(Some(end)) if end == place), "{outcome:?}");

@@ -4,7 +4,7 @@ mod asking;
 mod property;
 
 use broker::Content;
-use events::Event;
+use events::{Event, testing};
 
 use super::*;
 use crate::{batch::Batch, last_seen::LastSeen, poll::Continuation};
@@ -13,7 +13,7 @@ const TIMEOUTS: Timeouts = Timeouts { linger: Duration::from_secs(15), confirm_d
 
 /// Ids repeat on purpose: publishers do that.
 fn event(number: usize) -> Event {
-    let mut event = Event::new("jobs.1".parse().unwrap(), None, number.to_string());
+    let mut event = testing::event("jobs.1", number);
     event.id = format!("id-{}", number % 3).parse().unwrap();
     event.time = events::EventTime::from_unix_millis(0).unwrap();
     event

@@ -7,7 +7,7 @@ use broker::{
     limits::MAX_TAIL_EVENTS,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
-use events::{Event, Topic, TopicPattern};
+use events::{Topic, TopicPattern, testing};
 use futures_util::future::try_join_all;
 use postern_tests::{PATIENCE, eventually};
 use tokio::{task::unconstrained, time::timeout};
@@ -75,8 +75,7 @@ pub(super) async fn end<B: Broker>(broker: &B) -> LogEnd<Tail<B>> {
 /// Publishes these numbers as events of a topic, in order and many at once.
 pub(super) async fn publish(broker: &impl Broker, topic: &str, numbers: impl IntoIterator<Item = usize>) {
     for some in list(numbers).chunks(500) {
-        let events = some.iter().map(|number| Event::new(topic.parse().unwrap(), None, number.to_string()));
-        let events: Vec<_> = events.collect();
+        let events = list(some.iter().map(|number| testing::event(topic, number)));
         // The runtime has a task wait after so many steps, and the calls that come after that would overtake those before it.
         unconstrained(try_join_all(events.iter().map(|event| broker.publish(event)))).await.unwrap();
     }
@@ -86,7 +85,7 @@ pub(super) async fn publish(broker: &impl Broker, topic: &str, numbers: impl Int
 #[track_caller]
 pub(super) fn numbers(events: &[Logged]) -> Vec<usize> {
     assert!(events.is_sorted_by(|a, b| a.offset < b.offset), "offsets grow strictly: {events:?}");
-    events.iter().map(|logged| str::from_utf8(&logged.event.payload).unwrap().parse().unwrap()).collect()
+    testing::numbers(events.iter().map(|logged| &*logged.event))
 }
 
 pub(super) fn offsets(events: &[Logged]) -> Vec<u64> {

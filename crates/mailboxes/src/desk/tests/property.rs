@@ -191,11 +191,7 @@ impl World {
     }
 
     fn hand_over(&mut self, batch: &Batch) -> Result<(), TestCaseError> {
-        let numbers: Vec<usize> = batch
-            .events
-            .iter()
-            .map(|each| std::str::from_utf8(&each.event.payload).unwrap().parse().unwrap())
-            .collect();
+        let numbers: Vec<usize> = batch.events.iter().map(|each| testing::number(&each.event)).collect();
         let after = self.unacked.iter().filter(|(tag, _)| *tag > self.after);
         let front: Vec<usize> = after.take(numbers.len()).map(|(_, message)| message.number).collect();
         prop_assert_eq!(&numbers, &front, "a batch is a run from the front, or from after what the client has");
