@@ -19,26 +19,27 @@ use uuid::Uuid;
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-struct World {
+/// A client that has subscribed, and its gateway.
+struct Subscriber {
     gateway: Gateway,
     client: String,
     topic: String,
 }
 
-async fn world(broker: Broker) -> World {
-    world_behind(broker.gateway().await).await
+async fn subscriber(broker: Broker) -> Subscriber {
+    subscriber_behind(broker.gateway().await).await
 }
 
 /// A client that has subscribed through this gateway.
-async fn world_behind(gateway: GatewayBuilder) -> World {
+async fn subscriber_behind(gateway: GatewayBuilder) -> Subscriber {
     let gateway = gateway.start().await;
     gateway.wait_ready().await;
-    let world = World { gateway, client: unique("alice"), topic: unique("jobs") };
-    world.poll().wait(0).send(&world.gateway).await.expect_status(204);
-    world
+    let subscriber = Subscriber { gateway, client: unique("alice"), topic: unique("jobs") };
+    subscriber.poll().wait(0).send(&subscriber.gateway).await.expect_status(204);
+    subscriber
 }
 
-impl World {
+impl Subscriber {
     fn poll(&self) -> Poll {
         Poll::of(&self.client).topics(&self.topic).wait(10)
     }
@@ -70,7 +71,7 @@ fn id_of(accepted: &Answer) -> String {
 
 on_both_brokers!(a_payload_arrives_byte_for_byte_as_what_its_type_says);
 async fn a_payload_arrives_byte_for_byte_as_what_its_type_says(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     let text = r#""content_type":"text/plain; charset=utf-8","data":"#;
     let plain = r#""content_type":"text/plain","data":"#;
     let binary = r#""content_type":"application/octet-stream","data_base64":"#;
@@ -98,16 +99,16 @@ async fn a_payload_arrives_byte_for_byte_as_what_its_type_says(broker: Broker) {
         (Some("application/octet-stream"), b"{}", format!(r#"{binary}"e30=""#)),
         (Some("image/png"), b"\x89PNG", r#""content_type":"image/png","data_base64":"iVBORw==""#.to_owned()),
     ];
-    let mut connection = HttpConnection::open(world.gateway.address()).await;
+    let mut connection = HttpConnection::open(subscriber.gateway.address()).await;
     let mut token = None::<String>;
     for (content_type, payload, expected) in &table {
-        let request = Request::new("POST", &format!("/topics/{}/events", world.topic)).body(*payload);
+        let request = Request::new("POST", &format!("/topics/{}/events", subscriber.topic)).body(*payload);
         let request = content_type.iter().fold(request, |request, each| request.header("Content-Type", each));
         let id = id_of(&connection.request(&request).await);
-        let poll = token.iter().fold(world.poll(), |poll, token| poll.last_seen(token));
+        let poll = token.iter().fold(subscriber.poll(), |poll, token| poll.last_seen(token));
         let answer = poll.send_on(&mut connection).await;
         let Batch { events, last_seen, .. } = answer.batch();
-        let (topic, time) = (&world.topic, &events[0].time);
+        let (topic, time) = (&subscriber.topic, &events[0].time);
         let whole = format!(
             r#"{{"events":[{{"id":"{id}","topic":"{topic}","time":"{time}",{expected}}}],"last_seen":"{last_seen}"}}"#
         );
@@ -118,11 +119,11 @@ async fn a_payload_arrives_byte_for_byte_as_what_its_type_says(broker: Broker) {
 
 on_both_brokers!(ids_and_times_tell_when_an_event_was_published);
 async fn ids_and_times_tell_when_an_event_was_published(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     let before = EventTime::now();
-    let id = id_of(&world.post(Request::publish(&world.topic, JSON, "1")).await);
+    let id = id_of(&subscriber.post(Request::publish(&subscriber.topic, JSON, "1")).await);
     let after = EventTime::now();
-    let batch = world.poll().send(&world.gateway).await.batch();
+    let batch = subscriber.poll().send(&subscriber.gateway).await.batch();
     assert_eq!(batch.ids(), [&id]);
     // RFC 3339 in UTC and of one length, so its order is that of time.
     let between = before.to_string()..=after.to_string();
@@ -134,13 +135,13 @@ async fn ids_and_times_tell_when_an_event_was_published(broker: Broker) {
 
 on_both_brokers!(a_retry_with_the_same_event_id_is_the_same_event);
 async fn a_retry_with_the_same_event_id_is_the_same_event(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     let id = Uuid::now_v7().to_string();
     for shown in [id.clone(), id.to_ascii_uppercase(), id.replace('-', "")] {
-        let request = Request::publish(&world.topic, JSON, "1").header("Event-Id", &shown);
-        assert_eq!(id_of(&world.post(request).await), id);
+        let request = Request::publish(&subscriber.topic, JSON, "1").header("Event-Id", &shown);
+        assert_eq!(id_of(&subscriber.post(request).await), id);
     }
-    let batch = world.poll().send(&world.gateway).await.batch();
+    let batch = subscriber.poll().send(&subscriber.gateway).await.batch();
     assert!(batch.ids().iter().all(|each| *each == id), "{batch:?}");
     let has_many = batch.events.len() > 1;
     assert!(broker == Broker::RabbitMq || !has_many, "{batch:?}");
@@ -148,17 +149,18 @@ async fn a_retry_with_the_same_event_id_is_the_same_event(broker: Broker) {
 
 on_both_brokers!(an_event_that_no_pattern_selects_is_accepted);
 async fn an_event_that_no_pattern_selects_is_accepted(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     let unbound = Request::publish(&unique("unbound"), JSON, "1");
-    id_of(&world.post(unbound).await);
-    assert_eq!(world.poll().wait(0).send(&world.gateway).await.status, 204);
+    id_of(&subscriber.post(unbound).await);
+    assert_eq!(subscriber.poll().wait(0).send(&subscriber.gateway).await.status, 204);
 }
 
 on_both_brokers!(two_hundred_at_once_all_arrive_once);
 async fn two_hundred_at_once_all_arrive_once(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     let posts = (0..200).map(|n| {
-        let (request, address) = (Request::publish(&world.topic, JSON, n.to_string()), world.gateway.address());
+        let (request, address) =
+            (Request::publish(&subscriber.topic, JSON, n.to_string()), subscriber.gateway.address());
         tokio::spawn(async move { id_of(&request.send(address).await) })
     });
     let mut ids = HashSet::new();
@@ -166,19 +168,19 @@ async fn two_hundred_at_once_all_arrive_once(broker: Broker) {
         ids.insert(post.await.unwrap());
     }
     assert_eq!(ids.len(), 200);
-    assert_eq!(world.read(200).await, (ids, 200));
+    assert_eq!(subscriber.read(200).await, (ids, 200));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     let node = RabbitNode::start().await;
-    let world = world_behind(Gateway::builder().amqp_url(&node.url())).await;
+    let subscriber = subscriber_behind(Gateway::builder().amqp_url(&node.url())).await;
     node.freeze();
     // One whose id the gateway makes, and one whose client made it.
     let own = Uuid::now_v7().to_string();
-    let first = Request::publish(&world.topic, JSON, "1");
-    let second = Request::publish(&world.topic, JSON, "2").header("Event-Id", &own);
-    let refused = async || tokio::join!(world.post(first), world.post(second));
+    let first = Request::publish(&subscriber.topic, JSON, "1");
+    let second = Request::publish(&subscriber.topic, JSON, "2").header("Event-Id", &own);
+    let refused = async || tokio::join!(subscriber.post(first), subscriber.post(second));
     let (first, second) = timeout(Duration::from_secs(15), refused()).await.expect("an answer within about 10 s");
     let ids = [first, second].map(|refused| {
         let detail = refused.problem(503);
@@ -193,11 +195,11 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     assert_eq!(ids[1], own);
 
     node.thaw();
-    world.gateway.wait_ready().await;
+    subscriber.gateway.wait_ready().await;
     for (id, payload) in ids.iter().zip(["1", "2"]) {
-        let again = Request::publish(&world.topic, JSON, payload).header("Event-Id", id);
+        let again = Request::publish(&subscriber.topic, JSON, payload).header("Event-Id", id);
         let accepted = eventually(Duration::from_mins(1), "a retry to be accepted", async || {
-            let answer = world.post(again.clone()).await;
+            let answer = subscriber.post(again.clone()).await;
             if answer.status == 202 { Ok(answer) } else { Err(answer) }
         });
         assert_eq!(id_of(&accepted.await), *id);
@@ -205,7 +207,7 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
     // The reading side has to come back too; until it has, polls are told to try again.
     let ids = HashSet::from(ids);
     eventually(Duration::from_mins(1), "both events", async || {
-        let answer = world.poll().send(&world.gateway).await;
+        let answer = subscriber.poll().send(&subscriber.gateway).await;
         if answer.status != 200 {
             return Err(answer);
         }
@@ -218,13 +220,17 @@ async fn without_a_confirm_the_answer_says_how_to_retry_and_the_retry_works() {
 on_both_brokers!(the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in);
 /// A payload is part of an answer, so an answer is a few levels deeper than its deepest payload.
 async fn the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in(broker: Broker) {
-    let world = world(broker).await;
+    let subscriber = subscriber(broker).await;
     for levels in (50..=130).rev() {
         let nested = "[".repeat(levels) + &"]".repeat(levels);
-        let answer = world.post(Request::publish(&world.topic, JSON, nested)).await;
+        let answer = subscriber.post(Request::publish(&subscriber.topic, JSON, nested)).await;
         if answer.status == 202 {
             // The parser that reads here is the one that looked at the payload there.
-            assert_eq!(world.poll().send(&world.gateway).await.batch().ids(), [id_of(&answer)], "{levels} levels");
+            assert_eq!(
+                subscriber.poll().send(&subscriber.gateway).await.batch().ids(),
+                [id_of(&answer)],
+                "{levels} levels"
+            );
             return;
         }
         answer.problem(400);
@@ -234,14 +240,14 @@ async fn the_deepest_payload_that_is_taken_does_not_spoil_the_answer_it_is_in(br
 
 on_both_brokers!(what_its_publisher_marks_as_resent_is_shown_as_a_repeat);
 async fn what_its_publisher_marks_as_resent_is_shown_as_a_repeat(broker: Broker) {
-    let world = postern_tests::World::new(broker).await;
-    let post = |mark: &str| Request::publish(&world.topic, "application/json", "1").header("Postern-Resent", mark);
+    let subscriber = postern_tests::World::new(broker).await;
+    let post = |mark: &str| Request::publish(&subscriber.topic, "application/json", "1").header("Postern-Resent", mark);
     for mark in ["false", "true"] {
-        post(mark).send(world.gateway.address()).await.expect_status(202);
-        let batch = world.poll().send(&world.gateway).await.batch();
+        post(mark).send(subscriber.gateway.address()).await.expect_status(202);
+        let batch = subscriber.poll().send(&subscriber.gateway).await.batch();
         assert_eq!(batch.events.last().map(|event| event.redelivered), Some(mark == "true"), "{mark}: {batch:?}");
-        world.poll().last_seen(&batch.last_seen).wait(0).send(&world.gateway).await.expect_status(204);
+        subscriber.poll().last_seen(&batch.last_seen).wait(0).send(&subscriber.gateway).await.expect_status(204);
     }
-    let detail = post("yes").send(world.gateway.address()).await.problem(400);
+    let detail = post("yes").send(subscriber.gateway.address()).await.problem(400);
     assert!(detail.starts_with("Postern-Resent: "), "{detail}");
 }
