@@ -113,7 +113,7 @@ impl LastEnd {
 }
 
 /// Returns the journal with the highest number: the one that the engine writes.
-pub(in super::super) fn newest_journal(engine: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn newest_journal(engine: &Path) -> io::Result<Option<PathBuf>> {
     let mut newest = None;
     for entry in fs::read_dir(engine)? {
         let path = entry?.path();
