@@ -2,10 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::task::yield_now;
+use tokio::{task::yield_now, time::timeout};
 
 use super::World;
 use crate::{FeedOutcome, Start};
+
+/// Waits until something is so.
+async fn turns(is_so: impl Fn() -> bool) {
+    let turning = async {
+        while !is_so() {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), turning).await.expect("it should be so soon");
+}
 
 #[tokio::test]
 async fn a_lost_log_is_told_while_it_is_lost_and_was_ready_all_the_same() {
@@ -13,14 +23,10 @@ async fn a_lost_log_is_told_while_it_is_lost_and_was_ready_all_the_same() {
     let told = || (world.feed.metrics.ready.get(), world.feed.is_ready(), world.feed.has_been_ready());
     assert_eq!(told(), (1, true, true));
     world.feed.log.lost.notify_one();
-    while told().0 == 1 {
-        yield_now().await;
-    }
+    turns(|| told().0 == 0).await;
     assert_eq!(told(), (0, false, true));
     let outcome = world.poll("a", Start::Now, Duration::ZERO).await;
     assert!(matches!(outcome, FeedOutcome::NotReady), "{outcome:?}");
-    while told().0 == 0 {
-        yield_now().await;
-    }
+    turns(|| told().0 == 1).await;
     assert_eq!(told(), (1, true, true));
 }
