@@ -12,6 +12,7 @@ mod url;
 use std::{fmt, time::Duration};
 
 use events::{Event, http_names};
+use http_body_util::Full;
 use hyper::{
     Request,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
@@ -98,7 +99,10 @@ fn request(url: &GatewayUrl, event: Event) -> Result<EventRequest, SendError> {
     if event.resent {
         request = request.header(RESENT, "true");
     }
-    request.header(EVENT_ID, event.id.as_str()).body(event.payload.into()).map_err(|error| unwritable(&error))
+    request
+        .header(EVENT_ID, event.id.as_str())
+        .body(Full::new(event.payload.into()))
+        .map_err(|error| unwritable(&error))
 }
 
 impl From<ExchangeError> for SendError {

@@ -5,7 +5,7 @@
 //! is reported and does not stop the others.
 
 use bytes::Bytes;
-use events::{ContentType, Event, Form, Topic};
+use events::{ContentType, Event, Payload, Topic};
 
 /// The most that RabbitMQ takes in one message unless it is configured otherwise: 128 MiB (16 MiB since 4.0).
 pub(crate) const MAX_PAYLOAD: usize = 128 << 20;
@@ -89,19 +89,10 @@ pub(crate) trait Source {
 ///
 /// A declared JSON type must hold JSON, as at the gateway: readers would get such a payload as bytes.
 pub(crate) fn compose(topic: Topic, content_type: Option<&ContentType>, payload: Bytes) -> Result<Event, String> {
-    let content_type = match content_type {
-        Some(declared) => {
-            if declared.is_json() {
-                let wrong = |error| {
-                    format!("the payload is not JSON, but the content type says {}: {error}", declared.as_str())
-                };
-                Form::check_json(&payload).map_err(wrong)?;
-            }
-            declared.clone()
-        }
-        None => ContentType::of(&payload),
-    };
-    Ok(Event::new(topic, Some(content_type), payload))
+    let declared = content_type.map_or("", ContentType::as_str);
+    let wrong = |error| format!("the payload is not JSON, but the content type says {declared}: {error}");
+    let (content_type, payload) = Payload::checked(content_type.cloned(), payload).map_err(wrong)?;
+    Ok(Event::of(topic, Some(content_type), payload))
 }
 
 #[cfg(test)]

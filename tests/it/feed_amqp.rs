@@ -167,7 +167,7 @@ async fn a_queue_that_is_no_stream_is_refused_and_keeps_its_messages() {
     assert!(matches!(&refused, BrokerError::Refused { reason, .. } if reason.contains(FEED)), "{refused}");
     broker.publish(&Event::new("a".parse().unwrap(), None, "not kept")).await.unwrap();
     assert_eq!(amqp.queue(FEED).await.map(|queue| queue.ready), Some(1));
-    assert_eq!(amqp.take(FEED).await.unwrap().event.payload, "precious");
+    assert_eq!(*amqp.take(FEED).await.unwrap().event.payload, "precious");
 }
 
 #[tokio::test(flavor = "multi_thread")]

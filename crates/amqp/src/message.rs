@@ -3,14 +3,13 @@
 //! Reading never fails: every message of another publisher becomes an event, because a message that could not be read
 //! would stop its mailbox for ever. What a message leaves out is made up as the fields of [`read`] say.
 
-use bytes::Bytes;
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
 use super::{ShortStringError, headers, names, short_string};
-use events::{ContentCoding, ContentType, Event, EventId, EventTime, Topic};
+use events::{ContentCoding, ContentType, Event, EventId, EventTime, Payload, Topic};
 
 /// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
 /// but for a single event; a window of such messages stays within 64 MiB.
@@ -62,16 +61,18 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
     let coding = ContentCoding::of(encoding);
     let inflated = coding.inflate(&payload, MAX_INFLATED).and_then(Result::ok);
     let is_encoded = coding != ContentCoding::Identity && inflated.is_none();
+    let content_type = properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok());
+    let payload = Payload::of(content_type.as_ref(), inflated.unwrap_or(payload));
     Event {
         id: id.unwrap_or_default(),
         topic: Topic::from_routing_key(routing_key.as_str()),
         time: time.unwrap_or_else(EventTime::now),
         time_is_known: time.is_some(),
-        content_type: properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok()),
+        content_type,
         content_encoding: is_encoded.then(|| encoding.into()),
         resent: header(properties, names::RESENT) == Some(&AMQPValue::Boolean(true)),
         headers: headers::shown(properties).map(Into::into),
-        payload: Bytes::from(inflated.unwrap_or(payload)),
+        payload,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a payload is: JSON, text or bytes.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
+
+use bytes::Bytes;
 
 use crate::json::{self, JsonError};
 
@@ -40,11 +42,11 @@ impl ContentType {
 
     /// Returns the type that fits a payload whose publisher named none.
     #[must_use]
-    pub fn of(payload: &[u8]) -> Self {
-        match Form::of(None, payload) {
-            Form::Json(_) => Self::json(),
-            Form::Text(_) => Self::text(),
-            Form::Bytes(_) => Self::bytes(),
+    pub fn of(payload: &Payload) -> Self {
+        match payload.kind {
+            Kind::Json => Self::json(),
+            Kind::Text => Self::text(),
+            Kind::Bytes => Self::bytes(),
         }
     }
 
@@ -100,30 +102,84 @@ pub enum Form<'a> {
     Bytes(&'a [u8]),
 }
 
-impl<'a> Form<'a> {
+/// The payload of an event, and what it is. That is decided once, where the payload is taken: an event is shown to many clients,
+/// and showing it must not parse it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    bytes: Bytes,
+    kind: Kind,
+}
+
+/// See [`Form`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Json,
+    Text,
+    Bytes,
+}
+
+impl Payload {
     /// How deep a payload may be nested and still be [`Form::Json`], in arrays and objects.
     pub const MAX_JSON_DEPTH: u8 = json::MAX_DEPTH;
 
-    /// Decides the form by the declared type, and by looking where none is declared.
+    /// Takes a payload. The declared type decides what it is, or the payload itself where none is declared.
     ///
     /// A payload that is not what its type says is [`Form::Bytes`]: nothing is guessed over a publisher's own word.
     #[must_use]
-    pub fn of(declared: Option<&ContentType>, payload: &'a [u8]) -> Self {
-        let form = match declared {
-            Some(declared) if declared.is_json() => json::parse(payload).ok().map(Form::Json),
-            Some(declared) if declared.is_text() => std::str::from_utf8(payload).ok().map(Form::Text),
+    pub fn of(declared: Option<&ContentType>, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let json = || json::parse(&bytes).is_ok().then_some(Kind::Json);
+        let text = || std::str::from_utf8(&bytes).is_ok().then_some(Kind::Text);
+        let kind = match declared {
+            Some(declared) if declared.is_json() => json(),
+            Some(declared) if declared.is_text() => text(),
             Some(_) => None,
-            None => {
-                let json = json::parse(payload).ok().map(Form::Json);
-                json.or_else(|| std::str::from_utf8(payload).ok().map(Form::Text))
-            }
+            None => json().or_else(text),
         };
-        form.unwrap_or(Form::Bytes(payload))
+        Self { bytes, kind: kind.unwrap_or(Kind::Bytes) }
     }
 
-    /// Says why a payload cannot be [`Form::Json`], and where.
-    pub fn check_json(payload: &'a [u8]) -> Result<(), JsonError> {
-        json::parse(payload).map(drop)
+    /// Takes a payload from its publisher, with the declared type or the one that fits. A payload of a declared JSON type must be
+    /// JSON; if it is not, the error says why, and where.
+    pub fn checked(declared: Option<ContentType>, bytes: impl Into<Bytes>) -> Result<(ContentType, Self), JsonError> {
+        let payload = Self::of(declared.as_ref(), bytes);
+        let Some(declared) = declared else { return Ok((ContentType::of(&payload), payload)) };
+        if declared.is_json() && payload.kind != Kind::Json {
+            json::parse(&payload.bytes)?;
+        }
+        Ok((declared, payload))
+    }
+
+    /// Returns how it is shown to a client. What JSON or text it is, is not looked at again, only that it is UTF-8.
+    #[must_use]
+    pub fn form(&self) -> Form<'_> {
+        let text = match self.kind {
+            Kind::Json => std::str::from_utf8(&self.bytes).map(Form::Json),
+            Kind::Text => std::str::from_utf8(&self.bytes).map(Form::Text),
+            Kind::Bytes => return Form::Bytes(&self.bytes),
+        };
+        text.unwrap_or(Form::Bytes(&self.bytes))
+    }
+}
+
+impl Deref for Payload {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl From<Payload> for Bytes {
+    fn from(payload: Payload) -> Self {
+        payload.bytes
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Shows what it is but not what it says, which belongs in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({:?}, {} bytes)", self.kind, self.bytes.len())
     }
 }
 
@@ -131,29 +187,30 @@ impl<'a> Form<'a> {
 mod tests {
     use super::*;
 
-    fn form(declared: &str, payload: &'static [u8]) -> Form<'static> {
-        Form::of(ContentType::new(declared).ok().as_ref(), payload)
+    fn payload(declared: &str, payload: &'static [u8]) -> Payload {
+        Payload::of(ContentType::new(declared).ok().as_ref(), payload)
     }
 
     #[test]
     fn the_declared_type_decides() {
-        assert_eq!(form("application/json", b"{\"a\":1}"), Form::Json("{\"a\":1}"));
-        assert_eq!(form("application/vnd.x+JSON; v=1", b"[]"), Form::Json("[]"));
-        assert_eq!(form("application/json", b"{nope"), Form::Bytes(b"{nope"));
-        assert_eq!(form("text/plain", b"{}"), Form::Text("{}"));
-        assert_eq!(form("Text/CSV", b"a,b"), Form::Text("a,b"));
-        assert_eq!(form("text/plain", b"\xe4"), Form::Bytes(b"\xe4"));
-        assert_eq!(form("image/png", b"{}"), Form::Bytes(b"{}"));
-        assert_eq!(form("application/json", b""), Form::Bytes(b""));
+        assert_eq!(payload("application/json", b"{\"a\":1}").form(), Form::Json("{\"a\":1}"));
+        assert_eq!(payload("application/vnd.x+JSON; v=1", b"[]").form(), Form::Json("[]"));
+        assert_eq!(payload("application/json", b"{nope").form(), Form::Bytes(b"{nope"));
+        assert_eq!(payload("text/plain", b"{}").form(), Form::Text("{}"));
+        assert_eq!(payload("Text/CSV", b"a,b").form(), Form::Text("a,b"));
+        assert_eq!(payload("text/plain", b"\xe4").form(), Form::Bytes(b"\xe4"));
+        assert_eq!(payload("image/png", b"{}").form(), Form::Bytes(b"{}"));
+        assert_eq!(payload("application/json", b"").form(), Form::Bytes(b""));
+        assert_eq!(payload("text/json", b"{nope").form(), Form::Bytes(b"{nope"));
     }
 
     #[test]
     fn without_a_type_the_payload_is_looked_at() {
-        assert_eq!(Form::of(None, b"{}"), Form::Json("{}"));
-        assert_eq!(Form::of(None, b"hello"), Form::Text("hello"));
-        assert_eq!(Form::of(None, b""), Form::Text(""));
-        assert_eq!(Form::of(None, b"\xff"), Form::Bytes(b"\xff"));
-        assert!(ContentType::of(b"17").is_json());
+        assert_eq!(Payload::of(None, &b"{}"[..]).form(), Form::Json("{}"));
+        assert_eq!(Payload::of(None, &b"hello"[..]).form(), Form::Text("hello"));
+        assert_eq!(Payload::of(None, &b""[..]).form(), Form::Text(""));
+        assert_eq!(Payload::of(None, &b"\xff"[..]).form(), Form::Bytes(b"\xff"));
+        assert!(ContentType::of(&Payload::of(None, &b"17"[..])).is_json());
     }
 
     #[test]

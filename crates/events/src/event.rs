@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{ContentType, EventId, EventTime, Form, Topic};
+use crate::{ContentType, EventId, EventTime, Form, Payload, Topic};
 
 /// One event. The payload is opaque: it reaches the client byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,13 +26,20 @@ pub struct Event {
     /// What the publisher says besides, as a JSON object, if it wants that shown.
     pub headers: Option<Arc<str>>,
     /// The payload.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 impl Event {
     /// Makes a new event, published now, under a new id.
     #[must_use]
     pub fn new(topic: Topic, content_type: Option<ContentType>, payload: impl Into<Bytes>) -> Self {
+        let payload = Payload::of(content_type.as_ref(), payload);
+        Self::of(topic, content_type, payload)
+    }
+
+    /// Makes the same of a payload that was taken already, under this type or under none.
+    #[must_use]
+    pub fn of(topic: Topic, content_type: Option<ContentType>, payload: Payload) -> Self {
         Self {
             id: EventId::new(),
             topic,
@@ -42,14 +49,14 @@ impl Event {
             content_encoding: None,
             resent: false,
             headers: None,
-            payload: payload.into(),
+            payload,
         }
     }
 
     /// Returns how the payload is shown to a client.
     #[must_use]
     pub fn form(&self) -> Form<'_> {
-        Form::of(self.content_type.as_ref(), &self.payload)
+        self.payload.form()
     }
 
     /// Returns a short check of a run of events that ends with this one; `before` is that of the run without it, or 0.

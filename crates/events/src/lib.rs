@@ -23,7 +23,7 @@ pub mod testing;
 mod topic;
 
 pub use client_id::{ClientId, ClientIdError};
-pub use content::{ContentType, ContentTypeError, Form};
+pub use content::{ContentType, ContentTypeError, Form, Payload};
 pub use content_coding::{ContentCoding, InflateError};
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};

@@ -49,6 +49,7 @@ pub fn numbers<'a, N: FromStr<Err: Debug>>(events: impl IntoIterator<Item = &'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Payload;
 
     #[test]
     fn numbers_are_read_as_they_were_written() {
@@ -60,6 +61,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "is no number")]
     fn another_payload_is_no_number() {
-        let _: u64 = number(&Event { payload: "1 ".into(), ..event("a", 0) });
+        let _: u64 = number(&Event { payload: Payload::of(None, "1 "), ..event("a", 0) });
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use broker::{Broker, BrokerError};
 use bytes::Bytes;
-use events::{ContentCoding, ContentType, Event, Form, InflateError, Topic};
+use events::{ContentCoding, ContentType, Event, InflateError, Payload, Topic};
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, StatusCode,
@@ -57,8 +57,8 @@ pub(super) async fn publish<B: Broker>(
         let answer = async {
             // Kept until the broker has the event.
             let payload = inflate(declared.coding, payload, storing.options.max_body, &mut room).await?;
-            let content_type = content_type(declared.content_type, &payload)?;
-            let mut event = Event::new(topic, Some(content_type), payload);
+            let (content_type, payload) = take(declared.content_type, payload)?;
+            let mut event = Event::of(topic, Some(content_type), payload);
             if let Some(id) = declared.id {
                 event.id = id;
             }
@@ -88,20 +88,14 @@ async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, P
 }
 
 /// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
-fn content_type(declared: Option<ContentType>, payload: &[u8]) -> Result<ContentType, Problem> {
-    let Some(declared) = declared.filter(|declared| !declared.is_form()) else {
-        return Ok(ContentType::of(payload));
-    };
-    if declared.is_json()
-        && let Err(error) = Form::check_json(payload)
-    {
-        let detail = format!(
+fn take(declared: Option<ContentType>, payload: Bytes) -> Result<(ContentType, Payload), Problem> {
+    let declared = declared.filter(|declared| !declared.is_form());
+    Payload::checked(declared, payload).map_err(|error| {
+        Problem::BadRequest(format!(
             "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep): {error}",
-            Form::MAX_JSON_DEPTH
-        );
-        return Err(Problem::BadRequest(detail));
-    }
-    Ok(declared)
+            Payload::MAX_JSON_DEPTH
+        ))
+    })
 }
 
 /// Undoes the coding of a body, off the runtime's threads: a body of the largest size takes milliseconds.

@@ -102,7 +102,7 @@ impl Reader {
             let delivery = next(lease).await;
             lease.confirm(delivery.tag).await.unwrap();
             match &delivery.content {
-                Content::Event(event) if event.payload == LAST.to_string() => return rest,
+                Content::Event(event) if *event.payload == LAST.to_string() => return rest,
                 _ => rest.push(delivery),
             }
         }

@@ -2,7 +2,7 @@
 //! all of it, which tells a record that was damaged, or that stands under a key that is not its own.
 
 use bytes::Bytes;
-use events::{ContentType, Event, EventTime, TopicPattern};
+use events::{ContentType, Event, EventTime, Payload, TopicPattern};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::super::{
@@ -135,11 +135,11 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
         topic: header.topic.parse().map_err(|_| Damaged)?,
         time: EventTime::from_unix_millis(header.time).ok_or(Damaged)?,
         time_is_known: true,
+        payload: Payload::of(content_type.as_ref(), Bytes::copy_from_slice(payload)),
         content_type,
         content_encoding: None,
         resent: header.resent,
         headers: None,
-        payload: Bytes::copy_from_slice(payload),
     })
 }
 

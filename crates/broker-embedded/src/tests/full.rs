@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use events::ClientId;
+use events::{ClientId, Payload};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -123,7 +123,7 @@ async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_no_publisher_wait
     let bench = Bench::new();
     let handle = Handle::new(Arc::clone(&bench.shared), bench.commands.clone(), watch::channel(false).1);
     let mut event = event("a".parse().unwrap(), 0);
-    event.payload = vec![0; 1 << 20].into();
+    event.payload = Payload::of(None, vec![0; 1 << 20]);
     for _ in 0..100 {
         // A publisher asks once and goes; the writer does nothing.
         assert!(handle.submit(Task::publish(event.clone())).now_or_never().is_none());

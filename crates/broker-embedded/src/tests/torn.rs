@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use events::Payload;
+
 use super::{
     super::{
         batch::Batch,
@@ -20,7 +22,7 @@ fn batch(first: u64, payload: &[u8]) -> Batch {
     let mut batch = Batch::new(first, Clock::resume(None).read());
     for number in 0..10 {
         let mut event = event("a".parse().unwrap(), number);
-        event.payload = payload.to_vec().into();
+        event.payload = Payload::of(None, payload.to_vec());
         batch.append(event.clone(), Fingerprint::of(&event));
     }
     batch
