@@ -5,7 +5,7 @@ use std::{
     fs::{self, Permissions},
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
     time::Duration,
@@ -33,6 +33,8 @@ pub struct GatewayBuilder {
     /// The folder of an embedded broker.
     folder: Option<Arc<Folder>>,
     current: Option<PathBuf>,
+    /// Instead of the binary of this build.
+    binary: Option<PathBuf>,
 }
 
 impl GatewayBuilder {
@@ -53,6 +55,12 @@ impl GatewayBuilder {
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).expect("the folder is the test's own");
         self = self.flag("--data-dir", folder.path());
         self.folder = Some(Arc::new(folder));
+        self
+    }
+
+    /// Runs another build of the gateway, to compare it with this one.
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_owned());
         self
     }
 
@@ -124,7 +132,10 @@ impl GatewayBuilder {
     }
 
     fn command(&self) -> std::process::Command {
-        let mut command = program::program("gateway");
+        let mut command = match &self.binary {
+            Some(path) => program::program_at(path),
+            None => program::program("gateway"),
+        };
         let names_broker = self.flags.iter().any(|flag| flag == "--amqp-url")
             || self.environment.iter().any(|(name, value)| name == "AMQP_URL" && !value.is_empty());
         if names_broker {

@@ -1,7 +1,7 @@
 //! Postern's own binaries.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -21,9 +21,14 @@ pub struct Finished {
 
 /// Returns a command for a binary of this workspace, without any setting of the person who runs the tests.
 pub(crate) fn program(name: &str) -> Command {
+    program_at(&path(name))
+}
+
+/// The same for a binary that lies elsewhere.
+pub(crate) fn program_at(path: &Path) -> Command {
     // nohup(1) is one: SIGHUP would be ignored.
     let mut command = Command::new("env");
-    command.arg("--default-signal=HUP").arg(path(name));
+    command.arg("--default-signal=HUP").arg(path);
     without_settings(&mut command);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -185,6 +185,8 @@ impl fmt::Debug for Payload {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn payload(declared: &str, payload: &'static [u8]) -> Payload {
@@ -220,5 +222,45 @@ mod tests {
         }
         assert!(ContentType::new(&"x".repeat(256)).is_err());
         assert!(ContentType::new("application/x-www-form-urlencoded; charset=utf-8").unwrap().is_form());
+    }
+
+    #[test]
+    fn what_a_payload_is_is_not_decided_again() {
+        let taken = Payload { bytes: Bytes::from_static(b"{nope"), kind: Kind::Json };
+        assert_eq!((taken.form(), taken.clone().form()), (Form::Json("{nope"), Form::Json("{nope")));
+        assert_eq!(size_of::<Payload>(), size_of::<Bytes>() + 8);
+    }
+
+    proptest! {
+        #[test]
+        fn a_payload_is_shown_whole_and_as_what_it_is(
+            declared in prop::option::of("(text/plain|text/json|application/json|image/png)"),
+            bytes in prop_oneof![
+                "[\\[\\]{}:,\"a0. tru-]{0,12}".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..12),
+            ],
+        ) {
+            let declared = declared.map(|text| ContentType::new(&text).unwrap());
+            let is_json = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
+            let may_be = |kind: fn(&ContentType) -> bool| declared.as_ref().is_none_or(kind);
+            let payload = Payload::of(declared.as_ref(), bytes.clone());
+            match payload.form() {
+                Form::Json(text) => prop_assert!(text.as_bytes() == bytes && is_json && may_be(ContentType::is_json)),
+                Form::Text(text) => prop_assert!(text.as_bytes() == bytes && may_be(ContentType::is_text)),
+                Form::Bytes(shown) => {
+                    prop_assert!(shown == bytes && !(is_json && may_be(ContentType::is_json)));
+                    prop_assert!(declared.is_some() || std::str::from_utf8(&bytes).is_err());
+                }
+            }
+            let must_be_json = declared.as_ref().is_some_and(ContentType::is_json);
+            match Payload::checked(declared.clone(), bytes) {
+                Ok((content_type, checked)) => {
+                    prop_assert!(checked == payload && (is_json || !must_be_json));
+                    // Read again under the type that it got, it is the same.
+                    prop_assert_eq!(&Payload::of(Some(&content_type), Bytes::from(checked.clone())), &checked);
+                }
+                Err(_) => prop_assert!(must_be_json && !is_json),
+            }
+        }
     }
 }

@@ -230,7 +230,7 @@ fn marker_text(marker: &Marker) -> String {
 
 #[cfg(test)]
 mod tests {
-    use events::EventId;
+    use events::{EventId, Form};
 
     use super::{super::super::clock::Clock, *};
 
@@ -259,6 +259,17 @@ mod tests {
         let clock = Some(Clock::resume(None).read());
         let meta = Meta { next: 7, clock, ..Meta::default() };
         assert_eq!(read_meta(b"key", &super::meta(b"key", &meta)), Ok(meta));
+    }
+
+    #[test]
+    fn an_event_from_before_payloads_had_a_kind_is_read_and_written_as_it_was() {
+        let written = b"\x03a-1\x06jobs.1\xfb\xd0\x95\xff\xbc1\x01\x10application/json\x01{\"n\":1}||s!";
+        let read = read_event(b"key", written).unwrap();
+        assert_eq!(
+            (read.form(), read.id.as_str(), read.time.unix_millis()),
+            (Form::Json("{\"n\":1}"), "a-1", 1_700_000_000_123)
+        );
+        assert_eq!(event(b"key", &read), written);
     }
 
     #[test]
