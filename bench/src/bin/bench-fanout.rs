@@ -4,7 +4,7 @@
 //! commit before a change. Events are published and delivered first; then every mailbox is polled, and only the processor time
 //! of those polls counts: confirming the batch before, encoding this one, and writing it. Only the ratio within one run counts.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
@@ -88,9 +88,9 @@ fn json(bytes: usize) -> String {
 
 /// Returns the µs of processor time that one build takes for each event in each mailbox.
 async fn measure(options: &Options, binary: Option<&PathBuf>, payload: &str) -> anyhow::Result<f64> {
-    let builder = Gateway::builder().switch("--memory").flag("--log", "warn").flag("--linger", "10min");
-    // One more than a poll gets, so that the window is never full.
-    let builder = builder.flag("--window", (options.batch + 1).to_string());
+    let builder = Gateway::builder().switch("--memory").flag("--linger", "10min");
+    // What the next poll gets beside what it confirms, and one more, so that the window is never full.
+    let builder = builder.flag("--window", (2 * options.batch + 1).to_string());
     let gateway = match binary {
         Some(path) => builder.binary(path).start().await,
         None => builder.start().await,
@@ -107,11 +107,12 @@ async fn measure(options: &Options, binary: Option<&PathBuf>, payload: &str) -> 
 
     let publish = Request::publish("bench", "application/json", payload);
     let mut used = 0.0;
-    for _ in 0..options.polls {
+    for turn in 0..options.polls {
         for _ in 0..options.batch {
             publish.send(gateway.address()).await.expect_status(202);
         }
-        delivered(&gateway).await;
+        let batches = if turn == 0 { 1 } else { 2 };
+        delivered(&gateway, batches * options.mailboxes * usize::from(options.batch) * payload.len()).await;
         let before = cpu()?;
         pollers = poll_all(pollers, 200, usize::from(options.batch) * payload.len()).await?;
         used += cpu()? - before;
@@ -121,17 +122,17 @@ async fn measure(options: &Options, binary: Option<&PathBuf>, payload: &str) -> 
     Ok(used * 1e6 / events)
 }
 
-/// Waits until the windows do not grow any more: each has what was published.
-async fn delivered(gateway: &Gateway) {
-    let mut before = String::new();
-    let quiet = async || {
+/// Waits until the windows hold more than so many bytes, and no more come: what was published, and what is not confirmed yet.
+async fn delivered(gateway: &Gateway, bytes: usize) {
+    let mut before = None;
+    let are_full = async || {
         let metrics = Request::get("/metrics").send(gateway.address()).await.text();
-        let bytes = metrics.lines().find(|line| line.starts_with("postern_window_bytes ")).unwrap_or_default();
-        let is_quiet = bytes == before;
-        bytes.clone_into(&mut before);
-        if is_quiet { Ok(()) } else { Err("the windows grow") }
+        let held = metrics.lines().find_map(|line| line.strip_prefix("postern_window_bytes ")?.parse().ok());
+        let is_full = held > Some(bytes) && held == before;
+        before = held;
+        if is_full { Ok(()) } else { Err(held) }
     };
-    eventually(std::time::Duration::from_mins(1), "the events in the windows", quiet).await;
+    eventually(Duration::from_mins(1), "the events in the windows", are_full).await;
 }
 
 /// Polls its mailboxes one after the other.
