@@ -43,10 +43,10 @@ impl ContentType {
     /// Returns the type that fits a payload whose publisher named none.
     #[must_use]
     pub fn of(payload: &Payload) -> Self {
-        match payload.kind {
-            Kind::Json => Self::json(),
-            Kind::Text => Self::text(),
-            Kind::Bytes => Self::bytes(),
+        match payload.form() {
+            Form::Json(_) => Self::json(),
+            Form::Text(_) => Self::text(),
+            Form::Bytes(_) => Self::bytes(),
         }
     }
 
@@ -103,8 +103,8 @@ pub enum Form<'a> {
 }
 
 /// The payload of an event, and what it is. That is decided once, where the payload is taken: an event is shown to many clients,
-/// and showing it must not parse it.
-#[derive(Clone, PartialEq, Eq)]
+/// and showing it must not parse it. A payload that may be passed over unseen is [undecided](Self::undecided).
+#[derive(Clone)]
 pub struct Payload {
     bytes: Bytes,
     kind: Kind,
@@ -116,6 +116,37 @@ enum Kind {
     Json,
     Text,
     Bytes,
+    /// JSON, or bytes that are not what they were declared.
+    JsonOrBytes,
+    /// Text, or bytes that are not what they were declared.
+    TextOrBytes,
+    /// Nothing is declared.
+    Any,
+}
+
+impl Kind {
+    /// Returns what the declared type leaves open.
+    fn declared(declared: Option<&ContentType>) -> Self {
+        match declared {
+            Some(declared) if declared.is_json() => Self::JsonOrBytes,
+            Some(declared) if declared.is_text() => Self::TextOrBytes,
+            Some(_) => Self::Bytes,
+            None => Self::Any,
+        }
+    }
+
+    /// Decides what is left open.
+    fn decided(self, bytes: &[u8]) -> Self {
+        let json = || json::parse(bytes).is_ok().then_some(Self::Json);
+        let text = || std::str::from_utf8(bytes).is_ok().then_some(Self::Text);
+        let decided = match self {
+            Self::Json | Self::Text | Self::Bytes => return self,
+            Self::JsonOrBytes => json(),
+            Self::TextOrBytes => text(),
+            Self::Any => json().or_else(text),
+        };
+        decided.unwrap_or(Self::Bytes)
+    }
 }
 
 impl Payload {
@@ -127,16 +158,21 @@ impl Payload {
     /// A payload that is not what its type says is [`Form::Bytes`]: nothing is guessed over a publisher's own word.
     #[must_use]
     pub fn of(declared: Option<&ContentType>, bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let json = || json::parse(&bytes).is_ok().then_some(Kind::Json);
-        let text = || std::str::from_utf8(&bytes).is_ok().then_some(Kind::Text);
-        let kind = match declared {
-            Some(declared) if declared.is_json() => json(),
-            Some(declared) if declared.is_text() => text(),
-            Some(_) => None,
-            None => json().or_else(text),
-        };
-        Self { bytes, kind: kind.unwrap_or(Kind::Bytes) }
+        let mut payload = Self::undecided(declared, bytes);
+        payload.decide();
+        payload
+    }
+
+    /// Takes a payload that may never be shown, such as one of a log that is searched for others. It is the same as by
+    /// [`Self::of`], but looked at each time that it is shown, until [`Self::decide`].
+    #[must_use]
+    pub fn undecided(declared: Option<&ContentType>, bytes: impl Into<Bytes>) -> Self {
+        Self { bytes: bytes.into(), kind: Kind::declared(declared) }
+    }
+
+    /// Decides what an undecided payload is.
+    pub fn decide(&mut self) {
+        self.kind = self.kind.decided(&self.bytes);
     }
 
     /// Takes a payload from its publisher, with the declared type or the one that fits. A payload of a declared JSON type must be
@@ -153,14 +189,24 @@ impl Payload {
     /// Returns how it is shown to a client. What JSON or text it is, is not looked at again, only that it is UTF-8.
     #[must_use]
     pub fn form(&self) -> Form<'_> {
-        let text = match self.kind {
-            Kind::Json => std::str::from_utf8(&self.bytes).map(Form::Json),
-            Kind::Text => std::str::from_utf8(&self.bytes).map(Form::Text),
-            Kind::Bytes => return Form::Bytes(&self.bytes),
+        let text = || std::str::from_utf8(&self.bytes);
+        let form = match self.kind.decided(&self.bytes) {
+            Kind::Json => text().map(Form::Json).ok(),
+            Kind::Text => text().map(Form::Text).ok(),
+            _ => None,
         };
-        text.unwrap_or(Form::Bytes(&self.bytes))
+        form.unwrap_or(Form::Bytes(&self.bytes))
     }
 }
+
+impl PartialEq for Payload {
+    /// Compares the bytes and how they are shown; whether that was decided before makes no difference.
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes && self.kind.decided(&self.bytes) == other.kind.decided(&other.bytes)
+    }
+}
+
+impl Eq for Payload {}
 
 impl Deref for Payload {
     type Target = Bytes;
@@ -244,6 +290,8 @@ mod tests {
             let is_json = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
             let may_be = |kind: fn(&ContentType) -> bool| declared.as_ref().is_none_or(kind);
             let payload = Payload::of(declared.as_ref(), bytes.clone());
+            let undecided = Payload::undecided(declared.as_ref(), bytes.clone());
+            prop_assert_eq!((undecided.form(), &undecided), (payload.form(), &payload));
             match payload.form() {
                 Form::Json(text) => prop_assert!(text.as_bytes() == bytes && is_json && may_be(ContentType::is_json)),
                 Form::Text(text) => prop_assert!(text.as_bytes() == bytes && may_be(ContentType::is_text)),
