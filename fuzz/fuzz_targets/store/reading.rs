@@ -85,7 +85,7 @@ fn number(event: &Event) -> usize {
     let text = std::str::from_utf8(&event.payload).expect("wrong bytes");
     let mut parts = text.split(':').map(str::parse::<usize>);
     let (Some(Ok(number)), Some(Ok(length))) = (parts.next(), parts.next()) else { panic!("wrong bytes") };
-    assert!(event.payload == original::payload(number, length), "wrong bytes in event {number}");
+    assert!(*event.payload == original::payload(number, length), "wrong bytes in event {number}");
     number
 }
 
