@@ -47,11 +47,11 @@ export type State = "connecting" | "live" | "waiting" | "replaced" | "denied" | 
 export interface StateDetail {
   state: State;
   /** Of the answer, if there was one. */
-  status?: number;
+  status?: number | undefined;
   /** What went wrong, in words; `offline` where the browser says that it is. */
-  message?: string;
+  message?: string | undefined;
   /** Seconds until the next attempt. */
-  pause?: number;
+  pause?: number | undefined;
 }
 
 /** Header names and values; one that is undefined is not sent. */
@@ -157,7 +157,7 @@ export interface Reader<Data = unknown>
 /** What a loop throws. */
 export interface ReaderError extends Error {
   state: "replaced" | "denied" | "refused";
-  status?: number;
+  status?: number | undefined;
 }
 
 /**

@@ -7,28 +7,49 @@ import { useCallback, useEffect, useInsertionEffect, useRef, useState } from "re
 
 import { feed, mailbox } from "./postern.js";
 
-/** Follows a topic or a pattern; nothing as long as the topic is null or undefined. */
+/** @import { Options, Reader, StateDetail } from "./postern.js" */
+/** @import { Connection, Handlers } from "./react.js" */
+
+/**
+ * Follows a topic or a pattern; nothing as long as the topic is null or undefined.
+ *
+ * @type {typeof import("./react.js").useFeed}
+ */
 export function useFeed(url, topic, options) {
-  return useReader(topic, [url], options, (given) => feed(url, topic, given));
+  return useReader(topic, [url], options, (given) => feed(url, /** @type {string} */ (topic), given));
 }
 
-/** Reads the mailbox of a client; nothing as long as the client is null or undefined. */
+/**
+ * Reads the mailbox of a client; nothing as long as the client is null or undefined.
+ *
+ * @type {typeof import("./react.js").useMailbox}
+ */
 export function useMailbox(url, { client, topics, ...options }) {
   // JSON has no sets, and an iterator gives its values once.
   const patterns = topics?.[Symbol.iterator] && typeof topics !== "string" ? [...topics] : topics;
-  return useReader(client, [url, patterns], options, (given) => mailbox(url, { client, topics: patterns, ...given }));
+  return useReader(client, [url, patterns], options, (given) => mailbox(url, { client: /** @type {string} */ (client), topics: patterns, ...given }));
 }
 
+/**
+ * Reads what `open` returns for as long as there is a name.
+ *
+ * @param {string | null | undefined} name
+ * @param {unknown[]} address What makes a new reader besides the options.
+ * @param {Options & Handlers<any>} options
+ * @param {(given: Options) => Reader<any>} open
+ * @returns {Connection}
+ */
 function useReader(name, address, options, open) {
   const { onEvent, onReset, fetch, headers, storage, locks, signal, lastSeen, ...values } = options ?? {};
   if (typeof onEvent !== "function") throw new TypeError("postern: onEvent must be a function");
-  const [told, setTold] = useState();
+  const [told, setTold] = useState(/** @type {{ key: string, detail: StateDetail } | undefined} */ (undefined));
   const [count, setCount] = useState(0);
   const restart = useCallback(() => setCount((n) => n + 1), []);
   // What the last render that was committed gave. An effect of its own, because it must not restart the reader.
-  const current = useRef();
+  const given = { onEvent, onReset, fetch, headers, storage, locks, signal, lastSeen, values, open };
+  const current = useRef(given);
   useInsertionEffect(() => {
-    current.current = { onEvent, onReset, fetch, headers, storage, locks, signal, lastSeen, values, open };
+    current.current = given;
   });
   // Functions and objects with methods are new at each render where they are written inline, so only null, which turns
   // something off, tells two of them apart. `lastSeen` is where a reader begins, and where this one is by now is past it.
@@ -50,16 +71,15 @@ function useReader(name, address, options, open) {
       headers: headers && typeof headers !== "object" && typeof headers !== "function" ? headers : () => fields(now().headers),
     });
     const gone = new AbortController();
-    const on = (type, listener) => reader.addEventListener(type, listener, gone);
-    on("state", ({ detail }) => setTold({ key, detail }));
-    on("event", (notice) => notice.waitUntil(handled(() => now().onEvent(notice.detail))));
-    on("reset", (notice) => notice.waitUntil(handled(() => now().onReset?.())));
+    reader.addEventListener("state", ({ detail }) => setTold({ key, detail }), gone);
+    reader.addEventListener("event", (notice) => notice.waitUntil(handled(() => now().onEvent(notice.detail))), gone);
+    reader.addEventListener("reset", (notice) => notice.waitUntil(handled(() => now().onReset?.())), gone);
     // If the signal was aborted before, no listener has heard of it.
     if (reader.state === "closed") setTold({ key, detail: { state: "closed" } });
     return () => {
       gone.abort();
       reader.close();
-      setTold();
+      setTold(undefined);
     };
   }, [key]);
 
@@ -68,9 +88,14 @@ function useReader(name, address, options, open) {
   return { state: name == null ? "closed" : "connecting", ...detail, restart };
 }
 
+/** @type {(headers: Options["headers"]) => any} */
 const fields = (headers) => (typeof headers === "function" ? headers() : headers);
 
-/** Runs a handler. If it throws, its event comes again, and the page's console has the reason. */
+/**
+ * Runs a handler. If it throws, its event comes again, and the page's console has the reason.
+ *
+ * @param {() => unknown} handle
+ */
 async function handled(handle) {
   try {
     await handle();

@@ -1,0 +1,238 @@
+// Reads from the gateway: one request at a time, by the best transport that the network lets through, again and again. What is
+// read goes to `Reader._take`.
+//
+// When to ask again:
+//
+//                     it ended well: at once
+//                 ┌─────────────────────────┐
+//                 ▼                         │
+//   connecting ─▶ attempt ─▶ live ──────────┘
+//                 ▲     │
+//                 │     │ it failed, or was cut
+//                 │     ▼
+//                 waiting ─▶ replaced, denied, refused, if the gateway itself said so
+//
+// A pause doubles with each failure in a row, is spread so that pages do not return together, is never shorter than a server's
+// `Retry-After`, and else ends when the network is back.
+//
+// By what:   sse ─▶ long-poll ─▶ short-poll ─▶ after an hour, the one that the options name
+//
+// | what is seen                                             | why the next transport is tried                    |
+// |----------------------------------------------------------|----------------------------------------------------|
+// | a stream's answer has another type, or is a 406          | there are no streams here                          |
+// | an event on a stream cannot be read                      | a poll may bring it whole                          |
+// | nothing comes of a stream within `silence`               | a proxy holds it back                              |
+// | three requests in a row are cut after 1 to 60 s          | a proxy ends what it holds                         |
+// | three streams in a row bring nothing but their beginning | a proxy lets the beginning through, not the events |
+
+/** @import { Batch, Circumstances } from "./answer.js" */
+/** @import { Settings } from "./options.js" */
+import { withQuery } from "./address.js";
+import { Failure, failure, hasType, isEvent, joined, parseJson, problem } from "./answer.js";
+import { later, secondsSince, site } from "./environment.js";
+import { DOWNGRADED_S, MAX_CUTS, MAX_CUT_S, MAX_RETRY_S, MIN_CUT_S, MIN_HOLD_S } from "./limits.js";
+import { Notifier } from "./notifier.js";
+import { TRANSPORTS, isToken } from "./options.js";
+import { persist, recall } from "./place.js";
+import { send } from "./request.js";
+import { lines, parseFields } from "./sse.js";
+
+const STREAM = "text/event-stream";
+
+export class Connection extends Notifier {
+  /** Names this reader among the tabs, and its polls at the gateway. */
+  _isLeader = false;
+  _instance = Math.random().toString(36).slice(2);
+  /** Readers of one name share a place and a connection. */
+  _name = `postern ${this._url}`;
+  _place = recall(this._settings, this._name);
+  /** Of `TRANSPORTS`. */
+  #current = TRANSPORTS.indexOf(this._settings.transport);
+  #downgradedAt = 0;
+  #cuts = 0; // requests in a row that were cut
+  #unreadable = 0; // answers in a row that could not be read
+  #isBare = false; // nothing came on the stream but its beginning
+  #wasBare = false; // the same of the stream before
+  #count = 0; // of requests
+  /** @type {AbortController | undefined} */
+  _request;
+  /** @type {((isHurried?: boolean) => void) | undefined} Ends the last sleep. */
+  _wake;
+  /** @type {Connection["_wake"]} Ends the pause after a failure, unless a server asked for it. */
+  _hurry;
+
+  /** Has a batch handled, and moves the place after it: the next request confirms it so. */
+  async _take(/** @type {Batch} */ batch) {
+    await this._handle(batch);
+    this._place = batch.last_seen;
+    // All tabs share the storage.
+    if (this._isLeader) persist(this._settings, this._name, this._place);
+  }
+
+  _stop(/** @type {import("../postern.js").StateDetail} */ detail) {
+    super._stop(detail);
+    this._request?.abort();
+    this._wake?.();
+  }
+
+  /**
+   * Waits. Only the last sleep can be ended early; the promise says whether the network is back.
+   *
+   * @returns {Promise<boolean | undefined>}
+   */
+  _sleep(/** @type {number} */ seconds) {
+    return new Promise((resolve) => {
+      const timer = later(resolve, seconds);
+      this._wake = (isHurried) => resolve((clearTimeout(timer), isHurried));
+    });
+  }
+
+  /** Attempts until the reader ends, or an attempt returns true because it was the last one. */
+  async _repeat(/** @type {() => Promise<unknown>} */ attempt) {
+    for (let failures = 0; !this._ended; ) {
+      const since = Date.now();
+      try {
+        if (await attempt()) return;
+        failures = 0;
+        if (secondsSince(since) > MIN_CUT_S) this.#cuts = 0;
+      } catch (error) {
+        const { status, _end, _retryAfter = 0, _isOwn } = /** @type {Circumstances} */ (error instanceof Failure ? error : {});
+        const reason = this._request?.signal.reason;
+        if (this._ended || reason === "again") continue;
+        const isOnline = status || _isOwn || site?.navigator.onLine !== false;
+        const message = isOnline ? `${/** @type {any} */ (error)?.message ?? error}` : "offline";
+        if (_end) return this._stop({ state: _end, status, message });
+        if (secondsSince(since) > MAX_CUT_S) failures = this.#cuts = 0;
+        else if (!_isOwn && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
+        if (this.#cuts >= MAX_CUTS || (!this.#current && reason === "no answer")) this.#downgrade();
+        const [shortest, longest] = this._settings.pause;
+        const grown = Math.min(shortest * 2 ** failures++, longest) * (0.5 + Math.random());
+        const pause = Math.max(grown, _retryAfter * (1 + Math.random() / 4));
+        this._setState({ state: "waiting", status, message, pause });
+        const slept = this._sleep(pause);
+        // A network that is back is no reason to come before the server's time.
+        this._hurry = _retryAfter ? undefined : this._wake;
+        if (await slept) failures = 0;
+      }
+    }
+  }
+
+  #downgrade() {
+    this.#current = Math.min(this.#current + 1, 2);
+    this.#downgradedAt = Date.now();
+    this.#cuts = 0;
+  }
+
+  /** Reads a stream until it ends, or polls once and pauses if a poll brings nothing too soon. */
+  async _attempt() {
+    if (secondsSince(this.#downgradedAt) > DOWNGRADED_S) this.#current = TRANSPORTS.indexOf(this._settings.transport);
+    if (!this.#current) return this.#stream();
+    const isShort = this.#current > 1;
+    // The first poll is not held: its answer tells that all is well.
+    const hold = isShort || this.state !== "live" ? 0 : this._settings.wait;
+    const since = Date.now();
+    const came = await this._poll(hold);
+    const isTooSoon = isShort || (hold && secondsSince(since) < MIN_HOLD_S);
+    if (!came && isTooSoon) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
+  }
+
+  /**
+   * @param {string} accept
+   * @param {number} [wait]
+   */
+  #ask(accept, wait) {
+    this._request = new AbortController();
+    this.#wasBare = this.#isBare;
+    this.#isBare = false;
+    const url = withQuery(new URL(this._url), {
+      topics: [...this._topics],
+      last_seen: this._place,
+      wait,
+      poll: `${this._instance}.${++this.#count}`,
+      limit: this.#unreadable >= MAX_CUTS ? 1 : undefined,
+    });
+    return send(this._request, this._settings, url, accept, wait);
+  }
+
+  /** Polls once, and returns how many events came. */
+  async _poll(/** @type {number} */ hold) {
+    const [answer, parts] = await this.#ask("application/json", hold);
+    const text = await joined(parts);
+    if (!answer.ok) throw problem(answer, text);
+    const batch = this.#batch(answer, text);
+    this._setState({ state: "live" });
+    await this._take(batch);
+    return batch.events.length;
+  }
+
+  /**
+   * Reads the answer of a poll. An event that cannot be read even when it comes alone is passed over, because it would hold
+   * up all that follow.
+   *
+   * @param {Response} answer
+   * @param {string} text
+   * @returns {Batch}
+   */
+  #batch(answer, text) {
+    const token = answer.headers.get("Last-Seen");
+    const moved = { events: [], last_seen: isToken(token) ? token : this._place };
+    if (answer.status === 204) return moved;
+    const batch = parseJson(text);
+    if (batch?.events?.every?.(isEvent) && isToken(batch.last_seen)) {
+      this.#unreadable = 0;
+      return batch;
+    }
+    // A page of a proxy has neither the type nor the token.
+    if (hasType(answer, /^application\/json/i) && isToken(token) && ++this.#unreadable > 2 * MAX_CUTS) {
+      this.#unreadable = 0;
+      return { ...moved, reset: true };
+    }
+    throw failure("the answer is no batch");
+  }
+
+  async #stream() {
+    const [answer, parts] = await this.#ask("text/event-stream");
+    if (!hasType(answer, /^text\/event-stream/i)) {
+      const text = await joined(parts);
+      if (answer.ok || answer.status === 406) return this.#downgrade();
+      throw problem(answer, text);
+    }
+    this.#isBare = true;
+    // If the last stream brought no more than a beginning, only a stream that lasts is live.
+    const lasting = this.#wasBare && later(() => this._setState({ state: "live" }), MIN_CUT_S);
+    /** @type {Record<string, string>} */
+    let fields = {};
+    let beginning = 0; // 1 for a comment, 2 for any other line
+    let retry;
+    try {
+      for await (const line of lines(parts)) {
+        if (!line) {
+          const batch = parseFields(fields, this._place);
+          fields = {};
+          if (!batch) {
+            this.#downgrade();
+            throw failure("an event cannot be read");
+          }
+          if (batch.reset || batch.last_seen !== this._place) await this._take(batch);
+          continue;
+        }
+        // A comment is a field without a name.
+        const [, field, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)/.exec(line));
+        if (field === "event" && value === "replaced") throw failure("another reader came", { _end: value });
+        beginning += field ? 2 : 1;
+        if (field !== "retry") {
+          if (field) this.#isBare = false;
+          if (!(this.#isBare && this.#wasBare)) this._setState({ state: "live" });
+        }
+        // Only the last line counts for now, but a comment and a retry are how a stream begins.
+        retry = field === "retry" && beginning !== 3 && /^\d+$/.test(value) && Math.min(+value / 1000, MAX_RETRY_S);
+        fields[field] = field === "data" && field in fields ? `${fields.data}\n${value}` : value;
+      }
+    } finally {
+      clearTimeout(/** @type {number | undefined} */ (lasting));
+    }
+    if (!retry) throw failure("the stream was cut");
+    if (retry >= 1) this._setState({ state: "waiting", pause: retry });
+    await this._sleep(retry);
+  }
+}
