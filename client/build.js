@@ -1,11 +1,8 @@
-// Makes postern.js, the one module that npm publishes and the gateway serves, out of src/. Without Node.js there is no build, so
-// its result is committed, and client/check compares it.
+// Makes postern.js, the one module that npm publishes and the gateway serves, of src/. The gateway builds without Node.js, so
+// postern.js is committed, and client/check compares the two.
 //
-//   npm run build            writes postern.js
-//   node build.js FILE       writes it elsewhere
-//
-// There is no source map: what went wrong in a page is told in words by the reader's state, and readers of the code find the
-// modules with their comments in the repository. A map would be another file of thirty kilobytes that each gateway serves.
+//   npm run build         writes postern.js
+//   node build.js FILE    writes another file
 
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -14,18 +11,20 @@ import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const { outputFiles } = await build({
-  // Names depend on nothing but the source, wherever that is.
+  // Short names depend on the paths of modules. Relative to this folder, those are the same everywhere.
   absWorkingDir: here,
   entryPoints: ["src/index.js"],
   bundle: true,
   minify: true,
   format: "esm",
+  // Names that only the client's own modules use; see src/index.js.
   mangleProps: /^_/,
   banner: { js: "// Bundled from client/src by `npm run build`." },
   write: false,
 });
 
-// The gateway's own page takes the module in, and calls `feed` in its scope, where esbuild would shorten that name.
+// The gateway puts the module and the script of its own page into one element, so the page needs the names of the exports.
+// esbuild would shorten these, too, and give the names only to those that import the module.
 const EXPORTS = /export\{([\w$]+) as feed,([\w$]+) as mailbox\};\n$/;
 const [{ text }] = outputFiles;
 if (!EXPORTS.test(text)) throw new Error(`the bundle ends with other exports than feed and mailbox: ${text.slice(-100)}`);

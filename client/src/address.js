@@ -1,4 +1,4 @@
-// The addresses that a reader asks: that of the gateway, as its page sees it, and what is asked for in the query.
+// The addresses of requests. What stands in a query is left to the callers.
 
 import { site } from "./environment.js";
 import { check } from "./options.js";

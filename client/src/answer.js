@@ -1,5 +1,5 @@
-// What an answer of the gateway says: a batch, a problem, or nothing that this client can read. `sse.js` reads streams, and
-// `transport.js` decides what follows.
+// What an answer of the gateway says: a batch, a problem, or nothing that this client can read. `sse.js` reads
+// streams, and `connection.js` decides what follows.
 
 /** @import { PosternEvent, State } from "../postern.js" */
 import { MAX_RETRY_S } from "./limits.js";
@@ -13,14 +13,14 @@ import { MAX_RETRY_S } from "./limits.js";
 /**
  * What is known of a failure besides its message:
  *  * `status`: of the answer, if the gateway or a proxy gave one;
- *  * `_end`: the final state that the failure leads to;
+ *  * `_finalState`: the final state that the failure leads to;
  *  * `_retryAfter`: seconds for which the server wants no request;
- *  * `_isOwn`: a handler in a page failed, and the network has nothing to do with it.
+ *  * `_isHandlers`: a handler in a page failed, and not the network.
  *
- * @typedef {{ status?: number, _end?: State | false, _retryAfter?: number, _isOwn?: boolean }} Circumstances
+ * @typedef {{ status?: number, _finalState?: State | false, _retryAfter?: number, _isHandlers?: boolean }} Circumstances
  */
 
-/** An error that the client itself made. What a page's functions throw, such as `headers`, has no say in what follows. */
+/** An error of the client itself. Errors of the page's own functions are of other classes, and have no circumstances. */
 export class Failure extends Error {}
 
 /**
@@ -72,6 +72,5 @@ export function problem(answer, text) {
   // Seconds, or a date.
   const after = /** @type {string} */ (headers.get("Retry-After"));
   const _retryAfter = Math.min(+after || (Date.parse(after) - Date.now()) / 1000 || 0, MAX_RETRY_S);
-  const message = (isGateways && told.detail) || `status ${status}, not from the gateway`;
-  return failure(message, { status, _end: isGateways && FINAL_STATES[status], _retryAfter });
+  return failure((isGateways && told.detail) || `status ${status}, not from the gateway`, { status, _finalState: isGateways && FINAL_STATES[status], _retryAfter });
 }

@@ -1,29 +1,26 @@
-// Reads from the gateway: one request at a time, by the best transport that the network lets through, again and again. What is
-// read goes to `Reader._take`.
+// Asks the gateway, one request after another, by the best transport that the network lets through. `request.js` sends a
+// request, `sse.js` and `answer.js` read what comes, and `notifier.js` hands it to the page.
 //
-// When to ask again:
+// When a request follows:
 //
-//                     it ended well: at once
-//                 ┌─────────────────────────┐
-//                 ▼                         │
-//   connecting ─▶ attempt ─▶ live ──────────┘
-//                 ▲     │
-//                 │     │ it failed, or was cut
-//                 │     ▼
-//                 waiting ─▶ replaced, denied, refused, if the gateway itself said so
+// | a request that                   | leads to the state                | and is followed by another                        |
+// |----------------------------------|-----------------------------------|---------------------------------------------------|
+// | ended well                       | `live`                            | at once, or after `interval` if nothing was held  |
+// | failed, or was cut               | `waiting`                         | after a pause                                     |
+// | the gateway can never answer     | `refused`, `denied` or `replaced` | never                                             |
 //
-// A pause doubles with each failure in a row, is spread so that pages do not return together, is never shorter than a server's
-// `Retry-After`, and else ends when the network is back.
+// A pause doubles with each failure in a row, is spread so that pages do not return together, and is never shorter than a
+// server's `Retry-After`. A pause that no server asked for ends when the network is back.
 //
-// By what:   sse ─▶ long-poll ─▶ short-poll ─▶ after an hour, the one that the options name
+// By which transport: `sse` ─▶ `long-poll` ─▶ `short-poll`, and an hour after the last step the first choice again.
 //
-// | what is seen                                             | why the next transport is tried                    |
-// |----------------------------------------------------------|----------------------------------------------------|
-// | a stream's answer has another type, or is a 406          | there are no streams here                          |
-// | an event on a stream cannot be read                      | a poll may bring it whole                          |
-// | nothing comes of a stream within `silence`               | a proxy holds it back                              |
-// | three requests in a row are cut after 1 to 60 s          | a proxy ends what it holds                         |
-// | three streams in a row bring nothing but their beginning | a proxy lets the beginning through, not the events |
+// | a step is taken when                                     | because                                         |
+// |----------------------------------------------------------|-------------------------------------------------|
+// | a stream is answered with another type, or with 406      | there are no streams here                       |
+// | an event on a stream cannot be read                      | a poll may bring it whole                       |
+// | nothing comes of a stream within `silence`               | a proxy holds the stream back                   |
+// | three requests in a row are cut after 1 to 60 s          | a proxy ends what lasts                         |
+// | three streams in a row bring nothing but their beginning | a proxy lets the beginning through, and no more |
 
 /** @import { Batch, Circumstances } from "./answer.js" */
 /** @import { Settings } from "./options.js" */
@@ -37,57 +34,58 @@ import { persist, recall } from "./place.js";
 import { send } from "./request.js";
 import { lines, parseFields } from "./sse.js";
 
-const STREAM = "text/event-stream";
-
 export class Connection extends Notifier {
   /** Names this reader among the tabs, and its polls at the gateway. */
-  _isLeader = false;
   _instance = Math.random().toString(36).slice(2);
   /** Readers of one name share a place and a connection. */
   _name = `postern ${this._url}`;
   _place = recall(this._settings, this._name);
-  /** Of `TRANSPORTS`. */
-  #current = TRANSPORTS.indexOf(this._settings.transport);
+  /** The reader asks for itself and for all tabs that share its connection; see `tabs.js`. */
+  _isLeader = false;
+  /** @type {AbortController | undefined} */
+  _request;
+  #requests = 0;
+  /** An index of `TRANSPORTS`. */
+  #transport = TRANSPORTS.indexOf(this._settings.transport);
   #downgradedAt = 0;
   #cuts = 0; // requests in a row that were cut
   #unreadable = 0; // answers in a row that could not be read
   #isBare = false; // nothing came on the stream but its beginning
   #wasBare = false; // the same of the stream before
-  #count = 0; // of requests
-  /** @type {AbortController | undefined} */
-  _request;
   /** @type {((isHurried?: boolean) => void) | undefined} Ends the last sleep. */
-  _wake;
-  /** @type {Connection["_wake"]} Ends the pause after a failure, unless a server asked for it. */
-  _hurry;
+  _wakeUp;
+  /** @type {Connection["_wakeUp"]} Ends the pause after a failure, unless a server asked for it. */
+  _retryNow;
 
-  /** Has a batch handled, and moves the place after it: the next request confirms it so. */
-  async _take(/** @type {Batch} */ batch) {
+  /** Has a batch handled, and moves the place after it. The next request gives the place, which confirms the batch. */
+  async _receive(/** @type {Batch} */ batch) {
     await this._handle(batch);
     this._place = batch.last_seen;
-    // All tabs share the storage.
+    // The tabs share a storage, and a follower's place is not that of all.
     if (this._isLeader) persist(this._settings, this._name, this._place);
   }
 
   _stop(/** @type {import("../postern.js").StateDetail} */ detail) {
     super._stop(detail);
     this._request?.abort();
-    this._wake?.();
+    this._wakeUp?.();
   }
 
+  // --- When a request follows --------------------------------------------------------------------------------------------
+
   /**
-   * Waits. Only the last sleep can be ended early; the promise says whether the network is back.
+   * Waits. Only the last sleep can be ended early; the promise has what `_wakeUp` was given.
    *
    * @returns {Promise<boolean | undefined>}
    */
   _sleep(/** @type {number} */ seconds) {
     return new Promise((resolve) => {
       const timer = later(resolve, seconds);
-      this._wake = (isHurried) => resolve((clearTimeout(timer), isHurried));
+      this._wakeUp = (isHurried) => resolve((clearTimeout(timer), isHurried));
     });
   }
 
-  /** Attempts until the reader ends, or an attempt returns true because it was the last one. */
+  /** Attempts again and again, until the reader ends or an attempt returns true because it was the last one. */
   async _repeat(/** @type {() => Promise<unknown>} */ attempt) {
     for (let failures = 0; !this._ended; ) {
       const since = Date.now();
@@ -96,49 +94,58 @@ export class Connection extends Notifier {
         failures = 0;
         if (secondsSince(since) > MIN_CUT_S) this.#cuts = 0;
       } catch (error) {
-        const { status, _end, _retryAfter = 0, _isOwn } = /** @type {Circumstances} */ (error instanceof Failure ? error : {});
+        // What the page's own functions throw, such as `headers`, is a failure without circumstances.
+        /** @type {Circumstances} */
+        /** @type {Circumstances} */
+        const { status, _finalState, _retryAfter = 0, _isHandlers } = error instanceof Failure ? error : /** @type {any} */ ({});
         const reason = this._request?.signal.reason;
+        // The request was ended here, and did not fail.
         if (this._ended || reason === "again") continue;
-        const isOnline = status || _isOwn || site?.navigator.onLine !== false;
+        const isOnline = status || _isHandlers || site?.navigator.onLine !== false;
         const message = isOnline ? `${/** @type {any} */ (error)?.message ?? error}` : "offline";
-        if (_end) return this._stop({ state: _end, status, message });
+        if (_finalState) return this._stop({ state: _finalState, status, message });
         if (secondsSince(since) > MAX_CUT_S) failures = this.#cuts = 0;
-        else if (!_isOwn && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
-        if (this.#cuts >= MAX_CUTS || (!this.#current && reason === "no answer")) this.#downgrade();
+        else if (!_isHandlers && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
+        if (this.#cuts >= MAX_CUTS || (!this.#transport && reason === "no answer")) this.#downgrade();
         const [shortest, longest] = this._settings.pause;
-        const grown = Math.min(shortest * 2 ** failures++, longest) * (0.5 + Math.random());
-        const pause = Math.max(grown, _retryAfter * (1 + Math.random() / 4));
+        const pause = Math.max(
+          Math.min(shortest * 2 ** failures++, longest) * (0.5 + Math.random()),
+          _retryAfter * (1 + Math.random() / 4),
+        );
         this._setState({ state: "waiting", status, message, pause });
         const slept = this._sleep(pause);
         // A network that is back is no reason to come before the server's time.
-        this._hurry = _retryAfter ? undefined : this._wake;
+        this._retryNow = _retryAfter ? undefined : this._wakeUp;
         if (await slept) failures = 0;
       }
     }
   }
 
+  // --- By which transport ------------------------------------------------------------------------------------------------
+
   #downgrade() {
-    this.#current = Math.min(this.#current + 1, 2);
-    this.#downgradedAt = Date.now();
     this.#cuts = 0;
+    this.#downgradedAt = Date.now();
+    this.#transport = Math.min(this.#transport + 1, 2);
   }
 
-  /** Reads a stream until it ends, or polls once and pauses if a poll brings nothing too soon. */
+  /** Reads a stream until it ends, or polls once and pauses if nothing came and the poll was not held. */
   async _attempt() {
-    if (secondsSince(this.#downgradedAt) > DOWNGRADED_S) this.#current = TRANSPORTS.indexOf(this._settings.transport);
-    if (!this.#current) return this.#stream();
-    const isShort = this.#current > 1;
+    if (secondsSince(this.#downgradedAt) > DOWNGRADED_S) this.#transport = TRANSPORTS.indexOf(this._settings.transport);
+    if (!this.#transport) return this.#stream();
+    const isShort = this.#transport > 1;
     // The first poll is not held: its answer tells that all is well.
     const hold = isShort || this.state !== "live" ? 0 : this._settings.wait;
     const since = Date.now();
-    const came = await this._poll(hold);
-    const isTooSoon = isShort || (hold && secondsSince(since) < MIN_HOLD_S);
-    if (!came && isTooSoon) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
+    if (await this._poll(hold)) return;
+    if (isShort || (hold && secondsSince(since) < MIN_HOLD_S)) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
   }
 
   /**
+   * Sends the next request.
+   *
    * @param {string} accept
-   * @param {number} [wait]
+   * @param {number} [wait] Seconds for which the gateway may hold a poll.
    */
   #ask(accept, wait) {
     this._request = new AbortController();
@@ -148,7 +155,7 @@ export class Connection extends Notifier {
       topics: [...this._topics],
       last_seen: this._place,
       wait,
-      poll: `${this._instance}.${++this.#count}`,
+      poll: `${this._instance}.${++this.#requests}`,
       limit: this.#unreadable >= MAX_CUTS ? 1 : undefined,
     });
     return send(this._request, this._settings, url, accept, wait);
@@ -161,13 +168,13 @@ export class Connection extends Notifier {
     if (!answer.ok) throw problem(answer, text);
     const batch = this.#batch(answer, text);
     this._setState({ state: "live" });
-    await this._take(batch);
+    await this._receive(batch);
     return batch.events.length;
   }
 
   /**
-   * Reads the answer of a poll. An event that cannot be read even when it comes alone is passed over, because it would hold
-   * up all that follow.
+   * Reads the answer of a poll. An answer that cannot be read is asked for again, at last with one event. If that event cannot
+   * be read, it is passed over, because it would hold up all that follow.
    *
    * @param {Response} answer
    * @param {string} text
@@ -190,6 +197,7 @@ export class Connection extends Notifier {
     throw failure("the answer is no batch");
   }
 
+  /** Reads a stream until it ends, and then waits for as long as the gateway asked. */
   async #stream() {
     const [answer, parts] = await this.#ask("text/event-stream");
     if (!hasType(answer, /^text\/event-stream/i)) {
@@ -213,12 +221,13 @@ export class Connection extends Notifier {
             this.#downgrade();
             throw failure("an event cannot be read");
           }
-          if (batch.reset || batch.last_seen !== this._place) await this._take(batch);
+          // Comments end with an empty line, too.
+          if (batch.reset || batch.last_seen !== this._place) await this._receive(batch);
           continue;
         }
         // A comment is a field without a name.
         const [, field, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)/.exec(line));
-        if (field === "event" && value === "replaced") throw failure("another reader came", { _end: value });
+        if (field === "event" && value === "replaced") throw failure("another reader came", { _finalState: value });
         beginning += field ? 2 : 1;
         if (field !== "retry") {
           if (field) this.#isBare = false;

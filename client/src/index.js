@@ -1,8 +1,8 @@
-// The two functions of the package. They check what is their own of the arguments; `options.js` has the options of both, and
-// `reader.js` what they return. `../postern.d.ts` documents them for users.
+// The two functions of the package. They check the arguments that only one of them has. The options of both are left to
+// `options.js`, and what the functions return to `reader.js`. `../postern.d.ts` documents them for users.
 //
-// Fields and methods that begin with `_` are for the other modules of the client; the build shortens these names.
-// Those that begin with `#` are a module's own.
+// A name that begins with `#` is for its class, and one that begins with `_` for all modules of the client. The build shortens
+// both.
 
 /** @import { FeedOptions, MailboxOptions } from "../postern.js" */
 import { address } from "./address.js";

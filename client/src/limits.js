@@ -18,7 +18,7 @@ export const DOWNGRADED_S = 3600;
 /** A poll that brings nothing sooner was not held. */
 export const MIN_HOLD_S = 1;
 
-/** A page that is not gone so long after it began to leave stays. */
+/** A page that is still there so long after it began to leave stays. */
 export const LEAVING_S = 1;
 /** A page keeps the lock so long when the gateway ended the reading, so that all others hear of it first. */
 export const FAREWELL_S = 1;

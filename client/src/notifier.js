@@ -16,8 +16,8 @@ export class Notifier extends EventTarget {
   state = "connecting";
   /** @type {StateDetail | undefined} The final state. */
   _ended;
-  /** Ends the listeners in the page. */
-  _life = new AbortController();
+  /** Aborted at the end, which removes the listeners that the reader has in its page. */
+  _lifetime = new AbortController();
   /** @type {Set<string>} The newest events that were handled, the oldest first. */
   #known = new Set();
 
@@ -35,13 +35,13 @@ export class Notifier extends EventTarget {
     this._settings = settings;
   }
 
-  /** Ends the reader. */
+  /** Ends the reader in a final state. */
   _stop(/** @type {StateDetail} */ detail) {
     this._ended = detail;
     this._setState(detail);
-    // An end with a message is one that the gateway decided on.
+    // The gateway ended it. A page that closes a reader gives no message.
     if (detail.message) this.#dispatch(detail.state, detail);
-    this._life.abort();
+    this._lifetime.abort();
   }
 
   /** Tells a state if it is a new one, or has a new pause. */
@@ -52,7 +52,7 @@ export class Notifier extends EventTarget {
     this.#dispatch("state", detail);
   }
 
-  /** Passes a state on; there is nothing to pass it on to before `tabs.js`. */
+  /** Passes a state on to other tabs, of which only `tabs.js` knows. */
   _announce(/** @type {StateDetail} */ _detail) {}
 
   /**
@@ -69,11 +69,11 @@ export class Notifier extends EventTarget {
     notice.waitUntil = (/** @type {PromiseLike<unknown>} */ promise) => promises.push(promise);
     this.dispatchEvent(notice);
     return Promise.all(promises).catch((error) => {
-      throw failure(`a handler failed: ${error}`, { _isOwn: true });
+      throw failure(`a handler failed: ${error}`, { _isHandlers: true });
     });
   }
 
-  /** Hands the page what is new to it, one event at a time. */
+  /** Hands the page what is new to it: one event at a time, and the next when the handlers of the last are done. */
   async _handle(/** @type {Batch} */ { events, reset }) {
     if (reset) await this.#dispatch("reset");
     for (const event of events) {
@@ -81,6 +81,7 @@ export class Notifier extends EventTarget {
       if (this._isKnown(event) && (this._isFeed || event.redelivered)) continue;
       await this.#dispatch("event", event);
       if (this._ended) throw failure("closed");
+      // A set gives its values in the order in which they were added.
       const [oldest] = this.#known.add(nameOf(event));
       if (this.#known.size > MAX_KNOWN) this.#known.delete(oldest);
     }

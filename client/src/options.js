@@ -1,7 +1,7 @@
 // What a caller may give, and the errors for all else: each option with its right values and its default, the names of
 // clients and topics. Limits that only the gateway knows are left to its answers.
 
-/** @import { HeaderFields, Options, Transport } from "../postern.js" */
+/** @import { Options, Transport } from "../postern.js" */
 import { site } from "./environment.js";
 
 /**
@@ -11,10 +11,10 @@ import { site } from "./environment.js";
  */
 
 /**
- * The options with their defaults. Where two types share a name, the one that is always there counts.
+ * The options, of which these have a value in any case.
  *
- * @typedef {Omit<Options, keyof Defaults> & Defaults & { fold?: "latest" }} Settings
- * @typedef {{ transport: Transport, wait: number, silence: number, interval: number, patience: number, pause: readonly [number, number] }} Defaults
+ * @typedef {"transport" | "wait" | "silence" | "interval" | "patience" | "pause"} Complete
+ * @typedef {Omit<Options, Complete> & { [Name in Complete]-?: NonNullable<Options[Name]> } & { fold?: "latest" }} Settings
  */
 
 /** @type {Transport[]} From the first choice to the last resort. */
@@ -56,6 +56,7 @@ const RULES = {
   limit: upTo(500),
   storage: having("getItem", "setItem"),
   locks: [...having("request"), site?.navigator.locks],
+  // `Headers` throws an error for what is no object of names and values.
   headers: ["an object of strings, or a function that gives one", (value) => isFunction(value) || plainHeaders(value)],
   fetch: ["a function", isFunction],
   wait: [...upTo(55), 25],
@@ -86,7 +87,8 @@ export function check(name, value, words, isRight) {
   }
   const shown = isString(value) ? `"${value}"` : value instanceof Object ? value.constructor.name : value;
   const Wrong = typeof value === "number" && /number/.test(words) ? RangeError : TypeError;
-  throw new Wrong(`postern: ${name} must be ${words}, but is ${shown}${value === undefined ? "; wait until it is set" : ""}`, { cause });
+  const message = `postern: ${name} must be ${words}, but is ${shown}${value === undefined ? "; wait until it is set" : ""}`;
+  throw new Wrong(message, { cause });
 }
 
 /**
@@ -95,7 +97,7 @@ export function check(name, value, words, isRight) {
  * @param {string} call The name of the function whose options these are.
  * @param {any} options
  * @param {Record<string, Rule>} more The rules of that function alone.
- * @returns {any} `Settings` without `transport`, whose default is the caller's, and what `more` names.
+ * @returns {any} `Settings`, but for `transport`, whose default is the caller's, and with what `more` names.
  */
 export function complete(call, options, more) {
   options ??= {};

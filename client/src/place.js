@@ -5,7 +5,7 @@
 //     ▼
 //   the batch's `last_seen`: the next request gives it, and so confirms the batch if it is of a mailbox
 //
-// When a place moves is decided in `reader.js` for a page that reads, and in `tabs.js` for one that is handed its batches.
+// When a place moves is left to `connection.js`, and to `tabs.js` in a page whose events another one reads.
 
 /** @import { Settings } from "./options.js" */
 import { site } from "./environment.js";

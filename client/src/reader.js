@@ -1,13 +1,13 @@
 // What `mailbox` and `feed` return: an `EventTarget` that can also be iterated, and closed.
 //
-// It is made of layers, of which each adds one thing to the one before:
+// A reader is made of layers. Each is a class that extends the one before, and works without those after it:
 //
-// | layer              | module        | adds                                                     |
-// |--------------------|---------------|----------------------------------------------------------|
-// | `Notifier`         | notifier.js   | the state, and the events that the page has handled      |
-// | `Connection`       | connection.js | requests to the gateway, one after another               |
-// | `SharedConnection` | tabs.js       | one connection for all tabs                              |
-// | `Reader`           | this          | the ways in which a page uses it                         |
+// | layer              | module        | adds                                                              |
+// |--------------------|---------------|-------------------------------------------------------------------|
+// | `Notifier`         | notifier.js   | what the page is told: states, and the events that are new to it  |
+// | `Connection`       | connection.js | the requests to the gateway, and the place where the next begins  |
+// | `SharedConnection` | tabs.js       | one connection for all tabs that read the same                    |
+// | `Reader`           | reader.js     | how a page begins, iterates and closes                            |
 
 /** @import { PosternEvent } from "../postern.js" */
 /** @import { Settings } from "./options.js" */
@@ -25,20 +25,18 @@ export class Reader extends SharedConnection {
    */
   constructor(url, topics, settings) {
     super(url, topics, settings);
-    const { signal } = settings;
-    signal?.addEventListener("abort", () => this.close(), { signal: this._life.signal });
-    if (signal?.aborted) this.close();
+    settings.signal?.addEventListener("abort", () => this.close(), { signal: this._lifetime.signal });
+    if (settings.signal?.aborted) this.close();
   }
 
   /**
    * Begins to read with the first listener for `event`, but after all that the page does in the same turn.
    *
    * @param {string} type
-   * @param {any} listener
-   * @param {boolean | AddEventListenerOptions} [options]
+   * @param {[listener: any, options?: boolean | AddEventListenerOptions]} rest
    */
-  addEventListener(type, listener, options) {
-    super.addEventListener(type, listener, options);
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest);
     if (type === "event") this.#begun ??= setTimeout(() => this._join());
   }
 

@@ -1,5 +1,5 @@
 // The format of Server-Sent Events (WHATWG HTML, section 9.2): text in parts becomes lines, a line a field, and the fields
-// between two empty lines a batch. `transport.js` requests streams, and decides what a line means for the connection.
+// between two empty lines a batch. `connection.js` requests streams, and decides what a line means for the transport.
 
 /** @import { Batch } from "./answer.js" */
 import { isEvent, parseJson } from "./answer.js";

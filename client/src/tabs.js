@@ -1,23 +1,28 @@
 // The pages and workers of an origin that read the same share one connection.
 //
-// Election: each reader asks for a Web Lock with its name. The reader that holds it is the leader, and reads; the others follow.
-// When the leader's page is closed or crashes, the browser gives the lock to the next reader, which goes on from the kept place.
+// Election: each reader asks for a Web Lock of its name. The reader that has the lock is the leader: it asks the gateway, and
+// the others follow. When the leader's page is closed or crashes, the browser gives the lock to another reader, which goes on
+// from the kept place.
 //
-// Messages, over a BroadcastChannel. Tabs may run different versions of the client, so these names are kept:
+//   follower ── has the lock, and has handled what the old leader sent ─▶ leader ── closed, or ended by the gateway ─▶ gone
 //
-// | type    | from     | means                                                                     |
-// |---------|----------|---------------------------------------------------------------------------|
-// | `hello` | all      | I am here and read these `topics`; a leader answers with `lead`           |
-// | `lead`  | leader   | I lead; this is my `place` and my state (`how`)                           |
-// | `state` | leader   | my state is `how`                                                         |
-// | `batch` | leader   | handle this `batch`, which the gateway gave for `place`; `key` names it   |
-// | `done`  | follower | I have handled the batch named `key`, or `failed`                         |
-// | `bye`   | all      | my page is being left, or my reader closed: do not wait for me            |
-// | `stop`  | all      | the gateway ended the reading with `how`: end, too                        |
+// Messages, over a BroadcastChannel. Tabs may have different versions of the client, so the names in messages are kept.
 //
-// A batch: the leader sends it, handles it itself, and moves its place when each page that it knows of is done; that confirms.
-// A page that takes longer than `patience` is forgotten until its next message. All pages drop what they have had, so a new
-// leader may begin at an older place.
+// | type    | sent by    | says                                                                   | answered by         |
+// |---------|------------|------------------------------------------------------------------------|---------------------|
+// | `hello` | each tab   | the tab is there, and reads `topics`                                   | the leader's `lead` |
+// | `lead`  | the leader | the sender leads; its `place`, and its state (`how`)                   | `hello`, if to all  |
+// | `state` | the leader | its new state (`how`)                                                  |                     |
+// | `batch` | the leader | a `batch` to handle, named by a `key`, and the `place` before it       | `done`              |
+// | `done`  | a follower | the batch of that `key` is handled, or a handler `failed`              |                     |
+// | `bye`   | each tab   | the page is being left, or the reader closed: it handles nothing more  |                     |
+// | `stop`  | each tab   | the gateway ended the reading (`how`), which holds for all tabs        |                     |
+//
+// A batch is confirmed when all tabs that the leader knows of have handled it: only then does the leader's place move. A tab
+// that takes longer than `patience` is unknown until its next message. Every tab drops what it had before, so a new leader may
+// begin at an older place.
+//
+// A follower of a feed first reads alone, from its own place to where the leader is; a mailbox has one place for all.
 
 /** @import { StateDetail } from "../postern.js" */
 /** @import { Batch } from "./answer.js" */
@@ -49,27 +54,79 @@ export class SharedConnection extends Connection {
   #channel;
   /** @type {(() => void) | undefined} */
   #releaseLock;
-  #leftAt = 0; // the page may be going away, in ms
+  /** When the page began to leave, in ms; it may stay. */
+  #leftAt = 0;
 
-  // The leader's
+  // A leader's
   /** @type {Set<string>} The other tabs that answer. */
   #others = new Set();
-  /** @type {{ batch: Batch, place: Place, key: number } | undefined} The batch that is being handled. */
+  /** @type {{ batch: Batch, place: Place, key: number } | undefined} What all tabs are handling. */
   #shared;
   /** @type {Set<string>} The tabs that have yet to handle it. */
   #waiting = new Set();
-  /** @type {boolean | undefined} In one of them. */
+  /** @type {boolean | undefined} A handler failed in one of them. */
   #hasFailed;
 
   // A follower's
   /** @type {string | undefined} */
   #leader;
-  /** @type {number | undefined} */
+  /** @type {number | undefined} The last batch that it handled. */
   #handledKey;
   /** @type {Batch[]} What the leader sent and was not handled yet. */
   #ahead = [];
-  /** @type {Promise<any>} What the leader sends is worked on one after another. */
+  /** @type {Promise<any>} Works on one message of the leader's after another. */
   #queue = Promise.resolve();
+
+  // --- Election ---------------------------------------------------------------------------------------------------------
+
+  /** Makes the reader known to the other tabs, and has it lead once it has the lock; where there are no locks, at once. */
+  _join() {
+    const { locks } = this._settings;
+    if (this._ended) return;
+    // A closed reader leaves no listeners in its page.
+    const own = { signal: this._lifetime.signal };
+    /** @type {(type: string, work: (event: any) => void) => void} */
+    const on = (type, work) => site?.addEventListener(type, work, own);
+    on("online", () => this._retryNow?.(true));
+    if (!locks) return this.#lead();
+    this.#channel = new BroadcastChannel(this._name);
+    this.#channel.onmessage = ({ data }) => this.#onMessage(data);
+    this.#postHello();
+    // Firefox and WebKit cut the requests of a page that is left before they hide it, and WebKit refuses all others until then.
+    // Meanwhile a stream that was asked for earlier may go live.
+    const leave = () => (this.#leftAt = Date.now());
+    on("beforeunload", leave);
+    on("pagehide", () => {
+      leave();
+      this.#post("bye");
+    });
+    on("pageshow", ({ persisted }) => persisted && this.#postHello());
+    const isOver = new Promise((resolve) => (this.#releaseLock = /** @type {() => void} */ (resolve)));
+    // The browser would keep a closed reader that waits for a lock. Locks that a page gives itself take two arguments.
+    const more = locks === site?.navigator.locks ? [own] : [];
+    /** @type {any} */ (locks).request(this._name, ...more, () => (this.#lead(), isOver)).catch(() => this.#lead());
+  }
+
+  async #lead() {
+    await this.#queue;
+    this._isLeader = true;
+    this.#postLead();
+    await this._repeat(() => this._attempt());
+  }
+
+  /** Parts from the other tabs; an end that the gateway decided on is theirs, too. */
+  _stop(/** @type {StateDetail} */ how) {
+    if (this._ended) return;
+    if (how.message) this.#post("stop", { how });
+    this.#post("bye");
+    this.#channel?.close();
+    this.#channel = undefined;
+    super._stop(how);
+    // A follower that had the lock before it heard of a common end would ask the gateway in vain.
+    if (this.#releaseLock) later(this.#releaseLock, how.message ? FAREWELL_S : 0);
+  }
+
+  // --- Messages ---------------------------------------------------------------------------------------------------------
 
   /**
    * @param {Message["type"]} type
@@ -88,11 +145,10 @@ export class SharedConnection extends Connection {
     this.#post("lead", { to, place: this._place, how: { state: this.state } });
   }
 
-  async #lead() {
-    await this.#queue;
-    this._isLeader = true;
-    this.#postLead();
-    await this._repeat(() => this._attempt());
+  /** Tells the others the leader's state. */
+  _announce(/** @type {StateDetail} */ how) {
+    // A request fails because its page is left, which is nothing to the others.
+    if (this._isLeader && !this._ended && secondsSince(this.#leftAt) > LEAVING_S) this.#post("state", { how });
   }
 
   #onMessage(/** @type {Message} */ { type, from, to, how, topics = [], place, key, batch, failed }) {
@@ -113,7 +169,7 @@ export class SharedConnection extends Connection {
       if (type === "bye" || (key && key === this.#shared?.key)) {
         this.#hasFailed ||= failed;
         this.#waiting.delete(from);
-        if (this.#shared && !this.#waiting.size) this._wake?.();
+        if (this.#shared && !this.#waiting.size) this._wakeUp?.();
       }
     } else if (type === "lead") {
       this.#leader = from;
@@ -130,6 +186,29 @@ export class SharedConnection extends Connection {
         this.#ahead.push(batch);
         this.#queue = this.#queue.then(() => this.#follow(batch, place, key));
       }
+    }
+  }
+
+  // --- Batches ----------------------------------------------------------------------------------------------------------
+
+  /** Has all tabs handle what their leader read. */
+  _handle(/** @type {Batch} */ batch) {
+    return this._isLeader ? this.#share(batch) : super._handle(batch);
+  }
+
+  async #share(/** @type {Batch} */ batch) {
+    this.#post("batch", (this.#shared = { batch, place: this._place, key: Math.random() }));
+    this.#waiting = new Set(this.#others);
+    this.#hasFailed = false;
+    const since = Date.now();
+    const left = () => this._settings.patience - secondsSince(since);
+    try {
+      await super._handle(batch);
+      while (this.#waiting.size && left() > 0) await this._sleep(left());
+      if (this.#hasFailed) throw failure("a handler failed in another page", { _isHandlers: true });
+    } finally {
+      for (const page of this.#waiting) this.#others.delete(page);
+      this.#shared = undefined;
     }
   }
 
@@ -168,71 +247,5 @@ export class SharedConnection extends Connection {
       if (this._place === before || (hold && secondsSince(since) > MIN_CATCH_UP_HOLD_S)) return true;
       hold = CATCH_UP_HOLD_S;
     });
-  }
-
-  _join() {
-    const { locks } = this._settings;
-    if (this._ended) return;
-    // A closed reader leaves no listeners in its page.
-    const own = { signal: this._life.signal };
-    /** @type {(type: string, work: (event: any) => void) => void} */
-    const on = (type, work) => site?.addEventListener(type, work, own);
-    on("online", () => this._hurry?.(true));
-    if (!locks) return this.#lead();
-    this.#channel = new BroadcastChannel(this._name);
-    this.#channel.onmessage = ({ data }) => this.#onMessage(data);
-    this.#postHello();
-    // Firefox and WebKit cut the requests of a page that is left before they hide it, and WebKit refuses all others until then.
-    // Meanwhile a stream that was asked for earlier may go live.
-    const leave = () => (this.#leftAt = Date.now());
-    on("beforeunload", leave);
-    on("pagehide", () => {
-      leave();
-      this.#post("bye");
-    });
-    on("pageshow", ({ persisted }) => persisted && this.#postHello());
-    const isOver = new Promise((resolve) => (this.#releaseLock = /** @type {() => void} */ (resolve)));
-    // The browser would keep a closed reader that waits for a lock. Locks that a page gives itself take two arguments.
-    const more = locks === site?.navigator.locks ? [own] : [];
-    /** @type {any} */ (locks).request(this._name, ...more, () => (this.#lead(), isOver)).catch(() => this.#lead());
-  }
-
-  /** Parts from the other tabs; an end that the gateway decided on is theirs, too. */
-  _stop(/** @type {StateDetail} */ how) {
-    if (this._ended) return;
-    if (how.message) this.#post("stop", { how });
-    this.#post("bye");
-    this.#channel?.close();
-    this.#channel = undefined;
-    super._stop(how);
-    // A follower that had the lock before it heard of a common end would ask the gateway in vain.
-    if (this.#releaseLock) later(this.#releaseLock, how.message ? FAREWELL_S : 0);
-  }
-
-  /** Tells the others the leader's state. */
-  _announce(/** @type {StateDetail} */ how) {
-    // A request fails because its page is left, which is nothing to the others.
-    if (this._isLeader && !this._ended && secondsSince(this.#leftAt) > LEAVING_S) this.#post("state", { how });
-  }
-
-  /** Has all tabs handle what their leader read. */
-  _handle(/** @type {Batch} */ batch) {
-    return this._isLeader ? this.#share(batch) : super._handle(batch);
-  }
-
-  async #share(/** @type {Batch} */ batch) {
-    this.#post("batch", (this.#shared = { batch, place: this._place, key: Math.random() }));
-    this.#waiting = new Set(this.#others);
-    this.#hasFailed = false;
-    const since = Date.now();
-    const left = () => this._settings.patience - secondsSince(since);
-    try {
-      await super._handle(batch);
-      while (this.#waiting.size && left() > 0) await this._sleep(left());
-      if (this.#hasFailed) throw failure("a handler failed in another page", { _isOwn: true });
-    } finally {
-      for (const page of this.#waiting) this.#others.delete(page);
-      this.#shared = undefined;
-    }
   }
 }

@@ -1,4 +1,4 @@
-//! `GET /client.js`: the browser client, as it stands in `client/`. What an [`AllowedOrigins`](crate::http::AllowedOrigins) lets
+//! `GET /client.js`: the browser client, as `client/` bundles it. What an [`AllowedOrigins`](crate::http::AllowedOrigins) lets
 //! in may import it, too.
 
 use std::sync::LazyLock;

@@ -54,7 +54,7 @@ impl Page {
 }
 
 /// Puts the client, as `GET /client.js` gives it, before the page's parts. Those stand in a block, so that no name of
-/// theirs meets one of the client.
+/// theirs meets one of the client; `feed` and `mailbox` keep their names in the bundle, so that the parts can call them.
 fn script() -> String {
     format!("{}\n{{\n{}}}\n", client_js::MODULE, PARTS.join("\n"))
 }
