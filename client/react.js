@@ -27,7 +27,9 @@ export function useFeed(url, topic, options) {
 export function useMailbox(url, { client, topics, ...options }) {
   // JSON has no sets, and an iterator gives its values once.
   const patterns = topics?.[Symbol.iterator] && typeof topics !== "string" ? [...topics] : topics;
-  return useReader(client, [url, patterns], options, (given) => mailbox(url, { client: /** @type {string} */ (client), topics: patterns, ...given }));
+  return useReader(client, [url, patterns], options, (given) =>
+    mailbox(url, { client: /** @type {string} */ (client), topics: patterns, ...given }),
+  );
 }
 
 /**

@@ -72,5 +72,9 @@ export function problem(answer, text) {
   // Seconds, or a date.
   const after = /** @type {string} */ (headers.get("Retry-After"));
   const _retryAfter = Math.min(+after || (Date.parse(after) - Date.now()) / 1000 || 0, MAX_RETRY_S);
-  return failure((isGateways && told.detail) || `status ${status}, not from the gateway`, { status, _finalState: isGateways && FINAL_STATES[status], _retryAfter });
+  return failure((isGateways && told.detail) || `status ${status}, not from the gateway`, {
+    status,
+    _finalState: isGateways && FINAL_STATES[status],
+    _retryAfter,
+  });
 }

@@ -23,7 +23,6 @@
 // | three streams in a row bring nothing but their beginning | a proxy lets the beginning through, and no more |
 
 /** @import { Batch, Circumstances } from "./answer.js" */
-/** @import { Settings } from "./options.js" */
 import { withQuery } from "./address.js";
 import { Failure, failure, hasType, isEvent, joined, parseJson, problem } from "./answer.js";
 import { later, secondsSince, site } from "./environment.js";
@@ -96,7 +95,6 @@ export class Connection extends Notifier {
       } catch (error) {
         // What the page's own functions throw, such as `headers`, is a failure without circumstances.
         /** @type {Circumstances} */
-        /** @type {Circumstances} */
         const { status, _finalState, _retryAfter = 0, _isHandlers } = error instanceof Failure ? error : /** @type {any} */ ({});
         const reason = this._request?.signal.reason;
         // The request was ended here, and did not fail.
@@ -107,9 +105,9 @@ export class Connection extends Notifier {
         if (secondsSince(since) > MAX_CUT_S) failures = this.#cuts = 0;
         else if (!_isHandlers && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
         if (this.#cuts >= MAX_CUTS || (!this.#transport && reason === "no answer")) this.#downgrade();
-        const [shortest, longest] = this._settings.pause;
+        const [first, longest] = this._settings.pause;
         const pause = Math.max(
-          Math.min(shortest * 2 ** failures++, longest) * (0.5 + Math.random()),
+          Math.min(first * 2 ** failures++, longest) * (0.5 + Math.random()),
           _retryAfter * (1 + Math.random() / 4),
         );
         this._setState({ state: "waiting", status, message, pause });
@@ -138,7 +136,8 @@ export class Connection extends Notifier {
     const hold = isShort || this.state !== "live" ? 0 : this._settings.wait;
     const since = Date.now();
     if (await this._poll(hold)) return;
-    if (isShort || (hold && secondsSince(since) < MIN_HOLD_S)) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
+    const isTooSoon = isShort || (hold && secondsSince(since) < MIN_HOLD_S);
+    if (isTooSoon) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
   }
 
   /**

@@ -18,7 +18,7 @@ import { Reader } from "./reader.js";
 export function mailbox(url, options) {
   const { client, topics, ...rest } = complete("mailbox", options, { client: ANYTHING, topics: ANYTHING });
   check("client", client, CLIENT, isClient);
-    return new Reader(address(url, `clients/${client}/events`), patterns(topics ?? []), { transport: "long-poll", ...rest });
+  return new Reader(address(url, `clients/${client}/events`), patterns(topics ?? []), { transport: "long-poll", ...rest });
 }
 
 /**

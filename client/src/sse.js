@@ -1,5 +1,5 @@
-// The format of Server-Sent Events (WHATWG HTML, section 9.2): text in parts becomes lines, a line a field, and the fields
-// between two empty lines a batch. `connection.js` requests streams, and decides what a line means for the transport.
+// The format of Server-Sent Events (WHATWG HTML, section 9.2): text in parts becomes lines, and the fields between two empty
+// lines become a batch. `connection.js` requests streams, takes the fields out of lines, and decides what a line means for it.
 
 /** @import { Batch } from "./answer.js" */
 import { isEvent, parseJson } from "./answer.js";
@@ -22,13 +22,6 @@ export async function* lines(parts) {
     yield* complete;
   }
 }
-
-/**
- * Returns the line, and the name and the value of its field. The name of a comment is empty.
- *
- * @param {string} line
- */
-export const parseLine = (line) => /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)/.exec(line));
 
 /**
  * Returns what the fields between two empty lines tell: one event, a reset, or only a place. Returns undefined if they
