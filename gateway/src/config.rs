@@ -200,7 +200,7 @@ pub struct Config {
           help_heading = "Process")]
     pub threads: Option<usize>,
 
-    /// What to log: a level (error, warn, info, debug, trace) or directives such as info,gateway::mailbox=debug. The directive
+    /// What to log: a level (error, warn, info, debug, trace) or directives such as info,mailboxes=debug. The directive
     /// postern::access=info adds a line for each request
     #[arg(long, env = "POSTERN_LOG", value_name = "FILTER", default_value = "info,lapin=off",
           value_parser = Setting(StringValueParser::new()), help_heading = "Logs")]

@@ -12,6 +12,18 @@ pub const ACCESS_LOG: &str = "postern::access";
 /// line for each request, and h2 warns of what its clients do wrong, as often as they do it.
 const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
 
+/// The crates that log what the gateway does, with the names by which a filter has them, too: a directive for `gateway`, the
+/// program, means all of them.
+const PARTS: [(&str, &str); 7] = [
+    ("gateway", "mailboxes"),
+    ("gateway", "feeds"),
+    ("gateway", "broker_rabbitmq"),
+    ("gateway", "broker_embedded"),
+    ("gateway", "amqp_sanitizer"),
+    ("gateway::mailbox", "mailboxes"),
+    ("gateway::feed", "feeds"),
+];
+
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -25,7 +37,7 @@ pub enum LogFormat {
 
 /// Why logs cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[error("--log {filter:?} is no filter: {reason}; try info, or info,gateway::mailbox=debug")]
+#[error("--log {filter:?} is no filter: {reason}; try info, or info,mailboxes=debug")]
 pub struct FilterError {
     filter: String,
     reason: tracing_subscriber::filter::ParseError,
@@ -34,7 +46,7 @@ pub struct FilterError {
 /// Starts logging; once in a process. The broker's password is never logged, with any filter.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     let wrong = |reason| FilterError { filter: filter.to_owned(), reason };
-    let filter = quieted(EnvFilter::try_new(filter).map_err(wrong)?, filter);
+    let filter = quieted(EnvFilter::try_new(of_all_parts(filter)).map_err(wrong)?, filter);
     let logs = fmt().with_env_filter(filter).with_writer(stderr);
     match format {
         LogFormat::Human => logs.with_ansi(stderr().is_terminal()).finish().with(without_secrets()).init(),
@@ -46,10 +58,54 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     Ok(())
 }
 
+/// Adds to a directive for the gateway, `gateway=debug`, the same for its parts, in front: what a filter says of a part by its own name
+/// comes later and counts.
+fn of_all_parts(filter: &str) -> String {
+    let directives = filter.split(',').map(str::trim);
+    let mut all: Vec<String> = Vec::new();
+    for directive in directives.clone() {
+        let (target, level) =
+            directive.split_once('=').map_or((directive, ""), |(target, level)| (target.trim(), level));
+        let parts = PARTS.iter().filter(|(known, _)| *known == target).map(|(_, part)| *part);
+        all.extend(parts.map(|part| if level.is_empty() { part.to_owned() } else { format!("{part}={level}") }));
+    }
+    all.extend(directives.map(str::to_owned));
+    all.join(",")
+}
+
 /// Adds to a filter what it does not say of the targets in [`UNLESS_NAMED`].
 fn quieted(filter: EnvFilter, text: &str) -> EnvFilter {
     UNLESS_NAMED.into_iter().fold(filter, |filter, (target, level)| match format!("{target}={level}").parse() {
         Ok(directive) if !text.contains(target) => filter.add_directive(directive),
         _ => filter,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directive_for_the_gateway_is_one_for_its_parts() {
+        assert_eq!(of_all_parts("info,lapin=off"), "info,lapin=off");
+        assert_eq!(of_all_parts("info,gateway::mailbox=debug"), "mailboxes=debug,info,gateway::mailbox=debug");
+        let all = of_all_parts("off,gateway=info,feeds=warn");
+        for part in ["mailboxes=info", "broker_rabbitmq=info", "broker_embedded=info", "amqp_sanitizer=info"] {
+            assert!(all.contains(part), "{all}");
+        }
+        assert!(all.ends_with("off,gateway=info,feeds=warn"), "{all}");
+    }
+
+    #[test]
+    fn every_crate_that_logs_is_a_part() {
+        let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates");
+        for folder in std::fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path()) {
+            let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+            let name = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
+            // The settings log before there is a filter.
+            if name != "settings" && manifest.contains("\ntracing.workspace") {
+                assert!(PARTS.contains(&("gateway", &*name)), "{name}");
+            }
+        }
+    }
 }

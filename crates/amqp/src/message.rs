@@ -1,7 +1,7 @@
 //! [`Event`] ↔ AMQP message.
 //!
 //! Reading never fails: every message of another publisher becomes an event, because a message that could not be read
-//! would stop its mailbox for ever. What a message leaves out is made up as the fields of [`read_undecided`] say.
+//! would stop its mailbox for ever. What a message leaves out is made up as the fields of [`read`] say.
 
 use lapin::{
     BasicProperties,
@@ -41,15 +41,7 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
     })
 }
 
-/// Reads a message of any publisher, as [`read_undecided`] does, and decides what its payload is.
-#[must_use]
-pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
-    let mut event = read_undecided(routing_key, properties, payload);
-    event.payload.decide();
-    event
-}
-
-/// Reads a message of any publisher; what its payload is, is left [undecided](Payload::undecided).
+/// Reads a message of any publisher.
 ///
 /// * `id`: the `message_id` ([`EventId::from_publisher`]); without one a new id, which differs on every repeat.
 /// * `topic`: the routing key, whatever it is.
@@ -60,7 +52,7 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
 /// * `resent`: the header `postern-resent` is boolean true. Headers of other types count as absent.
 /// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by [`properties`].
 #[must_use]
-pub fn read_undecided(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
+pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
     let id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));
     let time = time_in_header(properties)
         .or_else(|| properties.timestamp().and_then(EventTime::from_amqp_timestamp))
@@ -70,7 +62,7 @@ pub fn read_undecided(routing_key: &ShortString, properties: &BasicProperties, p
     let inflated = coding.inflate(&payload, MAX_INFLATED).and_then(Result::ok);
     let is_encoded = coding != ContentCoding::Identity && inflated.is_none();
     let content_type = properties.content_type().as_ref().and_then(|text| ContentType::new(text.as_str()).ok());
-    let payload = Payload::undecided(content_type.as_ref(), inflated.unwrap_or(payload));
+    let payload = Payload::of(content_type.as_ref(), inflated.unwrap_or(payload));
     Event {
         id: id.unwrap_or_default(),
         topic: Topic::from_routing_key(routing_key.as_str()),

@@ -144,7 +144,8 @@ impl EventLog for EmbeddedLog {
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
         let (mut from, end) = {
             let state = self.handle.state();
-            (offset.max(state.log.oldest()), state.log.next())
+            let from = offset.max(state.log.oldest());
+            (from, state.log.next().min(from.saturating_add(SEARCH)))
         };
         let (everything, mut is_found) = (TopicPattern::all(), false);
         while from < end && !is_found {

@@ -1,6 +1,13 @@
 //! What a payload is: JSON, text or bytes.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use bytes::Bytes;
 
@@ -102,16 +109,18 @@ pub enum Form<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The payload of an event, and what it is. That is decided once, where the payload is taken: an event is shown to many clients,
-/// and showing it must not parse it. A payload that may be passed over unseen is [undecided](Self::undecided).
-#[derive(Clone)]
+/// The payload of an event, and what it is. That is decided when it is first shown, or checked, and remembered by all clones
+/// that are made from then on: an event is shown to many clients, and each of them must not parse it. Most of a log that is
+/// searched is never shown.
 pub struct Payload {
     bytes: Bytes,
-    kind: Kind,
+    /// A [`Kind`].
+    kind: AtomicU8,
 }
 
 /// See [`Form`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Kind {
     Json,
     Text,
@@ -125,6 +134,8 @@ enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 6] = [Self::Json, Self::Text, Self::Bytes, Self::JsonOrBytes, Self::TextOrBytes, Self::Any];
+
     /// Returns what the declared type leaves open.
     fn declared(declared: Option<&ContentType>) -> Self {
         match declared {
@@ -133,6 +144,10 @@ impl Kind {
             Some(_) => Self::Bytes,
             None => Self::Any,
         }
+    }
+
+    const fn is_decided(self) -> bool {
+        matches!(self, Self::Json | Self::Text | Self::Bytes)
     }
 
     /// Decides what is left open.
@@ -158,51 +173,72 @@ impl Payload {
     /// A payload that is not what its type says is [`Form::Bytes`]: nothing is guessed over a publisher's own word.
     #[must_use]
     pub fn of(declared: Option<&ContentType>, bytes: impl Into<Bytes>) -> Self {
-        let mut payload = Self::undecided(declared, bytes);
-        payload.decide();
-        payload
+        Self::known(bytes.into(), Kind::declared(declared))
     }
 
-    /// Takes a payload that may never be shown, such as one of a log that is searched for others. It is the same as by
-    /// [`Self::of`], but looked at each time that it is shown, until [`Self::decide`].
-    #[must_use]
-    pub fn undecided(declared: Option<&ContentType>, bytes: impl Into<Bytes>) -> Self {
-        Self { bytes: bytes.into(), kind: Kind::declared(declared) }
-    }
-
-    /// Decides what an undecided payload is.
-    pub fn decide(&mut self) {
-        self.kind = self.kind.decided(&self.bytes);
+    const fn known(bytes: Bytes, kind: Kind) -> Self {
+        Self { bytes, kind: AtomicU8::new(kind as u8) }
     }
 
     /// Takes a payload from its publisher, with the declared type or the one that fits. A payload of a declared JSON type must be
     /// JSON; if it is not, the error says why, and where.
     pub fn checked(declared: Option<ContentType>, bytes: impl Into<Bytes>) -> Result<(ContentType, Self), JsonError> {
-        let payload = Self::of(declared.as_ref(), bytes);
-        let Some(declared) = declared else { return Ok((ContentType::of(&payload), payload)) };
-        if declared.is_json() && payload.kind != Kind::Json {
-            json::parse(&payload.bytes)?;
+        let bytes = bytes.into();
+        match declared {
+            Some(declared) if declared.is_json() => {
+                json::parse(&bytes)?;
+                Ok((declared, Self::known(bytes, Kind::Json)))
+            }
+            Some(declared) => {
+                let payload = Self::of(Some(&declared), bytes);
+                Ok((declared, payload))
+            }
+            None => {
+                let payload = Self::of(None, bytes);
+                Ok((ContentType::of(&payload), payload))
+            }
         }
-        Ok((declared, payload))
     }
 
-    /// Returns how it is shown to a client. What JSON or text it is, is not looked at again, only that it is UTF-8.
+    /// Returns how it is shown to a client. What was decided is not looked at again, but for whether it is UTF-8.
     #[must_use]
     pub fn form(&self) -> Form<'_> {
         let text = || std::str::from_utf8(&self.bytes);
-        let form = match self.kind.decided(&self.bytes) {
+        let form = match self.kind() {
             Kind::Json => text().map(Form::Json).ok(),
             Kind::Text => text().map(Form::Text).ok(),
             _ => None,
         };
         form.unwrap_or(Form::Bytes(&self.bytes))
     }
+
+    /// Decides what it is, if that is still open. Two threads that decide at once come to the same.
+    fn kind(&self) -> Kind {
+        let kind = self.remembered();
+        if kind.is_decided() {
+            return kind;
+        }
+        let decided = kind.decided(&self.bytes);
+        self.kind.store(decided as u8, Ordering::Relaxed);
+        decided
+    }
+
+    fn remembered(&self) -> Kind {
+        let number = self.kind.load(Ordering::Relaxed);
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == number).unwrap_or(Kind::Any)
+    }
+}
+
+impl Clone for Payload {
+    fn clone(&self) -> Self {
+        Self::known(self.bytes.clone(), self.remembered())
+    }
 }
 
 impl PartialEq for Payload {
     /// Compares the bytes and how they are shown; whether that was decided before makes no difference.
     fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes && self.kind.decided(&self.bytes) == other.kind.decided(&other.bytes)
+        self.bytes == other.bytes && self.kind() == other.kind()
     }
 }
 
@@ -225,7 +261,7 @@ impl From<Payload> for Bytes {
 impl fmt::Debug for Payload {
     /// Shows what it is but not what it says, which belongs in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({:?}, {} bytes)", self.kind, self.bytes.len())
+        write!(f, "Payload({:?}, {} bytes)", self.remembered(), self.bytes.len())
     }
 }
 
@@ -271,9 +307,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_payload_is_is_not_decided_again() {
-        let taken = Payload { bytes: Bytes::from_static(b"{nope"), kind: Kind::Json };
+    fn what_a_payload_is_is_decided_once_and_remembered_by_its_clones() {
+        let taken = Payload::known(Bytes::from_static(b"{nope"), Kind::Json);
         assert_eq!((taken.form(), taken.clone().form()), (Form::Json("{nope"), Form::Json("{nope")));
+        let open = payload("application/json", b"{}");
+        assert_eq!((open.remembered(), open.clone().remembered()), (Kind::JsonOrBytes, Kind::JsonOrBytes));
+        assert_eq!(open.form(), Form::Json("{}"));
+        assert_eq!((open.remembered(), open.clone().remembered()), (Kind::Json, Kind::Json));
+        let (_, checked) = Payload::checked(Some(ContentType::json()), &b"[]"[..]).unwrap();
+        assert_eq!(checked.remembered(), Kind::Json);
         assert_eq!(size_of::<Payload>(), size_of::<Bytes>() + 8);
     }
 
@@ -290,8 +332,8 @@ mod tests {
             let is_json = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
             let may_be = |kind: fn(&ContentType) -> bool| declared.as_ref().is_none_or(kind);
             let payload = Payload::of(declared.as_ref(), bytes.clone());
-            let undecided = Payload::undecided(declared.as_ref(), bytes.clone());
-            prop_assert_eq!((undecided.form(), &undecided), (payload.form(), &payload));
+            let undecided = payload.clone();
+            prop_assert_eq!((payload.form(), &payload), (undecided.form(), &undecided));
             match payload.form() {
                 Form::Json(text) => prop_assert!(text.as_bytes() == bytes && is_json && may_be(ContentType::is_json)),
                 Form::Text(text) => prop_assert!(text.as_bytes() == bytes && may_be(ContentType::is_text)),

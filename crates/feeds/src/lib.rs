@@ -68,6 +68,7 @@ pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
     state: SharedState,
+    is_ready: AtomicBool,
     has_been_ready: AtomicBool,
     closing: CancellationToken,
     metrics: Arc<FeedMetrics>,
@@ -80,6 +81,7 @@ impl<L: EventLog> Feed<L> {
             log,
             options,
             state: SharedState::default(),
+            is_ready: AtomicBool::new(false),
             has_been_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             metrics,
@@ -94,7 +96,13 @@ impl<L: EventLog> Feed<L> {
 
     /// Tells whether the end of the log is known now, so that polls are served.
     pub fn is_ready(&self) -> bool {
-        self.state.lock().is_some()
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    fn set_ready(&self, is_ready: bool) {
+        self.metrics.ready.set(i64::from(is_ready));
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+        self.has_been_ready.fetch_or(is_ready, Ordering::Relaxed);
     }
 
     /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
@@ -109,7 +117,7 @@ impl<L: EventLog> Feed<L> {
                     error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
                 }
                 *self.state.lock() = None;
-                self.metrics.ready.set(0);
+                self.set_ready(false);
                 sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
@@ -139,8 +147,7 @@ impl<L: EventLog> Feed<L> {
         }
         let mut tail = end.tail;
         *self.state.lock() = Some(State { recent, index, watchers: Watchers::default() });
-        self.metrics.ready.set(1);
-        self.has_been_ready.store(true, Ordering::Relaxed);
+        self.set_ready(true);
         info!(end = end.next, "feeds are ready");
         *pause = Duration::from_millis(100);
         loop {

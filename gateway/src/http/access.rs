@@ -41,6 +41,8 @@ pub(super) struct Record {
     status: Option<StatusCode>,
     bytes: usize,
     is_whole: bool,
+    /// It is answered with an error, or is a stream that was told to come back before it began.
+    is_refused: bool,
     /// On a connection that carries many requests.
     pub(super) open: Option<OpenRequest>,
 }
@@ -58,6 +60,7 @@ impl Record {
             status: None,
             bytes: 0,
             is_whole: false,
+            is_refused: false,
             open: None,
         }
     }
@@ -81,6 +84,8 @@ impl Record {
         self.id.echo(&mut head.headers);
         security_headers::add(&mut head.headers);
         self.status = Some(head.status);
+        let is_error = head.status.is_client_error() || head.status.is_server_error();
+        self.is_refused = is_error || (self.operation.is_stream() && body.size_hint().exact().is_some());
         if !self.operation.is_stream() {
             self.count_held(self.began.elapsed());
         }
@@ -91,8 +96,7 @@ impl Record {
 
     /// Counts how long a poll or a stream was held. One that was refused was not.
     fn count_held(&self, held: Duration) {
-        let is_refused = self.status.is_some_and(|status| status.is_client_error() || status.is_server_error());
-        if let Some(reading) = self.operation.reading().filter(|_| !is_refused) {
+        if let Some(reading) = self.operation.reading().filter(|_| !self.is_refused) {
             self.metrics.held(reading, held);
         }
     }

@@ -199,8 +199,7 @@ impl Reader {
         // A publisher's message with this header came through the exchange, or holds something.
         let is_ours = message.exchange.as_str().is_empty() && message.data.is_empty();
         let control = is_ours && message::header(&message.properties, names::CONTROL).is_some();
-        // Most are passed over by searches.
-        let event = message::read_undecided(&message.routing_key, &message.properties, message.data);
+        let event = message::read(&message.routing_key, &message.properties, message.data);
         Stored { offset, expected, control, event }
     }
 

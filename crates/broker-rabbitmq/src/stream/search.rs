@@ -56,7 +56,7 @@ impl<'a> Search<'a> {
     /// Looks at the next message and tells whether another one is needed; gives back one that it did not look at.
     ///
     /// The first at or beyond the last offset ends the search. It always comes: the end of the log was found at a message.
-    pub(super) fn look_at(&mut self, mut stored: Stored) -> ControlFlow<Option<Stored>> {
+    pub(super) fn look_at(&mut self, stored: Stored) -> ControlFlow<Option<Stored>> {
         let is_first = self.looked_at == 0 && self.gap.is_none();
         if stored.offset > stored.expected {
             if !is_first {
@@ -90,7 +90,6 @@ impl<'a> Search<'a> {
                 return ControlFlow::Break(Some(stored));
             }
             self.bytes = bytes;
-            stored.event.payload.decide();
             let logged = Logged::from(stored);
             self.result.last = Some(logged.clone());
             self.result.found.push(logged);

@@ -140,9 +140,8 @@ impl AmqpTail {
     }
 
     /// Takes note of a message; returns its event, if it has one.
-    fn pass(&mut self, mut stored: Stored) -> Option<Logged> {
+    fn pass(&mut self, stored: Stored) -> Option<Logged> {
         self.last = Mark::of(&stored);
-        stored.event.payload.decide();
         (!stored.control).then(|| stored.into())
     }
 

@@ -60,7 +60,10 @@ pub(crate) async fn poll<B: Broker>(
 
 /// Counts what is handed out. What a client gets that does not go on from a place may be old, and is not late.
 pub(super) fn count_events(batch: &FeedBatch, goes_on: bool, transport: Transport, metrics: &HttpMetrics) {
-    let oldest_new = batch.events.iter().map(|logged| &*logged.event).find(|event| goes_on && !event.resent);
+    // After a loss the client goes on at another place than its own, with events that may be old.
+    let has_new = goes_on && !batch.reset;
+    let oldest_new =
+        has_new.then(|| batch.events.iter().map(|logged| &*logged.event).find(|event| !event.resent)).flatten();
     metrics.handed_out(Reading::of(Source::Feed, transport), batch.events.len(), oldest_new);
     if batch.reset {
         metrics.told_reset(Source::Feed);

@@ -30,6 +30,7 @@ pub(crate) fn read(
 ) -> Result<(FeedRequest, EmptyStatus), Problem> {
     let query = Query::read(query)?;
     query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
+    let (deadline, limit) = (query.deadline()?, query.limit()?);
     let latest_only = match query.get("fold") {
         None => false,
         Some("latest") => true,
@@ -43,13 +44,7 @@ pub(crate) fn read(
         }
         read => (read?, false),
     };
-    let request = FeedRequest {
-        pattern,
-        start: start.unwrap_or(Start::Newest),
-        limit: query.limit()?,
-        latest_only,
-        deadline: query.deadline()?,
-    };
+    let request = FeedRequest { pattern, start: start.unwrap_or(Start::Newest), limit, latest_only, deadline };
     Ok((request, if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
 }
 

@@ -24,14 +24,15 @@ const MAX_INSTANCE: usize = 64;
 pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<PollRequest, Problem> {
     let query = Query::read(query)?;
     query.has_no("fold", "only feeds are folded, at /topics/{topic}/events")?;
+    let (deadline, limit) = (query.deadline()?, query.limit()?);
     Ok(PollRequest {
         topics: topics(&query)?,
         last_seen: match last_seen(&query, headers) {
             Err(_) if is_stream && query.has_event_id(headers) => Some(LastSeen::elsewhere()),
             read => read?,
         },
-        limit: query.limit()?,
-        deadline: query.deadline()?,
+        limit,
+        deadline,
         order: query.get("poll").map(order).transpose()?,
     })
 }
