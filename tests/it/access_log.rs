@@ -125,6 +125,15 @@ async fn no_filter_turns_it_on_but_its_own_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_filter_for_the_gateway_is_one_for_all_its_parts() {
+    let gateway = start(Some("off,gateway=info,feeds=warn")).await;
+    gateway.wait_ready().await;
+    let has = |text: &str| gateway.log().lines().iter().any(|line| line.contains(text));
+    assert!(has("the store is open") && has("listening"), "{:?}", gateway.log().lines());
+    assert!(!has("feeds are ready"), "this part has a directive of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_has_the_id_of_its_request() {
     let gateway = start(Some("info,postern::access=info")).await;
     let ask = async |id: &str, path: &str| {

@@ -91,6 +91,20 @@ async fn a_stream_is_measured_to_its_end() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_turned_away_was_not_held() {
+    let gateway = Broker::Embedded.gateway().await.flag("--max-connections", "1").start().await;
+    gateway.wait_ready().await;
+    let path = format!("/topics/{}/events?last_seen=now", unique("jobs"));
+    let held = EventStream::open(gateway.address(), &path, "").await;
+    let refused = Request::get(&path).header("accept", "text/event-stream").send(gateway.address()).await;
+    assert!(refused.expect_status(200).text().starts_with("retry: "));
+    held.reset();
+    observed_soon(&gateway, "poll_held_seconds", &reading("feed", "stream"), 1).await;
+    tokio::time::sleep(HELD).await;
+    assert_eq!(observed(&gateway, "poll_held_seconds", &reading("feed", "stream")).await.0, 1);
+}
+
 on_both_brokers!(a_batch_is_measured_by_its_events_and_by_the_age_of_its_oldest_new_one);
 async fn a_batch_is_measured_by_its_events_and_by_the_age_of_its_oldest_new_one(broker: Broker) {
     let gateway = start(broker).await;
@@ -124,6 +138,10 @@ async fn a_batch_is_measured_by_its_events_and_by_the_age_of_its_oldest_new_one(
     assert_eq!(observed_soon(&gateway, "batch_events", &labels, 2).await, "3.0");
     let age = observed_soon(&gateway, "hand_out_seconds", &labels, 1).await;
     expect_held(1, &age);
+    // What a client gets whose place is of another log may be old as well.
+    assert!(follow("last_seen=elsewhere").await.reset);
+    observed_soon(&gateway, "batch_events", &labels, 3).await;
+    assert_eq!(observed_soon(&gateway, "hand_out_seconds", &labels, 1).await, age);
 }
 
 on_both_brokers!(a_publish_is_measured_to_its_answer);
