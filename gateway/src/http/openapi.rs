@@ -113,14 +113,15 @@ const LAST_EVENT_ID: (&str, &str) =
 
 fn about(operation: Operation) -> About {
     let text = |media_type: &str| json!({ "description": "As it says", "content": { media_type: {} } });
-    let done = || vec![("204", json!({ "description": "Done" }))];
+    let plain = |description: &str| json!({ "description": description });
+    let done = || vec![("204", plain("Done"))];
     match operation {
         Operation::MailboxPoll | Operation::MailboxStream => About {
             query: &["topics", "last_seen", "lastEventId", "wait", "limit", "poll"],
             headers: &[LAST_EVENT_ID],
             ..About::new(
                 "Polls a mailbox, which confirms what the token names; or streams it",
-                vec![("200", schemas::batch()), ("204", json!({ "description": "Nothing came by the deadline" }))],
+                vec![("200", schemas::batch()), ("204", plain("Nothing came by the deadline"))],
                 &["400", "404", "409", "410", "422", "503"],
             )
         },
@@ -130,9 +131,9 @@ fn about(operation: Operation) -> About {
             ..About::new(
                 "Polls a feed, or streams it; {topic} may be a pattern",
                 vec![
-                    ("200", schemas::batch()),
-                    ("204", json!({ "description": "Nothing came by the deadline" })),
-                    ("304", json!({ "description": "Nothing came by the deadline, and If-None-Match was given" })),
+                    ("200", schemas::with_place(schemas::batch())),
+                    ("204", schemas::with_place(plain("Nothing came by the deadline"))),
+                    ("304", schemas::with_place(plain("Nothing came by the deadline, and If-None-Match was given"))),
                 ],
                 &["400", "404", "503"],
             )
@@ -150,7 +151,7 @@ fn about(operation: Operation) -> About {
             ..About::new(
                 "Publishes one event; the answer comes when the broker has stored it",
                 vec![("202", schemas::accepted())],
-                &["400", "408", "413", "415", "503", "507"],
+                &["400", "408", "413", "415", "501", "503", "507"],
             )
         },
         Operation::MailboxStatus => {
@@ -163,16 +164,30 @@ fn about(operation: Operation) -> About {
             &["400", "422", "503"],
         ),
         Operation::MailboxUnbind => About::new("Ends a binding", done(), &["400", "503"]),
-        Operation::Page => About::new("The page", vec![("200", text("text/html"))], &[]),
-        Operation::BrowserClient => {
-            About::new("The browser client, an ES module", vec![("200", text("text/javascript"))], &[])
-        }
-        Operation::OpenApi => About::new("This document", vec![("200", text("application/json"))], &[]),
-        Operation::Live => About::new("Tells that the process answers", vec![("200", text("text/plain"))], &[]),
+        Operation::Page => About::new("The page", vec![("200", text("text/html"))], &["400"]),
+        Operation::BrowserClient => About {
+            headers: &[("If-None-Match", "The ETag of what the client has: then the same is a 304")],
+            ..About::new(
+                "The browser client, an ES module",
+                vec![
+                    ("200", schemas::with_tag(text("text/javascript"))),
+                    ("304", schemas::with_tag(plain("The client has it"))),
+                ],
+                &["400"],
+            )
+        },
+        Operation::OpenApi => About::new("This document", vec![("200", text("application/json"))], &["400"]),
+        Operation::Live => About::new("Tells that the process answers", vec![("200", text("text/plain"))], &["400"]),
         Operation::Ready => {
-            About::new("Tells whether the broker can be used", vec![("200", text("text/plain"))], &["503"])
+            About::new("Tells whether the broker can be used", vec![("200", text("text/plain"))], &["400", "503"])
         }
-        Operation::Metrics => About::new("Metrics for Prometheus", vec![("200", text("text/plain"))], &[]),
+        Operation::Metrics => {
+            let formats = json!({
+                "description": "In the OpenMetrics format if Accept names it",
+                "content": { "text/plain": {}, "application/openmetrics-text": {} },
+            });
+            About::new("Metrics for Prometheus", vec![("200", formats)], &["400"])
+        }
         Operation::Options | Operation::Unknown => About::new("", Vec::new(), &[]),
     }
 }
@@ -209,7 +224,7 @@ fn parameter(name: &str) -> Value {
         ),
         "poll" => (
             "<instance>.<n>: within one instance a lower n never displaces a higher one",
-            json!({ "type": "string", "pattern": r"^.{1,64}\.[0-9]+$" }),
+            json!({ "type": "string", "pattern": r"^[A-Za-z0-9._~-]{1,64}\.[0-9]{1,20}$" }),
         ),
         "fold" => ("latest: only the newest event of each topic", json!({ "type": "string", "enum": ["latest"] })),
         _ => ("", json!({})),
@@ -242,16 +257,26 @@ mod tests {
         );
     }
 
+    fn operations(document: &Value) -> Vec<&Value> {
+        let items = document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap());
+        items.filter(|(name, _)| *name != "parameters").map(|(_, operation)| operation).collect()
+    }
+
     #[test]
     fn everything_is_described() {
         let document = describe();
         assert!(
             !document.to_string().contains(r#""summary":"""#) && !document.to_string().contains(r#""description":"""#)
         );
-        let mut operations: Vec<_> =
-            document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap()).collect();
-        operations.retain(|(method, _)| *method != "parameters");
-        assert_eq!(operations.len(), 13);
+        assert_eq!(operations(&document).len(), 13);
+    }
+
+    /// A body that is not wanted, and a second `Host`, are refused everywhere.
+    #[test]
+    fn every_operation_may_refuse_a_request() {
+        for operation in operations(&describe()) {
+            assert!(operation["responses"]["400"].is_object(), "{operation}");
+        }
     }
 
     #[test]

@@ -4,12 +4,30 @@ use serde_json::{Map, Value, json};
 
 /// Returns the answer that has events.
 pub(super) fn batch() -> Value {
-    let text = json!({ "type": "string" });
     json!({
         "description": "Events, or the news that some are gone",
-        "headers": { "Last-Seen": { "description": "The token, as in last_seen", "schema": text } },
+        "headers": { "Last-Seen": header("The token, as in last_seen") },
         "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Batch" } } },
     })
+}
+
+/// Returns an answer of a feed, which has its place also if it has no events.
+pub(super) fn with_place(mut answer: Value) -> Value {
+    answer["headers"] = json!({
+        "Last-Seen": header("The place in the feed, for last_seen; not in a stream"),
+        "ETag": header("The same in quotes, for If-None-Match"),
+    });
+    answer
+}
+
+/// Returns a `200` or a `304` of what a tag names.
+pub(super) fn with_tag(mut answer: Value) -> Value {
+    answer["headers"] = json!({ "ETag": header("Names the content, for If-None-Match") });
+    answer
+}
+
+fn header(meaning: &str) -> Value {
+    json!({ "description": meaning, "schema": { "type": "string" } })
 }
 
 /// Returns the answer to an event that is stored.
@@ -99,6 +117,7 @@ pub(super) fn responses() -> Value {
         ("413", "The event is too large"),
         ("415", "The body's coding or type is not taken"),
         ("422", "The mailbox is bound to too many patterns"),
+        ("501", "The body has a Transfer-Encoding other than chunked"),
         (
             "503",
             "It cannot be done now, and can later; a publish may have been stored, unless the detail says that it was not",
