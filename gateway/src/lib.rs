@@ -1,8 +1,8 @@
 //! Postern's gateway: web clients hold HTTP long-polls, a message broker keeps their events.
 //!
 //! ```text
-//! gateway → mailboxes, feeds → broker (two traits) → events
-//!         → broker-rabbitmq, broker-embedded ↗
+//! gateway → mailboxes, feeds                 → broker (two traits) → events
+//! gateway → broker-rabbitmq, broker-embedded → broker (two traits) → events
 //! ```
 //!
 //! Each arrow is a dependency of one crate on another, so nothing can be imported upwards. Here is the top floor:
