@@ -14,7 +14,7 @@ const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
 
 /// The crates that log what the gateway does, with the names by which a filter has them, too: a directive for `gateway`, the
 /// program, means all of them.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 11] = [
     ("gateway", "mailboxes"),
     ("gateway", "feeds"),
     ("gateway", "broker_rabbitmq"),
@@ -22,6 +22,10 @@ const PARTS: [(&str, &str); 7] = [
     ("gateway", "amqp_sanitizer"),
     ("gateway::mailbox", "mailboxes"),
     ("gateway::feed", "feeds"),
+    ("gateway::broker", "broker_rabbitmq"),
+    ("gateway::broker", "broker_embedded"),
+    ("gateway::broker::amqp", "broker_rabbitmq"),
+    ("gateway::broker::embedded", "broker_embedded"),
 ];
 
 /// How logs are written.
