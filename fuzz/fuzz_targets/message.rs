@@ -1,7 +1,7 @@
 //! A message of a foreign publisher, from the bytes of its frames to its place in an answer.
 //!
-//! An input is the length of a routing key (one byte), the key, the length of the properties (two bytes), the properties with
-//! their flags as they stand in a content header (AMQP 0-9-1, section 4.2.6.1), and the body.
+//! An input is the length of a routing key (one byte), the key, the length of the properties (two bytes), the
+//! properties with their flags as they stand in a content header (AMQP 0-9-1, section 4.2.6.1), and the body.
 
 #![no_main]
 

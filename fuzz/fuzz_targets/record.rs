@@ -1,7 +1,7 @@
 //! The records of the store: each by itself, and all of them as a start reads them.
 //!
-//! An input is records: kind, length of the key, length of the content (one byte each), key, content. A checksum is put after
-//! the content of each but those whose kind has the highest bit: by chance it is never right.
+//! An input is records: kind, length of the key, length of the content (one byte each), key, content. A checksum is put
+//! after the content of each but those whose kind has the highest bit: by chance it is never right.
 
 #![no_main]
 

@@ -1,6 +1,7 @@
 //! Flags and environment: the only place that knows their names.
 //!
-//! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as everywhere.
+//! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as
+//! everywhere.
 
 mod listen;
 mod options;
@@ -62,8 +63,8 @@ Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, else 1.";
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, after_help = EXAMPLES, max_term_width = 120)]
 pub struct Config {
-    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost. Without it the gateway keeps events itself. A command line
-    /// is seen in the list of processes (ps), so give a password by the variable or by --amqp-url-file
+    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost. Without it the gateway keeps events itself. A
+    /// command line is seen in the list of processes (ps), so give a password by the variable or by --amqp-url-file
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker",
           value_parser = Setting(StringValueParser::new()))]
     amqp_url: Option<String>,
@@ -82,14 +83,14 @@ pub struct Config {
     #[arg(long, env = "POSTERN_MEMORY", value_parser = Setting(boolean), help_heading = "Broker")]
     memory: bool,
 
-    /// How long events are kept, confirmed or not; on RabbitMQ only those of feeds. A client that comes too late is told
-    /// with "reset"
+    /// How long events are kept, confirmed or not; on RabbitMQ only those of feeds. A client that comes too late is
+    /// told with "reset"
     #[arg(long, env = "POSTERN_RETENTION_AGE", value_name = "DURATION", default_value = "7days",
           value_parser = Setting(positive_duration), help_heading = "Broker")]
     retention_age: Duration,
 
-    /// How much is kept, all events together, the oldest going first; on RabbitMQ only of feeds. Without RabbitMQ an event
-    /// counts as its payload and 128 bytes
+    /// How much is kept, all events together, the oldest going first; on RabbitMQ only of feeds. Without RabbitMQ an
+    /// event counts as its payload and 128 bytes
     #[arg(long, env = "POSTERN_RETENTION_BYTES", value_name = "SIZE", default_value = "1GiB",
           value_parser = Setting(byte_size::<u64>(1..=MAX_SIZE)), help_heading = "Broker")]
     retention_bytes: u64,
@@ -99,8 +100,8 @@ pub struct Config {
           value_parser = Setting(positive_duration), help_heading = "Broker")]
     mailbox_expiry: Duration,
 
-    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), or 8080 (loopback). Port 0
-    /// takes a free one
+    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), or 8080 (loopback).
+    /// Port 0 takes a free one
     #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080",
           value_parser = Setting(listen), help_heading = "HTTP")]
     listen: Listen,
@@ -125,8 +126,8 @@ pub struct Config {
           value_parser = Setting(byte_size::<usize>(0..=MAX_SIZE)), help_heading = "HTTP")]
     max_body: usize,
 
-    /// How much of published events may be on its way in, and as much of answers on its way out to clients that take them slowly;
-    /// more get 503
+    /// How much of published events may be on its way in, and as much of answers on its way out to clients that take
+    /// them slowly; more get 503
     #[arg(long, env = "POSTERN_MAX_TRANSIT", value_name = "SIZE", default_value = "256MiB",
           value_parser = Setting(byte_size::<usize>(1..=MAX_SIZE)), help_heading = "HTTP")]
     max_transit: usize,
@@ -136,8 +137,8 @@ pub struct Config {
           value_parser = Setting(positive_duration), help_heading = "HTTP")]
     header_timeout: Duration,
 
-    /// How long a connection is kept on which nothing is asked; above the idle time of the load balancer in front, which could
-    /// otherwise use it in the moment that it ends
+    /// How long a connection is kept on which nothing is asked; above the idle time of the load balancer in front,
+    /// which could otherwise use it in the moment that it ends
     #[arg(long, env = "POSTERN_IDLE_TIMEOUT", value_name = "DURATION", default_value = "75s",
           value_parser = Setting(positive_duration), help_heading = "HTTP")]
     idle_timeout: Duration,
@@ -172,14 +173,14 @@ pub struct Config {
           value_parser = Setting(byte_size::<usize>(0..=MAX_SIZE)), help_heading = "Mailboxes")]
     max_memory: usize,
 
-    /// A topic or pattern whose events can be followed as feeds. Repeatable, or separated by commas. RabbitMQ keeps only those
-    /// in its stream
+    /// A topic or pattern whose events can be followed as feeds. Repeatable, or separated by commas. RabbitMQ keeps
+    /// only those in its stream
     #[arg(long, env = "POSTERN_FEED_TOPICS", value_name = "TOPIC", value_delimiter = ',', default_value = "#",
           value_parser = Setting(str::parse::<TopicPattern>), help_heading = "Feeds")]
     feed_topics: Vec<TopicPattern>,
 
-    /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up in the
-    /// log. A topic takes about 250 bytes of memory, and one of more than 64 bytes counts as several
+    /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up
+    /// in the log. A topic takes about 250 bytes of memory, and one of more than 64 bytes counts as several
     #[arg(long, env = "POSTERN_FEED_INDEX", value_name = "N", default_value_t = 100_000,
           value_parser = Setting(whole_number(1..=MAX_NUMBER)), help_heading = "Feeds")]
     feed_index: usize,
@@ -194,8 +195,8 @@ pub struct Config {
           value_parser = Setting(duration), help_heading = "Feeds")]
     feed_window_age: Duration,
 
-    /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front, needs the
-    /// other; on one thread nothing has to be handed from core to core
+    /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front,
+    /// needs the other; on one thread nothing has to be handed from core to core
     #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = Setting(whole_number(1..=MAX_THREADS)),
           help_heading = "Process")]
     pub threads: Option<usize>,
@@ -217,8 +218,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads flags and environment. What is wrong is printed, and so are `--help` and `--version`; then there is only a code
-    /// to exit with.
+    /// Reads flags and environment. What is wrong is printed, and so are `--help` and `--version`; then there is only a
+    /// code to exit with.
     pub fn read() -> Result<Self, ExitCode> {
         Self::parsed(std::env::args_os()).map_err(|error| {
             // Nothing is left to be done if standard error is closed.

@@ -1,19 +1,20 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `connection` brings requests to their answers: *read → admit → answer*. `access` counts each and logs it at its end, under its
-//!   `request_id`.
-//! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads parameters.
-//! * `mailbox` and `feed` hand out events, by poll or by stream; `publish` takes them; `site` is what a browser opens, `ops` what
-//!   machines ask, `openapi` what programs read about all of it.
-//! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted; `response` what
-//!   answers have in common; `problem` is the one place that knows status codes of errors.
+//! * `connection` brings requests to their answers: *read → admit → answer*. `access` counts each and logs it at its
+//!   end, under its `request_id`.
+//! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads
+//!   parameters.
+//! * `mailbox` and `feed` hand out events, by poll or by stream; `publish` takes them; `site` is what a browser opens,
+//!   `ops` what machines ask, `openapi` what programs read about all of it.
+//! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted;
+//!   `response` what answers have in common; `problem` is the one place that knows status codes of errors.
 //! * `metrics` is what is counted here; `readiness` tells whether this gateway should get requests.
-//! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces answers that
-//!   share a connection.
+//! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces
+//!   answers that share a connection.
 //! * `cors` lets pages of other origins in, `security_headers` keeps the others out.
 //!
-//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes is run
-//! to its end by `effect` all the same.
+//! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes
+//! is run to its end by `effect` all the same.
 
 mod access;
 mod app;
@@ -70,8 +71,8 @@ impl<B: Broker> Server<B> {
         Self { app: Arc::new(app), connections: TaskTracker::new() }
     }
 
-    /// Accepts connections and serves them; ends only by being dropped, which closes the listener. The connections that are
-    /// open go on.
+    /// Accepts connections and serves them; ends only by being dropped, which closes the listener. The connections that
+    /// are open go on.
     pub async fn run(&self, listener: TcpListener) {
         connection::run(listener, &self.app, &self.connections).await;
     }

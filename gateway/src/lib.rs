@@ -9,15 +9,17 @@
 //!
 //! * [`http`] speaks the HTTP contract: routes, limits, CORS, problems; it tells a hang-up from an orderly end.
 //! * [`config`] is the one place that knows flags and variables of the environment.
-//! * [`lifecycle`] starts all parts and ends them in order; [`process`] and [`telemetry`] are what it needs of the system.
+//! * [`lifecycle`] starts all parts and ends them in order; [`process`] and [`telemetry`] are what it needs of the
+//!   system.
 //! * [`metrics`] shows what every part counts.
 //!
 //! And below:
 //!
-//! * [`mailboxes`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the registry.
+//! * [`mailboxes`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the
+//!   registry.
 //! * [`feeds`] shows all clients the same log: recent events in memory, who waits for what, places in the log.
-//! * [`broker`] is the seam: two small traits and their contract. [`broker_rabbitmq`] is RabbitMQ; [`broker_embedded`] is a
-//!   durable log of the gateway's own, for one machine.
+//! * [`broker`] is the seam: two small traits and their contract. [`broker_rabbitmq`] is RabbitMQ; [`broker_embedded`]
+//!   is a durable log of the gateway's own, for one machine.
 //!
 //! Besides the words of the contract: a *desk* decides for one Session, and a *window* holds what is unconfirmed.
 //!

@@ -1,8 +1,8 @@
 //! The life of a gateway, from an open broker and a bound listener to the last closed socket.
 //!
-//! The order of its end is a promise. A client that is told to come back, or whose connection ends, must find its mailbox free
-//! on another gateway; so a Session releases its Lease before its poll is answered, and answers are written before sockets close.
-//! The broker goes last, because releases and confirms need it.
+//! The order of its end is a promise. A client that is told to come back, or whose connection ends, must find its
+//! mailbox free on another gateway; so a Session releases its Lease before its poll is answered, and answers are
+//! written before sockets close. The broker goes last, because releases and confirms need it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
 /// How much of the grace period the Sessions have to release and answer their polls; the rest is for those answers.
 const SHARE_OF_POLLS: f64 = 0.8;
 
-/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So does
-/// the end of a part without which the gateway serves nothing: a supervisor starts it again.
+/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So
+/// does the end of a part without which the gateway serves nothing: a supervisor starts it again.
 pub async fn run<B: Broker>(
     broker: B,
     listener: TcpListener,

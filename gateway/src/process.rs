@@ -72,8 +72,8 @@ fn is_hangup_ignored() -> bool {
 
 /// Makes the runtime that serves clients, with so many threads, or one for every two cores.
 ///
-/// A single thread runs everything itself. Several hand tasks to each other, and on two cores that they share with others that
-/// costs more than the second thread gives.
+/// A single thread runs everything itself. Several hand tasks to each other, and on two cores that they share with
+/// others that costs more than the second thread gives.
 pub fn runtime(threads: Option<usize>) -> io::Result<Runtime> {
     let cores = || available_parallelism().map_or(1, NonZeroUsize::get);
     let mut builder = match threads.unwrap_or_else(|| cores() / 2) {
@@ -102,8 +102,8 @@ pub fn raise_open_files(max_connections: usize) {
     }
 }
 
-/// Has every file that is made from now on belong to this process's user alone; also those of the storage engine, which takes
-/// the usual mode.
+/// Has every file that is made from now on belong to this process's user alone; also those of the storage engine, which
+/// takes the usual mode.
 pub fn keep_files_private() {
     umask(Mode::RWXG | Mode::RWXO);
 }

@@ -8,12 +8,12 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 /// The target of the access log, which is turned on by its name: `--log info,postern::access=info`.
 pub const ACCESS_LOG: &str = "postern::access";
 
-/// What is logged of these targets unless a filter names them: no level turns more of them on by itself. The access log takes a
-/// line for each request, and h2 warns of what its clients do wrong, as often as they do it.
+/// What is logged of these targets unless a filter names them: no level turns more of them on by itself. The access log
+/// takes a line for each request, and h2 warns of what its clients do wrong, as often as they do it.
 const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
 
-/// The crates that log what the gateway does, with the names by which a filter has them, too: a directive for `gateway`, the
-/// program, means all of them.
+/// The crates that log what the gateway does, with the names by which a filter has them, too: a directive for
+/// `gateway`, the program, means all of them.
 const PARTS: [(&str, &str); 11] = [
     ("gateway", "mailboxes"),
     ("gateway", "feeds"),
@@ -62,8 +62,8 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// Adds to a directive for the gateway, `gateway=debug`, the same for its parts, in front: what a filter says of a part by its own name
-/// comes later and counts.
+/// Adds to a directive for the gateway, `gateway=debug`, the same for its parts, in front: what a filter says of a part
+/// by its own name comes later and counts.
 fn of_all_parts(filter: &str) -> String {
     let directives = filter.split(',').map(str::trim);
     let mut all: Vec<String> = Vec::new();

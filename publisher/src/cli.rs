@@ -109,7 +109,8 @@ struct Cli {
 #[command(next_help_heading = "Destination and output")]
 struct Common {
     // Texts: clap repeats a wrong value in its error, and these may hold a password.
-    /// Publish over HTTP to this gateway: http://[user:password@]host[:port][/prefix] [default: port 8080 of this machine].
+    /// Publish over HTTP to this gateway: http://[user:password@]host[:port][/prefix] [default: port 8080 of this
+    /// machine].
     #[arg(long, global = true, env = "POSTERN_GATEWAY", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Setting(StringValueParser::new()))]
     gateway: Option<String>,
@@ -198,16 +199,18 @@ enum Subcommands {
     /// Publish a file now and whenever its content changes.
     ///
     /// The topic's newest event is the file's content: it is published at the start and then when it is another than
-    /// before, by hash, and has held still for --debounce; a file that is still open for writing is waited for (on Linux,
-    /// until nothing was written for 10 s). So a half-written file is never published, nor is one that was written again
-    /// with the same content. Renaming over the file, turning a link on the way to it, deleting it and making it
-    /// again are all seen. That it is gone is an event too: an empty one of the type application/vnd.postern.deleted.
+    /// before, by hash, and has held still for --debounce; a file that is still open for writing is waited for (on
+    /// Linux, until nothing was written for 10 s). So a half-written file is never published, nor is one that was
+    /// written again with the same content. Renaming over the file, turning a link on the way to it, deleting it and
+    /// making it again are all seen. That it is gone is an event too: an empty one of the type
+    /// application/vnd.postern.deleted.
     ///
-    /// The file's name says what it holds: .json (content that is not JSON is not published), .yaml, .toml, .txt and the
-    /// like are text; else it is JSON if it parses, text if it is UTF-8, or bytes.
+    /// The file's name says what it holds: .json (content that is not JSON is not published), .yaml, .toml, .txt and
+    /// the like are text; else it is JSON if it parses, text if it is UTF-8, or bytes.
     ///
-    /// Goes on until Ctrl-C or SIGTERM, which is a normal end (exit code 0 if everything was confirmed). While events cannot be
-    /// stored it tries again; when they can, the newest content is sent, and older content that was never sent is left out.
+    /// Goes on until Ctrl-C or SIGTERM, which is a normal end (exit code 0 if everything was confirmed). While events
+    /// cannot be stored it tries again; when they can, the newest content is sent, and older content that was never
+    /// sent is left out.
     Watch {
         /// The file; it need not be there yet, its folder must.
         file: PathBuf,

@@ -1,7 +1,7 @@
 //! Where to publish: a gateway or a broker, as flags and environment say.
 //!
-//! Pure. A flag comes before the environment; two of the same rank are a mistake that only the user can resolve, for the
-//! events would go astray.
+//! Pure. A flag comes before the environment; two of the same rank are a mistake that only the user can resolve, for
+//! the events would go astray.
 
 use amqp::AmqpUrl;
 use settings::read_url;

@@ -2,8 +2,8 @@
 //! made-up ones (`simulate`).
 //!
 //! A command is a [`source::Source`] of events; [`sender`] brings them to where they are stored and waits for the
-//! confirms, with [`outbox`] deciding what to send when, over a [`transport`]: [`http`] or [`amqp`]. [`report`] tells what became of
-//! them. Only [`cli`] knows flags, only [`output`] writes to the terminal.
+//! confirms, with [`outbox`] deciding what to send when, over a [`transport`]: [`http`] or [`amqp`]. [`report`] tells
+//! what became of them. Only [`cli`] knows flags, only [`output`] writes to the terminal.
 
 mod amqp;
 mod cli;

@@ -4,9 +4,9 @@
 //!
 //! Invariants: at most so many events as the window is wide and, past the first, [`MAX_BYTES`] of payload are in here.
 //! Events are first sent in the order in which they were pushed, and whatever has to be sent again goes out in that
-//! order too, before anything newer; of all events, or where [`Concurrency`] says so of those of each topic. An event that
-//! was sent before says so (`resent`). Each event leaves exactly once: confirmed, or handed back by the method that
-//! gave it up.
+//! order too, before anything newer; of all events, or where [`Concurrency`] says so of those of each topic. An event
+//! that was sent before says so (`resent`). Each event leaves exactly once: confirmed, or handed back by the method
+//! that gave it up.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},

@@ -4,8 +4,8 @@
 //! connection. The contract, for both:
 //!
 //! * [`Link::send`] answers `Ok` only when the event is stored wherever it has to be.
-//! * Several events may be sent at once, within what [`Transport::concurrency`] allows; then they are stored in the order
-//!   that was asked for.
+//! * Several events may be sent at once, within what [`Transport::concurrency`] allows; then they are stored in the
+//!   order that was asked for.
 //! * A transport tries everything once. When to try again, and when to give up, is the [`crate::sender`]'s business.
 //! * `send` and `connect` may be dropped. A dropped `send` leaves it open whether the event is stored.
 

@@ -1,7 +1,7 @@
 //! `watch`: a file's content is an event, whenever it is another than before.
 //!
-//! What is published is what was read twice, `debounce` apart, and found equal in place, times, size and hash: so a half
-//! of what is about to be written never is. A file that is still open for writing is waited for on top of that.
+//! What is published is what was read twice, `debounce` apart, and found equal in place, times, size and hash: so a
+//! half of what is about to be written never is. A file that is still open for writing is waited for on top of that.
 //! Notifications only say when to look; the content decides, and every `recheck` it is looked at without any.
 //!
 //! Invariant: `published` is the content that was handed over last, so the same content is never handed over twice in a

@@ -1,5 +1,5 @@
-//! `GET /` in a browser: what a person sees of the gateway's promises. What only the page itself promises is looked at on the
-//! embedded broker.
+//! `GET /` in a browser: what a person sees of the gateway's promises. What only the page itself promises is looked at
+//! on the embedded broker.
 
 mod commands;
 mod fields;

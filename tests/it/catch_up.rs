@@ -1,5 +1,5 @@
-//! Catching up with a long log: every client gets exactly the events after its place, each once and in order, while new ones
-//! are published and others wait for them at the end.
+//! Catching up with a long log: every client gets exactly the events after its place, each once and in order, while new
+//! ones are published and others wait for them at the end.
 
 use std::time::Duration;
 

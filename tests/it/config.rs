@@ -1,5 +1,5 @@
-//! Flags and environment: what is wrong is said before anything is opened, no password is ever shown, and the gateway says
-//! which broker it runs on. Each test is about the settings of one broker, or of none.
+//! Flags and environment: what is wrong is said before anything is opened, no password is ever shown, and the gateway
+//! says which broker it runs on. Each test is about the settings of one broker, or of none.
 
 mod secrets;
 mod variables;

@@ -1,8 +1,8 @@
 //! The contract of the broker traits, clause by clause, held against every broker there is.
 //!
 //! A promise is written once, for any [`Factory`](world::Factory), and becomes a test of each broker in the list below.
-//! What brokers may do differently, a promise leaves open: how many messages are taken out of a mailbox before a reader asks
-//! for them, which makes them count as handed over, and what a crash does to confirms of the last moments.
+//! What brokers may do differently, a promise leaves open: how many messages are taken out of a mailbox before a reader
+//! asks for them, which makes them count as handed over, and what a crash does to confirms of the last moments.
 
 mod bindings;
 mod embedded;

@@ -1,6 +1,7 @@
 //! Gateways and brokers that die: what was confirmed to a publisher reaches its client, and nothing is forgotten.
 //!
-//! A broker that dies alone is RabbitMQ; an embedded one dies with its gateway, which the module `embedded` has more of.
+//! A broker that dies alone is RabbitMQ; an embedded one dies with its gateway, which the module `embedded` has more
+//! of.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A store whose files were damaged: a clear error, or a start that says what is missing to the operator and to the clients.
-//! Never a panic, never wrong bytes, never silence.
+//! A store whose files were damaged: a clear error, or a start that says what is missing to the operator and to the
+//! clients. Never a panic, never wrong bytes, never silence.
 
 use std::{
     fs::{self, File},
@@ -246,8 +246,8 @@ async fn a_store_without_its_engine_is_refused_and_not_begun_anew() {
     }
 }
 
-/// The engine asks for memory for all of them before it compares a checksum; the allocator of the gateway gives it, because none
-/// of it is used.
+/// The engine asks for memory for all of them before it compares a checksum; the allocator of the gateway gives it,
+/// because none of it is used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_says_it_has_billions_of_parts_is_said_to_be_damaged() {
     let folder = Folder::new("boastful");

@@ -181,8 +181,8 @@ async fn at_random_moments_a_thousand_times(broker: Broker) {
     let mut seen = Vec::new();
     let mut token = None::<String>;
     for n in 0..1000 {
-        // Numbered, as by a client that hangs up on its own polls: they travel on different connections, and the gateway
-        // may read an abandoned one after its successor.
+        // Numbered, as by a client that hangs up on its own polls: they travel on different connections, and the
+        // gateway may read an abandoned one after its successor.
         let poll = world.poll().query("poll", &format!("one.{n}"));
         let poll = token.iter().fold(poll, |poll, token| poll.last_seen(token));
         let mut held = poll.hold(&world.gateway).await;

@@ -1,5 +1,5 @@
-//! What the embedded broker promises of its disk: what was answered 202 is on it, however the process ends, and publishers
-//! share its syncs.
+//! What the embedded broker promises of its disk: what was answered 202 is on it, however the process ends, and
+//! publishers share its syncs.
 
 use std::{
     net::SocketAddr,

@@ -1,7 +1,7 @@
 //! The embedded broker alone: what it keeps over the end of its gateway, and what it lets go.
 //!
-//! Whatever it promises as RabbitMQ does is in the other modules, which run on both. Here is what RabbitMQ has no part in:
-//! its folder, its retention, and the one process in which broker and gateway end together.
+//! Whatever it promises as RabbitMQ does is in the other modules, which run on both. Here is what RabbitMQ has no part
+//! in: its folder, its retention, and the one process in which broker and gateway end together.
 
 mod ends;
 mod retention;
@@ -51,7 +51,8 @@ async fn restart(world: &mut World, killed: bool) {
     }
 }
 
-/// Reads on from a token until the mailbox is empty, confirming all of it; returns each number and whether it was flagged.
+/// Reads on from a token until the mailbox is empty, confirming all of it; returns each number and whether it was
+/// flagged.
 async fn read_on(gateway: &Gateway, client: &str, mut token: Option<String>) -> Vec<(u64, bool)> {
     let mut seen = Vec::new();
     let reading = async {

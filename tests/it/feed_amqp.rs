@@ -1,4 +1,5 @@
-//! What only RabbitMQ's log can meet: foreign messages and queues, a node that ends. What every log promises is in `contract::log`.
+//! What only RabbitMQ's log can meet: foreign messages and queues, a node that ends. What every log promises is in
+//! `contract::log`.
 
 mod readers;
 

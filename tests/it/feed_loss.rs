@@ -1,5 +1,5 @@
-//! Feeds when something goes away: the gateway, the broker, old events, the whole log. A client that follows misses nothing that is
-//! still there, sees nothing twice, and is told with a reset of what is not, and only then.
+//! Feeds when something goes away: the gateway, the broker, old events, the whole log. A client that follows misses
+//! nothing that is still there, sees nothing twice, and is told with a reset of what is not, and only then.
 
 use std::{
     net::SocketAddr,

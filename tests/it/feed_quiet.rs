@@ -1,5 +1,5 @@
-//! Feeds in which little happens, on a broker that does not wait for acknowledgements for ever, and whose connections are
-//! closed now and then. A client that follows notices neither.
+//! Feeds in which little happens, on a broker that does not wait for acknowledgements for ever, and whose connections
+//! are closed now and then. A client that follows notices neither.
 //!
 //! `POSTERN_TEST_QUIET_SECONDS` makes the silence longer than in CI, and the broker's patience a minute then.
 

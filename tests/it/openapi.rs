@@ -3,7 +3,8 @@
 use postern_tests::{Broker, Gateway, Request};
 use serde_json::Value;
 
-/// The methods that an item of a path may have (`OpenAPI` 3.1, "Path Item Object"), but for HEAD and OPTIONS, which say nothing new.
+/// The methods that an item of a path may have (`OpenAPI` 3.1, "Path Item Object"), but for HEAD and OPTIONS, which say
+/// nothing new.
 const METHODS: [&str; 6] = ["get", "put", "post", "delete", "patch", "trace"];
 
 /// A name in braces stands for any text; this one is a client, a topic and a pattern alike.

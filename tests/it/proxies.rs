@@ -1,4 +1,5 @@
-//! Behind each proxy of `docs/src/proxies.md`, with the block of that page, polls and streams work as they do without it.
+//! Behind each proxy of `docs/src/proxies.md`, with the block of that page, polls and streams work as they do without
+//! it.
 //!
 //! On the embedded broker alone: a proxy sees HTTP, which is the same for both.
 //! What they need is installed by `tests/install-needs proxies`.
@@ -16,8 +17,8 @@ use tokio::time::timeout;
 const SOON: Duration = Duration::from_secs(10);
 const MIB: usize = 1024 * 1024;
 
-/// A poll of 55 s and an idle connection of 75 s take too long for a test: both are this much shorter, as are all times of
-/// the page's blocks.
+/// A poll of 55 s and an idle connection of 75 s take too long for a test: both are this much shorter, as are all times
+/// of the page's blocks.
 const FASTER: u32 = 5;
 const LONGEST_WAIT_S: u32 = 55;
 const IDLE_TIMEOUT_S: u32 = 75;

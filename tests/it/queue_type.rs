@@ -1,6 +1,8 @@
-//! Under a default queue type of quorum, mailboxes are classic queues all the same; what is of another type is not read.
+//! Under a default queue type of quorum, mailboxes are classic queues all the same; what is of another type is not
+//! read.
 //!
-//! A quorum queue ignores exclusive consumers, changes the order when it requeues, and drops what was handed out too often.
+//! A quorum queue ignores exclusive consumers, changes the order when it requeues, and drops what was handed out too
+//! often.
 
 use std::time::Duration;
 

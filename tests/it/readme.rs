@@ -1,5 +1,5 @@
-//! The README and the book do what they say: the commands of their first pages, the programs of publishers, and those of pages in a
-//! browser. Programs in Python and JavaScript need what `tests/install-needs readme` installs.
+//! The README and the book do what they say: the commands of their first pages, the programs of publishers, and those
+//! of pages in a browser. Programs in Python and JavaScript need what `tests/install-needs readme` installs.
 
 mod browser;
 mod commands;

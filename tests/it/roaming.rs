@@ -1,5 +1,5 @@
-//! Clients that change gateways at each poll, hang up, overlap and repeat; publishers that lose confirms; gateways that are
-//! killed and connections that are closed. What the clients see is judged against what is promised.
+//! Clients that change gateways at each poll, hang up, overlap and repeat; publishers that lose confirms; gateways that
+//! are killed and connections that are closed. What the clients see is judged against what is promised.
 //!
 //! `POSTERN_TEST_SEED` repeats the decisions of a run, `POSTERN_TEST_SECONDS` has each test go on for longer, and
 //! `POSTERN_TEST_HANDOVERS` says how often the clients that take turns change gateways.

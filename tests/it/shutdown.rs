@@ -1,7 +1,7 @@
 //! The orderly end of a gateway: every client gets an answer, and finds the mailbox free elsewhere.
 //!
-//! Where the broker is RabbitMQ, the mailbox is looked at as soon as the answer is there, and "elsewhere" is another gateway.
-//! An embedded broker can be looked at only after its next start.
+//! Where the broker is RabbitMQ, the mailbox is looked at as soon as the answer is there, and "elsewhere" is another
+//! gateway. An embedded broker can be looked at only after its next start.
 
 use std::{io::ErrorKind, time::Duration};
 
@@ -93,7 +93,8 @@ async fn clients_that_asked_before_and_ask_nothing_now_hold_nothing_up() {
     let mut begun = HttpConnection::open(world.gateway.address()).await;
     begun.request(&live).await.expect_status(200);
     begun.send(b"GET /live HTTP/1.1\r\nhost: x\r\n").await;
-    // A client of HTTP/2 that asked once and answers no ping: its settings and GET /live, by indexes of HPACK's static table.
+    // A client of HTTP/2 that asked once and answers no ping: its settings and GET /live, by indexes of HPACK's static
+    // table.
     let mut silent = HttpConnection::open(world.gateway.address()).await;
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let head = [&[0, 0, 9, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x04, 5][..], b"/live"].concat();

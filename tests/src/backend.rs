@@ -1,7 +1,7 @@
 //! What stands behind a gateway: a backend service that publishes, and the mailboxes as their broker sees them.
 //!
-//! On RabbitMQ both go past the gateway, over AMQP. Nothing goes past a gateway with an embedded broker, so there both go
-//! over its HTTP interface, on one connection that is kept alive.
+//! On RabbitMQ both go past the gateway, over AMQP. Nothing goes past a gateway with an embedded broker, so there both
+//! go over its HTTP interface, on one connection that is kept alive.
 
 use std::{net::SocketAddr, time::Duration};
 

@@ -1,10 +1,11 @@
 //! A real browser without a window, driven as a person would: by keys, clicks and looking.
 //!
-//! `POSTERN_TEST_BROWSER` says which: `chromium` (the default), `firefox` or `webkit`. Each has a file here, and all take the
-//! same [orders](Driver::order): those of WebDriver (W3C). What no order of WebDriver gives, each has in its own way.
+//! `POSTERN_TEST_BROWSER` says which: `chromium` (the default), `firefox` or `webkit`. Each has a file here, and all
+//! take the same [orders](Driver::order): those of WebDriver (W3C). What no order of WebDriver gives, each has in its
+//! own way.
 //!
-//! The browser and its driver are both children of the test, each on a leash of its own, because a driver that is killed
-//! leaves the browser that it started. So the driver joins a browser that runs already.
+//! The browser and its driver are both children of the test, each on a leash of its own, because a driver that is
+//! killed leaves the browser that it started. So the driver joins a browser that runs already.
 
 mod chromium;
 mod firefox;
@@ -165,7 +166,8 @@ impl Browser {
             .unwrap_or_else(|e| panic!("cannot write into {}: {e}", folder.display()));
     }
 
-    /// Returns what was wrong in pages since the last call, such as errors and violations of their policy. `WebKit` tells none.
+    /// Returns what was wrong in pages since the last call, such as errors and violations of their policy. `WebKit`
+    /// tells none.
     pub async fn complaints(&self) -> Vec<String> {
         match &self.driver {
             Driver::Chromium(browser) => browser.complaints().await,

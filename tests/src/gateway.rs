@@ -17,8 +17,8 @@ use crate::{Finished, Folder, Log, Process, eventually, free_port, program, requ
 
 const FEED_TOPICS: &str = "POSTERN_FEED_TOPICS";
 
-/// How long a gateway may take with a store of a million events, on a busy machine, until it listens or is ready: a debug build reads some
-/// 15,000 events a second.
+/// How long a gateway may take with a store of a million events, on a busy machine, until it listens or is ready: a
+/// debug build reads some 15,000 events a second.
 pub(crate) const READY: Duration = Duration::from_mins(10);
 
 /// How long it may take with a small one.
@@ -90,8 +90,8 @@ impl GatewayBuilder {
 
     /// Starts the gateway and waits until it listens; panics with its log if it does not.
     ///
-    /// Unless told otherwise it keeps no feed to speak of on RabbitMQ: on a broker that tests share, every gateway would read
-    /// what all of them published.
+    /// Unless told otherwise it keeps no feed to speak of on RabbitMQ: on a broker that tests share, every gateway
+    /// would read what all of them published.
     pub async fn start(mut self) -> Gateway {
         if !self.flags.iter().any(|flag| flag == "--listen") {
             self = self.flag("--listen", format!("127.0.0.1:{}", free_port()));

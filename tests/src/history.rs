@@ -1,19 +1,19 @@
 //! A checker of histories: did the gateways keep their promises to publishers and readers, as seen from outside?
 //!
-//! Pure: no clock, no socket, no task. Publishers write into [`Published`] what they sent and what came of it. A reader of
-//! a mailbox writes each [`Step`] into its [`MailboxHistory`], a reader of a feed each [`FeedStep`] into the [`FeedHistory`]
-//! of its topic; the first step that breaks a promise is answered with a [`Fault`], and so is the end of a history in which
-//! something is missing.
+//! Pure: no clock, no socket, no task. Publishers write into [`Published`] what they sent and what came of it. A reader
+//! of a mailbox writes each [`Step`] into its [`MailboxHistory`], a reader of a feed each [`FeedStep`] into the
+//! [`FeedHistory`] of its topic; the first step that breaks a promise is answered with a [`Fault`], and so is the end
+//! of a history in which something is missing.
 //!
 //! Two things keep the judgement sharp:
 //!
 //! * Every attempt to publish is a message of its own, with a number in its payload, also where it sends the same event
 //!   (the same id) again. So a repeat that the gateway makes is told from one that the publisher made.
-//! * One publisher for each topic, which sends a message only after it knows, or has given up to know, what became of the
-//!   one before. So the order of the topic is known.
+//! * One publisher for each topic, which sends a message only after it knows, or has given up to know, what became of
+//!   the one before. So the order of the topic is known.
 //!
-//! The checker leaves open all that a client cannot know: whether an answer that broke off was handed out, whether a request that got no
-//! answer confirmed its token, whether a message without a confirm exists.
+//! The checker leaves open all that a client cannot know: whether an answer that broke off was handed out, whether a
+//! request that got no answer confirmed its token, whether a message without a confirm exists.
 
 mod fault;
 mod feed;

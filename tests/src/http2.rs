@@ -55,8 +55,8 @@ impl Http2Connection {
         Some(Self { requests, task })
     }
 
-    /// Sends a GET request and waits for the head of its answer, unless the connection ends. Dropping the call takes the
-    /// request back, and dropping the answer before its end does so with the rest of it.
+    /// Sends a GET request and waits for the head of its answer, unless the connection ends. Dropping the call takes
+    /// the request back, and dropping the answer before its end does so with the rest of it.
     pub async fn try_get(&self, path: &str) -> Option<Response<Incoming>> {
         let request =
             Request::get(format!("http://postern.test{path}")).body(Full::default()).expect("it is a request");

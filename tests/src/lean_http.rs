@@ -1,7 +1,7 @@
 //! An HTTP/1.1 connection that does no more than a benchmark's client needs: keep-alive, GET, answers with a length.
 //!
-//! It shares a machine with what it measures, so it copies and allocates little. Its errors are told and not panicked over,
-//! because a client may outlive its gateway.
+//! It shares a machine with what it measures, so it copies and allocates little. Its errors are told and not panicked
+//! over, because a client may outlive its gateway.
 
 use std::{fmt::Write as _, net::SocketAddr};
 

@@ -19,13 +19,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! * [`Broker`] is RabbitMQ or the embedded one. What both promise is tested on both; a module whose tests stay on one of
-//!   them says why at its top.
+//! * [`Broker`] is RabbitMQ or the embedded one. What both promise is tested on both; a module whose tests stay on one
+//!   of them says why at its top.
 //! * [`RabbitNode`] is a private broker that a test may kill, freeze and start again; [`shared_broker`] is one for
 //!   all tests that do not. Tests which share it keep apart by [`unique`] names, or by a virtual host of their own.
 //! * [`StubGateway`] stands in for a gateway that misbehaves, towards the publisher.
-//! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly, and
-//!   [`Backend`] in whichever way there is.
+//! * [`Gateway`] and [`Publisher`] run the real binaries; [`DirectPublisher`] and [`Amqp`] speak to RabbitMQ directly,
+//!   and [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`Http2Connection`] is what a proxy holds, with many requests at once.
 //! * [`EventStream`] is what a browser's `EventSource` does.
@@ -33,10 +33,11 @@
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
 //! * [`promtool`] judges what Prometheus would read.
 //! * [`Browser`] is Chromium, Firefox or `WebKitGTK`, with a person's hands and eyes.
-//! * [`Page`] is the README or a page of the book, [`Snippet`] runs a program of one, [`Terminal`] its commands, and [`Proxy`] a
-//!   proxy of `docs/src/proxies.md`.
+//! * [`Page`] is the README or a page of the book, [`Snippet`] runs a program of one, [`Terminal`] its commands, and
+//!   [`Proxy`] a proxy of `docs/src/proxies.md`.
 //! * [`Example`] runs the page and backend of an example; [`Relay`] is a network that a test can cut.
-//! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep them.
+//! * [`history`] judges from outside whether the promises were kept; the clients of [`roaming`] make it hard to keep
+//!   them.
 //! * [`eventually`] is the only way to wait for something.
 //!
 //! Whatever a test starts dies with its value, and with the test process even if that is killed.

@@ -1,7 +1,7 @@
 //! A log of feeds that is long before its gateway starts, and the clients of it: who catches up, and who is at the end.
 //!
-//! Shared by a test, which only checks, and by a benchmark, which measures. Every client checks that it gets exactly the events
-//! after its place, each once and in order.
+//! Shared by a test, which only checks, and by a benchmark, which measures. Every client checks that it gets exactly
+//! the events after its place, each once and in order.
 
 mod follower;
 mod live;

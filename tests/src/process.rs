@@ -1,7 +1,7 @@
 //! A child process that never outlives its test.
 //!
-//! Dropping a [`Process`] kills it. If the test process itself is killed, or ends while a `static` holds a `Process`, its
-//! leash does: a small shell that waits for the end of a pipe which only the test process holds open.
+//! Dropping a [`Process`] kills it. If the test process itself is killed, or ends while a `static` holds a `Process`,
+//! its leash does: a small shell that waits for the end of a pipe which only the test process holds open.
 
 use std::{
     os::unix::process::CommandExt,
@@ -14,8 +14,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 
 use crate::eventually;
 
-/// Reads one line and is done ("the process is gone"), or finds the pipe closed and kills what is left, children included.
-/// `$1` is the process and its group, `$2` a folder to remove with it, or empty.
+/// Reads one line and is done ("the process is gone"), or finds the pipe closed and kills what is left, children
+/// included. `$1` is the process and its group, `$2` a folder to remove with it, or empty.
 const LEASH: &str = r#"read -r line && exit 0
 kill -9 -"$1" 2>/dev/null
 [ -z "$2" ] || { sleep 1; rm -rf -- "$2"; }"#;

@@ -79,7 +79,8 @@ impl Proxy {
 }
 
 impl Drop for Proxy {
-    /// Lets it end its children itself, as long as that takes no longer than it should; if it were killed, they could stay.
+    /// Lets it end its children itself, as long as that takes no longer than it should; if it were killed, they could
+    /// stay.
     fn drop(&mut self) {
         if self.process.exit_status().is_none() {
             self.process.terminate();

@@ -55,7 +55,8 @@ impl Publisher {
         }
         let mut process = Process::spawn("the publisher", &mut self.command, None);
         if let (Some(input), Some(mut pipe)) = (self.input, process.child().stdin.take()) {
-            // A thread, because a publisher that waits for its broker does not read. One that ends early breaks the pipe.
+            // A thread, because a publisher that waits for its broker does not read. One that ends early breaks the
+            // pipe.
             std::thread::spawn(move || pipe.write_all(&input));
         }
         program::finish_process(process, RUN).await

@@ -68,8 +68,8 @@ impl RabbitNode {
 
     /// Gives its virtual hosts, the default one and those that tests make, another default queue type.
     ///
-    /// RabbitMQ 3.10 has no such line for its configuration and cannot change a virtual host that exists, so the default
-    /// one, empty as yet, is made anew.
+    /// RabbitMQ 3.10 has no such line for its configuration and cannot change a virtual host that exists, so the
+    /// default one, empty as yet, is made anew.
     pub(crate) async fn default_queue_type(&mut self, queue_type: &'static str) {
         self.queue_type = Some(queue_type);
         self.rabbitmqctl(&["delete_vhost", "/"]).await;

@@ -100,7 +100,8 @@ impl Snippet {
     }
 }
 
-/// Returns the Python that has what the snippets import: a distribution's packages are not there for one that was installed besides.
+/// Returns the Python that has what the snippets import: a distribution's packages are not there for one that was
+/// installed besides.
 fn python() -> &'static str {
     let imports = |python: &&str| {
         let mut command = Command::new(python);

@@ -57,7 +57,8 @@ impl Relay {
         self.address
     }
 
-    /// Returns, for each connection in the order in which they came, the side that ended it first; `None` while it is open.
+    /// Returns, for each connection in the order in which they came, the side that ended it first; `None` while it is
+    /// open.
     pub fn ended_by(&self) -> Vec<Option<Side>> {
         self.ended.lock().clone()
     }

@@ -1,9 +1,9 @@
 //! Clients that change gateways, hang up, overlap and repeat, and publishers that lose their confirms: what they see is
 //! written into histories, which judge it.
 //!
-//! [`Roaming::start`] has them begin; whatever else should happen meanwhile, such as the kill of a gateway, is up to the
-//! test. At the end every client reads its mailbox to the end, and nothing may be missing. All decisions come from a seed;
-//! what the machine makes of them differs from run to run all the same.
+//! [`Roaming::start`] has them begin; whatever else should happen meanwhile, such as the kill of a gateway, is up to
+//! the test. At the end every client reads its mailbox to the end, and nothing may be missing. All decisions come from
+//! a seed; what the machine makes of them differs from run to run all the same.
 
 mod call;
 mod client;
@@ -39,8 +39,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub enum Habit {
     /// Everything that a client can do.
     Anything,
-    /// Each poll goes to the next gateway, with the newest token; after an answer the connection is reset, or now and then
-    /// closed in order.
+    /// Each poll goes to the next gateway, with the newest token; after an answer the connection is reset, or now and
+    /// then closed in order.
     TakesTurns,
 }
 

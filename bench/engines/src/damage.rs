@@ -1,8 +1,8 @@
 //! What an engine answers after damage: stores of known content, one damage each, everything read back in a child.
 //!
 //! Ends of a store: `closed` in order; `killed` after one batch that was not synced; `lazy`, after several commits that
-//! were not synced. Kinds of damage: `flip` one bit of one file, `cut`
-//! one file short, and `torn`: the pages of the last, not yet synced batch reach the disk in part, as after a power cut.
+//! were not synced. Kinds of damage: `flip` one bit of one file, `cut` one file short, and `torn`: the pages of the
+//! last, not yet synced batch reach the disk in part, as after a power cut.
 
 mod injury;
 

@@ -1,4 +1,5 @@
-//! What an engine answers on a full file system: the error, whether it can go on, and whether anything acknowledged went.
+//! What an engine answers on a full file system: the error, whether it can go on, and whether anything acknowledged
+//! went.
 
 use crate::{
     event::Event,

@@ -1,8 +1,8 @@
 //! The benchmark of catching up: what it costs those who wait for new events when others read a long log.
 //!
-//! On each broker a log is filled and a gateway started on it. Clients wait at the end for an event now and then: first alone,
-//! then while one client reads the whole log, then while a hundred read a hundredth each. Only the ratios within one run
-//! count. An event that is lost, repeated or out of order ends the run with an error.
+//! On each broker a log is filled and a gateway started on it. Clients wait at the end for an event now and then: first
+//! alone, then while one client reads the whole log, then while a hundred read a hundredth each. Only the ratios within
+//! one run count. An event that is lost, repeated or out of order ends the run with an error.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// Measures how long polls at the end of a feed take without and with others who catch up, and how fast those are. Starts
-/// its own brokers and the release build of the gateway.
+/// Measures how long polls at the end of a feed take without and with others who catch up, and how fast those are.
+/// Starts its own brokers and the release build of the gateway.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench-catchup", max_term_width = 120)]
 struct Options {

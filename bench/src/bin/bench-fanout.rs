@@ -1,8 +1,9 @@
 //! The benchmark of fan-out: what it costs a gateway to hand one event to each of many mailboxes.
 //!
-//! Two builds of the gateway are measured in turn in one run, each with an embedded broker in memory: this one and another one, such as that of the
-//! commit before a change. Events are published and delivered first; then every mailbox is polled, and only the processor time
-//! of those polls counts: confirming the batch before, encoding this one, and writing it. Only the ratio within one run counts.
+//! Two builds of the gateway are measured in turn in one run, each with an embedded broker in memory: this one and
+//! another one, such as that of the commit before a change. Events are published and delivered first; then every
+//! mailbox is polled, and only the processor time of those polls counts: confirming the batch before, encoding this
+//! one, and writing it. Only the ratio within one run counts.
 
 use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
@@ -122,7 +123,8 @@ async fn measure(options: &Options, binary: Option<&PathBuf>, payload: &str) -> 
     Ok(used * 1e6 / events)
 }
 
-/// Waits until the windows hold more than so many bytes, and no more come: what was published, and what is not confirmed yet.
+/// Waits until the windows hold more than so many bytes, and no more come: what was published, and what is not
+/// confirmed yet.
 async fn delivered(gateway: &Gateway, bytes: usize) {
     let mut before = None;
     let are_full = async || {

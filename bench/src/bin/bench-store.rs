@@ -1,7 +1,8 @@
 //! The benchmark of the embedded broker's shared syncs: publishers over HTTP beside a writer that syncs each event.
 //!
-//! One run measures both sides in turn, on the disk as it is and with a sync that takes longer: disks differ by a factor of
-//! a thousand in that, and only where a sync takes long does sharing it show. Both sides write files in the same folder.
+//! One run measures both sides in turn, on the disk as it is and with a sync that takes longer: disks differ by a
+//! factor of a thousand in that, and only where a sync takes long does sharing it show. Both sides write files in the
+//! same folder.
 
 use std::{
     fs::File,

@@ -73,8 +73,8 @@ impl Frames {
 
     /// Repairs what it can of the next bytes of the stream.
     ///
-    /// They begin where the last call stopped passing. If they are exactly as many as that one wanted, then either all of
-    /// them pass now, or none, and more are wanted.
+    /// They begin where the last call stopped passing. If they are exactly as many as that one wanted, then either all
+    /// of them pass now, or none, and more are wanted.
     pub(super) fn sanitize(&mut self, bytes: &mut [u8]) -> Progress {
         let mut progress = Progress { ready: 0, needed: 0, repaired: false };
         while !self.foreign && progress.ready < bytes.len() {

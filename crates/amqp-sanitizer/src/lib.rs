@@ -1,8 +1,9 @@
 //! Connections whose incoming frames are repaired before the AMQP library reads them.
 //!
-//! The library gives up a whole connection, with every Lease on it, over one frame that it cannot parse. RabbitMQ checks
-//! less: it stores and delivers what a publisher wrote, and delivers it again to the next reader of that queue. So one
-//! message could stop every mailbox that it is in, for ever. What RabbitMQ lets through and the library does not:
+//! The library gives up a whole connection, with every Lease on it, over one frame that it cannot parse. RabbitMQ
+//! checks less: it stores and delivers what a publisher wrote, and delivers it again to the next reader of that queue.
+//! So one message could stop every mailbox that it is in, for ever. What RabbitMQ lets through and the library does
+//! not:
 //!
 //! * a short string that is not UTF-8 (AMQP 0-9-1, section 4.2.5.3, leaves its encoding open): each offending byte
 //!   becomes `?`. Two routing keys or message ids may thereby become equal, and an id that was repaired is no token any
@@ -10,13 +11,15 @@
 //! * a header table so deeply nested that parsing it, by recursion, overflows the stack and ends the process: what is
 //!   nested too deeply becomes a byte array;
 //! * headers that make a frame larger than was negotiated, as can happen to messages that came by another protocol or
-//!   were dead-lettered: the message loses its headers. So it does if they are of a type that the library does not know;
-//! * the answer to the closing of a channel that the broker closed at the same time. Both sides may, and both get an answer
-//!   (AMQP 0-9-1, section 1.5.2.5); but by then the library has forgotten the channel. A heartbeat takes the answer's place.
+//!   were dead-lettered: the message loses its headers. So it does if they are of a type that the library does not
+//!   know;
+//! * the answer to the closing of a channel that the broker closed at the same time. Both sides may, and both get an
+//!   answer (AMQP 0-9-1, section 1.5.2.5); but by then the library has forgotten the channel. A heartbeat takes the
+//!   answer's place.
 //!
 //! Every repair keeps the length of the stream. `frames` finds the frames, `fields` mends them, both without I/O;
-//! `stream` is the I/O. TLS, if any, is spoken here, below the repairs, and the library is told a plain URL: it would put
-//! its own TLS on top of them.
+//! `stream` is the I/O. TLS, if any, is spoken here, below the repairs, and the library is told a plain URL: it would
+//! put its own TLS on top of them.
 
 mod fields;
 mod frames;
@@ -50,8 +53,8 @@ pub fn sanitize(bytes: &mut [u8]) {
 /// Tokio, but for what its TCP connections carry.
 pub type SanitizingRuntime = Runtime<RuntimeParts<Tokio, SanitizingReactor>>;
 
-/// Returns where to connect and by what runtime, from the URL of a broker; needs a tokio runtime. The text that is returned holds
-/// the password, as the URL does.
+/// Returns where to connect and by what runtime, from the URL of a broker; needs a tokio runtime. The text that is
+/// returned holds the password, as the URL does.
 pub fn sanitizing(url: &str) -> Result<(String, SanitizingRuntime), String> {
     let mut uri: AMQPUri = url.parse()?;
     let tls_domain = match uri.scheme {

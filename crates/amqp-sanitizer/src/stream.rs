@@ -1,8 +1,9 @@
 //! A byte stream whose incoming frames are repaired.
 //!
-//! What comes is read straight into the reader's buffer and repaired there. Only when a frame that has to be whole is cut
-//! by the end of a read is its beginning kept back, and the rest of it, not a byte more, read to it. So every byte is
-//! either kept or the reader's, and a body is never copied. Nothing is lost when a read is abandoned: the state is here.
+//! What comes is read straight into the reader's buffer and repaired there. Only when a frame that has to be whole is
+//! cut by the end of a read is its beginning kept back, and the rest of it, not a byte more, read to it. So every byte
+//! is either kept or the reader's, and a body is never copied. Nothing is lost when a read is abandoned: the state is
+//! here.
 
 use std::{
     io::{self, IoSlice},

@@ -11,10 +11,12 @@ const MAX_HEADERS: usize = 32;
 /// The most bytes that they have together, as JSON.
 const MAX_BYTES: usize = 4096;
 
-/// Returns the headers of a message as a JSON object, with its `type` and `app_id`, which a header of the same name hides.
+/// Returns the headers of a message as a JSON object, with its `type` and `app_id`, which a header of the same name
+/// hides.
 ///
-/// `None` unless the header `postern-headers` is boolean true, and if they are too many or too long: part of them would be
-/// misread. Postern's own headers, the broker's (`x-…`), tables, arrays, bytes and what JSON has no number for are left out.
+/// `None` unless the header `postern-headers` is boolean true, and if they are too many or too long: part of them would
+/// be misread. Postern's own headers, the broker's (`x-…`), tables, arrays, bytes and what JSON has no number for are
+/// left out.
 pub(super) fn shown(properties: &BasicProperties) -> Option<String> {
     let table = properties.headers().as_ref()?.inner();
     if table.get(names::HEADERS) != Some(&AMQPValue::Boolean(true)) {

@@ -11,8 +11,8 @@ use lapin::{
 use super::{ShortStringError, headers, names, short_string};
 use events::{ContentCoding, ContentType, Event, EventId, EventTime, Payload, Topic};
 
-/// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch holds,
-/// but for a single event; a window of such messages stays within 64 MiB.
+/// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch
+/// holds, but for a single event; a window of such messages stays within 64 MiB.
 pub const MAX_INFLATED: usize = 1024 * 1024;
 
 /// `delivery_mode` of a message that the broker keeps on disk (AMQP 0-9-1, basic class).
@@ -50,7 +50,8 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
 /// * `payload`: inflated, if `content_encoding` is gzip or deflate and it has at most 1 MiB then.
 /// * `content_encoding`: as declared, unless it was undone or says nothing of bytes (a charset).
 /// * `resent`: the header `postern-resent` is boolean true. Headers of other types count as absent.
-/// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by [`properties`].
+/// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by
+///   [`properties`].
 #[must_use]
 pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
     let id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));

@@ -13,8 +13,8 @@ pub const MAILBOX_PREFIX: &str = "postern.mailbox.";
 /// The durable stream queue that Feeds are read from; one per virtual host, shared by all gateways.
 pub const FEED: &str = "postern.feed";
 
-/// The header (integer) in which RabbitMQ tells a reader of a stream the place of a message; also the argument of a consumer
-/// that says where to begin.
+/// The header (integer) in which RabbitMQ tells a reader of a stream the place of a message; also the argument of a
+/// consumer that says where to begin.
 pub const STREAM_OFFSET: &str = "x-stream-offset";
 
 /// The header (boolean) by which a publisher marks an event that it sends again.

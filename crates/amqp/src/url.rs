@@ -10,8 +10,8 @@ const HEARTBEAT_SECONDS: u16 = 5;
 /// Milliseconds that the network connection may take when the URL does not say.
 const CONNECTION_TIMEOUT_MS: u64 = 10_000;
 
-/// Parameters by which RabbitMQ's own clients are told about TLS. None of them is known here, and to ignore one could mean to trust
-/// the wrong broker, or to be refused by the right one.
+/// Parameters by which RabbitMQ's own clients are told about TLS. None of them is known here, and to ignore one could
+/// mean to trust the wrong broker, or to be refused by the right one.
 const TLS_PARAMETERS: [&str; 8] = [
     "cacertfile",
     "certfile",

@@ -44,7 +44,8 @@ struct Staged {
 pub(super) enum Written<'a> {
     /// All of it, as it is in the end.
     Whole(&'a Mailbox),
-    /// The position up to which it is confirmed: a mailbox can have hundreds of bindings, and is confirmed with every poll.
+    /// The position up to which it is confirmed: a mailbox can have hundreds of bindings, and is confirmed with every
+    /// poll.
     Confirmed(Position),
     /// It is no more.
     Nothing,
@@ -79,7 +80,8 @@ impl Batch {
         }
     }
 
-    /// Makes a batch that says that the store is in use: until it is closed in order, a start has to doubt what it finds.
+    /// Makes a batch that says that the store is in use: until it is closed in order, a start has to doubt what it
+    /// finds.
     pub(super) fn mark_in_use(next: u64, clock: Reading) -> Self {
         Self { needs_sync: true, ..Self::new(next, clock) }
     }

@@ -1,8 +1,8 @@
 //! The clock of the log, by which events grow old.
 //!
-//! It follows the monotonic clock while a gateway runs, and goes on from there at the next start, later by what the wall clock
-//! says has passed. So it never goes back, and a wall clock that is set, or that was wrong for a while, makes no event older
-//! or younger than it is. The first clock of a store begins with the wall clock.
+//! It follows the monotonic clock while a gateway runs, and goes on from there at the next start, later by what the
+//! wall clock says has passed. So it never goes back, and a wall clock that is set, or that was wrong for a while,
+//! makes no event older or younger than it is. The first clock of a store begins with the wall clock.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -18,7 +18,8 @@ use super::{log::TopicId, shared::Handle};
 /// How many heads are looked at under one hold of the state's lock.
 const SCAN: u64 = 1 << 13;
 
-/// How many topics are compared with a pattern under one hold of the state's lock: about a millisecond of the longest ones.
+/// How many topics are compared with a pattern under one hold of the state's lock: about a millisecond of the longest
+/// ones.
 const MAX_COMPARED: usize = 1 << 8;
 
 /// How many heads one search looks at.
@@ -253,7 +254,8 @@ struct Selected {
 }
 
 impl Handle {
-    /// Reads the events at these offsets, but for those that retention has dropped; `None` stands for one that is damaged.
+    /// Reads the events at these offsets, but for those that retention has dropped; `None` stands for one that is
+    /// damaged.
     async fn load(&self, offsets: &[u64]) -> Result<Vec<(u64, Option<Arc<Event>>)>, BrokerError> {
         let mut events: Vec<_> = {
             let state = self.state();

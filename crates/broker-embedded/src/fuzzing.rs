@@ -3,7 +3,8 @@
 pub use super::store::fuzzing::{Record, Records, read_again};
 use super::{log::Retention, position::Position, state::BrokerState};
 
-/// Reads records as a start does, and then each mailbox to its end, or to the first of its events that is not in memory.
+/// Reads records as a start does, and then each mailbox to its end, or to the first of its events that is not in
+/// memory.
 ///
 /// Returns how many messages were found; `None` if a start would refuse the records.
 #[must_use]

@@ -1,7 +1,7 @@
 //! A Lease: the log read by the rule of one mailbox.
 //!
-//! Nothing is taken out of anywhere by handing it over, so giving back is forgetting: the next Lease starts at the first
-//! unconfirmed position, and flags what stands before the position that was handed over last.
+//! Nothing is taken out of anywhere by handing it over, so giving back is forgetting: the next Lease starts at the
+//! first unconfirmed position, and flags what stands before the position that was handed over last.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -78,8 +78,8 @@ impl EmbeddedLease {
         Delivery { tag: self.tags, redelivered: position < self.repeats, content }
     }
 
-    /// Reads on in the log, not before an offset, as far as there is room; live, where it ends. Cancel-safe: what was not read to the end is
-    /// read again.
+    /// Reads on in the log, not before an offset, as far as there is room; live, where it ends. Cancel-safe: what was
+    /// not read to the end is read again.
     async fn catch_up(&mut self, from: u64) -> Result<(), StoreError> {
         let scan = {
             let state = self.broker.state();

@@ -1,9 +1,10 @@
 //! Mailboxes without a message broker: a durable log in the gateway itself, for one gateway on one machine.
 //!
-//! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which position on, and what its
-//! bindings select. The parts:
+//! An event is written once for all its readers. A `mailbox` is a rule about the `log`: from which position on, and
+//! what its bindings select. The parts:
 //!
-//! * `writer`: the one thread that changes anything, as each `command` asks, and shares a sync among all who wait for one.
+//! * `writer`: the one thread that changes anything, as each `command` asks, and shares a sync among all who wait for
+//!   one.
 //! * `store`: where it writes, and what is found there at the next start.
 //! * `repeats`: which events were stored lately, by their ids.
 //! * `clock`: how old events are.
@@ -12,8 +13,8 @@
 //! * `lease`: reads the log by a mailbox's rule; while it is at the end, the writer feeds its `live_queue`.
 //! * `metrics`: what is counted of the store.
 //!
-//! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage took,
-//! leaves a marker. Nothing here knows of HTTP, polls or windows.
+//! Every mailbox lives as long as its events: what retention takes before a client has confirmed it, and what damage
+//! took, leaves a marker. Nothing here knows of HTTP, polls or windows.
 
 mod batch;
 mod clock;

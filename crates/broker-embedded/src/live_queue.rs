@@ -1,7 +1,7 @@
 //! What the writer hands to an open Lease as it is stored.
 //!
-//! A Lease is either *live*: everything new in its mailbox is pushed to it; or *lagging*: it reads the log, and becomes live
-//! where the log ends. One that takes too little lags again, so that a slow reader holds no events in memory.
+//! A Lease is either *live*: everything new in its mailbox is pushed to it; or *lagging*: it reads the log, and becomes
+//! live where the log ends. One that takes too little lags again, so that a slow reader holds no events in memory.
 
 use std::{
     collections::VecDeque,
@@ -86,8 +86,8 @@ impl LiveQueue {
         self.changed.notify_one();
     }
 
-    /// From now on everything is pushed to the Lease, which has so many unconfirmed messages. To be called under the lock of
-    /// the state, at the end of the log.
+    /// From now on everything is pushed to the Lease, which has so many unconfirmed messages. To be called under the
+    /// lock of the state, at the end of the log.
     pub(super) fn go_live(&self, held: usize) {
         let mut state = self.state();
         if matches!(*state, State::Lagging(_)) {

@@ -16,8 +16,8 @@ pub(super) use self::topics::TopicId;
 use self::{tail_cache::TailCache, topics::Topics};
 use super::clock::LogTime;
 
-/// What an event costs on disk besides its payload, in bytes, about: its head and its position in the engine's files. Retention
-/// counts by it, in memory as well.
+/// What an event costs on disk besides its payload, in bytes, about: its head and its position in the engine's files.
+/// Retention counts by it, in memory as well.
 pub(super) const DISK_AROUND_PAYLOAD: u64 = 128;
 
 /// Into how many blocks the log is cut by size and by age, so that retention is this precise.
@@ -99,9 +99,9 @@ impl Log {
         self.push(head, head.map_or(newest, |head| head.stored));
     }
 
-    /// Takes what was restored for no younger than what was stored after it, if its time is in the future: a store that was
-    /// written by the wall clock can hold such times, and what stands after them would never expire. The same of what is missing
-    /// before everything else, whose time is not known: it would expire before a reader is told.
+    /// Takes what was restored for no younger than what was stored after it, if its time is in the future: a store that
+    /// was written by the wall clock can hold such times, and what stands after them would never expire. The same of
+    /// what is missing before everything else, whose time is not known: it would expire before a reader is told.
     pub(super) fn date(&mut self, now: LogTime) {
         let mut next = now;
         for block in self.blocks.iter_mut().rev() {
@@ -139,8 +139,8 @@ impl Log {
         }
     }
 
-    /// Returns the offset before which events are kept too long, in whole blocks: of many the first, with at most so many events
-    /// or one block.
+    /// Returns the offset before which events are kept too long, in whole blocks: of many the first, with at most so
+    /// many events or one block.
     pub(super) fn expired(&self, now: LogTime, max_events: u64) -> Option<u64> {
         let (mut bytes, oldest) = (self.bytes, self.oldest());
         let is_expired = |block: &&Block| {

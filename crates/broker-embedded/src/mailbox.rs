@@ -1,7 +1,8 @@
 //! A mailbox as a rule about the log: which of its events, from which position on.
 //!
-//! It holds no events. An event is in the mailbox if a binding selects its topic and was there when the event was stored,
-//! and if it stands after what is confirmed. Confirming moves one position, because it always concerns a run from the front.
+//! It holds no events. An event is in the mailbox if a binding selects its topic and was there when the event was
+//! stored, and if it stands after what is confirmed. Confirming moves one position, because it always concerns a run
+//! from the front.
 
 use std::collections::HashSet;
 
@@ -9,8 +10,8 @@ use events::{ClientId, EventId, Topic, TopicPattern};
 
 use super::position::Position;
 
-/// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. A look through
-/// the log for a mailbox compares each topic with so many patterns.
+/// How many bindings a mailbox has at most, with those that have ended and still select something that is in it. A look
+/// through the log for a mailbox compares each topic with so many patterns.
 pub(super) const MAX_BINDINGS: usize = 256;
 
 /// What is written down of one mailbox.
@@ -50,8 +51,8 @@ pub(super) struct Marker {
     pub(super) id: EventId,
     /// It stands before the event at this offset.
     pub(super) before: u64,
-    /// A reader that has come to this position was told, or has seen all that is gone: where the marker first stood, or the last
-    /// event that is gone. It is not written down: Leases end with the process.
+    /// A reader that has come to this position was told, or has seen all that is gone: where the marker first stood, or
+    /// the last event that is gone. It is not written down: Leases end with the process.
     pub(super) settled_at: Position,
     pub(super) gone: Gone,
 }
@@ -90,7 +91,8 @@ impl Mailbox {
         Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
     }
 
-    /// Tells whether there is room for all of these patterns. An older gateway may have stored more than [`MAX_BINDINGS`].
+    /// Tells whether there is room for all of these patterns. An older gateway may have stored more than
+    /// [`MAX_BINDINGS`].
     pub(super) fn has_room_for(&self, patterns: &[TopicPattern]) -> Result<(), TooManyBindings> {
         let new = patterns.iter().filter(|pattern| !self.is_bound(pattern)).collect::<HashSet<_>>().len();
         if new > 0 && self.bindings.len() + new > MAX_BINDINGS { Err(TooManyBindings) } else { Ok(()) }
@@ -135,7 +137,8 @@ impl Mailbox {
         self.bindings.iter().any(|binding| binding.held_at(offset))
     }
 
-    /// Confirms everything up to and including a position. Retention may have moved a marker away from where it was handed over.
+    /// Confirms everything up to and including a position. Retention may have moved a marker away from where it was
+    /// handed over.
     pub(super) fn confirm(&mut self, position: Position) {
         self.marker.take_if(|marker| marker.settled_at <= position);
         self.start_at(position.next());
@@ -147,8 +150,8 @@ impl Mailbox {
         self.handed_over = self.handed_over.max(other.handed_over);
     }
 
-    /// Takes note that there is nothing before the event at `offset` any more; `lost` is where the last unconfirmed event stood
-    /// that was.
+    /// Takes note that there is nothing before the event at `offset` any more; `lost` is where the last unconfirmed
+    /// event stood that was.
     pub(super) fn trim(&mut self, offset: u64, lost: Option<u64>) {
         // A marker that was not confirmed moves on: what it tells is still to be told.
         let older = self.marker.take();

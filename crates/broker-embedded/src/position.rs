@@ -1,6 +1,7 @@
 //! Places in a mailbox.
 
-/// The position of a message in a mailbox: of an event, by its offset in the log, or of a marker, which stands before an event.
+/// The position of a message in a mailbox: of an event, by its offset in the log, or of a marker, which stands before
+/// an event.
 ///
 /// Two numbers an offset, so that positions of both kinds have one order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,8 @@
 //! Which events were stored lately, so that a publisher that sends one of them again makes no second event of it.
 //!
-//! An event is known by its id and its topic together. It stays known while it is among the newest [`MAX_EVENTS`] and for at most
-//! [`MAX_AGE`]. That takes 6 MB at most, however long ids are. The payload does not count: the same id on the same topic is the
-//! same event, and the first one stays.
+//! An event is known by its id and its topic together. It stays known while it is among the newest [`MAX_EVENTS`] and
+//! for at most [`MAX_AGE`]. That takes 6 MB at most, however long ids are. The payload does not count: the same id on
+//! the same topic is the same event, and the first one stays.
 //!
 //! The writer alone looks at it. A start fills it from the heads of the log.
 
@@ -22,8 +22,8 @@ pub(super) const MAX_EVENTS: usize = 100_000;
 /// How long an event is known at most. Clients give up a retry after a minute or two; this is longer.
 const MAX_AGE: Duration = Duration::from_mins(5);
 
-/// Stands for the id and the topic of an event: the first 16 bytes of their SHA-256, so that no publisher can find an id that
-/// hides the event of another one.
+/// Stands for the id and the topic of an event: the first 16 bytes of their SHA-256, so that no publisher can find an
+/// id that hides the event of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fingerprint(pub(super) [u8; 16]);
 

@@ -21,8 +21,8 @@ use super::{
 /// What the writer sees, too.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// Its lock is handed on to those who wait, unlike that of the standard library: a long scan, which takes it again and again,
-    /// would keep the writer and all other readers out.
+    /// Its lock is handed on to those who wait, unlike that of the standard library: a long scan, which takes it again
+    /// and again, would keep the writer and all other readers out.
     state: Mutex<BrokerState>,
     pub(super) store: Store,
     pub(super) clock: Clock,
@@ -71,8 +71,8 @@ pub(super) struct Handle {
 /// How many bytes of events may wait to be stored.
 const ROOM: u32 = 64 * 1024 * 1024;
 
-/// What an event that waits to be stored takes in memory besides its payload, in bytes, about: the event, the command around it,
-/// and the channel on which its publisher waits.
+/// What an event that waits to be stored takes in memory besides its payload, in bytes, about: the event, the command
+/// around it, and the channel on which its publisher waits.
 const WAITING_AROUND_PAYLOAD: usize = 512;
 
 impl std::ops::Deref for Handle {
@@ -93,9 +93,10 @@ impl Handle {
         Self { shared, commands, room, turn: Semaphore::new(1), writer_panicked }
     }
 
-    /// Waits for the turn of one step of a look through the log. A step is bounded and ends with a yield, but a thousand looks
-    /// at once would put a thousand steps before the next request of any other client; so they take turns. A Lease takes none: its
-    /// Session drops the call again and again, and would lose its place in the row each time. Cancel-safe.
+    /// Waits for the turn of one step of a look through the log. A step is bounded and ends with a yield, but a
+    /// thousand looks at once would put a thousand steps before the next request of any other client; so they take
+    /// turns. A Lease takes none: its Session drops the call again and again, and would lose its place in the row each
+    /// time. Cancel-safe.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.turn.acquire().await.ok()
@@ -108,7 +109,8 @@ impl Handle {
         }
     }
 
-    /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the same.
+    /// Has the writer do something; returns when it is stored, or is not. A dropped call may be carried out all the
+    /// same.
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
         let bytes = match &task {
             Task::Publish(event, _) => event.payload.len() + WAITING_AROUND_PAYLOAD,

@@ -25,8 +25,8 @@ use super::{
     position::Position,
 };
 
-/// How far a mailbox in which nothing arrives may be ahead of what is written of it, in events of the log: so many have to be
-/// looked through again after a crash.
+/// How far a mailbox in which nothing arrives may be ahead of what is written of it, in events of the log: so many have
+/// to be looked through again after a crash.
 const LAG: u64 = 1 << 16;
 
 /// How many mailboxes are written at once for that reason.
@@ -172,8 +172,8 @@ impl BrokerState {
         }
     }
 
-    /// Moves mailboxes whose readers have confirmed everything to the end of the log, and returns some of those that have
-    /// come far since they were written.
+    /// Moves mailboxes whose readers have confirmed everything to the end of the log, and returns some of those that
+    /// have come far since they were written.
     pub(super) fn settle(&mut self) -> Vec<ClientId> {
         let end = Position::before(self.log.next());
         let mut lagging = Vec::new();
@@ -194,7 +194,8 @@ impl BrokerState {
         self.log.append(stored, now);
     }
 
-    /// Returns what stands in a mailbox from a position on, up to `limit` messages, as far as one hold of the lock should go.
+    /// Returns what stands in a mailbox from a position on, up to `limit` messages, as far as one hold of the lock
+    /// should go.
     pub(super) fn scan(&self, client: &ClientId, from: Position, limit: usize) -> Option<Scan> {
         Some(Readable(self.mailbox(client)?, &self.log).scan(from, limit))
     }
@@ -211,7 +212,8 @@ impl BrokerState {
         (last.into_iter().collect(), are_some_missing)
     }
 
-    /// Calls `found` with each mailbox that may not have confirmed one of these events, which are the last of their topics.
+    /// Calls `found` with each mailbox that may not have confirmed one of these events, which are the last of their
+    /// topics.
     pub(super) fn waiting_for(&self, last: &[(TopicId, u64)], mut found: impl FnMut(&ClientId, u64)) {
         for (id, offset) in last {
             self.bound.matching(self.log.topic(*id), |client| {

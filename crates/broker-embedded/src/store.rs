@@ -1,7 +1,7 @@
 //! Where batches go: to disk, or nowhere.
 //!
-//! `disk` keeps them in a published storage engine, fjall 3: a log-structured merge tree behind one journal. It was compared
-//! with redb 4 (`bench/engines`), and chosen for what happens when things go wrong rather than for speed:
+//! `disk` keeps them in a published storage engine, fjall 3: a log-structured merge tree behind one journal. It was
+//! compared with redb 4 (`bench/engines`), and chosen for what happens when things go wrong rather than for speed:
 //!
 //! | medians of 7 rounds, 2 cores | fjall 3.1.13 | redb 4.4.0 |
 //! |---|---|---|
@@ -15,8 +15,8 @@
 //! | space after all was dropped | given back | kept in the file |
 //!
 //! What fjall lacks is made up for here. It drops what stands after a damaged place of its journal without a word: a
-//! `sync_mark` outside of it remembers how much was synced. It refuses a store whose last batch was `torn` by a power cut, one
-//! time in four with a large batch: that is mended. And each record carries a checksum of its own.
+//! `sync_mark` outside of it remembers how much was synced. It refuses a store whose last batch was `torn` by a power
+//! cut, one time in four with a large batch: that is mended. And each record carries a checksum of its own.
 
 mod disk;
 mod engine;

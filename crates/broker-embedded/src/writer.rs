@@ -1,9 +1,9 @@
 //! The one thread that writes.
 //!
 //! It takes everything that waits, stores it as one batch with one sync, lets the state take it over, and then answers:
-//! so an answer means that it is on disk, readers see only what is, and publishers who come together share the sync. What
-//! is merely confirmed is written without a sync of its own: it outlives the process, and after a power cut it comes
-//! again, flagged.
+//! so an answer means that it is on disk, readers see only what is, and publishers who come together share the sync.
+//! What is merely confirmed is written without a sync of its own: it outlives the process, and after a power cut it
+//! comes again, flagged.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,15 +33,16 @@ use super::{
 /// How many payload bytes are stored with one sync, but for the last event.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however short
-/// it is. A lone publisher does not wait.
+/// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however
+/// short it is. A lone publisher does not wait.
 const GROUP_COMMIT_WINDOW: Duration = Duration::from_millis(2);
 
 /// Retention and expiry are looked after this often, or at a hundredth of the mailbox expiry.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many events retention drops with a batch, or twice as many as the batch adds; the others go with the next one, which follows
-/// at once. Each may be of a topic of its own, which is compared with the patterns of all mailboxes while publishers wait.
+/// How many events retention drops with a batch, or twice as many as the batch adds; the others go with the next one,
+/// which follows at once. Each may be of a topic of its own, which is compared with the patterns of all mailboxes while
+/// publishers wait.
 const MAX_EXPIRED: u64 = 1 << 10;
 
 /// How many topics are compared with them under one hold of the state's lock.
@@ -264,8 +265,8 @@ impl Writer {
         batch.trim(end);
     }
 
-    /// Returns the mailboxes that may lose something unconfirmed if everything before `end` goes, and where the last such event
-    /// stands at most.
+    /// Returns the mailboxes that may lose something unconfirmed if everything before `end` goes, and where the last
+    /// such event stands at most.
     fn may_lose(&self, end: u64) -> HashMap<ClientId, u64> {
         let (last, are_some_missing) = {
             let mut state = self.shared.state();

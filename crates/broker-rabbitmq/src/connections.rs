@@ -1,11 +1,11 @@
 //! The connections to the broker, and keeping them.
 //!
-//! One connection publishes; one carries administrative tasks, which may be refused, and a refusal closes a channel; Leases
-//! are spread over at least two others, and over more as there are more Leases. What reads the Feeds' log shares one more, so
-//! that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is needed after a loss.
-//! Any other connection that is lost is replaced by the `supervisor` of its kind, with growing, jittered pauses: a kind that
-//! fails, or waits, holds up no other. Until then every call that needs one fails at once with [`BrokerError::NotConnected`];
-//! only at the very start it waits for the outcome of the first try.
+//! One connection publishes; one carries administrative tasks, which may be refused, and a refusal closes a channel;
+//! Leases are spread over at least two others, and over more as there are more Leases. What reads the Feeds' log shares
+//! one more, so that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is
+//! needed after a loss. Any other connection that is lost is replaced by the `supervisor` of its kind, with growing,
+//! jittered pauses: a kind that fails, or waits, holds up no other. Until then every call that needs one fails at once
+//! with [`BrokerError::NotConnected`]; only at the very start it waits for the outcome of the first try.
 //!
 //! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
 
@@ -44,8 +44,9 @@ use super::{call::in_time, options::AmqpOptions};
 /// How often a supervisor looks whether its connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
 
-/// How many short tasks (creating, binding, looking at a mailbox) begin at once. RabbitMQ does most of their work one after the
-/// other for all of its clients: more at once would not end sooner, and the tasks of other gateways would wait for them.
+/// How many short tasks (creating, binding, looking at a mailbox) begin at once. RabbitMQ does most of their work one
+/// after the other for all of its clients: more at once would not end sooner, and the tasks of other gateways would
+/// wait for them.
 const MAX_SHORT_TASKS: usize = 64;
 
 /// How long a short task keeps its turn; it ends within milliseconds when the broker is well.
@@ -151,8 +152,8 @@ impl Connections {
 
     /// Runs a short task in its turn.
     ///
-    /// A task that lasts longer than [`MAX_TURN`] goes on without its turn: tasks on a queue that does not answer must not keep
-    /// the turns of all others.
+    /// A task that lasts longer than [`MAX_TURN`] goes on without its turn: tasks on a queue that does not answer must
+    /// not keep the turns of all others.
     pub(super) async fn in_turn<T>(
         &self,
         task: impl Future<Output = Result<T, BrokerError>>,
@@ -170,7 +171,8 @@ impl Connections {
 
     /// Waits for a place on a connection of short tasks.
     ///
-    /// If cancelled calls without an answer have taken all places of a connection, the supervisor replaces the connection.
+    /// If cancelled calls without an answer have taken all places of a connection, the supervisor replaces the
+    /// connection.
     async fn place(&self, connection: &Arc<BrokerConnection>) -> Result<ChannelSlot, BrokerError> {
         let waiting = async {
             loop {

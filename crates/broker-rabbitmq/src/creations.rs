@@ -35,8 +35,8 @@ impl Default for Creations {
 }
 
 impl Creations {
-    /// Returns how many creations of a client's group have ended. A mailbox that was looked for after that, and was not there,
-    /// may be made as long as this is still so.
+    /// Returns how many creations of a client's group have ended. A mailbox that was looked for after that, and was not
+    /// there, may be made as long as this is still so.
     pub(super) fn ended(&self, client: &ClientId) -> u64 {
         self.group(client).ended.load(Ordering::Acquire)
     }

@@ -1,8 +1,9 @@
 //! From the AMQP library's errors to the verdicts of [`BrokerError`].
 //!
-//! One reply code has several causes (RabbitMQ says 404 for a queue that is not there, for one whose node is down, and for a
-//! missing exchange). Only its reply text tells them apart, so this is the one place that reads it. What the text does not
-//! name is never taken for the milder cause: an unknown 404 is a queue that cannot be reached, not one that is absent.
+//! One reply code has several causes (RabbitMQ says 404 for a queue that is not there, for one whose node is down, and
+//! for a missing exchange). Only its reply text tells them apart, so this is the one place that reads it. What the text
+//! does not name is never taken for the milder cause: an unknown 404 is a queue that cannot be reached, not one that is
+//! absent.
 
 use broker::BrokerError;
 use lapin::{
@@ -85,9 +86,9 @@ fn cause(kind: &AMQPErrorKind, text: &str) -> Refusal {
     }
 }
 
-/// Reads which argument differs. RabbitMQ names one, and `x-expires` before `x-queue-type`: "inequivalent arg 'x-expires' for
-/// queue 'q' in vhost '/': received '5000' but current is '86400000'", "… but current is the value '86400000' of type 'long'",
-/// or "… but current is none".
+/// Reads which argument differs. RabbitMQ names one, and `x-expires` before `x-queue-type`: "inequivalent arg
+/// 'x-expires' for queue 'q' in vhost '/': received '5000' but current is '86400000'", "… but current is the value
+/// '86400000' of type 'long'", or "… but current is none".
 fn mismatch(text: &str) -> Refusal {
     if text.contains("inequivalent arg 'x-queue-type'") {
         return Refusal::OtherType;

@@ -1,9 +1,9 @@
 //! A Lease: an exclusive consumer on a channel of its own.
 //!
-//! Release is always the same two steps: nack with requeue, so that everything goes back to its old place; then close, whose
-//! answer says that it has. The consumer is not cancelled before them. A queue without a consumer looks free to another
-//! gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer ones first. What
-//! the broker hands to the consumer between the two steps, the close requeues in order once more.
+//! Release is always the same two steps: nack with requeue, so that everything goes back to its old place; then close,
+//! whose answer says that it has. The consumer is not cancelled before them. A queue without a consumer looks free to
+//! another gateway, and while its oldest messages are still unacknowledged here, that gateway would be handed newer
+//! ones first. What the broker hands to the consumer between the two steps, the close requeues in order once more.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -44,15 +44,16 @@ pub struct AmqpLease {
     consumer: Peekable<Consumer>,
     backlog: u32,
     window: u16,
-    /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same moment.
+    /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same
+    /// moment.
     has_begun: bool,
     /// The consumer has ended without an error, and why is still to be asked.
     is_over: bool,
     ended: Option<LeaseEnded>,
 }
 
-/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped call keeps
-/// nothing open.
+/// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped
+/// call keeps nothing open.
 pub(super) async fn open(
     connections: &Arc<Connections>,
     mut slot: ChannelSlot,
@@ -173,8 +174,9 @@ impl Lease for AmqpLease {
                     // If this call is dropped before, a later confirm takes the second marker along.
                     self.acknowledge(delivery.tag, false).await?;
                 }
-                // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node, and
-                // when its connection is closed by us. A call that is dropped here leaves the question to the next one.
+                // A consumer ends without an error when its queue is deleted, when the broker loses the queue's node,
+                // and when its connection is closed by us. A call that is dropped here leaves the question to the next
+                // one.
                 None if self.channel.status().connected() => {
                     self.is_over = true;
                     break self.why_over().await;
@@ -198,8 +200,8 @@ impl Lease for AmqpLease {
         // The look closes the channel only where the mailbox is gone or its node is away. Then this Lease has ended.
         let asking = async {
             let waiting = queue::look(&self.channel, &self.client).await?.message_count();
-            // The queue may have sent messages to this channel just before it counted. The channel handles its requests in
-            // order: once it has answered this one, those messages have arrived.
+            // The queue may have sent messages to this channel just before it counted. The channel handles its requests
+            // in order: once it has answered this one, those messages have arrived.
             self.channel.basic_qos(self.window, BasicQosOptions::default()).await?;
             Ok(waiting == 0)
         };

@@ -1,15 +1,16 @@
 //! Mailboxes on RabbitMQ 3.10 to 4.x: a classic durable queue for each, read by an exclusive consumer.
 //!
-//! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short of
-//!   memory stops reading, acknowledgements included, from any connection that publishes.
+//! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short
+//!   of memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
-//! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection over.
+//! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection
+//!   over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
-//! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse is
-//! done on the administrative connection, nothing of it on one with Leases, and a connection with too many such channels is
-//! replaced. What a refusal means is read in `error`, and nowhere else.
+//! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse
+//! is done on the administrative connection, nothing of it on one with Leases, and a connection with too many such
+//! channels is replaced. What a refusal means is read in `error`, and nowhere else.
 
 mod call;
 mod connections;
@@ -121,8 +122,8 @@ impl AmqpBroker {
     async fn mailbox_for(&self, request: &LeaseRequest) -> Result<Queue, OpenError> {
         let LeaseRequest { client, topics, .. } = request;
         // A client that never saw anything has nothing to be told: whether its mailbox is new does not matter. Else the
-        // question is passive: an active declare would silently make a new mailbox, without a marker, of one that expired
-        // a moment ago. Either way the clock of the mailbox's expiry starts anew.
+        // question is passive: an active declare would silently make a new mailbox, without a marker, of one that
+        // expired a moment ago. Either way the clock of the mailbox's expiry starts anew.
         if !request.seen_before && !topics.is_empty() && !self.expiry.others_exist() {
             let expires_ms = queue::expires_ms(client, self.expiry.time);
             match self.on_mailbox(client, Task::Declare(expires_ms, topics)).await? {
@@ -146,8 +147,8 @@ impl AmqpBroker {
 
     /// Runs a task on a mailbox that is there; `None` if there is none. One of another type than classic is refused.
     ///
-    /// One that was made with another expiry keeps it, and is compared with one of that expiry: RabbitMQ names the expiry
-    /// before the type.
+    /// One that was made with another expiry keeps it, and is compared with one of that expiry: RabbitMQ names the
+    /// expiry before the type.
     async fn on_existing<'a>(
         &self,
         client: &ClientId,
@@ -178,8 +179,8 @@ impl AmqpBroker {
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
     ///
-    /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was missed
-    /// by a call that began at `since`.
+    /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was
+    /// missed by a call that began at `since`.
     async fn restore_exchange(&self, since: Instant) -> Result<(), BrokerError> {
         let mut restored = self.restored.lock().await;
         if restored.is_some_and(|restored| restored >= since) {

@@ -27,8 +27,8 @@ pub(super) async fn look(channel: &Channel, client: &ClientId) -> Result<Queue, 
 
 /// Declares a mailbox, which expires after so many ms without a reader. Closes the channel if it has other arguments.
 ///
-/// The type is named, because a virtual host or a node may have another default: a quorum queue ignores exclusive consumers,
-/// changes the order when it requeues, and drops what was handed out too often.
+/// The type is named, because a virtual host or a node may have another default: a quorum queue ignores exclusive
+/// consumers, changes the order when it requeues, and drops what was handed out too often.
 pub(super) async fn declare(
     channel: &Channel,
     client: &ClientId,

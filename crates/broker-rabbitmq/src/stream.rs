@@ -1,8 +1,8 @@
 //! The log of every event on RabbitMQ: one durable stream queue, bound to the exchange beside the mailboxes.
 //!
-//! Offsets are those of the stream. RabbitMQ does not tell where a stream ends, and a consumer that is asked to begin beyond
-//! the end waits in silence and skips what is stored until then. So the end is found by writing a control message and reading
-//! until it returns, and nothing is ever read beyond an end that was found.
+//! Offsets are those of the stream. RabbitMQ does not tell where a stream ends, and a consumer that is asked to begin
+//! beyond the end waits in silence and skips what is stored until then. So the end is found by writing a control
+//! message and reading until it returns, and nothing is ever read beyond an end that was found.
 //!
 //! * `queue` is what the stream is on the broker, and how a control message gets into it.
 //! * `reader` is a consumer of it, from some offset on; `prefetch` says how much may be on its way.
@@ -164,7 +164,8 @@ impl StreamLog {
         Ok(next_in_time(&mut reader).await?.offset)
     }
 
-    /// Shows a search the messages of a reader until it has enough, and keeps the reader for the search that goes on there.
+    /// Shows a search the messages of a reader until it has enough, and keeps the reader for the search that goes on
+    /// there.
     async fn run(
         &self,
         permit: &SearchPermit<'_>,
@@ -250,8 +251,8 @@ impl EventLog for StreamLog {
         }
     }
 
-    /// Reads the messages that were stored last, because a stream does not tell its end. Ends that gateways have marked there
-    /// are no events, so what stands before those may have to be read as well.
+    /// Reads the messages that were stored last, because a stream does not tell its end. Ends that gateways have marked
+    /// there are no events, so what stands before those may have to be read as well.
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
         let mut reader = self.read_from(Start::Newest, "newest").await?;
         // There is at least the end that this gateway has marked; a broker that is slow to bring it says nothing.

@@ -63,8 +63,8 @@ impl Task<'_> {
         match self {
             Self::Look => {}
             Self::Declare(..) | Self::Open(..) if mailbox.consumer_count() > 0 => {}
-            // Only an active declare tells another type. The look has just started the clock of the expiry anew, so this makes
-            // no mailbox unless it is deleted in the same millisecond.
+            // Only an active declare tells another type. The look has just started the clock of the expiry anew, so
+            // this makes no mailbox unless it is deleted in the same millisecond.
             Self::Open(Expires::After(expires_ms), topics) | Self::Bind(Expires::After(expires_ms), topics) => {
                 queue::declare(channel, client, expires_ms).await?;
                 queue::bind(channel, client, topics).await?;

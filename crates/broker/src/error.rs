@@ -14,7 +14,8 @@ pub enum BrokerError {
     /// It is connected, and takes nothing because it is short of memory or disk; the same call can succeed later.
     #[error("the broker is short of memory or disk and takes nothing")]
     Blocked,
-    /// It is connected, but a queue is on a node that is down, or its process has stopped; the same call can succeed later.
+    /// It is connected, but a queue is on a node that is down, or its process has stopped; the same call can succeed
+    /// later.
     #[error("the broker cannot reach a queue, to {attempted}: {reason}")]
     QueueAway {
         /// What was asked of it.
@@ -22,7 +23,8 @@ pub enum BrokerError {
         /// Its own words.
         reason: String,
     },
-    /// The queue exists as another type than this needs, such as a quorum queue where order and exclusiveness are promised.
+    /// The queue exists as another type than this needs, such as a quorum queue where order and exclusiveness are
+    /// promised.
     #[error("a queue is of another type than classic (a mailbox) or stream (the feed), to {attempted}: {reason}")]
     OtherQueueType {
         /// What was asked of it.
@@ -30,7 +32,8 @@ pub enum BrokerError {
         /// Its own words.
         reason: String,
     },
-    /// A limit of the broker is reached; the same call can succeed when something else has ended, or with a higher limit.
+    /// A limit of the broker is reached; the same call can succeed when something else has ended, or with a higher
+    /// limit.
     #[error("a limit of the broker is reached, to {attempted}: {reason}")]
     LimitReached {
         /// What was asked of it.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use events::ClientId;
 
-/// Spreads the expiry by ±10 %, so that mailboxes which were left together do not expire together; equal for a client on
-/// every gateway and after every start.
+/// Spreads the expiry by ±10 %, so that mailboxes which were left together do not expire together; equal for a client
+/// on every gateway and after every start.
 #[must_use]
 pub fn spread(expiry: Duration, client: &ClientId) -> Duration {
     let share = f64::from(crc32fast::hash(client.as_str().as_bytes())) / f64::from(u32::MAX);

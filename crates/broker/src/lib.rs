@@ -9,10 +9,10 @@
 //!   the event is in the durable store of every mailbox that was bound when it was called.
 //! * **Exclusiveness.** At most one Lease of a mailbox is open. A second one is [`OpenError::Held`].
 //! * **Tags** of one Lease grow strictly; they mean nothing to another Lease.
-//! * **A mailbox that had to be created** has a [`Content::Created`] as its first message, before any event, so that its
-//!   reader can be told that an older mailbox is gone. It may be left out where the mailbox was created for a Lease of a
-//!   client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell. One Lease hands over no
-//!   second one, also where two gateways created the mailbox at once.
+//! * **A mailbox that had to be created** has a [`Content::Created`] as its first message, before any event, so that
+//!   its reader can be told that an older mailbox is gone. It may be left out where the mailbox was created for a Lease
+//!   of a client that has not [`seen`](LeaseRequest::seen_before) anything: there is nothing to tell. One Lease hands
+//!   over no second one, also where two gateways created the mailbox at once.
 //! * **What a mailbox has lost** without its client's doing has a [`Content::Lost`] in its place.
 //!
 //! Brokers know nothing of HTTP, polls or windows.
@@ -49,8 +49,8 @@ pub struct Delivery {
 pub enum Content {
     /// An event of a publisher.
     Event(Event),
-    /// The first message of a mailbox that had to be created. It has an id, so that it can be confirmed like an event. It
-    /// concerns a client that saw something of an older mailbox.
+    /// The first message of a mailbox that had to be created. It has an id, so that it can be confirmed like an event.
+    /// It concerns a client that saw something of an older mailbox.
     Created(EventId),
     /// Events that were in the mailbox are gone, unseen. It concerns every client, and can be confirmed like an event.
     Lost(EventId),
@@ -93,11 +93,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
     ///
-    /// Waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for a holder to let go. A dropped call keeps no Lease; one that was on its way is free again a moment
-    /// later.
+    /// Waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for a holder to let go. A dropped call keeps no Lease;
+    /// one that was on its way is free again a moment later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
-    /// Says at once, as far as this process knows, whether a mailbox has room for these topics: a stream cannot say it later.
+    /// Says at once, as far as this process knows, whether a mailbox has room for these topics: a stream cannot say it
+    /// later.
     fn has_room_for(&self, _client: &ClientId, _topics: &[TopicPattern]) -> Result<(), BrokerError> {
         Ok(())
     }
@@ -126,8 +127,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Tells whether the broker can be used now.
     fn is_ready(&self) -> bool;
 
-    /// Waits until a part of the broker has ended without which it does not work again in this process, and says which part.
-    /// A broker that restarts its parts never returns. Cancel-safe.
+    /// Waits until a part of the broker has ended without which it does not work again in this process, and says which
+    /// part. A broker that restarts its parts never returns. Cancel-safe.
     fn failed(&self) -> impl Future<Output = &'static str> + Send {
         std::future::pending()
     }
@@ -148,9 +149,9 @@ pub trait Lease: Send + 'static {
     /// Waits for the next message. Cancel-safe. After an error it must not be called again.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, LeaseEnded>> + Send;
 
-    /// Returns whether the mailbox is drained: [`Self::next`] has returned every message that was stored before this call, or
-    /// returns it without waiting. Also returns `false` if the broker does not say so in time. Cancel-safe. After an error only
-    /// [`Self::release`] may be called.
+    /// Returns whether the mailbox is drained: [`Self::next`] has returned every message that was stored before this
+    /// call, or returns it without waiting. Also returns `false` if the broker does not say so in time. Cancel-safe.
+    /// After an error only [`Self::release`] may be called.
     fn is_drained(&mut self) -> impl Future<Output = Result<bool, LeaseEnded>> + Send;
 
     /// Confirms everything up to and including `tag`, for good. Not cancel-safe.
@@ -158,6 +159,7 @@ pub trait Lease: Send + 'static {
 
     /// Puts everything unconfirmed back in its old place and ends the Lease.
     ///
-    /// When it returns, another Lease of the mailbox can be opened. Takes at most [`CALL_TIMEOUT`](limits::CALL_TIMEOUT).
+    /// When it returns, another Lease of the mailbox can be opened. Takes at most
+    /// [`CALL_TIMEOUT`](limits::CALL_TIMEOUT).
     fn release(self) -> impl Future<Output = ()> + Send;
 }

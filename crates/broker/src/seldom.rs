@@ -1,5 +1,5 @@
-//! Keeps a log line from being written as often as its cause comes: clients, or a broken system, can bring it about at any
-//! rate.
+//! Keeps a log line from being written as often as its cause comes: clients, or a broken system, can bring it about at
+//! any rate.
 
 use std::{
     sync::{Mutex, PoisonError},

@@ -109,9 +109,9 @@ pub enum Form<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The payload of an event, and what it is. That is decided when it is first shown, or checked, and remembered by all clones
-/// that are made from then on: an event is shown to many clients, and each of them must not parse it. Most of a log that is
-/// searched is never shown.
+/// The payload of an event, and what it is. That is decided when it is first shown, or checked, and remembered by all
+/// clones that are made from then on: an event is shown to many clients, and each of them must not parse it. Most of a
+/// log that is searched is never shown.
 pub struct Payload {
     bytes: Bytes,
     /// A [`Kind`].
@@ -180,8 +180,8 @@ impl Payload {
         Self { bytes, kind: AtomicU8::new(kind as u8) }
     }
 
-    /// Takes a payload from its publisher, with the declared type or the one that fits. A payload of a declared JSON type must be
-    /// JSON; if it is not, the error says why, and where.
+    /// Takes a payload from its publisher, with the declared type or the one that fits. A payload of a declared JSON
+    /// type must be JSON; if it is not, the error says why, and where.
     pub fn checked(declared: Option<ContentType>, bytes: impl Into<Bytes>) -> Result<(ContentType, Self), JsonError> {
         let bytes = bytes.into();
         match declared {

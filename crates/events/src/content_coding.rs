@@ -31,8 +31,8 @@ pub enum InflateError {
 impl ContentCoding {
     /// Reads the value of a header or property.
     ///
-    /// AMQP libraries also write the charset of the text there (`utf-8`), or that it has none (`binary`), alone or beside a
-    /// coding (`gzip:UTF-8`). Neither changes a byte.
+    /// AMQP libraries also write the charset of the text there (`utf-8`), or that it has none (`binary`), alone or
+    /// beside a coding (`gzip:UTF-8`). Neither changes a byte.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut coding = Self::Identity;
@@ -50,8 +50,8 @@ impl ContentCoding {
         coding
     }
 
-    /// Returns the payload as it was before; `None` if this is not known to be undone here. Never holds more than `most` bytes
-    /// of it.
+    /// Returns the payload as it was before; `None` if this is not known to be undone here. Never holds more than
+    /// `most` bytes of it.
     #[must_use]
     pub fn inflate(self, payload: &[u8], most: usize) -> Option<Result<Vec<u8>, InflateError>> {
         match self {

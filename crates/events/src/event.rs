@@ -61,9 +61,9 @@ impl Event {
 
     /// Returns a short check of a run of events that ends with this one; `before` is that of the run without it, or 0.
     ///
-    /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher sent it
-    /// again. So the check is over what tells messages apart besides their ids: topic, time, payload, the resent mark. A time that
-    /// the message does not carry is left out: it would be another at each delivery.
+    /// Ids can repeat in a queue: a constant id of a foreign publisher, an event stored twice because its publisher
+    /// sent it again. So the check is over what tells messages apart besides their ids: topic, time, payload, the
+    /// resent mark. A time that the message does not carry is left out: it would be another at each delivery.
     #[must_use]
     pub fn check(&self, before: u32) -> u32 {
         let mut hasher = crc32fast::Hasher::new_with_initial(before);
@@ -77,17 +77,17 @@ impl Event {
     }
 }
 
-/// What an event takes in an answer at most besides its payload, its texts and its headers, in bytes: names, the id, the time, and a
-/// token.
+/// What an event takes in an answer at most besides its payload, its texts and its headers, in bytes: names, the id,
+/// the time, and a token.
 const MAX_ENCODED_AROUND: usize = 512;
 
-/// What an [`Event`] takes in memory besides its payload, its texts and its headers, in bytes, about: itself, and what the allocator
-/// adds.
+/// What an [`Event`] takes in memory besides its payload, its texts and its headers, in bytes, about: itself, and what
+/// the allocator adds.
 const MEMORY_AROUND: usize = 256;
 
 impl Event {
-    /// Returns how many bytes the event takes at most in an answer, where text is escaped (RFC 8259, section 7) and other bytes
-    /// are base64.
+    /// Returns how many bytes the event takes at most in an answer, where text is escaped (RFC 8259, section 7) and
+    /// other bytes are base64.
     #[must_use]
     pub fn max_encoded_len(&self) -> usize {
         let extra = |byte: &u8| match byte {

@@ -28,9 +28,9 @@ impl EventId {
 
     /// Takes the id that any publisher gave its event: an AMQP `message_id`, or an `Event-Id` over HTTP.
     ///
-    /// A UUID in any spelling (upper case, without hyphens, …) becomes its usual one; any other token is taken as it is. Any
-    /// other text (spaces, up to 255 bytes, …) is mapped to a UUID version 5 of it, so that the event keeps its identity over
-    /// repeats. An empty text is no identity: `None`.
+    /// A UUID in any spelling (upper case, without hyphens, …) becomes its usual one; any other token is taken as it
+    /// is. Any other text (spaces, up to 255 bytes, …) is mapped to a UUID version 5 of it, so that the event keeps its
+    /// identity over repeats. An empty text is no identity: `None`.
     #[must_use]
     pub fn from_publisher(text: &str) -> Option<Self> {
         if text.is_empty() {

@@ -2,19 +2,20 @@
 //!
 //! A payload is spliced into a batch without being encoded again, so one that a parser refuses would take the whole
 //! batch with it. The test is therefore a strict one: what `serde_json` takes (one value, UTF-8, no lone surrogates,
-//! numbers within a double), at most [`MAX_DEPTH`] levels deep. A number such as `1e999` is JSON by RFC 8259, but section 6
-//! leaves its range to the parser, and those of Rust and Go refuse it: their readers would get the same batch for ever.
-//! Nothing is kept, so nothing is allocated but for strings with escapes.
+//! numbers within a double), at most [`MAX_DEPTH`] levels deep. A number such as `1e999` is JSON by RFC 8259, but
+//! section 6 leaves its range to the parser, and those of Rust and Go refuse it: their readers would get the same batch
+//! for ever. Nothing is kept, so nothing is allocated but for strings with escapes.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// How deep arrays and objects may be nested: the lowest default among common parsers is 64 (.NET's `System.Text.Json`),
-/// and a batch puts three levels around a payload.
+/// How deep arrays and objects may be nested: the lowest default among common parsers is 64 (.NET's
+/// `System.Text.Json`), and a batch puts three levels around a payload.
 pub(crate) const MAX_DEPTH: u8 = 64 - 3;
 
-/// Why bytes are not JSON that every reader takes, and where: the words and the position (line and column, from 1) of the parser.
+/// Why bytes are not JSON that every reader takes, and where: the words and the position (line and column, from 1) of
+/// the parser.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct JsonError(serde_json::Error);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use crate::{Topic, TopicPattern};
 
-/// Selects the same topics as its [`TopicPattern`], as a state machine: what a comparison costs grows with the words of the topic
-/// alone, for any pattern.
+/// Selects the same topics as its [`TopicPattern`], as a state machine: what a comparison costs grows with the words of
+/// the topic alone, for any pattern.
 #[derive(Debug)]
 pub struct Matcher<'a> {
     pattern: &'a TopicPattern,

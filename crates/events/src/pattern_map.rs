@@ -1,7 +1,7 @@
 //! Values by [`TopicPattern`], found by [`Topic`].
 //!
-//! A tree of words, walked like a state machine: what a lookup costs grows with the words of the topic, times the nodes of
-//! patterns that match or nearly match, not with the number of patterns, and no pattern makes it try anything twice.
+//! A tree of words, walked like a state machine: what a lookup costs grows with the words of the topic, times the nodes
+//! of patterns that match or nearly match, not with the number of patterns, and no pattern makes it try anything twice.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,8 +20,8 @@ struct Node<V> {
     values: Vec<V>,
 }
 
-/// The nodes after one, by word. Most patterns share no word but their first ones, and a map for each word of each pattern would
-/// take a hundred times what the words take.
+/// The nodes after one, by word. Most patterns share no word but their first ones, and a map for each word of each
+/// pattern would take a hundred times what the words take.
 #[derive(Debug, Clone)]
 enum Next<V> {
     None,

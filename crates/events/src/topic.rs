@@ -8,7 +8,8 @@ const MAX_LEN: usize = 255;
 /// The most words of a pattern. Every publish walks the words of all patterns that could still select it.
 const MAX_PATTERN_WORDS: usize = 32;
 
-/// The most `#` of a pattern: each multiplies the ways in which it can select a topic. RabbitMQ takes no more from 4.3 on.
+/// The most `#` of a pattern: each multiplies the ways in which it can select a topic. RabbitMQ takes no more from 4.3
+/// on.
 const MAX_HASHES: usize = 2;
 
 /// What an event is about: words of `[A-Za-z0-9_-]+` joined by `.`, at most 255 bytes, e.g. `jobs.42.status`.
@@ -31,7 +32,8 @@ impl Topic {
     }
 }
 
-/// A [`Topic`] in which `*` stands for one word and `#` for any number of words, also none: at most 32 words, two of them `#`.
+/// A [`Topic`] in which `*` stands for one word and `#` for any number of words, also none: at most 32 words, two of
+/// them `#`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPattern(Arc<str>);
 
@@ -105,12 +107,14 @@ impl TopicPattern {
 }
 
 impl TopicPattern {
-    /// Tells whether a topic can match both patterns. Topics of any length count, also those that are longer than topics may be.
+    /// Tells whether a topic can match both patterns. Topics of any length count, also those that are longer than
+    /// topics may be.
     #[must_use]
     pub fn intersects(&self, other: &Self) -> bool {
         let (mine, theirs): (Vec<&str>, Vec<&str>) = (self.0.split('.').collect(), other.0.split('.').collect());
         let can_be_empty = |rest: &[&str]| rest.iter().all(|word| *word == "#");
-        // For the words from `i` of this pattern, and from each place of the other one: whether the same words match both.
+        // For the words from `i` of this pattern, and from each place of the other one: whether the same words match
+        // both.
         let mut after: Vec<bool> = (0..=theirs.len()).map(|j| can_be_empty(&theirs[j..])).collect();
         for i in (0..mine.len()).rev() {
             let mut here = vec![can_be_empty(&mine[i..]); theirs.len() + 1];

@@ -67,8 +67,8 @@ pub(super) struct CatchUp<'a, L> {
 }
 
 impl<L: EventLog> CatchUp<'_, L> {
-    /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on after the
-    /// last of them, and gets all that follows.
+    /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on after
+    /// the last of them, and gets all that follows.
     pub(super) async fn newest(&self, lookup: NewestLookup) -> Result<CaughtUp, BrokerError> {
         let FeedRequest { pattern, limit, .. } = self.request;
         let (mut found, mut damaged) = (Vec::new(), false);
@@ -123,11 +123,12 @@ impl<L: EventLog> CatchUp<'_, L> {
         Ok(if batch.events.is_empty() { CaughtUp::Reached(end) } else { CaughtUp::Found(batch) }.telling(damaged))
     }
 
-    /// Looks through the index in parts: returns where the newest events of matching topics are between an offset and a place, of
-    /// too many the oldest, and before which offset others may have been forgotten by now. `None`: the log was lost meanwhile.
+    /// Looks through the index in parts: returns where the newest events of matching topics are between an offset and a
+    /// place, of too many the oldest, and before which offset others may have been forgotten by now. `None`: the log
+    /// was lost meanwhile.
     ///
-    /// An offset that was found stays, also if its topic is forgotten or gets a newer event meanwhile: those that were left out, for
-    /// being too many, come after it.
+    /// An offset that was found stays, also if its topic is forgotten or gets a newer event meanwhile: those that were
+    /// left out, for being too many, come after it.
     async fn in_index(&self, from: u64, end: Cursor) -> Option<(Vec<u64>, u64)> {
         let FeedRequest { pattern, limit, .. } = self.request;
         let (mut newest, mut after) = (BTreeSet::new(), None);

@@ -4,7 +4,8 @@ use std::{fmt, str::FromStr};
 
 use broker::log::Logged;
 
-/// A place in the log and a check of the event before it, because an offset alone says nothing about which log it is of.
+/// A place in the log and a check of the event before it, because an offset alone says nothing about which log it is
+/// of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
     /// Everything before this offset was seen, or was not what the client asked for.
@@ -56,8 +57,8 @@ pub enum Start {
 }
 
 impl Cursor {
-    /// Parses the place at the start of an entity tag. A proxy that compresses an answer appends a suffix to its tag: `-gzip`,
-    /// `;br`.
+    /// Parses the place at the start of an entity tag. A proxy that compresses an answer appends a suffix to its tag:
+    /// `-gzip`, `;br`.
     #[must_use]
     pub fn beginning(text: &str) -> Option<Self> {
         let (next, check) = text.split_once('~')?;
@@ -82,7 +83,8 @@ impl Start {
         }
     }
 
-    /// Tells whether a client goes on from here to what is new to it. What a client without a place gets first may be old.
+    /// Tells whether a client goes on from here to what is new to it. What a client without a place gets first may be
+    /// old.
     #[must_use]
     pub const fn goes_on(self) -> bool {
         matches!(self, Self::Now | Self::After(_))

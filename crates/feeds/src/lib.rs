@@ -1,9 +1,10 @@
 //! Feeds: every watcher of a topic sees its events, from one log that is not consumed.
 //!
-//! A task follows the log and keeps its newest events in memory (`recent`). A poll is answered from those; else, if its place is
-//! older, from the log (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events come, with
-//! a `batch` that all who get the same share. Looking and beginning to wait are one step under one lock (`state`), so nothing
-//! falls between them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic.
+//! A task follows the log and keeps its newest events in memory (`recent`). A poll is answered from those; else, if its
+//! place is older, from the log (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events
+//! come, with a `batch` that all who get the same share. Looking and beginning to wait are one step under one lock
+//! (`state`), so nothing falls between them. The client remembers what it has seen, by a `cursor`; `topic_index` knows
+//! the newest event of each topic.
 
 mod batch;
 mod catch_up;
@@ -51,7 +52,8 @@ use self::{
     watchers::{Ticket, Watchers},
 };
 
-/// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this one.
+/// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this
+/// one.
 const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// What an operator can set about Feeds.
@@ -88,8 +90,8 @@ impl<L: EventLog> Feed<L> {
         })
     }
 
-    /// Tells whether the end of the log was ever found. It stays true: if the end is lost later, polls are turned away, but
-    /// mailboxes are read.
+    /// Tells whether the end of the log was ever found. It stays true: if the end is lost later, polls are turned away,
+    /// but mailboxes are read.
     pub fn has_been_ready(&self) -> bool {
         self.has_been_ready.load(Ordering::Relaxed)
     }
@@ -132,8 +134,8 @@ impl<L: EventLog> Feed<L> {
         let mut index = TopicIndex::new(self.options.topics);
         let end = self.log.open_tail(|topic, offset| index.note(topic, offset)).await?;
         index.miss_before(end.complete_from);
-        // Its place is that of every client that has seen all; unless retention takes it at this very moment, or an event after
-        // it is damaged: that one is to be found by a look at the log.
+        // Its place is that of every client that has seen all; unless retention takes it at this very moment, or an
+        // event after it is damaged: that one is to be found by a look at the log.
         let last = match index.last() {
             Some(last) => {
                 let searched = self.log.search(&TopicPattern::all(), last, end.next, 2).await?;

@@ -27,8 +27,8 @@ pub struct FeedRequest {
 }
 
 impl FeedRequest {
-    /// Returns how many events are looked for after so many were found: one more than fits tells that there are more. Folded,
-    /// all that were found may be of the same topics as those that come.
+    /// Returns how many events are looked for after so many were found: one more than fits tells that there are more.
+    /// Folded, all that were found may be of the same topics as those that come.
     pub(super) fn room_after(&self, found: usize) -> usize {
         (self.limit + 1).saturating_sub(if self.latest_only { 0 } else { found })
     }

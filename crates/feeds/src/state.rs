@@ -75,8 +75,8 @@ impl State {
         self.watchers.notify(events, self.recent.end());
     }
 
-    /// Forgets what the log does not keep any more. The recent events and the index forget it together: a place among events that the
-    /// index knows less of would be moved past events that no client got.
+    /// Forgets what the log does not keep any more. The recent events and the index forget it together: a place among
+    /// events that the index knows less of would be moved past events that no client got.
     pub(super) fn trim(&mut self, oldest: u64) {
         self.recent.trim(oldest, Instant::now());
         self.index.trim(oldest);
@@ -122,10 +122,11 @@ impl State {
         Lookup::Watching(self.recent.end(), ticket, answer)
     }
 
-    /// Returns what a poll wants after an offset of the recent events, at most `room` events, and the place up to which that is
-    /// all: as far as one look goes.
+    /// Returns what a poll wants after an offset of the recent events, at most `room` events, and the place up to which
+    /// that is all: as far as one look goes.
     ///
-    /// The index of newest events spares the recent events from being looked through for nothing, and for one event of each topic.
+    /// The index of newest events spares the recent events from being looked through for nothing, and for one event of
+    /// each topic.
     pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, Cursor) {
         let FeedRequest { pattern, latest_only, .. } = request;
         let end = self.recent.end();

@@ -26,7 +26,8 @@ struct World {
 }
 
 impl World {
-    /// Makes one whose log keeps so many bytes in memory, whose recent events take so many, and whose index so many topics.
+    /// Makes one whose log keeps so many bytes in memory, whose recent events take so many, and whose index so many
+    /// topics.
     async fn new(retention: u64, window_bytes: usize, topics: usize) -> Self {
         Self::over(broker(retention), window_bytes, topics).await
     }

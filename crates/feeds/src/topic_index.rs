@@ -1,11 +1,11 @@
 //! The newest event of each topic, by offset, found by pattern.
 //!
-//! Two orders of the same topics: by name, and by the offset of the newest event. A pattern selects from the part of the names
-//! that begin as it does, and a place from the offsets after it; a look walks both at once and ends with the shorter one. So it
-//! also answers whether there is anything new for a pattern without a look at the log.
+//! Two orders of the same topics: by name, and by the offset of the newest event. A pattern selects from the part of
+//! the names that begin as it does, and a place from the offsets after it; a look walks both at once and ends with the
+//! shorter one. So it also answers whether there is anything new for a pattern without a look at the log.
 //!
-//! It holds a bounded number of topics, long ones counting as several. When there are more, it forgets those that have been quiet
-//! for longest, and knows from which offset on it is complete; what is older has to be looked up in the log.
+//! It holds a bounded number of topics, long ones counting as several. When there are more, it forgets those that have
+//! been quiet for longest, and knows from which offset on it is complete; what is older has to be looked up in the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +17,8 @@ use events::{Matcher, Topic, TopicPattern};
 /// Up to how many bytes a topic counts as one.
 const UNIT: usize = 64;
 
-/// How many topics a look compares with a pattern, and how many events: it is done under the lock that every poll and every
-/// event takes. So few in unit tests that looks come in parts.
+/// How many topics a look compares with a pattern, and how many events: it is done under the lock that every poll and
+/// every event takes. So few in unit tests that looks come in parts.
 pub(super) const MAX_COMPARED: usize = if cfg!(test) { 16 } else { 512 };
 
 /// See the module.
@@ -77,8 +77,8 @@ impl TopicIndex {
         self.by_offset.last_key_value().map(|(offset, _)| *offset)
     }
 
-    /// Returns the offsets of the newest events of matching topics, from an offset on and in order; of too many the oldest
-    /// `most`. `None`: there are more topics than one look compares.
+    /// Returns the offsets of the newest events of matching topics, from an offset on and in order; of too many the
+    /// oldest `most`. `None`: there are more topics than one look compares.
     pub(super) fn since(&self, pattern: &TopicPattern, offset: u64, most: usize) -> Option<Vec<u64>> {
         if pattern.is_topic() {
             let newest = self.by_topic.get(pattern.as_str()).copied();
@@ -116,8 +116,8 @@ impl TopicIndex {
         Some(found_later)
     }
 
-    /// Returns the offsets of the newest events of matching topics among those that come after one by name, as far as one look
-    /// goes, and the topic with which the next one goes on if there may be more.
+    /// Returns the offsets of the newest events of matching topics among those that come after one by name, as far as
+    /// one look goes, and the topic with which the next one goes on if there may be more.
     pub(super) fn part(&self, pattern: &TopicPattern, after: Option<&Topic>) -> (Vec<u64>, Option<Topic>) {
         let matcher = Matcher::new(pattern);
         let is_left = |(topic, _): &(&Topic, &u64)| after.is_none_or(|after| *topic > after);
@@ -148,7 +148,8 @@ impl TopicIndex {
         whole.into_iter().chain(longer.take_while(move |(topic, _)| topic.as_str().starts_with(&beginning)))
     }
 
-    /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known here.
+    /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known
+    /// here.
     pub(super) fn has_nothing_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
         offset >= self.complete_from && self.since(pattern, offset, 1).is_some_and(|newer| newer.is_empty())
     }

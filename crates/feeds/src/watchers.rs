@@ -1,8 +1,8 @@
 //! The polls that wait for something new.
 //!
-//! Those who wait for the same pattern are a group. Groups are found by topic, so an event costs what its watchers cost and
-//! nothing for all others; and a poll that gives up is found in its group at once, however many others are in it. Each poll
-//! waits for one answer, and those who wait for the same events share it.
+//! Those who wait for the same pattern are a group. Groups are found by topic, so an event costs what its watchers cost
+//! and nothing for all others; and a poll that gives up is found in its group at once, however many others are in it.
+//! Each poll waits for one answer, and those who wait for the same events share it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,7 +44,8 @@ struct Watcher {
 pub(super) struct Ticket(u64);
 
 impl Ticket {
-    /// Makes one that never was before: a poll that gives one back after the log was lost and found must not take another's place.
+    /// Makes one that never was before: a poll that gives one back after the log was lost and found must not take
+    /// another's place.
     fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)

@@ -16,8 +16,8 @@ use super::{
     window::Window,
 };
 
-/// How long a fresh Lease waits for the first of the messages that waited when it was opened. Then the broker is asked whether the
-/// mailbox is drained.
+/// How long a fresh Lease waits for the first of the messages that waited when it was opened. Then the broker is asked
+/// whether the mailbox is drained.
 const BACKLOG_FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The same for each further one.
@@ -33,9 +33,9 @@ const MAX_LATENESS: Duration = Duration::from_secs(10);
 /// How long a batch that was handed out twice is held back each further time, so that a broken client cannot spin.
 const HOLD_BACK: Duration = Duration::from_secs(1);
 
-/// Two readers of one mailbox displace each other for ever if both come back at once. A poll that is displaced within this time
-/// after another one was gets its answer so much later: then the mailbox changes its reader about twice a second. The newest
-/// poll never waits.
+/// Two readers of one mailbox displace each other for ever if both come back at once. A poll that is displaced within
+/// this time after another one was gets its answer so much later: then the mailbox changes its reader about twice a
+/// second. The newest poll never waits.
 const SLOWED: Duration = Duration::from_secs(1);
 
 /// The times that an operator can set.
@@ -111,8 +111,8 @@ impl Seated {
         Self { poll, since, confirmed, is_drained: false }
     }
 
-    /// Tells whether it only asks for what is there. Then an event that was confirmed to its publisher must not be missed
-    /// because it is still on its way to this Lease.
+    /// Tells whether it only asks for what is there. Then an event that was confirmed to its publisher must not be
+    /// missed because it is still on its way to this Lease.
     fn is_short(&self) -> bool {
         self.poll.deadline <= self.since
     }
@@ -200,8 +200,8 @@ impl Desk {
         }
     }
 
-    /// The client sent a poll and hung up before it could be seated. Which poll is the newer one is not known, so one that
-    /// sits here stays.
+    /// The client sent a poll and hung up before it could be seated. Which poll is the newer one is not known, so one
+    /// that sits here stays.
     pub(super) fn abandoned(&mut self) {
         if self.poll.is_none() {
             self.end(EndReason::Disconnected);
@@ -305,8 +305,8 @@ impl Desk {
             }
             window.settle();
         }
-        // Looked for until something is handed out: what the token stands for may come back from another Lease a moment after
-        // this one was opened.
+        // Looked for until something is handed out: what the token stands for may come back from another Lease a moment
+        // after this one was opened.
         if !seated.confirmed
             && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
         {

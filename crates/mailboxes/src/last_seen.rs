@@ -1,8 +1,8 @@
 //! The token by which a client says what it saw last.
 //!
-//! Within its own Lease a token names an exact place. After that Lease is gone only the events themselves can be looked for,
-//! and ids can repeat in a queue. So the token carries a check of everything that it confirms, from the front of the window
-//! up to its event: it fits only where just that run stands at the head again. To clients it is opaque.
+//! Within its own Lease a token names an exact place. After that Lease is gone only the events themselves can be looked
+//! for, and ids can repeat in a queue. So the token carries a check of everything that it confirms, from the front of
+//! the window up to its event: it fits only where just that run stands at the head again. To clients it is opaque.
 
 use std::{fmt, str::FromStr};
 

@@ -189,8 +189,8 @@ impl<B: Broker> Shared<B> {
         if sessions.len() >= self.context.options.max_mailboxes {
             return None;
         }
-        // Unbounded, so that a hang-up can be told from `Drop`. Polls come only as fast as their connections are accepted,
-        // and wait here no longer than a broker that does not answer is waited for.
+        // Unbounded, so that a hang-up can be told from `Drop`. Polls come only as fast as their connections are
+        // accepted, and wait here no longer than a broker that does not answer is waited for.
         let (commands, receiver) = mpsc::unbounded_channel();
         let unconfirmed = Arc::new(AtomicUsize::new(0));
         let session = Session::run(Arc::clone(&self.context), client.clone(), receiver, Arc::clone(&unconfirmed));

@@ -1,8 +1,9 @@
 //! A Session: one task that owns one Lease from opening to release.
 //!
 //! It carries out what its [`Desk`] decides and adds no rules of its own. There is one way out: whatever ends the
-//! Session, the Lease is released and that is awaited, then the Session leaves the registry, and only then are the polls
-//! that are left answered. So a client that is told to come back finds the mailbox free, here or on another gateway.
+//! Session, the Lease is released and that is awaited, then the Session leaves the registry, and only then are the
+//! polls that are left answered. So a client that is told to come back finds the mailbox free, here or on another
+//! gateway.
 
 use std::{
     collections::HashSet,
@@ -150,7 +151,8 @@ impl<B: Broker> Session<B> {
                 alarm.as_mut().reset(self.desk.wakeup());
             }
             tokio::select! {
-                // Hang-ups first: an event that arrives at the same instant is better kept than handed to a client that has gone.
+                // Hang-ups first: an event that arrives at the same instant is better kept than handed to a client that
+                // has gone.
                 biased;
                 command = self.commands.recv() => {
                     self.handle(command);

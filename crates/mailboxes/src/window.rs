@@ -2,9 +2,9 @@
 //!
 //! A pure state machine: no clock, no broker. Its invariants, which the property tests hold it to:
 //!
-//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if nothing was
-//!   confirmed under this Lease yet and everything up to it is what the client saw under another one: the same run of events,
-//!   all redelivered.
+//! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if nothing
+//!   was confirmed under this Lease yet and everything up to it is what the client saw under another one: the same run
+//!   of events, all redelivered.
 //! * Entries leave only by being confirmed, from the front.
 //! * What is handed out is a run from the front, in the broker's order.
 
@@ -32,7 +32,8 @@ pub(super) struct Window {
     backlog: u32,
     /// The window was full: the broker holds back what came after.
     was_full: bool,
-    /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the front.
+    /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the
+    /// front.
     fresh: bool,
 }
 
@@ -106,9 +107,9 @@ impl Window {
 
     /// Confirms up to and including what the token names; returns the tag to confirm to the broker, if any.
     ///
-    /// As long as nothing was confirmed under this Lease, the run that a token of another Lease stands for is looked for at the
-    /// redelivered head, so the head must not be awaited any more. An equal event further back does not do: what stands before
-    /// it was not seen.
+    /// As long as nothing was confirmed under this Lease, the run that a token of another Lease stands for is looked
+    /// for at the redelivered head, so the head must not be awaited any more. An equal event further back does not do:
+    /// what stands before it was not seen.
     pub(super) fn confirm(&mut self, token: &LastSeen) -> Option<u64> {
         let seen = token.event.as_ref()?;
         let place = token.place.filter(|place| place.lease == self.lease);
@@ -132,16 +133,16 @@ impl Window {
         Some(tag)
     }
 
-    /// Drops a marker of a creation that stands first, if its reader saw nothing of an older mailbox; returns its tag. A marker
-    /// of a loss always tells something.
+    /// Drops a marker of a creation that stands first, if its reader saw nothing of an older mailbox; returns its tag.
+    /// A marker of a loss always tells something.
     pub(super) fn skip_marker(&mut self, seen_before: bool) -> Option<u64> {
         let tells_nothing = |entry: &mut Entry| !seen_before && matches!(entry.delivery.content, Content::Created(_));
         let marker = self.entries.pop_front_if(tells_nothing)?;
         Some(marker.delivery.tag)
     }
 
-    /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone; `None` if there
-    /// is nothing.
+    /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone; `None` if
+    /// there is nothing.
     pub(super) fn hand_out(&mut self, limit: usize, after: Option<u64>) -> Option<Batch> {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);

@@ -1,7 +1,7 @@
 //! How Postern's binaries read flags and environment variables.
 //!
-//! Both binaries take a size, a switch or an empty variable in the same way, and say in the same words what is wrong. The names
-//! of flags and variables are left to each binary: this crate knows none but the prefix `POSTERN_`.
+//! Both binaries take a size, a switch or an empty variable in the same way, and say in the same words what is wrong.
+//! The names of flags and variables are left to each binary: this crate knows none but the prefix `POSTERN_`.
 //!
 //! * [`matches()`] reads a command line; a variable that is empty is one that is not set.
 //! * [`Setting`] reads one value: it is trimmed, and an error names the variable that the value came from.

@@ -1,7 +1,7 @@
 //! The settings of a program as Markdown, for the page of the book on which a test holds them.
 //!
-//! A range is not written down anywhere but in the parser of its setting. So values far outside of any range are parsed, and the
-//! errors tell the range.
+//! A range is not written down anywhere but in the parser of its setting. So values far outside of any range are
+//! parsed, and the errors tell the range.
 
 use std::{error::Error as _, fmt::Write as _, fs, path::Path};
 
@@ -20,8 +20,8 @@ pub fn tables(command: &Command) -> String {
     text
 }
 
-/// Compares a part of a page, between `<!-- begin name -->` and `<!-- end name -->`, with what it should be; writes it there if
-/// `is_update`. An error says what to do.
+/// Compares a part of a page, between `<!-- begin name -->` and `<!-- end name -->`, with what it should be; writes it
+/// there if `is_update`. An error says what to do.
 pub fn compare(page: &Path, name: &str, expected: &str, is_update: bool) -> Result<(), String> {
     let shown = page.display();
     let text = fs::read_to_string(page).map_err(|error| format!("cannot read {shown}: {error}"))?;

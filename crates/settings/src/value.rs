@@ -10,8 +10,8 @@ use clap::{
     parser::ValueSource,
 };
 
-/// Reads the value of a setting with another parser, without the spaces around it: a variable in a file of settings, or an item
-/// of a list, often has some.
+/// Reads the value of a setting with another parser, without the spaces around it: a variable in a file of settings, or
+/// an item of a list, often has some.
 ///
 /// If the value comes from an environment variable, the error names the variable.
 #[derive(Debug, Clone)]
@@ -67,8 +67,8 @@ where
     }
 }
 
-/// Makes a parser of sizes within a range of bytes: `65536`, `500kB`, `64 MiB`, `1.5GiB`. A unit with `i` is a power of 1024, one
-/// without it of 1000.
+/// Makes a parser of sizes within a range of bytes: `65536`, `500kB`, `64 MiB`, `1.5GiB`. A unit with `i` is a power of
+/// 1024, one without it of 1000.
 pub fn byte_size<N>(range: RangeInclusive<u64>) -> impl Fn(&str) -> Result<N, String> + Clone + Send + Sync + 'static
 where
     N: TryFrom<u64> + Clone + Send + Sync + 'static,

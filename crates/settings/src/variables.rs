@@ -11,8 +11,8 @@ const ALIKE: f64 = 0.6;
 
 /// Reads a command line and the environment of this process.
 ///
-/// A variable that is empty is one that is not set: container files pass such variables on, for settings that have no value.
-/// A number below zero is refused as the value that it is, and not as an unknown flag.
+/// A variable that is empty is one that is not set: container files pass such variables on, for settings that have no
+/// value. A number below zero is refused as the value that it is, and not as an unknown flag.
 pub fn matches(
     command: Command,
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
@@ -39,8 +39,8 @@ fn prepared_arg(arg: Arg) -> Arg {
     }
 }
 
-/// Returns the names of `POSTERN_` variables in the environment that no setting of this command has, nor the other program
-/// (`others`), each with the name that it may be meant for.
+/// Returns the names of `POSTERN_` variables in the environment that no setting of this command has, nor the other
+/// program (`others`), each with the name that it may be meant for.
 #[must_use]
 pub fn unknown_variables(command: &Command, others: &[&str]) -> Vec<String> {
     let mut known: BTreeSet<String> = others.iter().map(|&name| name.to_owned()).collect();

@@ -30,7 +30,8 @@ use tokio::{
 /// How far the clock goes at once.
 const STEP: Duration = Duration::from_secs(4);
 
-/// How many steps a conversation takes at most: enough for the longest poll, and for the end of an idle connection after it.
+/// How many steps a conversation takes at most: enough for the longest poll, and for the end of an idle connection
+/// after it.
 const MAX_STEPS: usize = 24;
 
 /// What was said on a connection.

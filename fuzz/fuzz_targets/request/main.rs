@@ -1,4 +1,5 @@
-//! What a client sends on a connection, to a whole gateway in memory: each request gets an answer that is HTTP, none a 500.
+//! What a client sends on a connection, to a whole gateway in memory: each request gets an answer that is HTTP, none a
+//! 500.
 //!
 //! An input is the bytes of the connection, as they are: HTTP/1.1, HTTP/2, or neither.
 

@@ -1,7 +1,7 @@
 //! The files of a store, damaged: it is refused, or opens and tells its readers what is missing.
 //!
-//! An input is which of three stores (one byte: closed in order, after a crash, with tables), and what happens to its files, in
-//! pieces of five bytes: which file, what, where (two), with what.
+//! An input is which of three stores (one byte: closed in order, after a crash, with tables), and what happens to its
+//! files, in pieces of five bytes: which file, what, where (two), with what.
 
 #![no_main]
 

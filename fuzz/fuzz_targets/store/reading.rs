@@ -38,8 +38,8 @@ type Opened = Option<Result<EmbeddedBroker, OpenStoreError>>;
 
 /// Opens a store; `None` if it is refused.
 ///
-/// As in the gateway, a panic of the engine while it opens is a refusal, and nothing is dropped after it: that may panic, too. So
-/// it opens on a thread of its own, which then stays where it is.
+/// As in the gateway, a panic of the engine while it opens is a refusal, and nothing is dropped after it: that may
+/// panic, too. So it opens on a thread of its own, which then stays where it is.
 pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
     const OPENING: &str = "opening";
     static HOOKED: Once = Once::new();

@@ -45,7 +45,8 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     }
 }
 
-/// Looks up a name. Of several addresses one of IPv4 is taken: `127.0.0.1` is what most clients of `localhost` try as well.
+/// Looks up a name. Of several addresses one of IPv4 is taken: `127.0.0.1` is what most clients of `localhost` try as
+/// well.
 fn resolve(host: &str, text: &str) -> Result<Listen, String> {
     let found = text.to_socket_addrs().map_err(|error| format!("the address of {host} cannot be found: {error}"))?;
     let address = found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| format!("{host} has no address"))?;

@@ -1,8 +1,8 @@
 //! The record of each request: counted and logged once the request is over.
 //!
 //! A request is over when the body of its answer is dropped, or its handler, if the client hung up before: both own a
-//! [`Record`]. The log has the operation and not the path: a path has the client's id, which is a secret where there is no
-//! authentication. The bytes of an answer are those that were handed to the kernel; the client may have got fewer.
+//! [`Record`]. The log has the operation and not the path: a path has the client's id, which is a secret where there is
+//! no authentication. The bytes of an answer are those that were handed to the kernel; the client may have got fewer.
 
 use std::{
     net::SocketAddr,

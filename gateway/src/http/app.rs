@@ -94,7 +94,8 @@ impl<B: Broker> App<B> {
         }
     }
 
-    /// Counts one more held poll, unless there are as many as there may be connections: over HTTP/2 one connection holds many.
+    /// Counts one more held poll, unless there are as many as there may be connections: over HTTP/2 one connection
+    /// holds many.
     pub(super) fn hold_poll(&self) -> Result<HeldPollGuard, Problem> {
         HeldPollGuard::new(&self.metrics.polls_held, self.options.max_connections).ok_or(Problem::TooManyConnections)
     }

@@ -1,6 +1,7 @@
 //! The JSON of a batch.
 //!
-//! Written by hand around the payloads, because a JSON payload is passed on byte for byte, not parsed and printed again.
+//! Written by hand around the payloads, because a JSON payload is passed on byte for byte, not parsed and printed
+//! again.
 
 use std::fmt::{Display, Write};
 
@@ -9,8 +10,8 @@ use events::{ContentType, Event, Form};
 use feeds::FeedBatch;
 use mailboxes::Batch;
 
-/// What the JSON of an event usually takes besides its payload, in bytes: id, topic, time and names. For the first allocation only;
-/// what it takes at most is [`Event::max_encoded_len`].
+/// What the JSON of an event usually takes besides its payload, in bytes: id, topic, time and names. For the first
+/// allocation only; what it takes at most is [`Event::max_encoded_len`].
 const USUAL_JSON_AROUND_PAYLOAD: usize = 160;
 
 /// What the JSON of an answer takes besides its events at most, in bytes: names and a token.

@@ -73,14 +73,14 @@ pub(super) fn whole(body: Bytes) -> Response<Body> {
     Response::new(Body(Kind::Whole(body)))
 }
 
-/// Makes a `200` whose body comes piece by piece. Dropping the body drops the stream: that is how it learns that its client
-/// hung up.
+/// Makes a `200` whose body comes piece by piece. Dropping the body drops the stream: that is how it learns that its
+/// client hung up.
 pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
     Response::new(Body(Kind::Streamed(pieces)))
 }
 
-/// Leaves out the body, as an answer to HEAD does, and tells its length if that is known (RFC 9110, section 9.3.2). hyper does so
-/// over HTTP/1 alone.
+/// Leaves out the body, as an answer to HEAD does, and tells its length if that is known (RFC 9110, section 9.3.2).
+/// hyper does so over HTTP/1 alone.
 pub(super) fn left_out(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     // Of an answer that has none anyway, such as a 304, the length of what it stands for is not known.
@@ -90,7 +90,8 @@ pub(super) fn left_out(response: Response<Body>) -> Response<Body> {
     Response::from_parts(parts, Body(Kind::Whole(Bytes::new())))
 }
 
-/// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken in time.
+/// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken
+/// in time.
 pub(super) fn paced(response: Response<Body>, status: Arc<ConnectionStatus>, transit: &Transit) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     // Its place among the requests that are held is its own until it is over.

@@ -32,8 +32,8 @@ use crate::metrics::TextFormat;
 
 /// What a request asks for.
 ///
-/// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer, which
-/// could not be used again as long as a poll is held.
+/// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer,
+/// which could not be used again as long as a poll is held.
 pub(super) enum Call {
     Poll(ClientId, PollRequest),
     Stream(ClientId, PollRequest),
@@ -179,8 +179,8 @@ fn options(route: &Route) -> HttpResponse {
     response
 }
 
-/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence (RFC 9112,
-/// section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
+/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence
+/// (RFC 9112, section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
 ///
 /// Two `Host` headers are refused as well (RFC 9112, section 3.2).
 fn check_host(parts: &Parts) -> Result<(), Problem> {
@@ -196,7 +196,8 @@ fn check_host(parts: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986, section 5.2.4).
+/// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986,
+/// section 5.2.4).
 fn client_id(text: &str) -> Result<ClientId, Problem> {
     if matches!(text, "." | "..") {
         return Err(Problem::BadRequest(format!(

@@ -2,8 +2,9 @@
 //!
 //! * `accept` takes them from the listener and bounds how many there are; `version` detects what a client speaks.
 //! * `exchange` has the shape of every request: it is *read* before anything waits, *admitted*, and *answered*.
-//! * `protocol` is hyper with our limits; `head_timer` how long a client may be silent, `persistence` what an answer says about
-//!   its connection, `open_requests` what is open on a connection of HTTP/2, and `stream_task` what ends one of them.
+//! * `protocol` is hyper with our limits; `head_timer` how long a client may be silent, `persistence` what an answer
+//!   says about its connection, `open_requests` what is open on a connection of HTTP/2, and `stream_task` what ends one
+//!   of them.
 //! * `socket` knows how a connection ended, `half_close` when an end is the client's end.
 
 mod accept;

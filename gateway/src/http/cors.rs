@@ -78,8 +78,8 @@ impl AllowedOrigins {
     }
 }
 
-/// Returns the headers that a page may send: those that the gateway reads, and those that it asks for, which a proxy may read.
-/// A list that is too long, or holds anything but names of headers, is left out.
+/// Returns the headers that a page may send: those that the gateway reads, and those that it asks for, which a proxy
+/// may read. A list that is too long, or holds anything but names of headers, is left out.
 fn allowed_headers(headers: &HeaderMap) -> HeaderValue {
     let asked = headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|asked| asked.len() <= MAX_ASKED);
     let names = asked.and_then(|asked| asked.to_str().ok()).into_iter().flat_map(|asked| asked.split(','));

@@ -7,8 +7,8 @@ use tracing::Instrument;
 
 use super::{body::HttpResponse, problem::Problem};
 
-/// Runs the part of a handler that changes something, in a task of its own. A handler that is dropped meanwhile, because its
-/// client hung up, leaves it running.
+/// Runs the part of a handler that changes something, in a task of its own. A handler that is dropped meanwhile,
+/// because its client hung up, leaves it running.
 pub(super) async fn run(
     effects: &TaskTracker,
     effect: impl Future<Output = Result<HttpResponse, Problem>> + Send + 'static,

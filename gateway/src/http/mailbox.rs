@@ -1,4 +1,5 @@
-//! The routes of mailboxes: [`poll`] and [`stream`] hand out events, [`status`], [`bind`], [`unbind`] and [`delete`] administer.
+//! The routes of mailboxes: [`poll`] and [`stream`] hand out events, [`status`], [`bind`], [`unbind`] and [`delete`]
+//! administer.
 
 mod admin;
 mod poll;

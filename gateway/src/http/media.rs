@@ -2,7 +2,8 @@
 
 use hyper::{HeaderMap, header::ACCEPT};
 
-/// Tells whether `Accept` names a media type itself, and not with the weight 0, which refuses it (RFC 9110, section 12.5.1).
+/// Tells whether `Accept` names a media type itself, and not with the weight 0, which refuses it (RFC 9110, section
+/// 12.5.1).
 pub(super) fn is_named(headers: &HeaderMap, media_type: &str) -> bool {
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted.any(|value| value.split(',').any(|part| names(part, media_type)))

@@ -34,13 +34,13 @@ const ROUTE: &str = "route";
 /// Upper bounds of what takes a moment, in seconds: from a write into memory to the longest wait for a confirm.
 const MOMENTS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Upper bounds of how long polls and streams are held, in seconds. A poll is held up to 55 s, by default 25 s; a stream of a feed
-/// for days.
+/// Upper bounds of how long polls and streams are held, in seconds. A poll is held up to 55 s, by default 25 s; a
+/// stream of a feed for days.
 const HELD: [f64; 16] =
     [0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0, 300.0, 1800.0, 14_400.0, 86_400.0];
 
-/// Upper bounds of how old an event is when it is handed out, in seconds: from an event that a poll waited for to one that waited for
-/// its client all day.
+/// Upper bounds of how old an event is when it is handed out, in seconds: from an event that a poll waited for to one
+/// that waited for its client all day.
 const AGES: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 3600.0, 86_400.0];
 

@@ -20,8 +20,8 @@ pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
     Ok(response::typed("text/plain; charset=utf-8", "ready\n"))
 }
 
-/// Returns the format of metrics that a client asks for. Prometheus names OpenMetrics; any other client gets what `promtool`
-/// and older scrapers read.
+/// Returns the format of metrics that a client asks for. Prometheus names OpenMetrics; any other client gets what
+/// `promtool` and older scrapers read.
 pub(super) fn format(headers: &HeaderMap) -> TextFormat {
     let is_open = media::is_named(headers, "application/openmetrics-text");
     if is_open { TextFormat::OpenMetrics } else { TextFormat::Classic }

@@ -225,7 +225,8 @@ impl From<BrokerError> for Problem {
     }
 }
 
-/// Logs what an operator should look at, at most once a second: a client can cause as many refusals as it can send requests.
+/// Logs what an operator should look at, at most once a second: a client can cause as many refusals as it can send
+/// requests.
 pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
     static REFUSED: Seldom = Seldom::a_second();
     let is_news = match error {

@@ -117,8 +117,8 @@ async fn inflate(coding: ContentCoding, payload: Bytes, most: usize, room: &mut 
     }
 }
 
-/// Reads a body into bytes of its own. A slice of the connection's read buffer, which is 8 KiB and more, would keep all of that in
-/// memory for as long as the event.
+/// Reads a body into bytes of its own. A slice of the connection's read buffer, which is 8 KiB and more, would keep all
+/// of that in memory for as long as the event.
 async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes, Problem> {
     // A body that says that it is too large is not even begun.
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -145,8 +145,8 @@ async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes,
     Ok(payload.into_boxed_slice().into())
 }
 
-/// Returns how large a buffer should be for so many bytes: doubled, so that it is seldom copied, but no larger than it has to
-/// become. What it holds besides its bytes takes memory, too.
+/// Returns how large a buffer should be for so many bytes: doubled, so that it is seldom copied, but no larger than it
+/// has to become. What it holds besides its bytes takes memory, too.
 fn grown(capacity: usize, length: usize, expected: usize) -> usize {
     if length <= capacity { capacity } else { (2 * capacity).clamp(length, expected.max(length)) }
 }

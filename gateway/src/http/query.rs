@@ -53,8 +53,8 @@ fn unknown(name: &str) -> Problem {
     bad(name, &what)
 }
 
-/// The parameters of a poll. One that nothing knows is a slip, which would be paid for later: `lastSeen` for `last_seen` confirms
-/// nothing. Only what begins with `_` is left alone, as what keeps caches away does.
+/// The parameters of a poll. One that nothing knows is a slip, which would be paid for later: `lastSeen` for
+/// `last_seen` confirms nothing. Only what begins with `_` is left alone, as what keeps caches away does.
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
@@ -80,8 +80,8 @@ impl<'a> Query<'a> {
         Ok(Self(known))
     }
 
-    /// Returns when a poll ends that got nothing: up to 10 % before it asks to, so that clients that were answered together do
-    /// not come back together.
+    /// Returns when a poll ends that got nothing: up to 10 % before it asks to, so that clients that were answered
+    /// together do not come back together.
     pub(super) fn deadline(&self) -> Result<Instant, Problem> {
         let wait = Duration::from_secs(self.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S));
         Ok(Instant::now() + wait.mul_f64(1.0 - 0.1 * rand::random::<f64>()))

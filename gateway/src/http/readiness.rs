@@ -34,8 +34,8 @@ impl<B: Broker> Readiness<B> {
 
     /// Says why this gateway should get no requests.
     ///
-    /// Feeds that were read once do not count: if they cannot be read any more, mailboxes still can. They are named all the same
-    /// if the broker cannot be used.
+    /// Feeds that were read once do not count: if they cannot be read any more, mailboxes still can. They are named all
+    /// the same if the broker cannot be used.
     pub(super) fn check(&self) -> Result<(), Problem> {
         if self.shutting_down.is_cancelled() {
             return Err(Problem::ShuttingDown);

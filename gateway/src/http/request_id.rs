@@ -26,7 +26,8 @@ pub(super) enum RequestId {
 impl RequestId {
     /// Takes the id that a request has, or makes one.
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        // Copied: a header lies in the connection's read buffer, which could not be used again as long as a poll is held.
+        // Copied: a header lies in the connection's read buffer, which could not be used again as long as a poll is
+        // held.
         let copy = |id: &HeaderValue| HeaderValue::from_bytes(id.as_bytes()).ok();
         let given = headers.get(X_REQUEST_ID).filter(|id| is_sane(id.as_bytes())).and_then(copy);
         given.map_or_else(|| Self::Made(rand::random()), Self::Given)

@@ -1,7 +1,7 @@
 //! The paths of the gateway.
 //!
-//! One table says what exists: the operations of a path with their names in the log and the metrics, its methods for `Allow`
-//! and `OPTIONS`, and the paths of the `OpenAPI` document come from it.
+//! One table says what exists: the operations of a path with their names in the log and the metrics, its methods for
+//! `Allow` and `OPTIONS`, and the paths of the `OpenAPI` document come from it.
 
 use std::borrow::Cow;
 

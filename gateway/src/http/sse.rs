@@ -1,10 +1,10 @@
 //! Server-Sent Events (WHATWG HTML, section 9.2): what polls would get one after the other, on one answer.
 //!
-//! An `EventSource` gives up for good on any status but 200. So what passes by itself is told by a stream that ends at once
-//! and says when to come back, and only what does not is an error.
+//! An `EventSource` gives up for good on any status but 200. So what passes by itself is told by a stream that ends at
+//! once and says when to come back, and only what does not is an error.
 //!
-//! It confirms by coming back: it sends the last id that it got. So a stream of a mailbox ends by itself as soon as it has
-//! something to confirm and waits for more than a moment.
+//! It confirms by coming back: it sends the last id that it got. So a stream of a mailbox ends by itself as soon as it
+//! has something to confirm and waits for more than a moment.
 
 use std::{
     fmt::{Display, Write},
@@ -77,8 +77,9 @@ impl Text {
         self.push_data(r#"{"reset":true}"#);
     }
 
-    /// A payload is passed on as it came, so it may have line breaks of any kind. JSON has them between its tokens only (RFC
-    /// 8259, section 2), where a space does as well; a field for each line would make many times as much of a text of lines.
+    /// A payload is passed on as it came, so it may have line breaks of any kind. JSON has them between its tokens only
+    /// (RFC 8259, section 2), where a space does as well; a field for each line would make many times as much of a text
+    /// of lines.
     fn push_data(&mut self, json: &str) {
         self.0.push_str("data: ");
         for (n, line) in json.split(['\n', '\r']).enumerate() {

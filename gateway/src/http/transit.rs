@@ -1,9 +1,12 @@
-//! The bytes that are on their way: events of publishers that are not stored yet, and answers that clients have not taken yet.
+//! The bytes that are on their way: events of publishers that are not stored yet, and answers that clients have not
+//! taken yet.
 //!
-//! How long they stay is the clients' choice, so both are bounded, each by itself: readers that take nothing keep no publisher
-//! out. Room for an event is taken as its bytes come, not as they are announced. An answer that many readers share counts once.
+//! How long they stay is the clients' choice, so both are bounded, each by itself: readers that take nothing keep no
+//! publisher out. Room for an event is taken as its bytes come, not as they are announced. An answer that many readers
+//! share counts once.
 //!
-//! An eighth is for what is small, so that large events and answers, of which few fill the rest, keep no small ones out.
+//! An eighth is for what is small, so that large events and answers, of which few fill the rest, keep no small ones
+//! out.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -20,12 +20,12 @@ impl TextFormat {
     }
 }
 
-/// Writes OpenMetrics in the classic format. Samples are the same in both. In OpenMetrics a family of counters is named without
-/// the suffix of its samples, and so is one of kind info; the classic format names each family as its samples are named, and has
-/// no kind info.
+/// Writes OpenMetrics in the classic format. Samples are the same in both. In OpenMetrics a family of counters is named
+/// without the suffix of its samples, and so is one of kind info; the classic format names each family as its samples
+/// are named, and has no kind info.
 ///
-/// The library can write the classic format, too, but then the bounds of buckets are written in another way: `10` for `10.0`, which
-/// is another series to those that read it.
+/// The library can write the classic format, too, but then the bounds of buckets are written in another way: `10` for
+/// `10.0`, which is another series to those that read it.
 pub(super) fn classic(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut lines = open_metrics.lines();

@@ -1,8 +1,8 @@
 //! What a gateway's answer says about the event.
 //!
-//! Pure. Only `202` is a confirm. A status that speaks of the event refuses it; one that speaks of the gateway's health,
-//! or of a proxy's before it, is a reason to try again; `507` says that a mailbox is full, and each try leaves a repeat in the
-//! others; any other does not come from a gateway.
+//! Pure. Only `202` is a confirm. A status that speaks of the event refuses it; one that speaks of the gateway's
+//! health, or of a proxy's before it, is a reason to try again; `507` says that a mailbox is full, and each try leaves
+//! a repeat in the others; any other does not come from a gateway.
 
 use std::time::Duration;
 

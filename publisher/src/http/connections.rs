@@ -1,7 +1,7 @@
 //! Keep-alive connections to one gateway: as many as there are requests at once, used again and again.
 //!
-//! HTTP/1.1 without pipelining: a connection carries one request at a time. One that the gateway has closed meanwhile is
-//! replaced unseen; one that breaks under a request is not, because the request may have been read.
+//! HTTP/1.1 without pipelining: a connection carries one request at a time. One that the gateway has closed meanwhile
+//! is replaced unseen; one that breaks under a request is not, because the request may have been read.
 
 use std::{cell::RefCell, error::Error, time::Duration};
 

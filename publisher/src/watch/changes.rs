@@ -1,7 +1,7 @@
 //! When to look: what the operating system tells of the file and of every link on the way to it.
 //!
-//! Folders are watched, not files: a file that is replaced (renamed over, deleted and made again, or reached by a link that
-//! was turned) is another one, of which a watched file would never tell. Where nothing is told (network file
+//! Folders are watched, not files: a file that is replaced (renamed over, deleted and made again, or reached by a link
+//! that was turned) is another one, of which a watched file would never tell. Where nothing is told (network file
 //! systems, no watches left) the caller's own clock is enough. [`Changes::next`] is cancel-safe.
 
 use std::{

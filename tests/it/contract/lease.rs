@@ -25,8 +25,8 @@ pub(super) async fn a_second_lease_is_refused_after_two_seconds<F: Factory>() {
     assert_eq!(numbers(&take(&mut first, 1).await), [0]);
 }
 
-/// Takes a Lease that was waited for until the mailbox was free. On a busy machine that can outlast the patience of the wait,
-/// and then is tried again, as a client does.
+/// Takes a Lease that was waited for until the mailbox was free. On a busy machine that can outlast the patience of the
+/// wait, and then is tried again, as a client does.
 async fn again_if_held<B: Broker>(opened: Result<B::Lease, OpenError>, broker: &B, reader: &Reader) -> B::Lease {
     match opened {
         Err(OpenError::Held) => eventually(PATIENCE, "the mailbox is free", || broker.open(reader.request())).await,

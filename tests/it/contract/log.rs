@@ -1,7 +1,7 @@
 //! The contract of the log of events, clause by clause, held against every broker there is, as that of mailboxes is.
 //!
-//! What brokers may do differently, a promise leaves open: offsets may have gaps, a broker may have to read its log to know the
-//! newest events of topics, and only one that reads its own files finds damage in them.
+//! What brokers may do differently, a promise leaves open: offsets may have gaps, a broker may have to read its log to
+//! know the newest events of topics, and only one that reads its own files finds damage in them.
 
 pub(super) mod damage;
 pub(super) mod offsets;

@@ -149,7 +149,8 @@ async fn the_second_marker_of_one_creation_takes_no_place_and_never_comes() {
     }
 }
 
-/// A mailbox is deleted and made anew between two questions of one Lease; all that is in the new one is with another reader.
+/// A mailbox is deleted and made anew between two questions of one Lease; all that is in the new one is with another
+/// reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailbox_that_was_made_anew_is_not_taken_for_the_drained_old_one() {
     let (world, alice) = (Rabbit::start(NEVER).await, Reader::new());

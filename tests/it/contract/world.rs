@@ -171,8 +171,8 @@ pub(super) fn marker(delivery: &Delivery) -> EventId {
     }
 }
 
-/// Checks the flags of what a mailbox gives after `handed_over` of it were: those have it, and whatever else has it comes
-/// before the first that has not, and was within the window.
+/// Checks the flags of what a mailbox gives after `handed_over` of it were: those have it, and whatever else has it
+/// comes before the first that has not, and was within the window.
 #[track_caller]
 pub(super) fn assert_flags(deliveries: &[Delivery], handed_over: usize, window: u16) {
     let flagged = deliveries.iter().take_while(|delivery| delivery.redelivered).count();

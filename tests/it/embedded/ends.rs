@@ -1,4 +1,5 @@
-//! Threads that cannot be had, and a thread that ends: the gateway goes on, or ends so that a supervisor starts it again.
+//! Threads that cannot be had, and a thread that ends: the gateway goes on, or ends so that a supervisor starts it
+//! again.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What goes by itself: events by size and by age, mailboxes by absence. A client that lost something is told, and no other.
+//! What goes by itself: events by size and by age, mailboxes by absence. A client that lost something is told, and no
+//! other.
 
 use std::time::Duration;
 
@@ -76,8 +77,8 @@ async fn the_oldest_go_by_size_and_only_who_missed_them_is_told() {
     let (mut rest, mut told) = (Vec::new(), 1);
     while rest.last() != Some(&200) {
         let batch = poll.send(&readers.world.gateway).await.batch();
-        // Retention may drop a few more events after the first answer, also events that were sent and are not confirmed yet. That
-        // is a loss of its own.
+        // Retention may drop a few more events after the first answer, also events that were sent and are not confirmed
+        // yet. That is a loss of its own.
         told += u32::from(batch.reset);
         assert!(told <= 2, "each loss is told once");
         let last = rest.last().copied().unwrap_or_default();

@@ -55,7 +55,8 @@ impl Desk {
         }
     }
 
-    /// Waits until the page in front has so many whistles, and tells whether it came there in order and without a repeat.
+    /// Waits until the page in front has so many whistles, and tells whether it came there in order and without a
+    /// repeat.
     async fn came_down_to(&self, last: u64) {
         let recorded = eventually(SOON, &format!("{last} whistles"), async || {
             let came: Vec<u64> = serde_json::from_value(self.browser.run(RECORDED).await).unwrap();

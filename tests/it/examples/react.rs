@@ -62,8 +62,8 @@ impl Desk {
         .await;
     }
 
-    /// As [`Self::shows_the_tables`], and table 1 came so many states further in the page in front, none of them twice or
-    /// back (of up to five): some may be left out, because React draws what is newest.
+    /// As [`Self::shows_the_tables`], and table 1 came so many states further in the page in front, none of them twice
+    /// or back (of up to five): some may be left out, because React draws what is newest.
     async fn came_through(&self, from: usize, count: usize) {
         self.shows_the_tables().await;
         let came: Vec<String> = serde_json::from_value(self.browser.run(RECORDED).await).unwrap();

@@ -19,7 +19,8 @@ fn reading(source: &str, transport: &str) -> String {
     format!("{{source=\"{source}\",transport=\"{transport}\"}}")
 }
 
-/// Waits until something was observed so often, which may be a moment after an answer; returns how much that was together.
+/// Waits until something was observed so often, which may be a moment after an answer; returns how much that was
+/// together.
 async fn observed_soon(gateway: &Gateway, name: &str, labels: &str, count: u64) -> String {
     eventually_eq(SOON, &format!("{name}{labels}"), count, async || observed(gateway, name, labels).await.0).await;
     observed(gateway, name, labels).await.1

@@ -1,6 +1,7 @@
 //! The code that the README and `docs/src/browser.md` give to pages, run in a browser.
 //!
-//! On a page of the gateway that has no policy, as a page of the reader's own. On the embedded broker alone: the code is the same.
+//! On a page of the gateway that has no policy, as a page of the reader's own. On the embedded broker alone: the code
+//! is the same.
 
 use std::time::Duration;
 

@@ -14,7 +14,8 @@ const POLL_BOB: &str = "/clients/bob/events";
 const PUBLISH: &str = "/topics/builds.7.status/events";
 const ON_RABBITMQ: &str = "AMQP_URL=";
 
-/// Commands that other parts of `.ci/run` stand for: the image and the compose file; the same programs, started by a script.
+/// Commands that other parts of `.ci/run` stand for: the image and the compose file; the same programs, started by a
+/// script.
 const OTHERS: [&str; 2] = ["docker compose up --build", "tests/stack"];
 
 /// Returns the command that starts a gateway without any setting.

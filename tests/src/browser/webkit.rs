@@ -36,8 +36,8 @@ impl WebKit {
         self.driver.order(name, parameters).await
     }
 
-    /// Sets the size by that of the window, which has bars above the page and is 447 px wide or wider. The scheme is the
-    /// desktop's, which is light.
+    /// Sets the size by that of the window, which has bars above the page and is 447 px wide or wider. The scheme is
+    /// the desktop's, which is light.
     pub(super) async fn look(&self, (width, height): (u32, u32), scheme: &str) {
         assert!(width > 446 && scheme == "light", "webkit has no look of {width} px in {scheme}");
         let script = "return outerHeight - innerHeight;";

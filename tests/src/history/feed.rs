@@ -1,7 +1,7 @@
 //! A topic and those who follow it.
 //!
-//! All followers read one log, so its order becomes known with the answers to all of them: after a place comes what came
-//! after it before, and at the end of what is known, the next of the topic.
+//! All followers read one log, so its order becomes known with the answers to all of them: after a place comes what
+//! came after it before, and at the end of what is known, the next of the topic.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,8 @@
 //! One client and its mailbox.
 //!
-//! The mailbox is a log that becomes known with the answers: each answer is a run of it that begins with the first message
-//! that is not confirmed. Where that is, the client knows within bounds: `sure` is proven by an answer that began there, or
-//! that came without events, and `maybe` is as far as any token reached that was ever sent.
+//! The mailbox is a log that becomes known with the answers: each answer is a run of it that begins with the first
+//! message that is not confirmed. Where that is, the client knows within bounds: `sure` is proven by an answer that
+//! began there, or that came without events, and `maybe` is as far as any token reached that was ever sent.
 //!
 //! The model:
 //!
@@ -32,8 +32,8 @@ const PROOFS: usize = 32;
 /// Promises that depend on the gateways.
 #[derive(Debug, Clone, Copy)]
 pub struct Promises {
-    /// A token that stands for exactly what is at the head of the mailbox, and that no other request of the client came in
-    /// between, confirms: on any gateway, and also after its Lease is over.
+    /// A token that stands for exactly what is at the head of the mailbox, and that no other request of the client came
+    /// in between, confirms: on any gateway, and also after its Lease is over.
     pub tokens_hold: bool,
     /// The smallest window of the gateways: a token for more cannot hold on that one.
     pub window: usize,
@@ -193,7 +193,8 @@ impl MailboxHistory {
             self.calm = None;
             self.open.values_mut().for_each(|other| other.must_hold = false);
         }
-        // Of a run that is confirmed in part, the rest does not fit its token. A request that was broken off may do that late.
+        // Of a run that is confirmed in part, the rest does not fit its token. A request that was broken off may do
+        // that late.
         let fits = |sent: Token| {
             let whole = sent.from == self.sure && (self.maybe == sent.from || self.maybe == sent.to);
             whole && sent.to - sent.from <= self.promises.window

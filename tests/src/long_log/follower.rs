@@ -13,7 +13,8 @@ pub const MAX_AT_ONCE: u64 = 500;
 /// How long a client may go without an event that is there, whatever happens to gateway and broker meanwhile.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// See the module. Every event must have the number after that of the one before, and none may be gone: it panics otherwise.
+/// See the module. Every event must have the number after that of the one before, and none may be gone: it panics
+/// otherwise.
 #[derive(Debug)]
 pub struct Follower {
     gateway: SocketAddr,

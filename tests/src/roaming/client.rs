@@ -127,7 +127,8 @@ impl Client {
         sleep(Duration::from_millis(self.random.random_range(0..=pause))).await;
     }
 
-    /// Stays away for a while, then reads without waiting until there is nothing more, as a job does that runs by a clock.
+    /// Stays away for a while, then reads without waiting until there is nothing more, as a job does that runs by a
+    /// clock.
     async fn drains(&mut self) {
         self.ground.record(self.number, &Step::Drains);
         sleep(Duration::from_millis(self.random.random_range(1000..3000))).await;

@@ -1,6 +1,5 @@
-//! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message
-//! without a confirm is sent again as the same event: marked, and as another message; or, where the broker stores one event once,
-//! as it was.
+//! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message without a confirm is
+//! sent again as the same event: marked, and as another message; or, where the broker stores one event once, as it was.
 
 use std::{sync::Arc, time::Duration};
 

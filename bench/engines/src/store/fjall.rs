@@ -164,8 +164,8 @@ fn drop_last_trailer(folder: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Tells whether `ENGINES_FJALL` asks for another way of use: `blobs` keeps large values out of the tables, `tombstones`
-/// forgets with the public API alone, `mend` opens a store whose last batch is torn.
+/// Tells whether `ENGINES_FJALL` asks for another way of use: `blobs` keeps large values out of the tables,
+/// `tombstones` forgets with the public API alone, `mend` opens a store whose last batch is torn.
 fn variant(name: &str) -> bool {
     std::env::var("ENGINES_FJALL").is_ok_and(|names| names.contains(name))
 }

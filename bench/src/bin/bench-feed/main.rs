@@ -1,7 +1,8 @@
-//! The benchmark of feeds: the gateway beside nginx with the nchan module, and what it costs to wake one watcher of many.
+//! The benchmark of feeds: the gateway beside nginx with the nchan module, and what it costs to wake one watcher of
+//! many.
 //!
-//! Both servers stand in front of the same load client, in turn within one run, because the machine's load moves every number:
-//! only what stands beside each other counts.
+//! Both servers stand in front of the same load client, in turn within one run, because the machine's load moves every
+//! number: only what stands beside each other counts.
 //!
 //! * `server` is either of them; `nchan` starts nginx, with nothing of the system's.
 //! * `broadcast` gives one event after the other to all clients; `wakeup` to one of them, while others wait.

@@ -12,8 +12,8 @@ How to read it:
   A delivery is one event at one client, which has polled again before the next event is published.
   The machine's load moves every number, so the servers take turns and only their ratio within one run counts.";
 
-/// Measures deliveries per second of a broadcast beside nginx with nchan, memory for each waiting client, and how the cost of
-/// waking one watcher grows with the number of others. Needs 20,000 open files; takes some three minutes.
+/// Measures deliveries per second of a broadcast beside nginx with nchan, memory for each waiting client, and how the
+/// cost of waking one watcher grows with the number of others. Needs 20,000 open files; takes some three minutes.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench-feed", version, after_help = EXAMPLES, max_term_width = 120)]
 pub(crate) struct Options {

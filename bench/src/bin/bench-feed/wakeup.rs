@@ -13,7 +13,8 @@ use super::{
 /// How many topics have one watcher each.
 const TOPICS: [u32; 3] = [100, 1_000, 10_000];
 
-/// How many other patterns are watched besides, in the second half. They begin as the topics do, so that a lookup passes them.
+/// How many other patterns are watched besides, in the second half. They begin as the topics do, so that a lookup
+/// passes them.
 const PATTERNS: u32 = 1_000;
 
 /// How many of the watchers are woken, in turn: always as many, so that the others are all that differs.

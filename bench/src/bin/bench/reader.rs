@@ -12,7 +12,8 @@ const STALL: Duration = Duration::from_mins(1);
 
 /// A reader of one mailbox.
 pub(crate) trait Reader: Send + 'static {
-    /// Confirms what came before, waits until there is more, and adds all that has come to `arrived`; none is all right.
+    /// Confirms what came before, waits until there is more, and adds all that has come to `arrived`; none is all
+    /// right.
     fn burst(&mut self, arrived: &mut Vec<Stamp>) -> impl Future<Output = anyhow::Result<()>> + Send;
 
     /// Confirms the last burst; fails if anything more has come.

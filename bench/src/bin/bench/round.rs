@@ -21,7 +21,8 @@ pub(crate) struct Bench {
     stage: Stage,
     load: Load,
     clock: Clock,
-    /// The number of the next event of every client: never used again, so that a leftover of one round shows in the next.
+    /// The number of the next event of every client: never used again, so that a leftover of one round shows in the
+    /// next.
     next: u32,
 }
 

@@ -57,7 +57,8 @@ impl Connection {
                 Err(error) => return Err(error).context("the server should answer"),
             }
         }
-        // A borrow that is returned in one branch only is not understood as such, so an answer is read twice if it is whole.
+        // A borrow that is returned in one branch only is not understood as such, so an answer is read twice if it is
+        // whole.
         if Answer::read(buffer)?.is_none() {
             self.begun.extend_from_slice(buffer);
             return Ok(None);

@@ -66,8 +66,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Publishes the next event of a client, and returns when every client that it concerns has had it and waits again. That is
-    /// the client alone, or all of them.
+    /// Publishes the next event of a client, and returns when every client that it concerns has had it and waits again.
+    /// That is the client alone, or all of them.
     pub(crate) fn publish(&mut self, client: usize, concerns_all: bool) -> anyhow::Result<()> {
         let publisher = self.publisher.as_mut().context("there is no publisher")?;
         publisher.publish(client, self.watchers[client].seen() + 1, &mut self.scratch)?;

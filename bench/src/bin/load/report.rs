@@ -10,8 +10,8 @@ pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
-/// Returns what came of a run, as a line. A round is from the publishing of an event until every client that it concerns has had
-/// it and waits again.
+/// Returns what came of a run, as a line. A round is from the publishing of an event until every client that it
+/// concerns has had it and waits again.
 pub(crate) fn json(deliveries: u64, rounds: &mut [Duration]) -> String {
     rounds.sort_unstable();
     let seconds: f64 = rounds.iter().map(Duration::as_secs_f64).sum();

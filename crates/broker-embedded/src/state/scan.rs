@@ -123,7 +123,8 @@ impl Readable<'_> {
     }
 }
 
-/// Remembers which bindings select each topic: most events of a busy log belong to other mailboxes, and the rest have few topics.
+/// Remembers which bindings select each topic: most events of a busy log belong to other mailboxes, and the rest have
+/// few topics.
 #[derive(Debug, Default)]
 struct SelectionCache<'a> {
     selecting: HashMap<TopicId, Vec<&'a Binding>>,

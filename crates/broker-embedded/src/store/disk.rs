@@ -1,7 +1,8 @@
 //! The engine in its folder, and how it is brought back after it gave up.
 //!
-//! After a failed write the engine takes no more, but goes on reading. It is opened anew as soon as the file system has room.
-//! Until then no events are written, but for retention's part: that writes from a `reserve`, because it is what makes room.
+//! After a failed write the engine takes no more, but goes on reading. It is opened anew as soon as the file system has
+//! room. Until then no events are written, but for retention's part: that writes from a `reserve`, because it is what
+//! makes room.
 
 use std::{
     path::{Path, PathBuf},
@@ -109,8 +110,8 @@ impl Disk {
         !self.gave_up() && self.reserve.is_held()
     }
 
-    /// Finds out whether there is room for events, and has the engine take them if there is. `oldest` is the first event that
-    /// is kept.
+    /// Finds out whether there is room for events, and has the engine take them if there is. `oldest` is the first
+    /// event that is kept.
     pub(super) fn find_room(&self, oldest: u64) -> Result<(), StoreError> {
         if oldest > self.reclaimed.load(Ordering::Relaxed)
             && self.stop_reclaiming().is_ok()
@@ -126,7 +127,8 @@ impl Disk {
         found
     }
 
-    /// Gives space back, aside: it may have to wait for tables that are being merged. What one run leaves, the next takes.
+    /// Gives space back, aside: it may have to wait for tables that are being merged. What one run leaves, the next
+    /// takes.
     pub(super) fn reclaim(&self, end: u64) {
         let mut running = lock(&self.reclaimer);
         if running.as_ref().is_some_and(|thread| !thread.is_finished()) {

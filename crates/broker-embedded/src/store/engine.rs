@@ -1,9 +1,10 @@
 //! The engine: its keyspaces, and how a batch becomes records.
 //!
-//! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read payloads.
+//! * `events`: offset → event, `heads`: offset → what the log has to know of it, so that a start need not read
+//!   payloads.
 //! * `mailboxes`: client → its rule.
-//! * `meta`: the record of the store as a whole, and `confirmed/` client → a position up to which its mailbox is confirmed, newer than
-//!   its rule or not.
+//! * `meta`: the record of the store as a whole, and `confirmed/` client → a position up to which its mailbox is
+//!   confirmed, newer than its rule or not.
 
 use std::{ops::Range, path::Path, time::Duration};
 
@@ -140,8 +141,8 @@ impl Engine {
 
     /// Waits while there is much to flush, and fails if that will never be done.
     ///
-    /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has given
-    /// up over a full disk.
+    /// The engine itself waits for its worker in a commit when there is a little more, but for ever when the worker has
+    /// given up over a full disk.
     fn await_worker(&self) -> Result<(), fjall::Error> {
         while [&self.events, &self.heads, &self.mailboxes, &self.meta].into_iter().any(is_worker_late) {
             self.database.persist(PersistMode::Buffer)?;

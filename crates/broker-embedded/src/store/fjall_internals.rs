@@ -1,7 +1,8 @@
-//! What the store relies on in fjall that fjall does not promise: hidden functions, the files in its folder, and its limits.
+//! What the store relies on in fjall that fjall does not promise: hidden functions, the files in its folder, and its
+//! limits.
 //!
-//! All of it is here, as fjall 3.1.13 has it, and `Cargo.toml` pins that version. Each assumption has a test that fails when
-//! another version breaks it, so those tests are what to run, and to read, before the version is changed.
+//! All of it is here, as fjall 3.1.13 has it, and `Cargo.toml` pins that version. Each assumption has a test that fails
+//! when another version breaks it, so those tests are what to run, and to read, before the version is changed.
 
 use std::{
     fs::{self, File},
@@ -13,15 +14,16 @@ use std::{
 
 use fjall::{AbstractTree, Keyspace};
 
-/// The size that a journal gets when it is made, in bytes, before anything is in it; and the least to which all journals
-/// together can be limited.
+/// The size that a journal gets when it is made, in bytes, before anything is in it; and the least to which all
+/// journals together can be limited.
 pub(super) const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which a commit waits for the engine's worker, for
-/// ever if that has given up.
+/// Memory that waits to be flushed, in tables of a keyspace: below the 4 at which a commit waits for the engine's
+/// worker, for ever if that has given up.
 const MAX_SEALED: usize = 1;
 
-/// Tables that wait to be merged, in runs: below the 20 at which a commit is slowed down, and the 30 at which it waits as well.
+/// Tables that wait to be merged, in runs: below the 20 at which a commit is slowed down, and the 30 at which it waits
+/// as well.
 const MAX_RUNS: usize = 18;
 
 /// The engine's own keyspace, which names the others, and those of the store.
@@ -50,11 +52,12 @@ pub(super) fn is_passing(error: &fjall::Error) -> bool {
     false
 }
 
-/// Returns what is missing from the engine's folder of a store that was in use, by its path in there; `None` if it is whole.
+/// Returns what is missing from the engine's folder of a store that was in use, by its path in there; `None` if it is
+/// whole.
 ///
-/// Without these files the engine would begin an empty store in the place of the one that was there. It takes a keyspace that
-/// lacks its first file for one that was never finished, and removes what is left of it. So a store that was in use is looked at
-/// before the engine sees it.
+/// Without these files the engine would begin an empty store in the place of the one that was there. It takes a
+/// keyspace that lacks its first file for one that was never finished, and removes what is left of it. So a store that
+/// was in use is looked at before the engine sees it.
 pub(super) fn missing_file(engine: &Path) -> io::Result<Option<String>> {
     for name in ["version", "lock", "keyspaces"] {
         if !engine.join(name).try_exists()? {
@@ -80,8 +83,8 @@ pub(super) const fn is_in_journal(error: &fjall::Error) -> bool {
     matches!(error, fjall::Error::JournalRecovery(_))
 }
 
-/// The last byte of the newest journal that is not a filling zero; every batch ends with one. Without it the last batch has no
-/// end, and the engine discards that batch.
+/// The last byte of the newest journal that is not a filling zero; every batch ends with one. Without it the last batch
+/// has no end, and the engine discards that batch.
 #[derive(Debug)]
 pub(super) struct LastEnd {
     journal: PathBuf,

@@ -1,5 +1,5 @@
-//! What is written, byte for byte: a header in postcard's format, the payload if there is one, and a CRC-32 of the key and
-//! all of it, which tells a record that was damaged, or that stands under a key that is not its own.
+//! What is written, byte for byte: a header in postcard's format, the payload if there is one, and a CRC-32 of the key
+//! and all of it, which tells a record that was damaged, or that stands under a key that is not its own.
 
 use bytes::Bytes;
 use events::{ContentType, Event, EventTime, Payload, TopicPattern};
@@ -68,7 +68,8 @@ struct MailboxRecord {
     marker: Option<(String, u64)>,
 }
 
-/// Returns an offset as it was read, if a store can have it: others would overflow as soon as something is added to them.
+/// Returns an offset as it was read, if a store can have it: others would overflow as soon as something is added to
+/// them.
 fn offset(read: u64) -> Result<u64, Damaged> {
     if read <= MAX_OFFSET { Ok(read) } else { Err(Damaged) }
 }
@@ -217,8 +218,8 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
     })
 }
 
-/// Stands before the id of a marker that tells of a creation only. Without it a marker tells of a loss, as every marker did
-/// before there was the difference. An older gateway reads both as an id.
+/// Stands before the id of a marker that tells of a creation only. Without it a marker tells of a loss, as every marker
+/// did before there was the difference. An older gateway reads both as an id.
 const CREATED: &str = "created~";
 
 fn marker_text(marker: &Marker) -> String {

@@ -1,7 +1,7 @@
 //! Opening a store: what was there, what is missing, and what that means for the mailboxes.
 //!
-//! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets a
-//! marker, so that its client is told, too.
+//! Nothing that is missing is passed over: it is reported in words, and every mailbox that may have lost something gets
+//! a marker, so that its client is told, too.
 
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -35,9 +35,9 @@ use super::{
 /// How many payload bytes of the newest events are kept in memory.
 const RECENT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// How many events can be missing from a store that is opened all the same. Damage that the engine passes over takes what was in
-/// its journals, of 64 MiB, in which an event takes at least 64 bytes; this is four times as many. Each takes four bytes of memory
-/// and a moment of the start, so a number that is just wrong must not be believed.
+/// How many events can be missing from a store that is opened all the same. Damage that the engine passes over takes
+/// what was in its journals, of 64 MiB, in which an event takes at least 64 bytes; this is four times as many. Each
+/// takes four bytes of memory and a moment of the start, so a number that is just wrong must not be believed.
 const MAX_MISSING: u64 = 4 * (JOURNAL_BYTES / 64);
 
 /// What was found in a store.
@@ -107,8 +107,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     // Beyond the next offset there can be what was refused on a full disk, and written when there was room again.
     engine.heads(meta.oldest..meta.next, |key, record| reading.head(&mut log, key, record)).map_err(failed)?;
     let mut recovered = reading.finish(log, &meta, synced_batches).map_err(|error| damaged(&error.to_string()))?;
-    // Tables can hold what stood there before the record of it was lost. The next start would find it where this one tells
-    // readers that it is gone.
+    // Tables can hold what stood there before the record of it was lost. The next start would find it where this one
+    // tells readers that it is gone.
     engine.forget(meta.next..recovered.log.next()).map_err(failed)?;
     recovered.log.date(recovered.clock.now());
     let sync_mark = SyncMark::open(folder).map_err(io)?;
@@ -118,8 +118,8 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
 }
 
-/// Warns of a folder that was there before, and that other users may look into: payloads are in it, and client ids, which are all
-/// that is needed to read a mailbox. Its mode stays as it is: an operator may have set it on purpose.
+/// Warns of a folder that was there before, and that other users may look into: payloads are in it, and client ids,
+/// which are all that is needed to read a mailbox. Its mode stays as it is: an operator may have set it on purpose.
 fn warn_if_open_to_others(folder: &Path) {
     let mode = folder.metadata().as_ref().map_or(0, Metadata::mode) & 0o777;
     if mode & 0o077 != 0 {
@@ -227,7 +227,8 @@ impl Reading {
             log.restore(None);
         }
         for (_, mailbox) in &mut self.mailboxes {
-            // After a crash it is not known what was handed over last: all of it may have been, a marker at the very end, too.
+            // After a crash it is not known what was handed over last: all of it may have been, a marker at the very
+            // end, too.
             if !meta.signed_off || !damage.is_empty() {
                 mailbox.handed_over = Position::before(log.next()).next();
             }

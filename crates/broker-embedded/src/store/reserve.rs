@@ -1,7 +1,8 @@
 //! Room for making room.
 //!
-//! Dropping events writes a little before it frees much, and a full disk has not even that. So a file that holds nothing is
-//! kept, and is given up when the disk is full; events are taken again when it is back and there is more room besides.
+//! Dropping events writes a little before it frees much, and a full disk has not even that. So a file that holds
+//! nothing is kept, and is given up when the disk is full; events are taken again when it is back and there is more
+//! room besides.
 
 use std::{
     fs::{self, File},
@@ -10,7 +11,8 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-/// What dropping events takes at most, in bytes: the engine's records in memory, which become a table before a journal goes.
+/// What dropping events takes at most, in bytes: the engine's records in memory, which become a table before a journal
+/// goes.
 const RESERVE: usize = 16 << 20;
 
 /// What must fit besides before the engine is opened anew.

@@ -1,8 +1,8 @@
 //! How much was synced, written where the engine does not write.
 //!
-//! The engine cannot tell a journal whose end is torn, which is what a crash leaves, from one that lost what it had synced.
-//! This file can: it holds the number of the last synced batch, written after the sync. It is not synced itself, so it may be
-//! late after a power cut, but never ahead.
+//! The engine cannot tell a journal whose end is torn, which is what a crash leaves, from one that lost what it had
+//! synced. This file can: it holds the number of the last synced batch, written after the sync. It is not synced
+//! itself, so it may be late after a power cut, but never ahead.
 
 use std::{
     fs::{self, File},

@@ -1,8 +1,8 @@
 //! A batch that a power cut tore.
 //!
-//! Of a batch that was being written, any of its pages may have reached the disk. The engine discards a last batch that has
-//! no end, but refuses the whole store when the end is there and something before it is not. No publisher was promised such a
-//! batch, because it was not synced. So its end is taken away, and the engine discards it.
+//! Of a batch that was being written, any of its pages may have reached the disk. The engine discards a last batch that
+//! has no end, but refuses the whole store when the end is there and something before it is not. No publisher was
+//! promised such a batch, because it was not synced. So its end is taken away, and the engine discards it.
 
 use std::path::Path;
 

@@ -184,12 +184,13 @@ impl Drop for ChannelSlot {
 
 /// The channel of a place.
 ///
-/// Dropping it closes the channel in the background, and frees the place when the broker has confirmed that. The same holds for
-/// a cancelled call:
+/// Dropping it closes the channel in the background, and frees the place when the broker has confirmed that. The same
+/// holds for a cancelled call:
 ///
 /// * A slow broker never has more pending calls than the connection has places.
-/// * No consumer outlives the call that asked for it. The library alone would keep the consumer of a cancelled `basic.consume`:
-///   until the connection ended, it would hold the deliveries that it got, and an exclusive one its queue.
+/// * No consumer outlives the call that asked for it. The library alone would keep the consumer of a cancelled
+///   `basic.consume`: until the connection ended, it would hold the deliveries that it got, and an exclusive one its
+///   queue.
 #[derive(Debug)]
 pub(crate) struct OwnChannel {
     channel: Channel,

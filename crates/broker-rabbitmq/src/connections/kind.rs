@@ -46,8 +46,8 @@ impl Kind {
 
     /// Opens another connection and prepares it.
     ///
-    /// It leaves the pool at once: a connection knows itself how long it is of use, and one that is worn out, or lost and still
-    /// held by its Leases, must not take the place of the one that replaces it.
+    /// It leaves the pool at once: a connection knows itself how long it is of use, and one that is worn out, or lost
+    /// and still held by its Leases, must not take the place of the one that replaces it.
     pub(super) async fn connect_with<L>(
         &self,
         prepare: impl AsyncFnOnce(BrokerConnection) -> Result<L, lapin::Error>,

@@ -1,9 +1,10 @@
 //! How many channels there may be: on one connection, and on all of them together.
 //!
-//! A connection's limit is negotiated (`channel_max`, AMQP 0-9-1, section 1.4.2.6). A user, or a node of the broker, can have a
-//! limit of its own, which a client is not told in advance: RabbitMQ closes the *connection* that opens one channel too
-//! many, with every Lease on it. So the limit is learned from the first such refusal, and from then on nothing is opened that
-//! would exceed it. Leases leave some of it to the other connections, without which no Lease can be opened.
+//! A connection's limit is negotiated (`channel_max`, AMQP 0-9-1, section 1.4.2.6). A user, or a node of the broker,
+//! can have a limit of its own, which a client is not told in advance: RabbitMQ closes the *connection* that opens one
+//! channel too many, with every Lease on it. So the limit is learned from the first such refusal, and from then on
+//! nothing is opened that would exceed it. Leases leave some of it to the other connections, without which no Lease can
+//! be opened.
 
 use std::{
     sync::{
@@ -16,7 +17,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
-/// No connection carries more channels than RabbitMQ's own default of `channel_max`: all of them go with the connection.
+/// No connection carries more channels than RabbitMQ's own default of `channel_max`: all of them go with the
+/// connection.
 const MAX_CHANNELS: usize = 2047;
 
 /// Refusals within this time of one another have one cause: channels that were opened at the same moment.
@@ -124,8 +126,8 @@ impl Limits {
         let mut learned = self.learned();
         let (limit, base) = match *learned {
             Some(known) if known.since.elapsed() < ONE_BURST => return,
-            // Other programs share it, so that less is ours than was thought. How many are open now says nothing: what was
-            // on the connection is being given back.
+            // Other programs share it, so that less is ours than was thought. How many are open now says nothing: what
+            // was on the connection is being given back.
             Some(known) => (limit.unwrap_or(known.limit), known.allowed() * 7 / 8),
             None => {
                 let limit = limit.unwrap_or_else(|| self.peak.load(Ordering::Relaxed));

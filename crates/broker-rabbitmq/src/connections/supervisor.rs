@@ -23,7 +23,8 @@ const MAX_PAUSE_FOR_MORE: Duration = Duration::from_mins(1);
 /// The most connections with Leases of a broker that allows few channels on each: a thread and 8 MB each.
 const MAX_LEASE_LINKS: usize = 32;
 
-/// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at most.
+/// Leases of a connection to a broker that has RabbitMQ's default of `channel_max`: so many connections there are at
+/// most.
 const DEFAULT_COMFORTABLE_LEASES: usize = 1000;
 
 /// The longest time without a line while the same attempt fails again and again.
@@ -38,8 +39,8 @@ struct Failures {
 }
 
 impl Failures {
-    /// Tells whether an operator should hear of this one: of the first, of another reason, and then after silences that double up
-    /// to [`MAX_SILENCE`].
+    /// Tells whether an operator should hear of this one: of the first, of another reason, and then after silences that
+    /// double up to [`MAX_SILENCE`].
     fn is_news(&mut self, reason: String, now: Instant) -> bool {
         if let Some((at, told)) = &self.told
             && *told == reason
@@ -162,7 +163,8 @@ impl Connections {
         }
     }
 
-    /// Logs that a connection could not be opened; once for all kinds, if none can be, and the less often the longer it lasts.
+    /// Logs that a connection could not be opened; once for all kinds, if none can be, and the less often the longer it
+    /// lasts.
     fn tell_failure(&self, role: Role, error: &BrokerError, retry_in: Duration, failures: &mut Failures) {
         let connection = role.as_str();
         failures.attempts += 1;

@@ -1,7 +1,8 @@
 //! How many messages the broker may send a reader that it has not asked for one by one (AMQP's prefetch).
 //!
-//! The broker counts messages and no bytes. So that many readers stay within a bound of bytes, each gets as many messages as
-//! fit its share, by what messages of the log have measured so far: an average, which a run of far larger ones exceeds.
+//! The broker counts messages and no bytes. So that many readers stay within a bound of bytes, each gets as many
+//! messages as fit its share, by what messages of the log have measured so far: an average, which a run of far larger
+//! ones exceeds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

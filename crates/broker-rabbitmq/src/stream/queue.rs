@@ -17,8 +17,9 @@ use super::super::{error::soft_error, options::FeedRetention};
 /// The value of the control header of the message that marks the end.
 const END: &str = "end";
 
-/// Into how many segments a stream of the largest size is cut. RabbitMQ drops whole segments, never the one that it writes,
-/// and its own size for one is 500 MB: of a retention below that nothing would ever go, and one above it would be that coarse.
+/// Into how many segments a stream of the largest size is cut. RabbitMQ drops whole segments, never the one that it
+/// writes, and its own size for one is 500 MB: of a retention below that nothing would ever go, and one above it would
+/// be that coarse.
 const SEGMENTS: u64 = 16;
 
 /// The least and the most bytes of a segment: room for some events, and what RabbitMQ takes by itself.

@@ -1,7 +1,8 @@
 //! A consumer of the stream, on a channel of its own. Dropping it closes the channel.
 //!
-//! What is read is acknowledged in large groups, because each acknowledgement asks the broker for as many more; but none stays
-//! unacknowledged for long: RabbitMQ before 4.3 closes a channel on which a message is, after `consumer_timeout`.
+//! What is read is acknowledged in large groups, because each acknowledgement asks the broker for as many more; but
+//! none stays unacknowledged for long: RabbitMQ before 4.3 closes a channel on which a message is, after
+//! `consumer_timeout`.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ use super::{
     queue::not_found_is_transient,
 };
 
-/// A message that was read is acknowledged after so long, though few came after it. The broker's `consumer_timeout` is 30 min,
-/// and an operator can set it to a minute.
+/// A message that was read is acknowledged after so long, though few came after it. The broker's `consumer_timeout` is
+/// 30 min, and an operator can set it to a minute.
 const ACK_AFTER: Duration = Duration::from_secs(5);
 
 /// The most bytes of a consumer's tag: an AMQP short string.
@@ -76,8 +77,8 @@ pub(super) struct Reader {
     unacked_since: Instant,
     /// After so many, the broker is told to send more: well before it runs out of what it may send.
     ack_every: u16,
-    /// Kept here, so that a reader who is cancelled neither forgets it nor sends it twice: the broker closes a channel on
-    /// which a message is acknowledged again.
+    /// Kept here, so that a reader who is cancelled neither forgets it nor sends it twice: the broker closes a channel
+    /// on which a message is acknowledged again.
     acking: Option<BoxFuture<'static, Result<(), lapin::Error>>>,
     ended: Option<BrokerError>,
 }
@@ -89,8 +90,8 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as the
-    /// consumer's. A dropped call keeps nothing open.
+    /// Opens a channel and consumes, with so many messages on their way at most; the broker's operator sees `name` as
+    /// the consumer's. A dropped call keeps nothing open.
     pub(super) async fn open(slot: ChannelSlot, start: Start, name: &str, prefetch: u16) -> Result<Self, BrokerError> {
         let opening = async {
             let channel = slot.open().await?;
@@ -186,8 +187,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a message. One whose headers had to be removed has lost its offset: it gets the lowest that it can have, which
-    /// is below that of the message after it.
+    /// Reads a message. One whose headers had to be removed has lost its offset: it gets the lowest that it can have,
+    /// which is below that of the message after it.
     fn read(&mut self, message: Message) -> Stored {
         let offset = match message::header(&message.properties, names::STREAM_OFFSET) {
             Some(AMQPValue::LongLongInt(offset)) => u64::try_from(*offset).ok(),
@@ -220,8 +221,8 @@ async fn consume(channel: &Channel, start: Start, name: &str, prefetch: u16) -> 
     };
     let mut arguments = FieldTable::default();
     arguments.insert(names::STREAM_OFFSET.into(), offset);
-    // Of ASCII, and cut where a tag ends. A stream lets any number of consumers read it, exclusive ones, too; an operator sees
-    // by the flag that no other reader shares this one.
+    // Of ASCII, and cut where a tag ends. A stream lets any number of consumers read it, exclusive ones, too; an
+    // operator sees by the flag that no other reader shares this one.
     let tag = short_string(name.get(..MAX_TAG).unwrap_or(name)).unwrap_or_default();
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     channel.basic_consume(names::FEED.into(), tag, exclusive, arguments).await

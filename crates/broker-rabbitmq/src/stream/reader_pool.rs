@@ -1,8 +1,9 @@
 //! The readers that searches use, and those that are kept open after one.
 //!
-//! A client that catches up asks again from exactly where its last search stopped. The reader that stopped there waits for it
-//! for a while, with the next messages at hand, so that only the first search of many has to open a channel and a consumer.
-//! Few searches run at once, and few readers are open, at work or kept; the one that has waited longest makes room.
+//! A client that catches up asks again from exactly where its last search stopped. The reader that stopped there waits
+//! for it for a while, with the next messages at hand, so that only the first search of many has to open a channel and
+//! a consumer. Few searches run at once, and few readers are open, at work or kept; the one that has waited longest
+//! makes room.
 
 use std::{
     collections::VecDeque,

@@ -55,7 +55,8 @@ impl<'a> Search<'a> {
 
     /// Looks at the next message and tells whether another one is needed; gives back one that it did not look at.
     ///
-    /// The first at or beyond the last offset ends the search. It always comes: the end of the log was found at a message.
+    /// The first at or beyond the last offset ends the search. It always comes: the end of the log was found at a
+    /// message.
     pub(super) fn look_at(&mut self, stored: Stored) -> ControlFlow<Option<Stored>> {
         let is_first = self.looked_at == 0 && self.gap.is_none();
         if stored.offset > stored.expected {

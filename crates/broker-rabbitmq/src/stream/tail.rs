@@ -1,10 +1,10 @@
 //! Follows the stream from its end on, on a channel of its own.
 //!
-//! A consumer that retention overtakes is told nothing: RabbitMQ goes on after what is gone, or hands it nothing ever again
-//! (seen on 3.10). So a gap in offsets is looked into before anything after it is handed over, and so is silence.
+//! A consumer that retention overtakes is told nothing: RabbitMQ goes on after what is gone, or hands it nothing ever
+//! again (seen on 3.10). So a gap in offsets is looked into before anything after it is handed over, and so is silence.
 //!
-//! A channel or connection that is lost is replaced after the last message that was handed over, if that is still there:
-//! then the stream is the same and nothing was missed. Otherwise the error is the feed's, which begins anew.
+//! A channel or connection that is lost is replaced after the last message that was handed over, if that is still
+//! there: then the stream is the same and nothing was missed. Otherwise the error is the feed's, which begins anew.
 
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub struct AmqpTail {
     resumed: u32,
 }
 
-/// What a message is known by. Ids can be missing, and are then made at each delivery; those of control messages are ours.
+/// What a message is known by. Ids can be missing, and are then made at each delivery; those of control messages are
+/// ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
     offset: u64,

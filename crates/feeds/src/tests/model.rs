@@ -1,6 +1,6 @@
-//! Feeds by property: random publishers and clients on the real store in a folder, with retention, damage, ends in order and
-//! crashes. Each answer is judged from outside by one rule: of the events that its place has passed, the client got every one
-//! that it asked for, or was told that something is gone; and it is told so only if something is.
+//! Feeds by property: random publishers and clients on the real store in a folder, with retention, damage, ends in
+//! order and crashes. Each answer is judged from outside by one rule: of the events that its place has passed, the
+//! client got every one that it asked for, or was told that something is gone; and it is told so only if something is.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

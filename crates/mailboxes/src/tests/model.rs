@@ -1,5 +1,5 @@
-//! A broker in memory that keeps the contract of the traits and nothing else, so that Sessions and their registry can be
-//! tested under a paused clock. What real brokers do is tested on real brokers.
+//! A broker in memory that keeps the contract of the traits and nothing else, so that Sessions and their registry can
+//! be tested under a paused clock. What real brokers do is tested on real brokers.
 
 use std::{
     collections::{HashMap, VecDeque},

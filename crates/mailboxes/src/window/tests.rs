@@ -128,7 +128,8 @@ fn only_redelivered_events_can_have_been_seen_under_an_older_lease() {
 
 #[test]
 fn a_constant_id_does_not_confirm_another_event() {
-    // Seen and confirmed under an older lease: the event with payload 1. Payload 2 has the same id and was lost on its way.
+    // Seen and confirmed under an older lease: the event with payload 1. Payload 2 has the same id and was lost on its
+    // way.
     let mut older = Window::new(1, 8, 0);
     older.deliver(delivery(1, false, event("tick", "1")), Instant::now());
     let seen = older.hand_out(1, None).unwrap().last_seen;

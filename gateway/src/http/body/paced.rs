@@ -1,9 +1,9 @@
 //! An answer over HTTP/2.
 //!
-//! hyper and h2 keep a piece of a body until the client has made room for it (RFC 9113, section 5.2), and ask for no other. A client
-//! that makes none would keep its answer for ever, on a connection that is well. So the answer has times by which it is to be
-//! taken, watched from outside; after that its bytes are dropped, its place is free, and its stream is reset. Where room for
-//! answers is short, those that wait for their client have less time.
+//! hyper and h2 keep a piece of a body until the client has made room for it (RFC 9113, section 5.2), and ask for no
+//! other. A client that makes none would keep its answer for ever, on a connection that is well. So the answer has
+//! times by which it is to be taken, watched from outside; after that its bytes are dropped, its place is free, and its
+//! stream is reset. Where room for answers is short, those that wait for their client have less time.
 //!
 //! An answer is taken when its last piece was written: until then its body does not end.
 

@@ -14,8 +14,8 @@ use tracing::warn;
 use super::exchange::{serve_client, serve_surplus};
 use crate::http::{app::App, metrics::HttpMetrics};
 
-/// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at health and
-/// metrics, or an event. Past that clients are hung up on.
+/// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at
+/// health and metrics, or an event. Past that clients are hung up on.
 const MAX_SURPLUS: usize = 256;
 
 /// Serves connections, each by a task of `connections`. Ends only by being dropped, which closes the listener.

@@ -1,7 +1,8 @@
 //! The way of a request: *read → admit → answer*.
 //!
-//! A request is read before anything waits, because it lies in the connection's read buffer; what it asks for is known before it is
-//! admitted, because a poll is admitted otherwise than an operator's look at health. Handlers are cancelled by being dropped.
+//! A request is read before anything waits, because it lies in the connection's read buffer; what it asks for is known
+//! before it is admitted, because a poll is admitted otherwise than an operator's look at health. Handlers are
+//! cancelled by being dropped.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -127,8 +128,8 @@ pub(crate) async fn serve_client<B: Broker>(
     status.finish();
 }
 
-/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it before it asks for an answer: then
-/// a poll must not take a place any more, but its client has gone.
+/// A request that hyper has read and not begun to answer. If its client has hung up already, hyper drops it before it
+/// asks for an answer: then a poll must not take a place any more, but its client has gone.
 struct AbandonGuard<B: Broker> {
     /// Whose poll it is, if it is one.
     client: Option<ClientId>,

@@ -1,9 +1,9 @@
 //! When the end of what a client sends is told to hyper.
 //!
-//! A client may end its side of the connection when its request is out, and read on (`nc -N`, socat; a half-closed connection,
-//! RFC 9293, section 3.6). hyper takes the end for a client that is gone and drops the handler. For a poll or a stream that is
-//! right: a client that hangs up looks the same. Any other request is answered in a moment, so the end is kept from hyper until
-//! the answer is written. An end in the middle of a body is told.
+//! A client may end its side of the connection when its request is out, and read on (`nc -N`, socat; a half-closed
+//! connection, RFC 9293, section 3.6). hyper takes the end for a client that is gone and drops the handler. For a poll
+//! or a stream that is right: a client that hangs up looks the same. Any other request is answered in a moment, so the
+//! end is kept from hyper until the answer is written. An end in the middle of a body is told.
 
 use std::{
     sync::atomic::{AtomicU8, Ordering},
@@ -61,8 +61,8 @@ pub(crate) struct Ending {
 impl Ending {
     /// Tells whether the end, which was read just now, is kept from hyper.
     ///
-    /// hyper reads on as soon as it has handed the last of a body to the handler, which has not seen it yet. So the first time
-    /// the handler gets its turn, in this same task. If the body is not whole after that, it never will be.
+    /// hyper reads on as soon as it has handed the last of a body to the handler, which has not seen it yet. So the
+    /// first time the handler gets its turn, in this same task. If the body is not whole after that, it never will be.
     pub(crate) fn is_kept(&mut self, from: &HalfClose, cx: &Context<'_>) -> bool {
         match from.0.load(Ordering::Acquire) {
             TOLD => false,

@@ -1,7 +1,7 @@
 //! How long a connection of HTTP/1 may be idle, and how long the head of a request may take once it has begun.
 //!
-//! hyper has one time for both and asks for it as it begins to wait for a head. The timer that it is given here looks at what
-//! the socket has read since.
+//! hyper has one time for both and asks for it as it begins to wait for a head. The timer that it is given here looks
+//! at what the socket has read since.
 
 use std::{
     pin::Pin,

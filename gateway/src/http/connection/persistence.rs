@@ -13,9 +13,9 @@ use crate::http::body::HttpResponse;
 /// The header that announces how long a connection is kept.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// Says to a client of HTTP/1.0 that its connection ends with the answer: if it is to, and if the answer's length is not known, as such
-/// a client knows no chunks (RFC 9112, section 6.3). hyper says that the connection is kept to one that has asked for that, unless
-/// the answer is of HTTP/1.0, too.
+/// Says to a client of HTTP/1.0 that its connection ends with the answer: if it is to, and if the answer's length is
+/// not known, as such a client knows no chunks (RFC 9112, section 6.3). hyper says that the connection is kept to one
+/// that has asked for that, unless the answer is of HTTP/1.0, too.
 pub(super) fn announce_close_to_http_1_0(version: Version, response: &mut HttpResponse) {
     if version != Version::HTTP_10 {
         return;
@@ -28,8 +28,8 @@ pub(super) fn announce_close_to_http_1_0(version: Version, response: &mut HttpRe
     }
 }
 
-/// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068, section
-/// 19.7.1.1).
+/// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068,
+/// section 19.7.1.1).
 pub(super) fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
     if !response.headers().contains_key(CONNECTION)
         && let Ok(announced) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs()))

@@ -19,15 +19,16 @@ use super::{
 };
 use crate::http::{access::Recorded, app::App};
 
-/// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more with
+/// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more
+/// with
 /// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD: usize = 32 * 1024;
 
 /// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
 const MAX_STREAMS: u32 = 1000;
 
-/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that is well
-/// answers a ping by then.
+/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that
+/// is well answers a ping by then.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn serve_http1<B: Broker>(

@@ -29,8 +29,8 @@ use super::{
     version::FirstBytes,
 };
 
-/// How long a client may take for what is written to it: so long, and a second more for each so many bytes. A client that takes a
-/// byte now and then would keep its answer for hours.
+/// How long a client may take for what is written to it: so long, and a second more for each so many bytes. A client
+/// that takes a byte now and then would keep its answer for hours.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const MIN_BYTES_PER_SECOND: u64 = 4096;
 
@@ -39,10 +39,12 @@ pub(crate) fn time_for(bytes: u64) -> Duration {
     WRITE_PATIENCE + Duration::from_millis(bytes.saturating_mul(1000) / MIN_BYTES_PER_SECOND)
 }
 
-/// How long a client is given to close after us, or to send more: until then a reset tells that it did not read the answer.
+/// How long a client is given to close after us, or to send more: until then a reset tells that it did not read the
+/// answer.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// How long a client that goes on sending is read at most. Many clients read an answer only when their whole request is out.
+/// How long a client that goes on sending is read at most. Many clients read an answer only when their whole request is
+/// out.
 const SENDING_WAIT: Duration = Duration::from_secs(30);
 
 /// How many bytes of it are read at most.

@@ -1,7 +1,7 @@
 //! The task in which hyper answers one request of a connection of HTTP/2.
 //!
-//! While a client makes no room for an answer, hyper and h2 hold a part of it, and neither asks its body for anything. Only the end
-//! of the task makes them drop that part and reset the stream.
+//! While a client makes no room for an answer, hyper and h2 hold a part of it, and neither asks its body for anything.
+//! Only the end of the task makes them drop that part and reset the stream.
 
 use std::sync::{Arc, OnceLock};
 

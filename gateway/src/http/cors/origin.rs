@@ -1,4 +1,5 @@
-//! An origin as a browser writes it in the `Origin` header (RFC 6454, section 6.2): the text that is compared is that one.
+//! An origin as a browser writes it in the `Origin` header (RFC 6454, section 6.2): the text that is compared is that
+//! one.
 
 use std::{net::Ipv6Addr, str::FromStr};
 

@@ -19,7 +19,8 @@ use crate::http::{
     response,
 };
 
-/// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and again.
+/// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and
+/// again.
 pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) -> Result<(), Problem> {
     let topics = &app.options.feed_topics;
     if topics.iter().any(|kept| kept.intersects(pattern)) {

@@ -58,8 +58,8 @@ fn place(query: &Query, headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     Ok(Some(start))
 }
 
-/// Returns the place of the first tag in `If-None-Match` that has one, compared weakly (RFC 9110, section 8.8.3.2). Other tags
-/// stand for a place of another log, `*` for none.
+/// Returns the place of the first tag in `If-None-Match` that has one, compared weakly (RFC 9110, section 8.8.3.2).
+/// Other tags stand for a place of another log, `*` for none.
 fn tagged(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     let mut start = None;
     for value in headers.get_all(IF_NONE_MATCH) {

@@ -19,8 +19,8 @@ const MAX_INSTANCE: usize = 64;
 
 /// Reads a poll of a mailbox, or a stream of it.
 ///
-/// An `EventSource` repeats the last id that it got, also that of another system at the same URL, and never retries after an
-/// error. So an id that is not a token of this gateway stands for a place of another log.
+/// An `EventSource` repeats the last id that it got, also that of another system at the same URL, and never retries
+/// after an error. So an id that is not a token of this gateway stands for a place of another log.
 pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<PollRequest, Problem> {
     let query = Query::read(query)?;
     query.has_no("fold", "only feeds are folded, at /topics/{topic}/events")?;

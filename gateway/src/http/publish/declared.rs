@@ -52,7 +52,8 @@ fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     Ok(found)
 }
 
-/// Takes the quotes off that the draft of `Idempotency-Key` puts around a key (RFC 9651, section 3.3.3); few clients do.
+/// Takes the quotes off that the draft of `Idempotency-Key` puts around a key (RFC 9651, section 3.3.3); few clients
+/// do.
 fn id_in(value: &HeaderValue) -> Option<EventId> {
     let text = value.to_str().ok()?.trim();
     let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -86,7 +87,8 @@ fn coding(headers: &HeaderMap) -> Result<ContentCoding, Problem> {
     }
 }
 
-/// Refuses a body that is compressed for the way only (RFC 9112, section 6.1). hyper undoes `chunked` and leaves the rest.
+/// Refuses a body that is compressed for the way only (RFC 9112, section 6.1). hyper undoes `chunked` and leaves the
+/// rest.
 fn check_transfer_coding(headers: &HeaderMap) -> Result<(), Problem> {
     let codings = joined(&headers.get_all(TRANSFER_ENCODING));
     let is_known = |coding: &str| coding.trim().is_empty() || coding.trim().eq_ignore_ascii_case("chunked");

@@ -1,5 +1,5 @@
-//! `GET /client.js`: the browser client, as `client/` bundles it. What an [`AllowedOrigins`](crate::http::AllowedOrigins) lets
-//! in may import it, too.
+//! `GET /client.js`: the browser client, as `client/` bundles it. What an
+//! [`AllowedOrigins`](crate::http::AllowedOrigins) lets in may import it, too.
 
 use std::sync::LazyLock;
 

@@ -1,8 +1,8 @@
-//! `GET /`: what a newcomer sees first: the live events of a mailbox, the jobs of a feed, a form that publishes, the commands
-//! that do the same.
+//! `GET /`: what a newcomer sees first: the live events of a mailbox, the jobs of a feed, a form that publishes, the
+//! commands that do the same.
 //!
-//! One document that needs no other file and no other host. Its policy lets exactly its own style and its own script in,
-//! each named by its hash, so that nothing that an event carries can run there.
+//! One document that needs no other file and no other host. Its policy lets exactly its own style and its own script
+//! in, each named by its hash, so that nothing that an event carries can run there.
 
 use std::sync::LazyLock;
 
@@ -54,7 +54,8 @@ impl Page {
 }
 
 /// Puts the client, as `GET /client.js` gives it, before the page's parts. Those stand in a block, so that no name of
-/// theirs meets one of the client; `feed` and `mailbox` keep their names in the bundle, so that the parts can call them.
+/// theirs meets one of the client; `feed` and `mailbox` keep their names in the bundle, so that the parts can call
+/// them.
 fn script() -> String {
     format!("{}\n{{\n{}}}\n", client_js::MODULE, PARTS.join("\n"))
 }

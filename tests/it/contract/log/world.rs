@@ -76,7 +76,8 @@ pub(super) async fn end<B: Broker>(broker: &B) -> LogEnd<Tail<B>> {
 pub(super) async fn publish(broker: &impl Broker, topic: &str, numbers: impl IntoIterator<Item = usize>) {
     for some in list(numbers).chunks(500) {
         let events = list(some.iter().map(|number| testing::event(topic, number)));
-        // The runtime has a task wait after so many steps, and the calls that come after that would overtake those before it.
+        // The runtime has a task wait after so many steps, and the calls that come after that would overtake those
+        // before it.
         unconstrained(try_join_all(events.iter().map(|event| broker.publish(event)))).await.unwrap();
     }
 }

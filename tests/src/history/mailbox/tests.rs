@@ -252,8 +252,8 @@ fn a_confirmed_event_that_comes_back_is_found() {
 
 #[test]
 fn a_token_that_may_not_fit_may_be_ignored() {
-    // Another request came in between; one that was broken off confirms late; the run is longer than a window; the promise is
-    // not made.
+    // Another request came in between; one that was broken off confirms late; the run is longer than a window; the
+    // promise is not made.
     Tale::of(3).poll("", "0 1", "a").breaks("").poll("a", "0R 1R 2", "b").nothing("b").ends_right(0);
     let late = Tale::of(3).poll("", "0", "a").breaks("a").poll("", "0R 1", "b");
     late.poll("b", "1R 2", "c").nothing("c").ends_right(0);

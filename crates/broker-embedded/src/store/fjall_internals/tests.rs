@@ -1,4 +1,5 @@
-//! Each assumption about fjall, on an engine of its own. One that fails names what of the file above it is to be changed.
+//! Each assumption about fjall, on an engine of its own. One that fails names what of the file above it is to be
+//! changed.
 
 use std::{sync::mpsc, thread, time::Duration};
 

@@ -1,4 +1,5 @@
-//! When the Desk waits for more messages, when it asks the broker whether there are any, and what it makes of the answer.
+//! When the Desk waits for more messages, when it asks the broker whether there are any, and what it makes of the
+//! answer.
 
 use super::*;
 

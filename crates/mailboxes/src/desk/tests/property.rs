@@ -1,6 +1,6 @@
-//! The desk by property: a desk, a model of a broker's queue, and a client that loses answers, hangs up, comes back with an
-//! old token, with none or with nonsense. Whatever happens: nothing is confirmed that the client did not see, nothing is
-//! lost, order is kept, and a repeat says that it is one.
+//! The desk by property: a desk, a model of a broker's queue, and a client that loses answers, hangs up, comes back
+//! with an old token, with none or with nonsense. Whatever happens: nothing is confirmed that the client did not see,
+//! nothing is lost, order is kept, and a repeat says that it is one.
 
 use std::collections::VecDeque;
 
