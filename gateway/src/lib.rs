@@ -1,8 +1,8 @@
 //! Postern's gateway: web clients hold HTTP long-polls, a message broker keeps their events.
 //!
 //! ```text
-//! gateway → mailboxes, feeds                 → broker (two traits) → events
-//! gateway → broker-rabbitmq, broker-embedded → broker (two traits) → events
+//! gateway → mailboxes, feeds                 → broker (traits) → events
+//! gateway → broker-rabbitmq, broker-embedded → broker (traits) → events
 //! ```
 //!
 //! Each arrow is a dependency of one crate on another, so nothing can be imported upwards. Here is the top floor:
@@ -18,8 +18,10 @@
 //! * [`mailboxes`] decides who gets what, when it is confirmed, and when it goes back: the window, Sessions, the
 //!   registry.
 //! * [`feeds`] shows all clients the same log: recent events in memory, who waits for what, places in the log.
-//! * [`broker`] is the seam: two small traits and their contract. [`broker_rabbitmq`] is RabbitMQ; [`broker_embedded`]
-//!   is a durable log of the gateway's own, for one machine.
+//! * [`broker`] is the seam: small traits, two for mailboxes and two for the log, and their contract.
+//!   [`broker_rabbitmq`] is RabbitMQ; [`broker_embedded`] is a durable log of the gateway's own, for one machine.
+//! * [`events`] is what all of them speak of; [`amqp`] how that looks in AMQP; [`settings`] how flags and variables are
+//!   read.
 //!
 //! Besides the words of the contract: a *desk* decides for one Session, and a *window* holds what is unconfirmed.
 //!

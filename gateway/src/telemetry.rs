@@ -12,19 +12,13 @@ pub const ACCESS_LOG: &str = "postern::access";
 /// takes a line for each request, and h2 warns of what its clients do wrong, as often as they do it.
 const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
 
-/// The crates that log what the gateway does, with the names by which a filter has them, too: a directive for
-/// `gateway`, the program, means all of them.
-const PARTS: [(&str, &str); 11] = [
-    ("gateway", "mailboxes"),
-    ("gateway", "feeds"),
-    ("gateway", "broker_rabbitmq"),
-    ("gateway", "broker_embedded"),
-    ("gateway", "amqp_sanitizer"),
+/// The crates that log what the gateway does, after the modules that they were: a directive for the gateway, or for one
+/// of these modules, means them, too.
+const PARTS: [(&str, &str); 5] = [
     ("gateway::mailbox", "mailboxes"),
     ("gateway::feed", "feeds"),
-    ("gateway::broker", "broker_rabbitmq"),
-    ("gateway::broker", "broker_embedded"),
     ("gateway::broker::amqp", "broker_rabbitmq"),
+    ("gateway::broker::amqp::sanitizer", "amqp_sanitizer"),
     ("gateway::broker::embedded", "broker_embedded"),
 ];
 
@@ -68,13 +62,22 @@ fn of_all_parts(filter: &str) -> String {
     let directives = filter.split(',').map(str::trim);
     let mut all: Vec<String> = Vec::new();
     for directive in directives.clone() {
-        let (target, level) =
-            directive.split_once('=').map_or((directive, ""), |(target, level)| (target.trim(), level));
-        let parts = PARTS.iter().filter(|(known, _)| *known == target).map(|(_, part)| *part);
-        all.extend(parts.map(|part| if level.is_empty() { part.to_owned() } else { format!("{part}={level}") }));
+        let name = directive.split('=').next().unwrap_or_default().trim_end();
+        let parts = PARTS.iter().filter_map(|(module, part)| part_of(name, module, part));
+        all.extend(parts.map(|part| format!("{part}{}", &directive[name.len()..])));
     }
     all.extend(directives.map(str::to_owned));
     all.join(",")
+}
+
+/// Returns what a target means in a part that was this module: all of it, for the module and those above, or a module
+/// in it.
+fn part_of(target: &str, module: &str, part: &str) -> Option<String> {
+    let is_within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with("::"));
+    if target == module || is_within(module, target) {
+        return Some(part.to_owned());
+    }
+    is_within(target, module).then(|| format!("{part}{}", &target[module.len()..]))
 }
 
 /// Adds to a filter what it does not say of the targets in [`UNLESS_NAMED`].
@@ -91,13 +94,17 @@ mod tests {
 
     #[test]
     fn a_directive_for_the_gateway_is_one_for_its_parts() {
-        assert_eq!(of_all_parts("info,lapin=off"), "info,lapin=off");
-        assert_eq!(of_all_parts("info,gateway::mailbox=debug"), "mailboxes=debug,info,gateway::mailbox=debug");
-        let all = of_all_parts("off,gateway=info,feeds=warn");
-        for part in ["mailboxes=info", "broker_rabbitmq=info", "broker_embedded=info", "amqp_sanitizer=info"] {
-            assert!(all.contains(part), "{all}");
+        for same in ["info,lapin=off", "mailboxes=debug", "off,gateway_of_another=info", ""] {
+            assert_eq!(of_all_parts(same), same);
         }
-        assert!(all.ends_with("off,gateway=info,feeds=warn"), "{all}");
+        for (filter, added) in [
+            ("info,gateway::mailbox=debug", "mailboxes=debug"),
+            ("gateway::broker::amqp::connections = debug", "broker_rabbitmq::connections = debug"),
+            ("gateway::broker=warn", "broker_rabbitmq=warn,amqp_sanitizer=warn,broker_embedded=warn"),
+            ("off,gateway,feeds=warn", "mailboxes,feeds,broker_rabbitmq,amqp_sanitizer,broker_embedded"),
+        ] {
+            assert_eq!(of_all_parts(filter), format!("{added},{filter}"));
+        }
     }
 
     #[test]
@@ -108,7 +115,7 @@ mod tests {
             let name = folder.file_name().unwrap().to_str().unwrap().replace('-', "_");
             // The settings log before there is a filter.
             if name != "settings" && manifest.contains("\ntracing.workspace") {
-                assert!(PARTS.contains(&("gateway", &*name)), "{name}");
+                assert!(PARTS.iter().any(|(_, part)| *part == name), "{name}");
             }
         }
     }

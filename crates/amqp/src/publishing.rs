@@ -50,15 +50,6 @@ impl PublishError {
             Self::Rejected | Self::Lost(_) => true,
         }
     }
-
-    /// Tells whether the channel is of no use any more.
-    #[must_use]
-    pub const fn ends_channel(&self) -> bool {
-        match self {
-            Self::Unwritable(_) | Self::Rejected => false,
-            Self::Refused(_) | Self::Lost(_) => true,
-        }
-    }
 }
 
 impl From<lapin::Error> for PublishError {

@@ -19,7 +19,7 @@ use super::{
     store::StoreError,
 };
 
-/// See the module.
+/// The right to read one mailbox; reads the log by the mailbox's rule.
 #[derive(Debug)]
 pub struct EmbeddedLease {
     broker: Arc<Handle>,

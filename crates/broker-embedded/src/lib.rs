@@ -101,7 +101,7 @@ impl std::fmt::Display for EmbeddedOptions {
     }
 }
 
-/// See the module. Cloning shares it.
+/// Keeps mailboxes and the log in a store of its own, or in memory. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct EmbeddedBroker {
     handle: Arc<Handle>,

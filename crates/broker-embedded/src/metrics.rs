@@ -5,7 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// See the module. All of it is 0 as long as no store uses it.
+/// Counts what the embedded store writes and keeps. All of it is 0 as long as no store uses it.
 #[derive(Debug, Default)]
 pub struct StoreMetrics {
     /// How often the store was synced.

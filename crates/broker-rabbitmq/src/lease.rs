@@ -35,7 +35,7 @@ pub(super) enum Attempt {
     Vanished,
 }
 
-/// See the module.
+/// The exclusive consumer of one mailbox, on a channel of its own.
 #[derive(Debug)]
 pub struct AmqpLease {
     connections: Arc<Connections>,

@@ -55,7 +55,7 @@ pub use self::{
 /// A compressed payload is no larger in a batch than a batch may be.
 const _: () = assert!(amqp::message::MAX_INFLATED <= MAX_BATCH_BYTES);
 
-/// See the module. Cloning shares it.
+/// Keeps mailboxes and the log on RabbitMQ. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct AmqpBroker {
     connections: Arc<Connections>,

@@ -15,6 +15,10 @@
 //!   over no second one, also where two gateways created the mailbox at once.
 //! * **What a mailbox has lost** without its client's doing has a [`Content::Lost`] in its place.
 //!
+//! The log of all events, which Feeds are read from, has a contract of its own: [`log`]. What every broker limits, and
+//! for how long it keeps a mailbox, is in [`limits`] and [`expiry`]; how it fails, in [`BrokerError`]. [`Seldom`] keeps
+//! it from logging one trouble at any rate.
+//!
 //! Brokers know nothing of HTTP, polls or windows.
 
 mod error;

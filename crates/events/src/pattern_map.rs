@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{Topic, TopicPattern};
 
-/// See the module. One pattern can have any number of values.
+/// Finds the values whose patterns match a topic. One pattern can have any number of values.
 #[derive(Debug, Clone)]
 pub struct PatternMap<V> {
     root: Node<V>,

@@ -65,7 +65,7 @@ pub struct FeedOptions {
     pub topics: usize,
 }
 
-/// See the module.
+/// Answers polls of every client that follows the log.
 pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,

@@ -5,7 +5,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// See the module.
+/// Counts searches of the log, and tells whether Feeds can be read.
 #[derive(Debug, Default)]
 pub struct FeedMetrics {
     /// Whether the end of the log is known, so that polls are served: 1 or 0.

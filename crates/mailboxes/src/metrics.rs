@@ -68,7 +68,7 @@ impl EncodeLabelValue for Release {
     }
 }
 
-/// See the module.
+/// Counts Sessions, and why they end.
 #[derive(Debug)]
 pub struct MailboxMetrics {
     /// Open Sessions.

@@ -32,7 +32,7 @@ use super::{
     window::Window,
 };
 
-/// What the rest of the gateway says to a Session.
+/// What the registry and polls say to a Session.
 #[derive(Debug)]
 pub(super) enum Command {
     /// A poll came; the answer goes to the sender. A sender that is dropped says: ask again, there is a new Session.

@@ -35,7 +35,7 @@ const RESUME_PAUSE: Duration = Duration::from_millis(100);
 /// How often in a row it is replaced without a message or a moment of silence in between.
 const MAX_RESUMED: u32 = 3;
 
-/// See the module.
+/// Follows the stream from where its end was.
 #[derive(Debug)]
 pub struct AmqpTail {
     log: StreamLog,
