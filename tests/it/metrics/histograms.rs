@@ -3,7 +3,8 @@
 use postern_tests::{HttpConnection, unique};
 
 use super::{
-    Broker, Duration, EventStream, Gateway, Poll, Request, SOON, eventually_eq, on_both_brokers, start, written,
+    Broker, Duration, EventStream, Gateway, Poll, Request, SOON, eventually, eventually_eq, on_both_brokers, start,
+    written,
 };
 
 /// How long what is held is held at least.
@@ -97,7 +98,15 @@ async fn a_stream_that_is_turned_away_was_not_held() {
     let gateway = Broker::Embedded.gateway().await.flag("--max-connections", "1").start().await;
     gateway.wait_ready().await;
     let path = format!("/topics/{}/events?last_seen=now", unique("jobs"));
-    let held = EventStream::open(gateway.address(), &path, "").await;
+    // The connection by which the gateway was asked whether it is ready may still have the only place.
+    let held = eventually(SOON, "a stream that is held", async || {
+        let stream = EventStream::open(gateway.address(), &path, "").await;
+        let held = written(&gateway, "postern_polls_held").await;
+        if held.as_deref() == Some("1") { Ok(stream) } else { Err(held) }
+    })
+    .await;
+    let before = observed(&gateway, "poll_held_seconds", &reading("feed", "stream")).await.0;
+    assert_eq!(before, 0, "streams that were turned away until then");
     let refused = Request::get(&path).header("accept", "text/event-stream").send(gateway.address()).await;
     assert!(refused.expect_status(200).text().starts_with("retry: "));
     held.reset();
