@@ -63,8 +63,8 @@ pub(crate) async fn poll<B: Broker>(
 pub(super) fn count_events(batch: &FeedBatch, goes_on: bool, transport: Transport, metrics: &HttpMetrics) {
     // After a loss the client goes on at another place than its own, with events that may be old.
     let has_new = goes_on && !batch.reset;
-    let oldest_new =
-        has_new.then(|| batch.events.iter().map(|logged| &*logged.event).find(|event| !event.resent)).flatten();
+    let mut new = batch.events.iter().map(|logged| &*logged.event).filter(|event| !event.resent);
+    let oldest_new = if has_new { new.next() } else { None };
     metrics.handed_out(Reading::of(Source::Feed, transport), batch.events.len(), oldest_new);
     if batch.reset {
         metrics.told_reset(Source::Feed);
