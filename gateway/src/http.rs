@@ -1,6 +1,6 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
-//! * `connection` brings requests to their answers: *read → admit → answer*. `access` counts each and logs it at its
+//! * `connection` brings requests to their answers: *read → admit → answer*. `access_log` counts each and logs it at its
 //!   end, under its `request_id`.
 //! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads
 //!   parameters.
@@ -16,7 +16,7 @@
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes
 //! is run to its end by `effect` all the same.
 
-mod access;
+mod access_log;
 mod app;
 mod batch;
 mod body;

@@ -29,7 +29,7 @@ use super::{
     version::{self, FirstBytes},
 };
 use crate::http::{
-    access::Record,
+    access_log::Record,
     app::App,
     body::{self, HttpRequest, HttpResponse},
     call::{self, Call},

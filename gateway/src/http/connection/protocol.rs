@@ -17,7 +17,7 @@ use super::{
     socket::{ConnectionStatus, ObservedSocket},
     stream_task::StreamExecutor,
 };
-use crate::http::{access::Recorded, app::App};
+use crate::http::{access_log::Recorded, app::App};
 
 /// The head of a request: request line and headers together, in bytes; 64 topics of 255 bytes fit. hyper answers more
 /// with

@@ -1,0 +1,1 @@
+//! Who may do what: tokens, the rights that they carry, and the keys that they are checked by.
