@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use events::{
-    Matcher, PatternMap, Topic, TopicPattern,
+    Matcher, PatternMap, Topic, TopicPattern, covers,
     fuzzing::{nodes_of_lookup, steps_of_match},
 };
 use libfuzzer_sys::fuzz_target;
@@ -70,6 +70,8 @@ fuzz_target!(|input: &[u8]| {
     let mut map = PatternMap::default();
     patterns.iter().enumerate().for_each(|(value, pattern)| map.insert(pattern, value));
     let matchers: Vec<Matcher> = patterns.iter().map(Matcher::new).collect();
+    let without = |value: usize| [&patterns[..value], &patterns[value + 1..]].concat();
+    let covered: Vec<bool> = (0..patterns.len()).map(|value| covers(&without(value), &patterns[value])).collect();
     let nodes: usize = 1 + patterns.iter().map(|pattern| words(pattern.as_str()).len()).sum::<usize>();
     for line in lines.take(MAX_LINES) {
         let topic = line.parse::<Topic>();
@@ -98,6 +100,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(left.len() + selecting.len(), patterns.len(), "{topic}: {patterns:?}");
         assert!(left.is_disjoint(&selecting));
         for one in &selecting {
+            assert!(!covered[*one] || selecting.len() > 1, "{patterns:?} cover {}, and not {topic}", patterns[*one]);
             for other in &selecting {
                 let (one, other) = (&patterns[*one], &patterns[*other]);
                 assert!(one.intersects(other), "{one} and {other} share {topic}");

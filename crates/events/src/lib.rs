@@ -8,6 +8,7 @@
 mod client_id;
 mod content;
 mod content_coding;
+mod cover;
 mod event;
 mod event_id;
 mod event_time;
@@ -25,6 +26,7 @@ mod topic;
 pub use client_id::{ClientId, ClientIdError};
 pub use content::{ContentType, ContentTypeError, Form, Payload};
 pub use content_coding::{ContentCoding, InflateError};
+pub use cover::covers;
 pub use event::Event;
 pub use event_id::{EventId, EventIdError};
 pub use event_time::EventTime;

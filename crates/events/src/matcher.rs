@@ -14,7 +14,7 @@ pub struct Matcher<'a> {
 
 /// Sets of positions in a pattern. Position n is before its word n, and the last position is its end.
 #[derive(Debug)]
-struct States<'a> {
+pub(crate) struct States<'a> {
     /// Before which positions each literal word stands.
     literal: HashMap<&'a str, u64>,
     /// The positions before a `*`.
@@ -40,7 +40,7 @@ impl<'a> Matcher<'a> {
 
 impl<'a> States<'a> {
     /// Returns nothing for a pattern with more words than a set has room for, which only stored ones have.
-    fn of(pattern: &'a TopicPattern) -> Option<Self> {
+    pub(crate) fn of(pattern: &'a TopicPattern) -> Option<Self> {
         let mut words: Vec<&str> = pattern.as_str().split('.').collect();
         // Two in a row select what one does.
         words.dedup_by(|word, before| *word == "#" && *before == "#");
@@ -58,15 +58,35 @@ impl<'a> States<'a> {
     }
 
     fn matches(&self, topic: &Topic) -> bool {
-        let mut at = self.with_skipped(1);
-        for word in topic.as_str().split('.') {
-            let passing = at & (self.star | self.literal.get(word).copied().unwrap_or_default());
-            at = self.with_skipped(passing << 1 | at & self.hash);
+        let mut at = self.start();
+        for word in topic.words() {
+            at = self.after(at, Some(word));
             if at == 0 {
                 return false;
             }
         }
+        self.is_end(at)
+    }
+
+    /// Returns the positions before any word came.
+    pub(crate) const fn start(&self) -> u64 {
+        self.with_skipped(1)
+    }
+
+    /// Returns the positions after a word; `None` is a word that the pattern does not name.
+    pub(crate) fn after(&self, at: u64, word: Option<&str>) -> u64 {
+        let literal = word.and_then(|word| self.literal.get(word).copied()).unwrap_or_default();
+        self.with_skipped((at & (self.star | literal)) << 1 | at & self.hash)
+    }
+
+    /// Tells whether the words that came are all that the pattern needs.
+    pub(crate) const fn is_end(&self, at: u64) -> bool {
         at & self.end != 0
+    }
+
+    /// Tells whether the pattern takes whatever words come from now on: its last word is a `#`, and was reached.
+    pub(crate) const fn takes_all_after(&self, at: u64) -> bool {
+        at & self.hash & (self.end >> 1) != 0
     }
 
     /// Adds the positions that are reached by taking a `#` for no word.

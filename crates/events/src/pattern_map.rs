@@ -129,7 +129,7 @@ impl<V> PatternMap<V> {
     ) {
         let mut walk = Walk::default();
         walk.enter(&self.root);
-        for word in topic.as_str().split('.') {
+        for word in topic.words() {
             walk.step(word);
             steps(walk.staying.len() + walk.passing.len());
         }
@@ -138,7 +138,7 @@ impl<V> PatternMap<V> {
 
     /// Removes and returns every value whose pattern matches the topic.
     pub fn take_matching(&mut self, topic: &Topic) -> Vec<V> {
-        let words: Vec<&str> = topic.as_str().split('.').collect();
+        let words: Vec<&str> = topic.words().collect();
         let (mut taken, mut seen) = (Vec::new(), HashSet::new());
         self.root.take_matching(&words, &mut taken, &mut seen);
         taken

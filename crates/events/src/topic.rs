@@ -1,6 +1,11 @@
 //! Topics and the patterns that select them.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::Borrow,
+    fmt,
+    str::{FromStr, Split},
+    sync::Arc,
+};
 
 /// The longest topic or pattern, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 const MAX_LEN: usize = 255;
@@ -29,6 +34,15 @@ impl Topic {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the words. An empty routing key has none, as in a topic exchange: only a `#` selects it.
+    pub(crate) fn words(&self) -> Split<'_, char> {
+        let mut words = self.0.split('.');
+        if self.0.is_empty() {
+            words.next();
+        }
+        words
     }
 }
 
@@ -81,7 +95,7 @@ impl TopicPattern {
 
     /// Does what [`Self::matches`] does, and tells of each step.
     pub(crate) fn matches_in_steps(&self, topic: &Topic, mut step: impl FnMut()) -> bool {
-        let (mut pattern, mut words) = (self.0.split('.'), topic.0.split('.'));
+        let (mut pattern, mut words) = (self.0.split('.'), topic.words());
         // Where to go on when what stands after the last `#` does not fit: one word further.
         let mut retry = None;
         loop {
@@ -271,6 +285,34 @@ mod tests {
         for (pattern, topic, selected) in table {
             let (pattern, topic): (TopicPattern, Topic) = (pattern.parse().unwrap(), topic.parse().unwrap());
             assert_eq!(pattern.matches(&topic), selected, "{pattern} {topic}");
+        }
+    }
+
+    #[test]
+    fn a_routing_key_of_any_form_is_selected_by_its_words() {
+        let table = [
+            ("#", "", true),
+            ("*", "", false),
+            ("*.#", "", false),
+            ("*", "ü/x", true),
+            ("a.*", "a.", true),
+            ("a.*.b", "a..b", true),
+            ("a.b", "a..b", false),
+            ("a.*", "a.*", true),
+        ];
+        for (pattern, key, selected) in table {
+            let (pattern, topic): (TopicPattern, _) = (pattern.parse().unwrap(), Topic::from_routing_key(key));
+            let by_map = {
+                let mut map = crate::PatternMap::default();
+                map.insert(&pattern, ());
+                map.take_matching(&topic).len() == 1
+            };
+            let by_matcher = crate::Matcher::new(&pattern).matches(&topic);
+            assert_eq!(
+                (pattern.matches(&topic), by_matcher, by_map),
+                (selected, selected, selected),
+                "{pattern} {key:?}"
+            );
         }
     }
 
