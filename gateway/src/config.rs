@@ -5,6 +5,7 @@
 
 mod listen;
 mod options;
+mod tokens;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -17,7 +18,11 @@ use events::TopicPattern;
 use settings::{Setting, boolean, byte_size, whole_number};
 
 use self::listen::{Listen, listen};
-pub use self::options::{BrokerSettings, ConfigError, Settings};
+use self::tokens::TokenArgs;
+pub use self::{
+    options::{BrokerSettings, ConfigError, Settings},
+    tokens::AccessConfigError,
+};
 use crate::{http::Origin, telemetry::LogFormat};
 
 /// Exit code for a wrong command line or environment (`EX_USAGE` of sysexits.h).
@@ -106,9 +111,13 @@ pub struct Config {
           value_parser = Setting(listen), help_heading = "HTTP")]
     listen: Listen,
 
-    /// Listen also where other machines can reach the gateway: there is no authentication
+    /// A request without a token may do everything: use any mailbox whose id it knows, read and publish all topics. That
+    /// is the default where only this machine can connect
     #[arg(long, env = "POSTERN_ALLOW_ANONYMOUS", value_parser = Setting(boolean), help_heading = "HTTP")]
     allow_anonymous: bool,
+
+    #[command(flatten)]
+    tokens: TokenArgs,
 
     /// A web origin whose pages may use the gateway, also with cookies, e.g. https://app.example; or * for any, without
     /// cookies. Repeatable, or separated by commas

@@ -11,6 +11,7 @@
 //! * `metrics` is what is counted here; `readiness` tells whether this gateway should get requests.
 //! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces
 //!   answers that share a connection.
+//! * `credentials` finds out what a request may do; `key_set` fetches the keys for that.
 //! * `cors` lets pages of other origins in, `security_headers` keeps the others out.
 //!
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes
@@ -24,11 +25,13 @@ mod call;
 pub mod check;
 mod connection;
 mod cors;
+mod credentials;
 mod effect;
 mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod held;
+pub mod key_set;
 mod mailbox;
 mod media;
 mod metrics;
@@ -55,6 +58,7 @@ use tokio_util::task::TaskTracker;
 pub use self::{
     app::{App, HttpOptions},
     cors::{AllowedOrigins, Origin, OriginError},
+    credentials::TokenCookies,
 };
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use broker::Broker;
 use feeds::{Feed, FeedMetrics, FeedOptions};
 use mailboxes::{MailboxMetrics, MailboxOptions, Registry};
@@ -13,7 +14,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    http::{App, HttpOptions, Server},
+    http::{App, HttpOptions, Server, key_set::KeySet},
     metrics::Metrics,
     process::StopSignals,
 };
@@ -39,6 +40,7 @@ pub async fn run<B: Broker>(
     let registry = Registry::new(Arc::clone(&broker), mailboxes, mailbox_metrics);
     let feed = Feed::new(broker.log(), feeds, feed_metrics);
     let grace = http.shutdown_grace;
+    let _keeping = keep_keys(&http)?;
     let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http));
 
     let mut following = JoinSet::new();
@@ -84,6 +86,22 @@ pub async fn run<B: Broker>(
         () = follower_died => anyhow::bail!("the task that follows the log has failed; the gateway ends, to be started again"),
     }
     Ok(())
+}
+
+/// Keeps the keys of tokens as new as their files and their URL, until the tasks are dropped.
+fn keep_keys(http: &HttpOptions) -> anyhow::Result<JoinSet<()>> {
+    let mut keeping = JoinSet::new();
+    if !http.access.takes_tokens() {
+        return Ok(keeping);
+    }
+    let access = Arc::clone(&http.access);
+    keeping.spawn(async move { access.follow_files().await });
+    if let Some(url) = &http.key_set {
+        let access = Arc::clone(&http.access);
+        let key_set = KeySet::new(url).context("cannot read the system's list of certificate authorities")?;
+        keeping.spawn(async move { access.follow_key_set(&key_set).await });
+    }
+    Ok(keeping)
 }
 
 /// Releases the Leases, answers their polls, and waits until the answers are written and the sockets closed.

@@ -14,7 +14,8 @@ const UNLESS_NAMED: [(&str, &str); 2] = [(ACCESS_LOG, "off"), ("h2", "error")];
 
 /// The crates that log what the gateway does, after the modules that they were: a directive for the gateway, or for one
 /// of these modules, means them, too.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 6] = [
+    ("gateway::access", "access"),
     ("gateway::mailbox", "mailboxes"),
     ("gateway::feed", "feeds"),
     ("gateway::broker::amqp", "broker_rabbitmq"),
@@ -101,7 +102,7 @@ mod tests {
             ("info,gateway::mailbox=debug", "mailboxes=debug"),
             ("gateway::broker::amqp::connections = debug", "broker_rabbitmq::connections = debug"),
             ("gateway::broker=warn", "broker_rabbitmq=warn,amqp_sanitizer=warn,broker_embedded=warn"),
-            ("off,gateway,feeds=warn", "mailboxes,feeds,broker_rabbitmq,amqp_sanitizer,broker_embedded"),
+            ("off,gateway,feeds=warn", "access,mailboxes,feeds,broker_rabbitmq,amqp_sanitizer,broker_embedded"),
         ] {
             assert_eq!(of_all_parts(filter), format!("{added},{filter}"));
         }

@@ -1,6 +1,7 @@
 //! Postern's integration tests. Each module is named after the behaviour that it guards.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod access;
 mod access_log;
 mod broker_limits;
 mod browser;

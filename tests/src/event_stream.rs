@@ -53,7 +53,12 @@ impl EventStream {
 
     /// Asks for a stream, unless no gateway listens or it leaves.
     pub async fn open_unless_left(address: SocketAddr, path: &str, last_id: &str) -> Result<Self, Left> {
-        let mut request = Request::get(path).header("accept", "text/event-stream");
+        Self::open_with(address, Request::get(path), last_id).await
+    }
+
+    /// Asks for a stream by a request of its own.
+    pub async fn open_with(address: SocketAddr, request: Request, last_id: &str) -> Result<Self, Left> {
+        let mut request = request.header("accept", "text/event-stream");
         if !last_id.is_empty() {
             request = request.header("last-event-id", last_id);
         }

@@ -104,12 +104,25 @@ struct Fetch {
 }
 
 impl Access {
+    /// Allows everything, without a token.
+    #[must_use]
+    pub fn open() -> Self {
+        let tokens = TokenOptions { issuer: None, audience: None, lifetime: Duration::ZERO, claim: String::new() };
+        let anonymous = Some(Rights::all());
+        let files = KeyFiles::default();
+        Self::of(AccessOptions { tokens, files, has_key_set: false, anonymous }, Vec::new(), Arc::default())
+    }
+
     /// Reads the keys and takes the rest.
     pub fn new(options: AccessOptions, metrics: Arc<AccessMetrics>) -> Result<Self, KeyFileError> {
         let of_files = options.files.read()?;
+        Ok(Self::of(options, of_files, metrics))
+    }
+
+    fn of(options: AccessOptions, of_files: Vec<Key>, metrics: Arc<AccessMetrics>) -> Self {
         let ring = Arc::new(Keyring::new(of_files.clone()));
         metrics.keys.set(i64::try_from(ring.len()).unwrap_or(i64::MAX));
-        Ok(Self {
+        Self {
             anonymous: options.anonymous.clone().map(|rights| Arc::new(Rights { is_anonymous: true, ..rights })),
             options,
             keys: RwLock::new(Keys { of_files, fetched: None, ring }),
@@ -118,7 +131,7 @@ impl Access {
             has_warned_of_files: AtomicBool::new(false),
             has_warned_of_key_set: AtomicBool::new(false),
             metrics,
-        })
+        }
     }
 
     /// Tells whether tokens are looked at.

@@ -181,8 +181,8 @@ fn remaining(claims: &Map<String, Value>, options: &TokenOptions) -> Result<Dura
     if remaining > (options.lifetime + LEEWAY).as_secs_f64() {
         return Err(TokenError::Lifetime(options.lifetime));
     }
-    // Less than nothing is the second in which it ends.
-    Ok(Duration::try_from_secs_f64(remaining).unwrap_or_default())
+    // The library counts whole seconds, and a poll that is held until it is over must not come back within the last one.
+    Duration::try_from_secs_f64(remaining).ok().filter(|remaining| !remaining.is_zero()).ok_or(TokenError::Expired)
 }
 
 fn refusal(kind: ErrorKind) -> TokenError {

@@ -10,13 +10,14 @@ use std::{
     time::Duration,
 };
 
+use access::Access;
 use broker::Broker;
 use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
 use events::{ClientId, ContentType, Event, TopicPattern};
 use feeds::{Feed, FeedOptions, WindowLimits};
 use gateway::{
     fuzzing::Server,
-    http::{AllowedOrigins, App, HttpOptions},
+    http::{AllowedOrigins, App, HttpOptions, TokenCookies},
     metrics::Metrics,
 };
 use mailboxes::{MailboxOptions, Registry};
@@ -156,6 +157,9 @@ fn http() -> HttpOptions {
         header_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(4),
         shutdown_grace: Duration::from_secs(4),
+        access: Arc::new(Access::open()),
+        key_set: None,
+        token_cookies: TokenCookies::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
     }

@@ -11,7 +11,7 @@ use mailboxes::MailboxOptions;
 use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 
-use super::{Config, DEFAULT_DATA_DIR, listen::Listen};
+use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
 use crate::http::{AllowedOrigins, HttpOptions};
 
 /// The variables of the publisher, which often stand in the same file of settings.
@@ -53,10 +53,14 @@ pub enum ConfigError {
     /// The file that should hold the broker's URL does not.
     #[error("--amqp-url-file or AMQP_URL_FILE: {0}")]
     UrlFile(#[from] ReadUrlError),
+    /// Access cannot be as it is configured.
+    #[error(transparent)]
+    Access(#[from] AccessConfigError),
     /// A listener that others can reach.
     #[error(
-        "--listen {0} can be reached from other machines and there is no authentication: \
-         listen on 127.0.0.1:{port}, or give --allow-anonymous", port = .0.port()
+        "--listen {0} can be reached from other machines and there is no authentication: give the keys that tokens are \
+         checked by (--token-key, --token-secret-file or --jwks-url), or listen on 127.0.0.1:{port}, or give \
+         --allow-anonymous", port = .0.port()
     )]
     OpenToAll(SocketAddr),
     /// A port without an address, and a flag that only an address that others can reach needs.
@@ -127,9 +131,11 @@ impl Config {
                 feed_topics: self.feed_topics.clone(),
             }),
         };
-        if !listen.ip().is_loopback() && !self.allow_anonymous {
+        let is_local = listen.ip().is_loopback();
+        if !is_local && !self.allow_anonymous && !self.tokens.is_restricted() {
             return Err(ConfigError::OpenToAll(listen));
         }
+        let access = self.tokens.access(self.allow_anonymous, is_local)?;
         Ok(Settings {
             listen,
             broker,
@@ -152,6 +158,9 @@ impl Config {
                 header_timeout: self.header_timeout,
                 idle_timeout: self.idle_timeout,
                 shutdown_grace: self.shutdown_grace,
+                access: access.access,
+                token_cookies: access.cookies,
+                key_set: access.key_set,
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
                 feed_topics: self.feed_topics,
             },

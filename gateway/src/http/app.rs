@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use access::Access;
 use broker::Broker;
 use events::TopicPattern;
 use feeds::Feed;
@@ -11,7 +12,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     cors::AllowedOrigins,
+    credentials::TokenCookies,
     held::HeldPollGuard,
+    key_set::KeySetUrl,
     metrics::{HttpMetrics, LookedAt},
     problem::Problem,
     readiness::Readiness,
@@ -34,6 +37,12 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// How long held polls and open answers may take once the gateway shuts down.
     pub shutdown_grace: Duration,
+    /// Who may do what.
+    pub access: Arc<Access>,
+    /// Where keys of tokens are fetched from.
+    pub key_set: Option<KeySetUrl>,
+    /// The cookies that a token may be in.
+    pub token_cookies: TokenCookies,
     /// Which pages of other origins may use the gateway.
     pub allowed_origins: AllowedOrigins,
     /// Which topics can be followed as Feeds.
@@ -71,10 +80,11 @@ impl<B: Broker> App<B> {
         let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
         let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
         let shutting_down = CancellationToken::new();
-        let readiness = Readiness::new(Arc::clone(&broker), Arc::clone(&feed), shutting_down.clone());
+        let readiness = Readiness::new(&broker, &feed, &options.access, &shutting_down);
         let metrics = HttpMetrics::default();
         metrics.max_connections.set(i64::try_from(options.max_connections).unwrap_or(i64::MAX));
         metrics.register(all_metrics.postern());
+        options.access.metrics().register(all_metrics.postern());
         let looked_at =
             LookedAt { readiness: readiness.clone(), incoming: incoming.clone(), outgoing: outgoing.clone() };
         all_metrics.postern().register_collector(Box::new(looked_at));

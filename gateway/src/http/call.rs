@@ -2,16 +2,18 @@
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
+use access::{Denied, Rights};
 use broker::Broker;
 use events::{ClientId, Topic, TopicPattern};
 use feeds::FeedRequest;
 use hyper::{
     HeaderMap, StatusCode, Version,
     body::{Body, Incoming},
-    header::{ALLOW, HOST, HeaderValue},
+    header::{ALLOW, CONNECTION, HOST, HeaderValue},
     http::request::Parts,
 };
 use mailboxes::PollRequest;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
@@ -19,13 +21,14 @@ use super::{
     body::{HttpRequest, HttpResponse},
     connection::{half_close::HalfClose, socket::ConnectionStatus},
     cors::CorsRequest,
+    credentials::Caller,
     feed::{self, EmptyStatus},
     mailbox,
     metrics::Operation,
     openapi, ops,
     problem::Problem,
     publish, query, response,
-    routes::{self, Found, Route},
+    routes::{self, Found, Right, Route},
     site,
 };
 use crate::metrics::TextFormat;
@@ -58,13 +61,14 @@ pub(super) enum Call {
 
 impl Call {
     /// Reads a request. What it asks for is known also of one that is refused.
-    pub(super) fn of(request: HttpRequest) -> (Operation, Result<Self, Problem>) {
+    pub(super) fn of(request: HttpRequest) -> (Operation, Right, Result<Self, Problem>) {
         let uri = request.uri().clone();
         let found = Found::of(uri.path());
-        let operation = found
-            .as_ref()
-            .map_or(Operation::Unknown, |found| found.route.operation(request.method(), request.headers()));
-        (operation, Self::read(request, found, operation))
+        let (operation, right) = found.as_ref().map_or((Operation::Unknown, Right::Nothing), |found| {
+            let operation = found.route.operation(request.method(), request.headers());
+            (operation, found.route.right(operation))
+        });
+        (operation, right, Self::read(request, found, operation))
     }
 
     fn read(request: HttpRequest, found: Result<Found<'_>, Problem>, operation: Operation) -> Result<Self, Problem> {
@@ -127,18 +131,50 @@ impl Call {
         }
     }
 
+    /// Checks whether rights include what it asks for, whether that exists or not.
+    pub(super) fn check(&self, rights: &Rights) -> Result<(), Denied> {
+        match self {
+            Self::Poll(client, request) | Self::Stream(client, request) => {
+                rights.use_mailbox(client)?;
+                request.topics.iter().try_for_each(|pattern| rights.read(pattern))
+            }
+            Self::Bind(client, pattern) => rights.use_mailbox(client).and_then(|()| rights.read(pattern)),
+            Self::Status(client) | Self::Delete(client) | Self::Unbind(client, _) => rights.use_mailbox(client),
+            Self::Follow(request, _) | Self::FollowStream(request) => rights.read(&request.pattern),
+            Self::Publish(topic, ..) => rights.publish(topic),
+            Self::Page
+            | Self::BrowserClient(_)
+            | Self::OpenApi
+            | Self::Live
+            | Self::Ready
+            | Self::Metrics(_)
+            | Self::Options(_) => Ok(()),
+        }
+    }
+
+    /// Has a poll end with its rights, and show only what they include.
+    fn limit_to(&mut self, rights: &Rights) {
+        let deadline = match self {
+            Self::Poll(_, request) | Self::Stream(_, request) => &mut request.deadline,
+            Self::Follow(request, _) | Self::FollowStream(request) => &mut request.deadline,
+            _ => return,
+        };
+        *deadline = rights.expires.map_or(*deadline, |expires| expires.min(*deadline));
+    }
+
     async fn carry_out<B: Broker>(
         self,
         app: &Arc<App<B>>,
         status: &Arc<ConnectionStatus>,
+        expires: Option<Instant>,
     ) -> Result<HttpResponse, Problem> {
         match self {
             Self::Poll(client, request) => mailbox::poll(app, status, &client, request).await,
             Self::Follow(request, empty_status) => feed::poll(app, request, empty_status).await,
-            Self::FollowStream(request) => feed::stream(app, request),
+            Self::FollowStream(request) => feed::stream(app, request, expires),
             // Rare beside polls, of which thousands are held: their size should not be that of these.
             Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
-            Self::Stream(client, request) => Box::pin(mailbox::stream(app, status, client, request)).await,
+            Self::Stream(client, request) => Box::pin(mailbox::stream(app, status, client, request, expires)).await,
             Self::Status(client) => Box::pin(mailbox::status(app, &client)).await,
             Self::Delete(client) => Box::pin(mailbox::delete(app, client)).await,
             Self::Bind(client, pattern) => Box::pin(mailbox::bind(app, client, pattern)).await,
@@ -148,7 +184,7 @@ impl Call {
             Self::OpenApi => Ok(openapi::document()),
             Self::Live => Ok(ops::live()),
             Self::Ready => ops::ready(app),
-            Self::Metrics(format) => Ok(ops::metrics(app, format)),
+            Self::Metrics(format) => ops::metrics(app, format),
             Self::Options(route) => Ok(options(route)),
         }
     }
@@ -159,16 +195,37 @@ pub(super) async fn answer<B: Broker>(
     app: &Arc<App<B>>,
     status: &Arc<ConnectionStatus>,
     call: Result<Call, Problem>,
+    caller: Option<Caller>,
     cors: CorsRequest,
 ) -> HttpResponse {
-    let answered = match call {
-        Ok(call) => call.carry_out(app, status).await,
-        Err(problem) => Err(problem),
+    let has_unread_body = matches!(&call, Ok(Call::Publish(_, _, body)) if !body.is_end_stream());
+    let mut response = match admitted(app, call, caller).await {
+        Ok((call, expires)) => call.carry_out(app, status, expires).await.unwrap_or_else(HttpResponse::from),
+        Err(problem) => {
+            let mut refusal = HttpResponse::from(problem);
+            if has_unread_body {
+                refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            refusal
+        }
     };
-    let mut response = answered.unwrap_or_else(HttpResponse::from);
     debug!(status = response.status().as_u16(), "answered");
     app.options.allowed_origins.decorate(cors, response.headers_mut());
     response
+}
+
+/// Has a request go on only with the rights that it needs, and returns when they end. A request that is wrong and has no
+/// rights gets to know the latter alone.
+async fn admitted<B: Broker>(
+    app: &App<B>,
+    call: Result<Call, Problem>,
+    caller: Option<Caller>,
+) -> Result<(Call, Option<Instant>), Problem> {
+    let Some(caller) = caller else { return Ok((call?, None)) };
+    let rights = caller.check(&app.options.access, call.as_ref()).await?;
+    let mut call = call?;
+    call.limit_to(&rights);
+    Ok((call, rights.expires))
 }
 
 fn options(route: &Route) -> HttpResponse {

@@ -39,6 +39,13 @@ pub(super) struct CorsRequest {
     preflight: Option<Box<HeaderValue>>,
 }
 
+impl CorsRequest {
+    /// Tells whether the browser's cookies count: not for a page that is let in only because any page is.
+    pub(super) const fn may_use_cookies(&self) -> bool {
+        self.origin.is_none() || self.is_named
+    }
+}
+
 impl AllowedOrigins {
     /// Takes the list.
     #[must_use]

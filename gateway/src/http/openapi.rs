@@ -16,7 +16,7 @@ use super::{
     metrics::Operation,
     query::{DEFAULT_LIMIT, DEFAULT_WAIT_S, MAX_LIMIT, MAX_WAIT_S, Query},
     response,
-    routes::{ROUTES, Route},
+    routes::{ROUTES, Right, Route},
 };
 
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| format!("{:#}\n", describe()).into());
@@ -38,7 +38,12 @@ fn describe() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "paths": paths,
-        "components": { "parameters": parameters, "schemas": schemas::schemas(), "responses": schemas::responses() },
+        "components": {
+            "parameters": parameters,
+            "schemas": schemas::schemas(),
+            "responses": schemas::responses(),
+            "securitySchemes": schemas::security_schemes(),
+        },
     })
 }
 
@@ -50,8 +55,14 @@ fn path(route: &Route) -> Value {
     if !parameters.is_empty() {
         item.insert("parameters".to_owned(), parameters.into());
     }
-    for (method, operation) in route.operations.iter().filter(|(method, _)| method != Method::HEAD) {
+    for (method, operation, right) in route.operations.iter().filter(|(method, ..)| method != Method::HEAD) {
         let described = item.entry(method.as_str().to_lowercase()).or_insert_with(|| describe_operation(*operation));
+        if *right != Right::Nothing {
+            described["security"] = json!([{ "bearer": [] }, { "cookie": [] }, {}]);
+            for code in ["401", "403"] {
+                described["responses"][code] = json!({ "$ref": format!("#/components/responses/{code}") });
+            }
+        }
         if operation.is_stream() {
             described["responses"]["200"]["content"]["text/event-stream"] = json!({ "schema": { "type": "string" } });
         }
@@ -186,7 +197,7 @@ fn about(operation: Operation) -> About {
                 "description": "In the OpenMetrics format if Accept names it",
                 "content": { "text/plain": {}, "application/openmetrics-text": {} },
             });
-            About::new("Metrics for Prometheus", vec![("200", formats)], &["400"])
+            About::new("Metrics for Prometheus", vec![("200", formats)], &["400", "404"])
         }
         Operation::Options | Operation::Unknown => About::new("", Vec::new(), &[]),
     }

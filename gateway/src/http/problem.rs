@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use access::{Denied, TokenError};
 use broker::{BrokerError, Seldom};
 use events::{TopicPattern, http_names};
 use hyper::{
-    StatusCode,
-    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER},
+    HeaderMap, StatusCode,
+    header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::json;
 
@@ -20,11 +21,21 @@ const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;
 pub(super) enum Problem {
     /// The request itself is wrong.
     BadRequest(String),
+    /// It needs a token, of which it has none; with what a request without one may not do.
+    NoToken(Option<Denied>),
+    /// Its token is not taken.
+    BadToken(TokenError),
+    /// The keys that tokens are checked by have not come.
+    NoKeys,
+    /// Its rights do not include what it asks for.
+    Denied(Denied),
     /// The request is wrong and its body was not read, so the connection cannot go on.
     UnwantedBody,
     /// With the paths that are like it.
     NoSuchPath(&'static str),
     NoMailbox,
+    /// Metrics are not for strangers.
+    MetricsElsewhere,
     /// No topic that the pattern selects is kept for Feeds; with those that are.
     NotFollowed(TopicPattern, Vec<TopicPattern>),
     MethodNotAllowed {
@@ -65,7 +76,11 @@ impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
-            Self::NoSuchPath(_) | Self::NoMailbox | Self::NotFollowed(..) => StatusCode::NOT_FOUND,
+            Self::NoToken(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoSuchPath(_) | Self::NoMailbox | Self::MetricsElsewhere | Self::NotFollowed(..) => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
@@ -81,6 +96,7 @@ impl Problem {
             | Self::NoRoomForAnswer
             | Self::ShuttingDown
             | Self::NotReady
+            | Self::NoKeys
             | Self::PartsNotReady(_)
             | Self::Broker(_)
             | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
@@ -92,11 +108,19 @@ impl Problem {
     fn detail(&self) -> String {
         match self {
             Self::BadRequest(detail) => detail.clone(),
+            Self::NoToken(None) => "this needs a token: send Authorization: Bearer, or the cookie that holds it".to_owned(),
+            Self::NoToken(Some(denied)) => {
+                format!("this needs a token (Authorization: Bearer, or the cookie that holds it): {denied}")
+            }
+            Self::BadToken(error) => format!("token: {error}"),
+            Self::NoKeys => "the keys that tokens are checked by cannot be fetched yet; try again".to_owned(),
+            Self::Denied(denied) => denied.to_string(),
             Self::UnwantedBody => "this request takes no body; send parameters in the query".to_owned(),
             Self::NoSuchPath(alike) => format!("there is nothing here, but at {alike}; in a URL, # is written %23"),
             Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
+            Self::MetricsElsewhere => "metrics are served on a listener of their own (--admin-listen)".to_owned(),
             Self::NotFollowed(pattern, topics) => {
                 let topics: Vec<&str> = topics.iter().map(TopicPattern::as_str).collect();
                 format!(
@@ -271,6 +295,10 @@ impl From<Problem> for HttpResponse {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
+            // RFC 6750, section 3; without a token there is nothing wrong with one (section 3.1).
+            Problem::NoToken(_) => challenge(headers, "Bearer"),
+            Problem::BadToken(_) => challenge(headers, "Bearer error=\"invalid_token\""),
+            Problem::Denied(_) => challenge(headers, "Bearer error=\"insufficient_scope\""),
             Problem::UnwantedBody
             | Problem::BodyTooLarge(_)
             | Problem::BodyTooSlow(_)
@@ -286,6 +314,10 @@ impl From<Problem> for HttpResponse {
         }
         response
     }
+}
+
+fn challenge(headers: &mut HeaderMap, challenge: &'static str) {
+    headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
 }
 
 /// The header of a token.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::Access;
 use broker::Broker;
 use feeds::Feed;
 use tokio_util::sync::CancellationToken;
@@ -12,19 +13,29 @@ use super::problem::Problem;
 pub(super) struct Readiness<B: Broker> {
     broker: Arc<B>,
     feed: Arc<Feed<B::Log>>,
+    access: Arc<Access>,
     shutting_down: CancellationToken,
 }
 
 impl<B: Broker> Clone for Readiness<B> {
     fn clone(&self) -> Self {
-        let Self { broker, feed, shutting_down } = self;
-        Self { broker: Arc::clone(broker), feed: Arc::clone(feed), shutting_down: shutting_down.clone() }
+        Self::new(&self.broker, &self.feed, &self.access, &self.shutting_down)
     }
 }
 
 impl<B: Broker> Readiness<B> {
-    pub(super) const fn new(broker: Arc<B>, feed: Arc<Feed<B::Log>>, shutting_down: CancellationToken) -> Self {
-        Self { broker, feed, shutting_down }
+    pub(super) fn new(
+        broker: &Arc<B>,
+        feed: &Arc<Feed<B::Log>>,
+        access: &Arc<Access>,
+        shutting_down: &CancellationToken,
+    ) -> Self {
+        Self {
+            broker: Arc::clone(broker),
+            feed: Arc::clone(feed),
+            access: Arc::clone(access),
+            shutting_down: shutting_down.clone(),
+        }
     }
 
     /// Tells whether the broker can be used now.
@@ -41,6 +52,7 @@ impl<B: Broker> Readiness<B> {
             return Err(Problem::ShuttingDown);
         }
         match (self.broker.is_ready(), self.feed.is_ready()) {
+            (true, _) if !self.access.is_ready() => Err(Problem::PartsNotReady("keys of tokens")),
             (true, true) => Ok(()),
             (true, false) if self.feed.has_been_ready() => Ok(()),
             (true, false) => Err(Problem::PartsNotReady("feeds")),

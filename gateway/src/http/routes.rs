@@ -13,49 +13,94 @@ use super::{metrics::Operation, problem::Problem, sse};
 /// The most parameters that a path has.
 const MAX_PARAMETERS: usize = 2;
 
+/// What the sender of a request needs a right to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    Nothing,
+    /// The mailbox of the path, and all topics that it is to be bound to.
+    Mailbox,
+    /// All topics of the path.
+    Read,
+    /// The topic of the path.
+    Publish,
+}
+
 /// A path, and what each of its methods does.
 #[derive(Debug)]
 pub(super) struct Route {
     /// As documents write it: a name in braces stands for one segment, of any text.
     pub(super) path: &'static str,
     /// A GET that is there twice is a poll, and a stream for clients that accept one.
-    pub(super) operations: &'static [(Method, Operation)],
+    pub(super) operations: &'static [(Method, Operation, Right)],
 }
 
 /// Every path that exists.
 pub(super) static ROUTES: [Route; 10] = [
     Route {
         path: "/clients/{client}/events",
-        operations: &[(Method::GET, Operation::MailboxPoll), (Method::GET, Operation::MailboxStream)],
+        operations: &[
+            (Method::GET, Operation::MailboxPoll, Right::Mailbox),
+            (Method::GET, Operation::MailboxStream, Right::Mailbox),
+        ],
     },
     Route {
         path: "/topics/{topic}/events",
         operations: &[
-            (Method::GET, Operation::FeedPoll),
-            (Method::GET, Operation::FeedStream),
-            (Method::POST, Operation::Publish),
+            (Method::GET, Operation::FeedPoll, Right::Read),
+            (Method::GET, Operation::FeedStream, Right::Read),
+            (Method::POST, Operation::Publish, Right::Publish),
         ],
     },
     Route {
         path: "/clients/{client}",
-        operations: &[(Method::GET, Operation::MailboxStatus), (Method::DELETE, Operation::MailboxDelete)],
+        operations: &[
+            (Method::GET, Operation::MailboxStatus, Right::Mailbox),
+            (Method::DELETE, Operation::MailboxDelete, Right::Mailbox),
+        ],
     },
     Route {
         path: "/clients/{client}/topics/{pattern}",
-        operations: &[(Method::PUT, Operation::MailboxBind), (Method::DELETE, Operation::MailboxUnbind)],
+        operations: &[
+            (Method::PUT, Operation::MailboxBind, Right::Mailbox),
+            (Method::DELETE, Operation::MailboxUnbind, Right::Mailbox),
+        ],
     },
-    Route { path: "/", operations: &[(Method::GET, Operation::Page), (Method::HEAD, Operation::Page)] },
+    Route {
+        path: "/",
+        operations: &[(Method::GET, Operation::Page, Right::Nothing), (Method::HEAD, Operation::Page, Right::Nothing)],
+    },
     Route {
         path: "/client.js",
-        operations: &[(Method::GET, Operation::BrowserClient), (Method::HEAD, Operation::BrowserClient)],
+        operations: &[
+            (Method::GET, Operation::BrowserClient, Right::Nothing),
+            (Method::HEAD, Operation::BrowserClient, Right::Nothing),
+        ],
     },
     Route {
         path: "/openapi.json",
-        operations: &[(Method::GET, Operation::OpenApi), (Method::HEAD, Operation::OpenApi)],
+        operations: &[
+            (Method::GET, Operation::OpenApi, Right::Nothing),
+            (Method::HEAD, Operation::OpenApi, Right::Nothing),
+        ],
     },
-    Route { path: "/live", operations: &[(Method::GET, Operation::Live), (Method::HEAD, Operation::Live)] },
-    Route { path: "/ready", operations: &[(Method::GET, Operation::Ready), (Method::HEAD, Operation::Ready)] },
-    Route { path: "/metrics", operations: &[(Method::GET, Operation::Metrics), (Method::HEAD, Operation::Metrics)] },
+    Route {
+        path: "/live",
+        operations: &[(Method::GET, Operation::Live, Right::Nothing), (Method::HEAD, Operation::Live, Right::Nothing)],
+    },
+    Route {
+        path: "/ready",
+        operations: &[
+            (Method::GET, Operation::Ready, Right::Nothing),
+            (Method::HEAD, Operation::Ready, Right::Nothing),
+        ],
+    },
+    Route {
+        path: "/metrics",
+        operations: &[
+            (Method::GET, Operation::Metrics, Right::Nothing),
+            (Method::HEAD, Operation::Metrics, Right::Nothing),
+        ],
+    },
 ];
 
 /// `*`, the gateway as a whole, which only OPTIONS has (RFC 9110, section 9.3.7).
@@ -108,14 +153,20 @@ impl Route {
             return Operation::Options;
         }
         let mut operations =
-            self.operations.iter().filter(|(known, _)| known == method).map(|(_, operation)| *operation);
+            self.operations.iter().filter(|(known, ..)| known == method).map(|(_, operation, _)| *operation);
         let first = operations.next().unwrap_or(Operation::Unknown);
         operations.find(|other| other.is_stream() && sse::is_accepted(headers)).unwrap_or(first)
     }
 
+    /// Returns the right that an operation of this path needs.
+    pub(super) fn right(&self, operation: Operation) -> Right {
+        let named = self.operations.iter().find(|(_, known, _)| *known == operation);
+        named.map_or(Right::Nothing, |(.., right)| *right)
+    }
+
     /// Returns the methods that the path answers to, besides OPTIONS, as `Allow` has them.
     pub(super) fn allowed(&self) -> String {
-        let has = |route: &Self, method: &Method| route.operations.iter().any(|(known, _)| known == method);
+        let has = |route: &Self, method: &Method| route.operations.iter().any(|(known, ..)| known == method);
         let is_server = self.operations.is_empty();
         let is_allowed =
             |method: &&Method| if is_server { ROUTES.iter().any(|each| has(each, method)) } else { has(self, method) };
@@ -166,9 +217,9 @@ mod tests {
         let known: Vec<_> = ROUTES.iter().flat_map(|route| route.operations).collect();
         let beside = [Operation::Options, Operation::Unknown];
         for operation in Operation::ALL.iter().filter(|each| !beside.contains(each)) {
-            assert!(known.iter().any(|(_, named)| named == operation), "{operation:?}");
+            assert!(known.iter().any(|(_, named, _)| named == operation), "{operation:?}");
         }
-        assert!(known.iter().all(|(method, _)| METHODS.contains(method)));
+        assert!(known.iter().all(|(method, ..)| METHODS.contains(method)));
         let allowed: Vec<_> = ROUTES.iter().chain([&SERVER]).map(Route::allowed).collect();
         assert_eq!(allowed[..4], ["GET", "GET, POST", "GET, DELETE", "PUT, DELETE"]);
         assert!(allowed[4..10].iter().all(|each| each == "GET, HEAD"));

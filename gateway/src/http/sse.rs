@@ -35,6 +35,9 @@ const AFTER_TROUBLE_MS: std::ops::Range<u32> = 1000..5000;
 /// When to come back to confirm, in milliseconds.
 const TO_CONFIRM_MS: u32 = 100;
 
+/// When a stream whose token has ended may come back with another one, in milliseconds.
+const AFTER_EXPIRY_MS: u32 = 1000;
+
 /// When a stream whose place another one took may come back, in milliseconds: in a day.
 const AFTER_REPLACEMENT_MS: u32 = 86_400_000;
 
@@ -105,6 +108,11 @@ impl Text {
     pub(super) fn replaced(mut self) -> Self {
         self.0.push_str("event: replaced\ndata: {\"replaced\":true}\n");
         self.retry(AFTER_REPLACEMENT_MS)
+    }
+
+    pub(super) fn expired(mut self) -> Self {
+        self.0.push_str("event: expired\ndata: {\"expired\":true}\n");
+        self.retry(AFTER_EXPIRY_MS)
     }
 
     pub(super) fn come_back_to_confirm(self) -> Self {

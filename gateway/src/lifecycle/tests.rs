@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use access::Access;
 use broker::{
     BrokerError, LeaseRequest, MailboxStatus, OpenError,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
@@ -12,7 +13,7 @@ use feeds::WindowLimits;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::AllowedOrigins;
+use crate::http::{AllowedOrigins, TokenCookies};
 
 /// The embedded broker, whose log cannot be followed for long.
 struct Unfollowable(EmbeddedBroker);
@@ -107,6 +108,9 @@ fn http() -> HttpOptions {
         header_timeout: FOREVER,
         idle_timeout: FOREVER,
         shutdown_grace: FOREVER,
+        access: Arc::new(Access::open()),
+        key_set: None,
+        token_cookies: TokenCookies::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![TopicPattern::all()],
     }

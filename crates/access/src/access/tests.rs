@@ -88,7 +88,7 @@ async fn settle() {
 
 #[tokio::test]
 async fn without_keys_a_token_is_not_looked_at() {
-    let open = access(KeyFiles::default(), false, Some(Rights::all()));
+    let open = Access::open();
     assert!(open.rights(None).is_ok() && open.rights(Some("whatever")).is_ok() && !open.takes_tokens());
 }
 

@@ -34,7 +34,9 @@ use crate::http::{
     body::{self, HttpRequest, HttpResponse},
     call::{self, Call},
     cors::CorsRequest,
+    credentials::Caller,
     problem::Problem,
+    routes::Right,
     sse,
 };
 
@@ -45,6 +47,8 @@ const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 struct ReadRequest {
     version: Version,
     call: Result<Call, Problem>,
+    /// Its sender, if it needs a right.
+    caller: Option<Caller>,
     cors: CorsRequest,
     record: Record,
     span: Span,
@@ -67,10 +71,12 @@ impl ReadRequest {
             path = request.uri().path()
         );
         let cors = app.options.allowed_origins.asked_by(&request);
-        let (operation, call) = Call::of(request);
+        let options = &app.options;
+        let caller = Caller::of(request.headers(), &options.access, &options.token_cookies, cors.may_use_cookies());
+        let (operation, right, call) = Call::of(request);
         record.asks_for(operation);
         Call::note(&call, &status.half_close);
-        Self { version, call, cors, record, span }
+        Self { version, call, caller: (right != Right::Nothing).then_some(caller), cors, record, span }
     }
 }
 
@@ -93,14 +99,15 @@ pub(crate) async fn serve_client<B: Broker>(
         let app = Arc::clone(&owned);
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
-        let ReadRequest { version, call, cors, mut record, span } = ReadRequest::of(request, remote, &app, &status);
+        let ReadRequest { version, call, caller, cors, mut record, span } =
+            ReadRequest::of(request, remote, &app, &status);
         record.open = open.as_ref().map(OpenRequests::begin);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
         let answering = async move {
             abandon_guard.begin();
             status.request_came();
-            let mut response = call::answer(&app, &status, call, cors).await;
+            let mut response = call::answer(&app, &status, call, caller, cors).await;
             status.half_close.answered();
             if record.open.is_some() {
                 response = body::paced(response, status, &app.outgoing);
@@ -157,11 +164,11 @@ pub(super) async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>
     let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
-        let ReadRequest { version, call, cors, record, span } = ReadRequest::of(request, remote, &app, &status);
+        let ReadRequest { version, call, caller, cors, record, span } = ReadRequest::of(request, remote, &app, &status);
         let answering = async move {
             let mut response = match call {
                 Ok(call) if call.is_poll() => refused(&call, cors, &app),
-                call => call::answer(&app, &status, call, cors).await,
+                call => call::answer(&app, &status, call, caller, cors).await,
             };
             status.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -18,17 +18,23 @@ use crate::http::{
 };
 
 /// Follows a Feed from where the client left off.
-pub(crate) fn stream<B: Broker>(app: &Arc<App<B>>, request: FeedRequest) -> Result<HttpResponse, Problem> {
+pub(crate) fn stream<B: Broker>(
+    app: &Arc<App<B>>,
+    request: FeedRequest,
+    expires: Option<Instant>,
+) -> Result<HttpResponse, Problem> {
     check_followed(app, &request.pattern)?;
     app.metrics.answered(Answer::Stream);
     let Ok(held) = app.hold_poll() else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
-    Ok(streamed(FeedStream { app: Arc::clone(app), request, place: None, _held: held, _following: following }))
+    Ok(streamed(FeedStream { app: Arc::clone(app), request, expires, place: None, _held: held, _following: following }))
 }
 
 struct FeedStream<B: Broker> {
     app: Arc<App<B>>,
     request: FeedRequest,
+    /// When the rights of the client end.
+    expires: Option<Instant>,
     place: Option<Cursor>,
     _held: HeldPollGuard,
     _following: Following,
@@ -36,9 +42,13 @@ struct FeedStream<B: Broker> {
 
 impl<B: Broker> Source for FeedStream<B> {
     async fn next(&mut self) -> Next {
+        if self.expires.is_some_and(|expires| expires <= Instant::now()) {
+            return Next::Last(Text::default().expired().into_bytes());
+        }
         // "Now" would be another moment to a client that loses its stream before it was told a place.
         let wait = if self.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };
-        self.request.deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait;
+        self.request.deadline = self.expires.map_or(deadline, |expires| expires.min(deadline));
         match self.app.feed.poll(self.request.clone()).await {
             FeedOutcome::Batch(batch) => {
                 count_events(&batch, self.request.start.goes_on(), Transport::Stream, &self.app.metrics);

@@ -28,6 +28,7 @@ pub(crate) async fn stream<B: Broker>(
     status: &Arc<ConnectionStatus>,
     client: ClientId,
     request: PollRequest,
+    expires: Option<Instant>,
 ) -> Result<HttpResponse, Problem> {
     app.broker.has_room_for(&client, &request.topics)?;
     if request.topics.is_empty() && app.registry.unconfirmed(&client).is_none() {
@@ -43,6 +44,7 @@ pub(crate) async fn stream<B: Broker>(
         status: Arc::clone(status),
         client,
         request,
+        expires,
         receipt: None,
         got: None,
         _held: held,
@@ -55,6 +57,8 @@ struct MailboxStream<B: Broker> {
     status: Arc<ConnectionStatus>,
     client: ClientId,
     request: PollRequest,
+    /// When the rights of the client end.
+    expires: Option<Instant>,
     /// Names the poll, once it had its first answer.
     receipt: Option<Receipt>,
     /// The last event that was sent, and when the first was.
@@ -64,6 +68,9 @@ struct MailboxStream<B: Broker> {
 
 impl<B: Broker> Source for MailboxStream<B> {
     async fn next(&mut self) -> Next {
+        if self.expires.is_some_and(|expires| expires <= Instant::now()) {
+            return self.end(Text::default().expired());
+        }
         let Some(outcome) = self.outcome().await else {
             return self.end(Text::default().come_back_to_confirm());
         };
@@ -94,6 +101,7 @@ impl<B: Broker> MailboxStream<B> {
     /// Waits for what comes next; `None`: the Session is over.
     async fn outcome(&mut self) -> Option<Outcome> {
         let deadline = Instant::now() + COMMENT_EVERY;
+        let deadline = self.expires.map_or(deadline, |expires| expires.min(deadline));
         if let Some(receipt) = &self.receipt {
             let after = self.got.as_ref().map(|(last_seen, _)| last_seen.clone());
             let deadline = self.confirm_by().map_or(deadline, |confirm_by| confirm_by.min(deadline));

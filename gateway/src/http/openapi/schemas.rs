@@ -105,11 +105,21 @@ pub(super) fn schemas() -> Value {
     })
 }
 
+/// Returns the ways in which a token comes; where none is needed, neither is.
+pub(super) fn security_schemes() -> Value {
+    json!({
+        "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+        "cookie": { "type": "apiKey", "in": "cookie", "name": "__Host-postern", "description": "See --token-cookie" },
+    })
+}
+
 /// Returns the errors, by their status codes.
 pub(super) fn responses() -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     let meanings = [
         ("400", "The request is wrong; the detail names what"),
+        ("401", "It needs a token and has none, or one that is not taken; the detail says why"),
+        ("403", "The token does not include it, or the page is of an origin that is not allowed"),
         ("404", "The client has no mailbox, or the pattern selects nothing that is kept for feeds"),
         ("408", "The body did not come in time"),
         ("409", "A newer poll of the same client took this one's place"),

@@ -1,0 +1,1 @@
+//! Rights that shrink, and grow again.
