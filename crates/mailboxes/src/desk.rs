@@ -104,11 +104,13 @@ struct Seated {
     confirmed: bool,
     /// The broker has said that the mailbox is drained.
     is_drained: bool,
+    /// Its batch is held back.
+    is_held_back: bool,
 }
 
 impl Seated {
     const fn new(poll: Poll, since: Instant, confirmed: bool) -> Self {
-        Self { poll, since, confirmed, is_drained: false }
+        Self { poll, since, confirmed, is_drained: false, is_held_back: false }
     }
 
     /// Tells whether it only asks for what is there. Then an event that was confirmed to its publisher must not be
@@ -243,7 +245,7 @@ impl Desk {
         let due = match (&self.poll, &self.window) {
             (None, _) => self.last_activity + self.timeouts.linger,
             (Some(_), Some(window)) if window.awaits_head() => self.head_due().max(self.ask),
-            (Some(seated), Some(window)) if !seated.poll.is_resumed && !window.is_empty() => seated.since + HOLD_BACK,
+            (Some(seated), _) if seated.is_held_back => seated.since + HOLD_BACK,
             (Some(seated), Some(window)) if seated.is_short() || window.expects_more() => {
                 seated.poll.deadline.max(self.ask)
             }
@@ -269,6 +271,11 @@ impl Desk {
     /// Returns how many Deliveries are unconfirmed.
     pub(super) fn unconfirmed(&self) -> usize {
         self.window.as_ref().map_or(0, Window::len)
+    }
+
+    /// Returns how many events were confirmed without having been shown since the last time that this was asked.
+    pub(super) fn take_withheld(&mut self) -> u64 {
+        self.window.as_mut().map_or(0, Window::take_withheld)
     }
 
     /// Returns how many bytes the unconfirmed Deliveries take in memory.
@@ -307,20 +314,23 @@ impl Desk {
         }
         // Looked for until something is handed out: what the token stands for may come back from another Lease a moment
         // after this one was opened.
+        let (view, is_resumed) = (seated.poll.view(), seated.poll.is_resumed);
         if !seated.confirmed
-            && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token))
+            && let Some(tag) = seated.poll.last_seen.as_ref().and_then(|token| window.confirm(token, view))
         {
             seated.confirmed = true;
             self.effects.push_back(Effect::Confirm(tag));
         }
-        let is_resumed = seated.poll.is_resumed;
-        while let Some(tag) = window.skip_marker(seated.poll.last_seen.is_some() || is_resumed) {
+        while let Some(tag) = window.skip_marker(view) {
             self.effects.push_back(Effect::Confirm(tag));
         }
-        let held_back = !is_resumed && window.front_handed_out() > 1 && now < seated.since + HOLD_BACK;
-        let outcome = if held_back {
+        if let Some(tag) = window.make_room(view) {
+            self.effects.push_back(Effect::Confirm(tag));
+        }
+        seated.is_held_back = !is_resumed && window.front_handed_out(view) > 1 && now < seated.since + HOLD_BACK;
+        let outcome = if seated.is_held_back {
             return;
-        } else if let Some(batch) = window.hand_out(seated.poll.limit, seated.poll.after) {
+        } else if let Some(batch) = window.hand_out(seated.poll.limit, seated.poll.after, view) {
             Outcome::Batch(batch)
         } else if is_resumed && window.is_full() {
             Outcome::WindowFull

@@ -77,6 +77,8 @@ pub struct MailboxMetrics {
     pub(super) max_sessions: Gauge,
     /// Bytes that all windows take.
     pub(super) window_bytes: Gauge,
+    /// Events that were confirmed without having been shown, because the rights of their reader select none of them.
+    pub(super) events_withheld: Counter,
     releases: Family<[(&'static str, Release); 1], Counter>,
 }
 
@@ -86,7 +88,13 @@ impl Default for MailboxMetrics {
         for release in Release::ALL {
             drop(releases.get_or_create(&[(OUTCOME, release)]));
         }
-        Self { sessions: Gauge::default(), max_sessions: Gauge::default(), window_bytes: Gauge::default(), releases }
+        Self {
+            sessions: Gauge::default(),
+            max_sessions: Gauge::default(),
+            window_bytes: Gauge::default(),
+            events_withheld: Counter::default(),
+            releases,
+        }
     }
 }
 
@@ -95,6 +103,11 @@ impl MailboxMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register("max_sessions", "Maximum of open sessions", self.max_sessions.clone());
+        registry.register(
+            "events_withheld",
+            "Events confirmed without having been shown, for want of a right to read them",
+            self.events_withheld.clone(),
+        );
         registry.register("releases", "Sessions that ended, by reason", self.releases.clone());
         registry.register("window_bytes", "Bytes that all windows take", self.window_bytes.clone());
     }

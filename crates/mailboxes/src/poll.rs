@@ -1,10 +1,12 @@
 //! One request that waits at a Session, and what can come of it.
 
+use std::sync::Arc;
+
 use broker::BrokerError;
 use events::TopicPattern;
 use tokio::time::Instant;
 
-use super::{batch::Batch, last_seen::LastSeen};
+use super::{batch::Batch, last_seen::LastSeen, window::View};
 
 /// Names one poll within this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +25,8 @@ pub struct PollRequest {
     pub deadline: Instant,
     /// Where the poll stands among those of its instance.
     pub order: Option<PollOrder>,
+    /// What the client may be shown, whatever its mailbox is bound to; `None` is everything.
+    pub may_see: Option<Arc<[TopicPattern]>>,
 }
 
 /// The `poll=<instance>.<n>` of a request: within one instance a lower `n` never replaces a higher one.
@@ -53,6 +57,7 @@ pub(super) struct Poll {
     pub(super) is_resumed: bool,
     /// It has got everything up to this tag, and not confirmed it.
     pub(super) after: Option<u64>,
+    pub(super) may_see: Option<Arc<[TopicPattern]>>,
 }
 
 /// What a poll that was answered wants besides, without a word on what it got.
@@ -64,6 +69,8 @@ pub struct Continuation {
     pub limit: usize,
     /// When to answer with nothing.
     pub deadline: Instant,
+    /// What the client may be shown: the same as before.
+    pub may_see: Option<Arc<[TopicPattern]>>,
 }
 
 impl Poll {
@@ -76,13 +83,19 @@ impl Poll {
             order: request.order.clone(),
             is_resumed: false,
             after: None,
+            may_see: request.may_see.clone(),
         }
     }
 
     pub(super) fn resumed(id: PollId, continuation: &Continuation) -> Self {
-        let Continuation { after, limit, deadline } = continuation;
+        let Continuation { after, limit, deadline, may_see } = continuation;
         let after = after.as_ref().and_then(|token| token.place).map(|place| place.tag);
-        Self { id, last_seen: None, limit: *limit, deadline: *deadline, order: None, is_resumed: true, after }
+        let (limit, deadline, may_see) = (*limit, *deadline, may_see.clone());
+        Self { id, last_seen: None, limit, deadline, order: None, is_resumed: true, after, may_see }
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View { may_see: self.may_see.as_deref(), has_seen: self.last_seen.is_some() || self.is_resumed }
     }
 }
 

@@ -173,7 +173,10 @@ impl<B: Broker> Session<B> {
     async fn apply_effects(&mut self, lease: &mut B::Lease) -> Result<(), SessionEnd> {
         while let Some(effect) = self.desk.take_effect() {
             match effect {
-                Effect::Confirm(tag) => lease.confirm(tag).await.map_err(SessionEnd::Lost)?,
+                Effect::Confirm(tag) => {
+                    lease.confirm(tag).await.map_err(SessionEnd::Lost)?;
+                    self.context.metrics.events_withheld.inc_by(self.desk.take_withheld());
+                }
                 Effect::Ask => {
                     let is_drained = lease.is_drained().await.map_err(SessionEnd::Lost)?;
                     self.take_arrived(lease)?;

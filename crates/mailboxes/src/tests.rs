@@ -11,6 +11,7 @@ use self::model::{Model, ModelBroker};
 use super::{
     context::MailboxOptions,
     last_seen::LastSeen,
+    metrics::MailboxMetrics,
     poll::{Outcome, PollRequest},
     registry::{Answered, Registry},
 };
@@ -34,7 +35,7 @@ fn alice() -> ClientId {
 
 fn request(last_seen: Option<&LastSeen>, wait: Duration) -> PollRequest {
     let deadline = Instant::now() + wait;
-    PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None }
+    PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None, may_see: None }
 }
 
 /// What a well-behaved client knows.
@@ -217,4 +218,35 @@ async fn more_mailboxes_than_allowed_are_refused_and_no_other_suffers() {
     sleep(Duration::from_secs(20)).await;
     let later = registry.poll(&alice(), request(None, Duration::ZERO)).await;
     assert!(matches!(later.outcome, Outcome::Nothing), "room is made by the linger");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withheld_waits_for_a_right_to_read_it_and_holds_up_nothing() {
+    let model = Arc::new(Model::default());
+    let metrics = Arc::<MailboxMetrics>::default();
+    let registry = Registry::new(Arc::new(ModelBroker(Arc::clone(&model))), OPTIONS, Arc::clone(&metrics));
+    let narrow = |last_seen: Option<&LastSeen>| PollRequest {
+        may_see: Some(["jobs.#".parse().unwrap()].into()),
+        ..request(last_seen, Duration::from_secs(25))
+    };
+    model.put(&alice(), testing::event("pay.1", 0));
+    // Longer than the confirm deadline, which ends a Session, and not a poll.
+    for _ in 0..30 {
+        let answered = registry.poll(&alice(), narrow(None)).await;
+        assert!(matches!(answered.outcome, Outcome::Nothing), "{:?}", answered.outcome);
+    }
+    assert!((2..5).contains(&model.opened(&alice())), "{} leases in 12 minutes", model.opened(&alice()));
+    let mut client = Client::default();
+    client.take(&registry.poll(&alice(), request(None, Duration::ZERO)).await.outcome);
+    assert_eq!(client.seen, [0]);
+    // With a right to no more than the rest, the rest comes however much is withheld before it.
+    let (mut client, total) = (Client::default(), 100);
+    (1..total).for_each(|number| model.put(&alice(), testing::event("pay.1", number)));
+    model.put(&alice(), testing::event("jobs.1", total));
+    while client.seen.is_empty() {
+        client.take(&registry.poll(&alice(), narrow(client.last_seen.as_ref())).await.outcome);
+    }
+    registry.poll(&alice(), narrow(client.last_seen.as_ref())).await;
+    assert_eq!((client.seen, model.ready(&alice())), (vec![total], 0));
+    assert_eq!(metrics.events_withheld.get(), 99, "and one that was shown before");
 }

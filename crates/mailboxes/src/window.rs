@@ -3,15 +3,25 @@
 //! A pure state machine: no clock, no broker. Its invariants, which the property tests hold it to:
 //!
 //! * A tag is returned for confirming only if it was handed out under this Lease and the client named it, or if nothing
-//!   was confirmed under this Lease yet and everything up to it is what the client saw under another one: the same run
-//!   of events, all redelivered.
+//!   that it was shown was confirmed under this Lease yet and everything up to it is what the client saw under another
+//!   one: the same run of events, all redelivered.
 //! * Entries leave only by being confirmed, from the front.
-//! * What is handed out is a run from the front, in the broker's order.
+//! * What is handed out is what the [`View`] of its reader shows of a run from the front, in the broker's order.
+//!
+//! An event that the view does not show is *withheld*: it takes its place, goes with the next confirm behind it, and is
+//! there for a view that shows more until then. This needs two more rules:
+//!
+//! * A confirm never takes an event that its own view shows and that was withheld before, unless the token's check says
+//!   that it stands for it. So rights that grow cost repeats, and no event.
+//! * In a full window of which the view shows nothing, the older half is confirmed, or nothing else would ever come. The
+//!   other half is still there for a view that shows more. Until the window is full, waiting costs the reader nothing.
+//!
+//! The check of a token is of what was shown alone, so it tells nothing of the rest.
 
 use std::collections::VecDeque;
 
 use broker::{Content, Delivery, limits::MAX_BATCH_BYTES};
-use events::{Event, EventId};
+use events::{Event, EventId, TopicPattern};
 use tokio::time::Instant;
 
 use super::{
@@ -32,9 +42,11 @@ pub(super) struct Window {
     backlog: u32,
     /// The window was full: the broker holds back what came after.
     was_full: bool,
-    /// Nothing was confirmed under this Lease yet, so the run that a token of another one stands for may be at the
-    /// front.
+    /// Nothing that a reader saw was confirmed under this Lease yet, so the run that a token of another one stands for
+    /// may be at the front.
     fresh: bool,
+    /// How many events were confirmed without having been shown.
+    withheld: u64,
 }
 
 #[derive(Debug)]
@@ -42,6 +54,33 @@ struct Entry {
     delivery: Delivery,
     arrived: Instant,
     handed_out: u32,
+    /// It is an event that was left out of what was handed out.
+    was_withheld: bool,
+}
+
+/// What a poll may be shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    /// The topics of events; `None` is all of them.
+    pub(super) may_see: Option<&'a [TopicPattern]>,
+    /// The client saw something of this mailbox or an older one, so a creation is news to it.
+    pub(super) has_seen: bool,
+}
+
+impl View<'_> {
+    fn shows(self, entry: &Entry) -> bool {
+        match (&entry.delivery.content, self.may_see) {
+            (Content::Event(event), Some(may_see)) => may_see.iter().any(|pattern| pattern.matches(&event.topic)),
+            (Content::Created(_), _) => self.has_seen,
+            // A marker of a loss always tells something.
+            (Content::Event(_), None) | (Content::Lost(_), _) => true,
+        }
+    }
+
+    /// Continues the check of the run before it, as the reader sees that.
+    fn check(self, before: u32, entry: &Entry) -> u32 {
+        if self.shows(entry) { entry.check(before) } else { before }
+    }
 }
 
 impl Entry {
@@ -81,6 +120,7 @@ impl Window {
             // A broker need not count further than it hands over.
             was_full: backlog >= u32::from(capacity),
             fresh: true,
+            withheld: 0,
         }
     }
 
@@ -88,7 +128,7 @@ impl Window {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
         self.backlog = self.backlog.saturating_sub(1);
-        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0 });
+        self.entries.push_back(Entry { delivery, arrived: now, handed_out: 0, was_withheld: false });
         if self.entries.len() >= self.capacity {
             self.was_full = true;
             self.head = 0;
@@ -109,44 +149,72 @@ impl Window {
     ///
     /// As long as nothing was confirmed under this Lease, the run that a token of another Lease stands for is looked
     /// for at the redelivered head, so the head must not be awaited any more. An equal event further back does not do:
-    /// what stands before it was not seen.
-    pub(super) fn confirm(&mut self, token: &LastSeen) -> Option<u64> {
+    /// what stands before it was not seen. Nor does an event that the view does not show: whether it is there is no
+    /// business of the client's.
+    pub(super) fn confirm(&mut self, token: &LastSeen, view: View<'_>) -> Option<u64> {
         let seen = token.event.as_ref()?;
         let place = token.place.filter(|place| place.lease == self.lease);
         let last = match place {
             Some(place) => self
                 .entries
                 .iter()
-                .position(|entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id),
+                .position(|entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id)
+                .filter(|last| view.shows(&self.entries[*last]) && self.was_shown(*last, seen.check, view)),
             None if self.fresh => {
                 let mut check = 0;
                 self.entries.iter().take_while(|entry| entry.delivery.redelivered).position(|entry| {
-                    check = entry.check(check);
-                    *entry.id() == seen.id && Some(check) == seen.check
+                    check = view.check(check, entry);
+                    *entry.id() == seen.id && Some(check) == seen.check && view.shows(entry)
                 })
             }
             None => None,
         }?;
-        let tag = self.entries.get(last)?.delivery.tag;
-        self.entries.drain(..=last);
         self.fresh = false;
+        self.remove(last, view)
+    }
+
+    /// Tells whether a token with this check stands for all that the view shows up to an entry. There is a doubt only
+    /// if some of that was withheld before.
+    fn was_shown(&self, last: usize, check: Option<u32>, view: View<'_>) -> bool {
+        let run = || self.entries.iter().take(last + 1);
+        let is_doubtful = run().any(|entry| entry.was_withheld && view.shows(entry));
+        !is_doubtful || check == Some(run().fold(0, |check, entry| view.check(check, entry)))
+    }
+
+    /// Takes the entries out up to this one, and returns its tag.
+    fn remove(&mut self, last: usize, view: View<'_>) -> Option<u64> {
+        let tag = self.entries.get(last)?.delivery.tag;
+        let removed = self.entries.drain(..=last);
+        let withheld = removed.filter(|entry| entry.event().is_some() && entry.handed_out == 0 && !view.shows(entry));
+        self.withheld += withheld.count() as u64;
         Some(tag)
     }
 
-    /// Drops a marker of a creation that stands first, if its reader saw nothing of an older mailbox; returns its tag.
-    /// A marker of a loss always tells something.
-    pub(super) fn skip_marker(&mut self, seen_before: bool) -> Option<u64> {
-        let tells_nothing = |entry: &mut Entry| !seen_before && matches!(entry.delivery.content, Content::Created(_));
+    /// Confirms the older half of a full window of which the view shows nothing; returns the tag.
+    pub(super) fn make_room(&mut self, view: View<'_>) -> Option<u64> {
+        if !self.is_full() || self.entries.iter().any(|entry| view.shows(entry)) {
+            return None;
+        }
+        self.remove((self.entries.len() - 1) / 2, view)
+    }
+
+    /// Drops a marker of a creation that stands first, if the view does not show it; returns its tag.
+    pub(super) fn skip_marker(&mut self, view: View<'_>) -> Option<u64> {
+        let tells_nothing = |entry: &mut Entry| entry.event().is_none() && !view.shows(entry);
         let marker = self.entries.pop_front_if(tells_nothing)?;
         Some(marker.delivery.tag)
     }
 
-    /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone; `None` if
-    /// there is nothing.
-    pub(super) fn hand_out(&mut self, limit: usize, after: Option<u64>) -> Option<Batch> {
+    /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone, as far as the
+    /// view shows it; `None` if that is nothing.
+    pub(super) fn hand_out(&mut self, limit: usize, after: Option<u64>, view: View<'_>) -> Option<Batch> {
         let mut events = Vec::new();
         let (mut bytes, mut check, mut last) = (0, 0, None);
         for entry in &mut self.entries {
+            if !view.shows(entry) {
+                entry.was_withheld |= entry.event().is_some();
+                continue;
+            }
             if after.is_some_and(|after| entry.delivery.tag <= after) {
                 check = entry.check(check);
                 continue;
@@ -174,9 +242,14 @@ impl Window {
         Some(Batch { events, reset, last_seen: LastSeen::new(id, Place { lease: self.lease, tag }, check) })
     }
 
-    /// Returns how often the oldest entry was handed out; 0 for none.
-    pub(super) fn front_handed_out(&self) -> u32 {
-        self.entries.front().map_or(0, |entry| entry.handed_out)
+    /// Returns how often the oldest entry that the view shows was handed out; 0 for none.
+    pub(super) fn front_handed_out(&self, view: View<'_>) -> u32 {
+        self.entries.iter().find(|entry| view.shows(entry)).map_or(0, |entry| entry.handed_out)
+    }
+
+    /// Returns how many events were confirmed without having been shown since the last time that this was asked.
+    pub(super) const fn take_withheld(&mut self) -> u64 {
+        std::mem::replace(&mut self.withheld, 0)
     }
 
     /// Returns when the oldest entry arrived.
@@ -203,11 +276,6 @@ impl Window {
     pub(super) const fn expect_no_more(&mut self) {
         self.settle();
         (self.was_full, self.backlog) = (false, 0);
-    }
-
-    /// Tells whether nothing is unconfirmed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Returns how many bytes the entries take in memory.

@@ -1,7 +1,8 @@
-//! The desk by table; `asking` has what it asks the broker, and `property` drives it through every interleaving.
+//! The desk by table; `asking` has what it asks the broker, `withheld` what not all rights show, and `property` drives it through every interleaving.
 
 mod asking;
 mod property;
+mod withheld;
 
 use broker::Content;
 use events::{Event, testing};
@@ -32,6 +33,7 @@ fn poll(id: u64, last_seen: Option<&LastSeen>, deadline: Instant) -> Poll {
         order: None,
         is_resumed: false,
         after: None,
+        may_see: None,
     }
 }
 
@@ -55,7 +57,7 @@ fn batch(desk: &mut Desk) -> Batch {
 
 /// The poll with this number, which goes on after what it got.
 fn resumed(id: u64, after: &LastSeen, deadline: Instant) -> Poll {
-    Poll::resumed(PollId(id), &Continuation { after: Some(after.clone()), limit: 100, deadline })
+    Poll::resumed(PollId(id), &Continuation { after: Some(after.clone()), limit: 100, deadline, may_see: None })
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) ->
         limit,
         deadline,
         order: query.get("poll").map(order).transpose()?,
+        may_see: None,
     })
 }
 

@@ -105,7 +105,8 @@ impl<B: Broker> MailboxStream<B> {
         if let Some(receipt) = &self.receipt {
             let after = self.got.as_ref().map(|(last_seen, _)| last_seen.clone());
             let deadline = self.confirm_by().map_or(deadline, |confirm_by| confirm_by.min(deadline));
-            return receipt.resume(Continuation { after, limit: self.request.limit, deadline }).await;
+            let (limit, may_see) = (self.request.limit, self.request.may_see.clone());
+            return receipt.resume(Continuation { after, limit, deadline, may_see }).await;
         }
         let request = PollRequest { deadline, ..self.request.clone() };
         let Answered { outcome, receipt } = self.app.registry.poll(&self.client, request).await;
