@@ -155,7 +155,10 @@ impl Call {
     /// Has a poll end with its rights, and show only what they include.
     fn limit_to(&mut self, rights: &Rights) {
         let deadline = match self {
-            Self::Poll(_, request) | Self::Stream(_, request) => &mut request.deadline,
+            Self::Poll(_, request) | Self::Stream(_, request) => {
+                request.may_see = rights.may_see();
+                &mut request.deadline
+            }
             Self::Follow(request, _) | Self::FollowStream(request) => &mut request.deadline,
             _ => return,
         };

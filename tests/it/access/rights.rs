@@ -1,1 +1,75 @@
-//! Rights that shrink, and grow again.
+//! Rights that shrink, and grow again: what waits in a mailbox is shown by the token of the poll that comes for it.
+
+use postern_tests::{Broker, EventStream, Poll, Request, on_both_brokers};
+use serde_json::{Value, json};
+
+use super::{WithToken, World};
+
+fn alice(read: &[&str]) -> Value {
+    json!({"sub": "alice", "postern": {"read": read}})
+}
+
+/// Makes a world in which alice's mailbox has events of two topics, in turn: 0 to 5, the even ones of `a`.
+async fn with_events_of_two_topics(broker: Broker) -> World {
+    let world = World::new(broker).await;
+    let poll = Poll::of("alice").topics("a.#,b.#").wait(0).token(&world.bearer(&alice(&["a.#", "b.#"])));
+    poll.send(&world.gateway).await.expect_status(204);
+    for n in 0..6 {
+        let topic = if n % 2 == 0 { "a.x" } else { "b.x" };
+        world.publish(topic, &format!("{{\"n\":{n}}}")).await;
+    }
+    world
+}
+
+on_both_brokers!(an_event_that_a_token_may_not_read_waits_for_one_that_may);
+async fn an_event_that_a_token_may_not_read_waits_for_one_that_may(broker: Broker) {
+    let world = with_events_of_two_topics(broker).await;
+    let [narrow, wide] = [&["a.#"][..], &["#"]].map(|read| world.bearer(&alice(read)));
+    let batch = Poll::of("alice").wait(5).token(&narrow).send(&world.gateway).await.batch();
+    assert_eq!(batch.numbers("n"), [0, 2, 4]);
+    // Nothing was confirmed.
+    let batch = Poll::of("alice").wait(5).token(&wide).send(&world.gateway).await.batch();
+    assert_eq!(batch.numbers("n"), [0, 1, 2, 3, 4, 5]);
+    // What a narrow token confirms takes along what is withheld before it, and no more.
+    let batch = Poll::of("alice").wait(5).token(&narrow).send(&world.gateway).await.batch();
+    let confirming = Poll::of("alice").wait(0).last_seen(&batch.last_seen);
+    confirming.token(&narrow).send(&world.gateway).await.expect_status(204);
+    let batch = Poll::of("alice").wait(5).token(&wide).send(&world.gateway).await.batch();
+    assert_eq!(batch.numbers("n"), [5]);
+}
+
+on_both_brokers!(a_stream_withholds_what_a_poll_would);
+async fn a_stream_withholds_what_a_poll_would(broker: Broker) {
+    let world = with_events_of_two_topics(broker).await;
+    let request = Request::get("/clients/alice/events").token(&world.bearer(&alice(&["b.#"])));
+    let mut stream = EventStream::open_with(world.gateway.address(), request, "").await.unwrap();
+    let numbers: Vec<u64> = stream.take(3).await.iter().map(|event| event.number("n")).collect();
+    assert_eq!(numbers, [1, 3, 5]);
+}
+
+on_both_brokers!(a_token_without_read_shows_its_mailbox_and_binds_nothing);
+async fn a_token_without_read_shows_its_mailbox_and_binds_nothing(broker: Broker) {
+    let world = with_events_of_two_topics(broker).await;
+    let bearer = world.bearer(&json!({"sub": "alice"}));
+    let poll = Poll::of("alice").token(&bearer);
+    assert_eq!(poll.clone().wait(5).send(&world.gateway).await.batch().numbers("n"), [0, 1, 2, 3, 4, 5]);
+    let detail = poll.topics("a.x").send(&world.gateway).await.problem(403);
+    assert!(detail.contains("a.x"), "{detail}");
+}
+
+/// A mailbox that is not theirs tells nothing to other users, not even whether it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_mailbox_is_the_same_whether_it_is_there_or_not() {
+    let world = with_events_of_two_topics(Broker::Embedded).await;
+    let bob = world.bearer(&json!({"sub": "bob", "postern": {"read": ["#"]}}));
+    for request in ["GET", "DELETE"].map(|method| move |path: &str| Request::new(method, path)) {
+        let answer = async |path: &str| request(path).token(&bob).send(world.gateway.address()).await.problem(403);
+        let (there, nowhere) = (answer("/clients/alice").await, answer("/clients/carol").await);
+        assert_eq!(there, nowhere.replace("carol", "alice"));
+    }
+    let poll = Poll::of("alice").wait(5).token(&world.bearer(&alice(&["#"])));
+    assert_eq!(poll.send(&world.gateway).await.batch().events.len(), 6, "it is still there");
+    // Each device of a user has a mailbox of its own.
+    let phone = Poll::of("bob~phone").topics("a.x").wait(0).token(&bob);
+    phone.send(&world.gateway).await.expect_status(204);
+}
