@@ -63,7 +63,9 @@ impl World {
     async fn with(broker: Broker, configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         let issuer = Issuer::es256();
         let keys = KeyFile::new(&issuer.file);
-        let gateway = configure(broker.gateway_with_log().await.flag("--token-key", keys.path())).start().await;
+        // No level of the log has a token: the harness looks for one when the gateway is dropped.
+        let builder = broker.gateway_with_log().await.flag("--token-key", keys.path()).flag("--log", "trace");
+        let gateway = configure(builder).start().await;
         gateway.wait_ready().await;
         Self { issuer, gateway, _keys: keys }
     }

@@ -18,6 +18,8 @@ const BUFFER: usize = 4096;
 #[derive(Debug)]
 pub struct LeanHttp {
     stream: TcpStream,
+    /// Headers of every request, each with its line break.
+    headers: String,
     request: String,
     buffer: Vec<u8>,
 }
@@ -38,13 +40,20 @@ impl LeanHttp {
     pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, request: String::new(), buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { stream, headers: String::new(), request: String::new(), buffer: Vec::with_capacity(BUFFER) })
+    }
+
+    /// Adds a header to every request.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        let _ = write!(self.headers, "{name}: {value}\r\n");
+        self
     }
 
     /// Sends a request without a body; the target is escaped already.
     pub async fn send(&mut self, method: &str, target: &str) -> anyhow::Result<()> {
         self.request.clear();
-        let _ = write!(self.request, "{method} {target} HTTP/1.1\r\nhost: bench\r\n\r\n");
+        let _ = write!(self.request, "{method} {target} HTTP/1.1\r\nhost: bench\r\n{}\r\n", self.headers);
         self.stream.write_all(self.request.as_bytes()).await.context("the gateway should read")
     }
 

@@ -22,7 +22,7 @@ pub struct Rights {
     pub read: Option<Arc<[TopicPattern]>>,
     /// The topics that may be published to.
     pub publish: Vec<TopicPattern>,
-    /// How many events a second may be published, if that differs from what everyone may.
+    /// How many events a second may be published, if that differs from the limit for all.
     pub publish_rate: Option<u32>,
     /// They are those of a request without a token.
     pub is_anonymous: bool,
