@@ -3,6 +3,7 @@
 //! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as
 //! everywhere.
 
+mod hosts;
 mod listen;
 mod options;
 mod tokens;
@@ -17,8 +18,11 @@ use clap::{
 use events::TopicPattern;
 use settings::{Setting, boolean, byte_size, whole_number};
 
-use self::listen::{Listen, listen};
-use self::tokens::TokenArgs;
+use self::{
+    hosts::Hosts,
+    listen::{Listen, listen},
+    tokens::TokenArgs,
+};
 pub use self::{
     options::{BrokerSettings, ConfigError, Settings},
     tokens::AccessConfigError,
@@ -118,6 +122,9 @@ pub struct Config {
 
     #[command(flatten)]
     tokens: TokenArgs,
+
+    #[command(flatten)]
+    hosts: Hosts,
 
     /// A web origin whose pages may use the gateway, also with cookies, e.g. https://app.example; or * for any, without
     /// cookies. Repeatable, or separated by commas

@@ -11,8 +11,9 @@
 //! * `metrics` is what is counted here; `readiness` tells whether this gateway should get requests.
 //! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces
 //!   answers that share a connection.
+//! * `guard` stands before the routes, and refuses what pages of other origins have a browser send; `cors` lets some of
+//!   them in, and `security_headers` keeps answers from the others.
 //! * `credentials` finds out what a request may do; `key_set` fetches the keys for that.
-//! * `cors` lets pages of other origins in, `security_headers` keeps the others out.
 //!
 //! Handlers are cancelled by dropping them: that is how a poll learns that its client hung up. What a request changes
 //! is run to its end by `effect` all the same.
@@ -30,6 +31,7 @@ mod effect;
 mod feed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod guard;
 mod held;
 pub mod key_set;
 mod mailbox;
@@ -59,6 +61,7 @@ pub use self::{
     app::{App, HttpOptions},
     cors::{AllowedOrigins, Origin, OriginError},
     credentials::TokenCookies,
+    guard::{AllowedHosts, HostName, HostNameError},
 };
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and

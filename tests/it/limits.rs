@@ -97,13 +97,14 @@ async fn a_slow_head_and_an_idle_connection_are_hung_up_on_and_others_do_not_not
     // A poll is held for longer than that, and a body may take longer.
     let mut held = poll.hold(&gateway).await;
     let mut body = HttpConnection::open(gateway.address()).await;
-    let post =
-        format!("POST /topics/{topic}/events HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\nexpect: 100-continue\r\n");
+    let post = format!(
+        "POST /topics/{topic}/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7\r\nexpect: 100-continue\r\n"
+    );
     body.send(format!("{post}\r\n").as_bytes()).await;
     assert_eq!(body.head().await.status, 100);
     let mut silent = HttpConnection::open(gateway.address()).await;
     let mut half = HttpConnection::open(gateway.address()).await;
-    half.send(b"GET /live HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
+    half.send(b"GET /live HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await;
     let mut idle = HttpConnection::open(gateway.address()).await;
     idle.request(&Request::get("/live")).await.expect_status(200);
     for (what, connection) in [("silent", &mut silent), ("half a head", &mut half), ("idle", &mut idle)] {
@@ -121,7 +122,7 @@ async fn an_idle_connection_has_longer_than_a_head_and_is_told_how_long(broker: 
     let live = Request::get("/live");
     let (mut idle, mut slow) = (served(&gateway).await, served(&gateway).await);
     assert_eq!(idle.request(&live).await.header("keep-alive"), Some("timeout=75"));
-    slow.send(b"GET /live HTTP/1.1\r\nhost: x\r\nx-slow: ").await;
+    slow.send(b"GET /live HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await;
     assert!(timeout(SOON, slow.left()).await.is_ok(), "the gateway should hang up on half a head");
     // By then the other one has been idle for as long.
     idle.request(&live).await.expect_status(200);
@@ -133,7 +134,8 @@ async fn a_body_that_stops_halfway_does_not_keep_its_place(broker: Broker) {
     let gateway =
         gateway(broker, |builder| builder.flag("--header-timeout", "1s").flag("--max-connections", "1")).await;
     let mut half = served(&gateway).await;
-    let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\ncontent-length: 7\r\n\r\n", unique("jobs"));
+    let head =
+        format!("POST /topics/{}/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 7\r\n\r\n", unique("jobs"));
     half.send(format!("{head}{{").as_bytes()).await;
     let late = half.answer().await;
     assert!(late.problem(408).contains("within 3 s"), "{late:?}");

@@ -14,7 +14,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Begins to publish and returns the connection with half of the body sent; the gateway reads it.
 async fn half_a_post(world: &World) -> HttpConnection {
     let mut post = HttpConnection::open(world.gateway.address()).await;
-    let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n", world.topic);
+    let head = format!("POST /topics/{}/events HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n", world.topic);
     post.send(format!("{head}content-length: 7\r\n\r\n").as_bytes()).await;
     assert_eq!(post.head().await.status, 100);
     post.send(b"{\"n\"").await;
@@ -74,7 +74,7 @@ async fn who_asked_nothing_yet_holds_nothing_up(broker: Broker) {
     let mut world = World::with(broker, |builder| builder.flag("--shutdown-grace", "1m")).await;
     // The spare connection of a browser, the first byte of a request or of a preface, half a head.
     let mut connections = Vec::new();
-    for begun in ["", "G", "P", "GET /live HTTP/1.1\r\nhost: x\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for begun in ["", "G", "P", "GET /live HTTP/1.1\r\nhost: localhost\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut connection = HttpConnection::open(world.gateway.address()).await;
         connection.send(begun.as_bytes()).await;
         connections.push(connection);
@@ -92,7 +92,7 @@ async fn clients_that_asked_before_and_ask_nothing_now_hold_nothing_up() {
     // Half of the next head.
     let mut begun = HttpConnection::open(world.gateway.address()).await;
     begun.request(&live).await.expect_status(200);
-    begun.send(b"GET /live HTTP/1.1\r\nhost: x\r\n").await;
+    begun.send(b"GET /live HTTP/1.1\r\nhost: localhost\r\n").await;
     // A client of HTTP/2 that asked once and answers no ping: its settings and GET /live, by indexes of HPACK's static
     // table.
     let mut silent = HttpConnection::open(world.gateway.address()).await;

@@ -39,7 +39,7 @@ impl Http2Connection {
 
     /// Sends a request and waits for the head of its answer. Dropping the call takes the request back (`RST_STREAM`).
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
-        let uri = format!("http://postern.test{path}");
+        let uri = format!("http://localhost{path}");
         let request = headers
             .iter()
             .fold(Request::builder().method(method).uri(uri), |request, (name, value)| request.header(*name, *value));
@@ -58,8 +58,7 @@ impl Http2Connection {
     /// Sends a GET request and waits for the head of its answer, unless the connection ends. Dropping the call takes
     /// the request back, and dropping the answer before its end does so with the rest of it.
     pub async fn try_get(&self, path: &str) -> Option<Response<Incoming>> {
-        let request =
-            Request::get(format!("http://postern.test{path}")).body(Full::default()).expect("it is a request");
+        let request = Request::get(format!("http://localhost{path}")).body(Full::default()).expect("it is a request");
         self.requests.clone().send_request(request).await.ok()
     }
 

@@ -53,7 +53,7 @@ impl LeanHttp {
     /// Sends a request without a body; the target is escaped already.
     pub async fn send(&mut self, method: &str, target: &str) -> anyhow::Result<()> {
         self.request.clear();
-        let _ = write!(self.request, "{method} {target} HTTP/1.1\r\nhost: bench\r\n{}\r\n", self.headers);
+        let _ = write!(self.request, "{method} {target} HTTP/1.1\r\nhost: localhost\r\n{}\r\n", self.headers);
         self.stream.write_all(self.request.as_bytes()).await.context("the gateway should read")
     }
 

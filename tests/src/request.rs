@@ -58,7 +58,7 @@ impl Request {
     pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if !self.headers.iter().any(|(name, _)| name == "host") {
-            head.push_str("host: postern.test\r\n");
+            head.push_str("host: localhost\r\n");
         }
         for (name, value) in &self.headers {
             let _ = write!(head, "{name}: {value}\r\n");

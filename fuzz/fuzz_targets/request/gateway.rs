@@ -17,7 +17,7 @@ use events::{ClientId, ContentType, Event, TopicPattern};
 use feeds::{Feed, FeedOptions, WindowLimits};
 use gateway::{
     fuzzing::Server,
-    http::{AllowedOrigins, App, HttpOptions, TokenCookies},
+    http::{AllowedHosts, AllowedOrigins, App, HttpOptions, TokenCookies},
     metrics::Metrics,
 };
 use mailboxes::{MailboxOptions, Registry};
@@ -160,6 +160,7 @@ fn http() -> HttpOptions {
         access: Arc::new(Access::open()),
         key_set: None,
         token_cookies: TokenCookies::default(),
+        hosts: AllowedHosts::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
     }

@@ -12,7 +12,7 @@ use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 
 use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
-use crate::http::{AllowedOrigins, HttpOptions};
+use crate::http::{AllowedHosts, AllowedOrigins, HttpOptions};
 
 /// The variables of the publisher, which often stand in the same file of settings.
 const OF_THE_PUBLISHER: [&str; 14] = [
@@ -161,6 +161,7 @@ impl Config {
                 access: access.access,
                 token_cookies: access.cookies,
                 key_set: access.key_set,
+                hosts: AllowedHosts::new(self.hosts.host),
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
                 feed_topics: self.feed_topics,
             },

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     cors::AllowedOrigins,
     credentials::TokenCookies,
+    guard::AllowedHosts,
     held::HeldPollGuard,
     key_set::KeySetUrl,
     metrics::{HttpMetrics, LookedAt},
@@ -43,6 +44,8 @@ pub struct HttpOptions {
     pub key_set: Option<KeySetUrl>,
     /// The cookies that a token may be in.
     pub token_cookies: TokenCookies,
+    /// By which names the gateway may be asked, besides those of loopback.
+    pub hosts: AllowedHosts,
     /// Which pages of other origins may use the gateway.
     pub allowed_origins: AllowedOrigins,
     /// Which topics can be followed as Feeds.

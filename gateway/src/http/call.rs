@@ -7,10 +7,9 @@ use broker::Broker;
 use events::{ClientId, Topic, TopicPattern};
 use feeds::FeedRequest;
 use hyper::{
-    HeaderMap, StatusCode, Version,
+    HeaderMap, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONNECTION, HOST, HeaderValue},
-    http::request::Parts,
+    header::{ALLOW, CONNECTION, HeaderValue},
 };
 use mailboxes::PollRequest;
 use tokio::time::Instant;
@@ -23,6 +22,7 @@ use super::{
     cors::CorsRequest,
     credentials::Caller,
     feed::{self, EmptyStatus},
+    guard::Refusal,
     mailbox,
     metrics::Operation,
     openapi, ops,
@@ -60,20 +60,26 @@ pub(super) enum Call {
 }
 
 impl Call {
-    /// Reads a request. What it asks for is known also of one that is refused.
-    pub(super) fn of(request: HttpRequest) -> (Operation, Right, Result<Self, Problem>) {
+    /// Reads a request, unless the guard refused it. What it asks for is known also of one that is refused; it needs no
+    /// right.
+    pub(super) fn of(request: HttpRequest, refusal: Option<Refusal>) -> (Operation, Right, Result<Self, Problem>) {
         let uri = request.uri().clone();
         let found = Found::of(uri.path());
         let (operation, right) = found.as_ref().map_or((Operation::Unknown, Right::Nothing), |found| {
             let operation = found.route.operation(request.method(), request.headers());
             (operation, found.route.right(operation))
         });
-        (operation, right, Self::read(request, found, operation))
+        match refusal {
+            Some(refusal) => {
+                let has_body = !request.body().is_end_stream();
+                (operation, Right::Nothing, Err(Problem::Guarded { refusal, has_body }))
+            }
+            None => (operation, right, Self::read(request, found, operation)),
+        }
     }
 
     fn read(request: HttpRequest, found: Result<Found<'_>, Problem>, operation: Operation) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        check_host(&parts)?;
         let Found { route, parameters: [first, second] } = found?;
         let has_body = !body.is_end_stream();
         let (query, headers) = (parts.uri.query(), &parts.headers);
@@ -237,23 +243,6 @@ fn options(route: &Route) -> HttpResponse {
         response.headers_mut().insert(ALLOW, allowed);
     }
     response
-}
-
-/// Refuses a request in absolute form whose authority differs from its `Host` header: the authority takes precedence
-/// (RFC 9112, section 3.2.2), and a proxy may have checked the header only. HTTP/2 has the authority alone.
-///
-/// Two `Host` headers are refused as well (RFC 9112, section 3.2).
-fn check_host(parts: &Parts) -> Result<(), Problem> {
-    if parts.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(Problem::BadRequest("Host: it is given twice".to_owned()));
-    }
-    let Some(named) = parts.uri.authority().filter(|_| parts.version < Version::HTTP_2) else { return Ok(()) };
-    let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-    if host.is_some_and(|host| host.eq_ignore_ascii_case(named.as_str().as_bytes())) {
-        Ok(())
-    } else {
-        Err(Problem::BadRequest(format!("Host: it is not {named}, which the request's URL names; send the path alone")))
-    }
 }
 
 /// Reads a client id. `.` and `..` are refused: browsers and proxies remove such segments from a path (RFC 3986,

@@ -12,6 +12,7 @@ use hyper::{
 };
 
 pub use self::origin::{Origin, OriginError};
+use super::security_headers::CROSS_ORIGIN_RESOURCE_POLICY;
 
 /// Seconds that a browser may remember a preflight; browsers cap it at two hours or a day themselves.
 const MAX_AGE_S: &str = "86400";
@@ -27,23 +28,35 @@ const MAX_ASKED: usize = 1024;
 #[derive(Debug, Clone, Default)]
 pub struct AllowedOrigins(Vec<Origin>);
 
+/// Which page sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    /// The gateway's own, or none: a program that is no browser.
+    Own,
+    /// One of an origin that is named.
+    Named,
+    /// One of any origin, which only `*` lets in.
+    Any,
+    /// One that is not let in.
+    Stranger,
+}
+
+impl Page {
+    /// Tells whether it is trusted with what a browser sends by itself: cookies, a password. `*` trusts no page.
+    pub(super) const fn may_use_cookies(self) -> bool {
+        matches!(self, Self::Own | Self::Named)
+    }
+}
+
 /// What a request has to do with other origins; kept while it is answered.
 #[derive(Debug)]
 pub(super) struct CorsRequest {
-    /// The origin of its page, if that is allowed.
+    page: Page,
+    /// The origin of its page, if that is another one and let in.
     origin: Option<HeaderValue>,
-    /// The origin is named, and so trusted with what the browser sends by itself: cookies, a password.
-    is_named: bool,
     /// The headers that its page may send, if it is a preflight.
     // Boxed: polls are held while they are answered, preflights are not.
     preflight: Option<Box<HeaderValue>>,
-}
-
-impl CorsRequest {
-    /// Tells whether the browser's cookies count: not for a page that is let in only because any page is.
-    pub(super) const fn may_use_cookies(&self) -> bool {
-        self.origin.is_none() || self.is_named
-    }
 }
 
 impl AllowedOrigins {
@@ -53,16 +66,20 @@ impl AllowedOrigins {
         Self(origins)
     }
 
-    /// Returns what a request asks for.
-    pub(super) fn asked_by<B>(&self, request: &Request<B>) -> CorsRequest {
-        let headers = request.headers();
-        let is_named =
-            headers.get(ORIGIN).is_some_and(|page| self.0.iter().any(|origin| origin.is_named_by(page.as_bytes())));
-        let is_allowed = is_named || self.0.iter().any(Origin::is_any);
-        let origin = headers.get(ORIGIN).filter(|_| is_allowed).cloned();
-        let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let preflight = (is_preflight && origin.is_some()).then(|| Box::new(allowed_headers(headers)));
-        CorsRequest { origin, is_named, preflight }
+    /// Tells whether no origin is let in.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns what pages of an origin are.
+    pub(super) fn page(&self, origin: &[u8]) -> Page {
+        if self.0.iter().any(|named| named.is_named_by(origin)) {
+            Page::Named
+        } else if self.0.iter().any(Origin::is_any) {
+            Page::Any
+        } else {
+            Page::Stranger
+        }
     }
 
     /// Adds to an answer what lets the page at the request's origin read it.
@@ -72,9 +89,11 @@ impl AllowedOrigins {
         }
         response.append(VARY, HeaderValue::from_static("origin"));
         let Some(origin) = asked.origin else { return };
+        // For what its page does not read: an event that is published by `sendBeacon`.
+        response.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("last-seen, etag, retry-after"));
-        if asked.is_named {
+        if asked.page.may_use_cookies() {
             response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         if let Some(headers) = asked.preflight {
@@ -82,6 +101,17 @@ impl AllowedOrigins {
             response.insert(ACCESS_CONTROL_ALLOW_HEADERS, *headers);
             response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(MAX_AGE_S));
         }
+    }
+}
+
+impl CorsRequest {
+    /// Reads what the page asks for that sent a request.
+    pub(super) fn of<B>(request: &Request<B>, page: Page) -> Self {
+        let headers = request.headers();
+        let origin = headers.get(ORIGIN).filter(|_| matches!(page, Page::Named | Page::Any)).cloned();
+        let is_preflight = request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        let preflight = (is_preflight && origin.is_some()).then(|| Box::new(allowed_headers(headers)));
+        Self { page, origin, preflight }
     }
 }
 
@@ -112,7 +142,7 @@ mod tests {
         let request = request.header(ACCESS_CONTROL_REQUEST_METHOD, "PUT");
         let request = request.header(ACCESS_CONTROL_REQUEST_HEADERS, headers).body(()).unwrap();
         let mut response = HeaderMap::new();
-        allowed.decorate(allowed.asked_by(&request), &mut response);
+        allowed.decorate(CorsRequest::of(&request, allowed.page(origin.as_bytes())), &mut response);
         response
     }
 

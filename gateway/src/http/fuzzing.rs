@@ -6,7 +6,7 @@ use broker::Broker;
 use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{app::App, batch, connection};
+use super::{app::App, batch, connection, guard::Listener};
 
 /// Serves connections that are no sockets.
 pub struct Server<B: Broker>(Arc<App<B>>);
@@ -20,7 +20,7 @@ impl<B: Broker> Server<B> {
 
     /// Serves a client to the end of its connection.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        connection::serve_client(stream, None, &self.0).await;
+        connection::serve_client(stream, None, Listener::of(None, false), &self.0).await;
     }
 }
 

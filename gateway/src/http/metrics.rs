@@ -15,7 +15,9 @@ use prometheus_client::{
 };
 
 pub(super) use self::{
-    label::{Answer, Follower, Method, Operation, Published, Reading, Source, Status, Transport, Words},
+    label::{
+        Answer, Follower, Method, Operation, Published, Reading, RefusedByGuard, Source, Status, Transport, Words,
+    },
     looked_at::LookedAt,
 };
 
@@ -30,6 +32,7 @@ const OUTCOME: &str = "outcome";
 const SOURCE: &str = "source";
 const FOLLOWER: &str = "state";
 const ROUTE: &str = "route";
+const WHAT: &str = "what";
 
 /// Upper bounds of what takes a moment, in seconds: from a write into memory to the longest wait for a confirm.
 const MOMENTS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -69,6 +72,7 @@ pub(super) struct HttpMetrics {
     pub(super) connections_refused: Counter,
     /// How often a connection could not be accepted.
     pub(super) accepts_failed: Counter,
+    refused_by_guard: By<RefusedByGuard, Counter>,
     /// Polls that wait, and streams.
     pub(super) polls_held: Gauge,
     /// Events handed to clients, repeats included.
@@ -95,6 +99,7 @@ impl Default for HttpMetrics {
             max_connections: Gauge::default(),
             connections_refused: Counter::default(),
             accepts_failed: Counter::default(),
+            refused_by_guard: by(WHAT, Counter::default),
             polls_held: Gauge::default(),
             events: Counter::default(),
             events_redelivered: Counter::default(),
@@ -143,6 +148,11 @@ impl HttpMetrics {
     /// Counts how long an event took from its last byte to its answer.
     pub(super) fn publish_answered(&self, took: Duration) {
         self.publish_answers.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that the guard refused.
+    pub(super) fn refused_by_guard(&self, what: RefusedByGuard) {
+        self.refused_by_guard.get_or_create(&[(WHAT, what)]).inc();
     }
 
     /// Counts an answer that tells a client that something is gone.
@@ -194,6 +204,11 @@ impl HttpMetrics {
             "http_request_duration_seconds",
             "From the head of a request to the end of its answer; not for polls and streams",
             self.durations.clone(),
+        );
+        registry.register(
+            "refused_by_guard",
+            "Requests that were refused for their Host, or because a page of another origin sent them",
+            self.refused_by_guard.clone(),
         );
         registry.register("polls_held", "Polls that wait, and streams", self.polls_held.clone());
         registry.register("polls", "Answered polls, and streams that began", self.polls.clone());

@@ -11,7 +11,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{body::HttpResponse, response};
+use super::{body::HttpResponse, guard::Refusal, response};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
 const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;
@@ -31,6 +31,12 @@ pub(super) enum Problem {
     Denied(Denied),
     /// The request is wrong and its body was not read, so the connection cannot go on.
     UnwantedBody,
+    /// The guard refused it.
+    Guarded {
+        refusal: Refusal,
+        /// A body came along, and was not read.
+        has_body: bool,
+    },
     /// With the paths that are like it.
     NoSuchPath(&'static str),
     NoMailbox,
@@ -78,6 +84,13 @@ impl Problem {
             Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
             Self::NoToken(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Guarded { refusal, .. } => match refusal {
+                Refusal::NoHost | Refusal::TwoHosts | Refusal::OtherHostThanUrl(_) | Refusal::WrongHost => {
+                    StatusCode::BAD_REQUEST
+                }
+                Refusal::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
+                Refusal::Origin(_) | Refusal::CrossSite => StatusCode::FORBIDDEN,
+            },
             Self::NoSuchPath(_) | Self::NoMailbox | Self::MetricsElsewhere | Self::NotFollowed(..) => {
                 StatusCode::NOT_FOUND
             }
@@ -116,6 +129,7 @@ impl Problem {
             Self::NoKeys => "the keys that tokens are checked by cannot be fetched yet; try again".to_owned(),
             Self::Denied(denied) => denied.to_string(),
             Self::UnwantedBody => "this request takes no body; send parameters in the query".to_owned(),
+            Self::Guarded { refusal, .. } => refusal.detail(),
             Self::NoSuchPath(alike) => format!("there is nothing here, but at {alike}; in a URL, # is written %23"),
             Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
                  or PUT /clients/{client}/topics/{pattern}"
@@ -290,6 +304,9 @@ impl From<Problem> for HttpResponse {
                 if has_body {
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }
+            }
+            Problem::Guarded { has_body: true, .. } => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Problem::ContentCoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));

@@ -1,7 +1,7 @@
 //! What every answer tells a browser to keep from other pages.
 //!
-//! Pages that `--allow-origin` lets in lose nothing by it: the policy on resources is not asked for what is fetched by
-//! the CORS protocol (WHATWG Fetch, section 3.7), and that is how `fetch` and `EventSource` read another origin.
+//! For pages that `--allow-origin` lets in, the policy on resources is set by `cors`. It is not asked for what is fetched
+//! by the CORS protocol (WHATWG Fetch, section 3.7), and that is how `fetch` and `EventSource` read another origin.
 
 use hyper::{
     HeaderMap,

@@ -13,7 +13,7 @@ use feeds::WindowLimits;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::{AllowedOrigins, TokenCookies};
+use crate::http::{AllowedHosts, AllowedOrigins, TokenCookies};
 
 /// The embedded broker, whose log cannot be followed for long.
 struct Unfollowable(EmbeddedBroker);
@@ -111,6 +111,7 @@ fn http() -> HttpOptions {
         access: Arc::new(Access::open()),
         key_set: None,
         token_cookies: TokenCookies::default(),
+        hosts: AllowedHosts::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![TopicPattern::all()],
     }

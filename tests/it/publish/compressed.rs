@@ -87,8 +87,10 @@ async fn what_cannot_be_undone_is_refused_with_what_would_be_taken(broker: Broke
     assert!(detail.contains("--data-binary"), "{detail}");
 
     let mut connection = HttpConnection::open(world.gateway.address()).await;
-    let head =
-        format!("POST /topics/{}/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", world.topic);
+    let head = format!(
+        "POST /topics/{}/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        world.topic
+    );
     connection.send(&[head.as_bytes(), b"1\r\n7\r\n0\r\n\r\n"].concat()).await;
     let detail = connection.answer().await.problem(501);
     assert!(detail.starts_with("Transfer-Encoding: "), "{detail}");

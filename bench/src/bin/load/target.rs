@@ -17,7 +17,7 @@ pub(crate) enum Style {
 }
 
 /// The headers that every request has.
-const HEADERS: &str = "HTTP/1.1\r\nhost: load\r\n";
+const HEADERS: &str = "HTTP/1.1\r\nhost: localhost\r\n";
 
 /// What a client says to go on where it was. Two headers for nchan, one token for Postern.
 #[derive(Debug, Default)]

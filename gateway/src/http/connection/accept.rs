@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::exchange::{serve_client, serve_surplus};
-use crate::http::{app::App, metrics::HttpMetrics};
+use crate::http::{app::App, guard::Listener, metrics::HttpMetrics};
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at
 /// health and metrics, or an event. Past that clients are hung up on.
@@ -20,6 +20,7 @@ const MAX_SURPLUS: usize = 256;
 
 /// Serves connections, each by a task of `connections`. Ends only by being dropped, which closes the listener.
 pub(crate) async fn run<B: Broker>(listener: TcpListener, app: &Arc<App<B>>, connections: &TaskTracker) {
+    let guarded = Listener::of(listener.local_addr().ok(), false);
     let places = Arc::new(Semaphore::new(app.options.max_connections));
     let surplus = Arc::new(Semaphore::new(MAX_SURPLUS));
     loop {
@@ -29,7 +30,7 @@ pub(crate) async fn run<B: Broker>(listener: TcpListener, app: &Arc<App<B>>, con
             connections.spawn(async move {
                 let remote = stream.peer_addr().ok();
                 app.metrics.connections.inc();
-                serve_client(stream, remote, &app).await;
+                serve_client(stream, remote, guarded, &app).await;
                 app.metrics.connections.dec();
                 drop(place);
             });
@@ -39,7 +40,7 @@ pub(crate) async fn run<B: Broker>(listener: TcpListener, app: &Arc<App<B>>, con
                 continue;
             };
             connections.spawn(async move {
-                serve_surplus(stream, &app).await;
+                serve_surplus(stream, guarded, &app).await;
                 drop(place);
             });
         }

@@ -33,8 +33,9 @@ use crate::http::{
     app::App,
     body::{self, HttpRequest, HttpResponse},
     call::{self, Call},
-    cors::CorsRequest,
+    cors::{CorsRequest, Page},
     credentials::Caller,
+    guard::{self, Listener},
     problem::Problem,
     routes::Right,
     sse,
@@ -55,10 +56,11 @@ struct ReadRequest {
 }
 
 impl ReadRequest {
-    /// Reads a request, but for the body of an event.
+    /// Reads a request, but for the body of an event, unless the guard refuses it.
     fn of<B: Broker>(
         request: HttpRequest,
         remote: Option<SocketAddr>,
+        listener: Listener,
         app: &App<B>,
         status: &ConnectionStatus,
     ) -> Self {
@@ -70,13 +72,23 @@ impl ReadRequest {
             method = %request.method(),
             path = request.uri().path()
         );
-        let cors = app.options.allowed_origins.asked_by(&request);
         let options = &app.options;
-        let caller = Caller::of(request.headers(), &options.access, &options.token_cookies, cors.may_use_cookies());
-        let (operation, right, call) = Call::of(request);
+        let checked = guard::check(&request, listener, &options.hosts, &options.allowed_origins);
+        let (page, refusal) = match checked {
+            Ok(page) => (page, None),
+            Err(refusal) => (Page::Stranger, Some(refusal)),
+        };
+        let cors = CorsRequest::of(&request, page);
+        if let Some(refusal) = &refusal {
+            app.metrics.refused_by_guard(refusal.word());
+        }
+        let read_token =
+            || Caller::of(request.headers(), &options.access, &options.token_cookies, page.may_use_cookies());
+        let caller = refusal.is_none().then(read_token);
+        let (operation, right, call) = Call::of(request, refusal);
         record.asks_for(operation);
         Call::note(&call, &status.half_close);
-        Self { version, call, caller: (right != Right::Nothing).then_some(caller), cors, record, span }
+        Self { version, call, caller: caller.filter(|_| right != Right::Nothing), cors, record, span }
     }
 }
 
@@ -84,6 +96,7 @@ impl ReadRequest {
 pub(crate) async fn serve_client<B: Broker>(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     remote: Option<SocketAddr>,
+    listener: Listener,
     app: &Arc<App<B>>,
 ) {
     let span = debug_span!("connection", peer = remote.map(tracing::field::display));
@@ -100,7 +113,7 @@ pub(crate) async fn serve_client<B: Broker>(
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
         let ReadRequest { version, call, caller, cors, mut record, span } =
-            ReadRequest::of(request, remote, &app, &status);
+            ReadRequest::of(request, remote, listener, &app, &status);
         record.open = open.as_ref().map(OpenRequests::begin);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
@@ -159,12 +172,13 @@ impl<B: Broker> Drop for AbandonGuard<B> {
 }
 
 /// Serves one request of a client for which there is no place, unless it would keep the connection.
-pub(super) async fn serve_surplus<B: Broker>(stream: TcpStream, app: &Arc<App<B>>) {
+pub(super) async fn serve_surplus<B: Broker>(stream: TcpStream, listener: Listener, app: &Arc<App<B>>) {
     let remote = stream.peer_addr().ok();
     let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
-        let ReadRequest { version, call, caller, cors, record, span } = ReadRequest::of(request, remote, &app, &status);
+        let ReadRequest { version, call, caller, cors, record, span } =
+            ReadRequest::of(request, remote, listener, &app, &status);
         let answering = async move {
             let mut response = match call {
                 Ok(call) if call.is_poll() => refused(&call, cors, &app),

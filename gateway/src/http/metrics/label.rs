@@ -61,6 +61,20 @@ words! {
 }
 
 words! {
+    /// Why the guard refused a request.
+    RefusedByGuard {
+        /// `Host` is missing, is no host, or is there twice.
+        WrongHost = "wrong_host",
+        /// `Host` is no name of this gateway.
+        UnknownHost = "unknown_host",
+        /// `Origin` is that of a page that is not let in.
+        Origin = "origin",
+        /// A page of another site asks without the CORS protocol.
+        CrossSite = "cross_site",
+    }
+}
+
+words! {
     /// Where events are read from.
     Source {
         /// A mailbox.
