@@ -26,6 +26,7 @@ mod feed_loss;
 mod feed_quiet;
 mod feed_scale;
 mod foreign;
+mod guard;
 mod harness;
 mod http2;
 mod limits;

@@ -4,9 +4,9 @@ use postern_tests::{Answer, Broker, Gateway, Http2Connection, HttpConnection, Re
 
 const HEADERS: [&str; 3] = ["x-content-type-options", "referrer-policy", "cross-origin-resource-policy"];
 
-/// The headers of any answer, and of the client, which pages of other origins load as a script.
+/// The headers of any answer, and of those that pages of other origins may have: the client, and what they are let in to.
 const ANY: [Option<&str>; 3] = [Some("nosniff"), Some("no-referrer"), Some("same-origin")];
-const CLIENT: [Option<&str>; 3] = [Some("nosniff"), Some("no-referrer"), Some("cross-origin")];
+const CROSS_ORIGIN: [Option<&str>; 3] = [Some("nosniff"), Some("no-referrer"), Some("cross-origin")];
 
 /// Checks an answer, which must not have one of them twice.
 #[track_caller]
@@ -36,8 +36,8 @@ async fn every_route_and_every_kind_of_answer_has_them() {
     let binding = format!("{mailbox}/topics/{topic}");
     for (request, status, expected) in [
         (get("/"), 200, ANY),
-        (get("/client.js"), 200, CLIENT),
-        (get("/client.js").header("if-none-match", &client_tag), 304, CLIENT),
+        (get("/client.js"), 200, CROSS_ORIGIN),
+        (get("/client.js").header("if-none-match", &client_tag), 304, CROSS_ORIGIN),
         (get("/live"), 200, ANY),
         (get("/ready"), 200, ANY),
         (get("/metrics"), 200, ANY),
@@ -50,13 +50,16 @@ async fn every_route_and_every_kind_of_answer_has_them() {
         (Request::publish(&topic, "application/json", r#"{"n":1}"#), 202, ANY),
         (get(&poll), 200, ANY),
         (get(&feed), 200, ANY),
-        // A page that is let in reads it by the CORS protocol, which does not ask for the policy.
-        (get(&feed).header("origin", "https://app.example"), 200, ANY),
+        (get(&feed).header("origin", "https://app.example"), 200, CROSS_ORIGIN),
+        (get(&feed).header("origin", "https://other.example"), 403, ANY),
+        (get(&feed).header("sec-fetch-site", "cross-site"), 403, ANY),
+        (get(&feed).header("host", "other.example"), 421, ANY),
+        (get(&feed).header("host", "?"), 400, ANY),
         (Request::new("DELETE", &binding), 204, ANY),
         (Request::new("DELETE", &mailbox), 204, ANY),
         (Request::new("OPTIONS", &poll), 204, ANY),
         (Request::new("OPTIONS", "*"), 204, ANY),
-        (Request::new("OPTIONS", &feed).header("origin", "https://app.example"), 204, ANY),
+        (Request::new("OPTIONS", &feed).header("origin", "https://app.example"), 204, CROSS_ORIGIN),
         (Request::new("PATCH", &feed), 405, ANY),
         (get("/nothing"), 404, ANY),
         (get("/clients/a%20b/events"), 400, ANY),
@@ -92,7 +95,7 @@ async fn streams_answers_over_http2_and_to_head_and_refusals_have_them() {
 
     let gateway = Broker::Embedded.gateway().await.start().await;
     let connection = Http2Connection::open(gateway.address()).await;
-    for (method, path, expected) in [("GET", "/live", ANY), ("HEAD", "/", ANY), ("HEAD", "/client.js", CLIENT)] {
+    for (method, path, expected) in [("GET", "/live", ANY), ("HEAD", "/", ANY), ("HEAD", "/client.js", CROSS_ORIGIN)] {
         let answer = connection.send(method, path, &[], "").await;
         let told = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(HEADERS.map(told), expected, "{method} {path}");

@@ -136,7 +136,7 @@ async fn what_does_not_pass_by_itself_is_an_error(broker: Broker) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_of_http_1_0_knows_that_the_end_of_a_stream_is_that_of_its_connection() {
     let world = World::new(Broker::Embedded).await;
-    let keep_alive = "HTTP/1.0\r\nconnection: keep-alive\r\n";
+    let keep_alive = "HTTP/1.0\r\nhost: localhost\r\nconnection: keep-alive\r\n";
     for path in [mailbox(&world), format!("/topics/{}/events", world.topic)] {
         let mut stream = HttpConnection::open(world.gateway.address()).await;
         stream.send(format!("GET {path} {keep_alive}accept: text/event-stream\r\n\r\n").as_bytes()).await;

@@ -48,7 +48,7 @@ impl Driver {
     #[expect(clippy::disallowed_methods, reason = "which browser is for the tester to say")]
     async fn start(profile: &Path) -> Self {
         match std::env::var("POSTERN_TEST_BROWSER").as_deref().unwrap_or_default() {
-            "" | "chromium" => Self::Chromium(Chromium::start(profile).await),
+            "" | "chromium" => Self::Chromium(Chromium::start(profile, &[]).await),
             "firefox" => Self::Firefox(Firefox::start(profile).await),
             "webkit" => Self::WebKit(WebKit::start(profile).await),
             other => panic!("POSTERN_TEST_BROWSER is {other:?}, but must be chromium, firefox or webkit"),
@@ -74,6 +74,12 @@ impl Browser {
     pub async fn start() -> Self {
         let profile = Folder::new("postern-browser");
         Self { driver: Driver::start(profile.path()).await, _profile: profile }
+    }
+
+    /// Starts a Chromium with more flags, whichever browser the tests of pages use.
+    pub async fn chromium(flags: &[&str]) -> Self {
+        let profile = Folder::new("postern-browser");
+        Self { driver: Driver::Chromium(Chromium::start(profile.path(), flags).await), _profile: profile }
     }
 
     /// Opens a page in the tab in front, and returns when it is loaded.

@@ -39,7 +39,19 @@ impl Http2Connection {
 
     /// Sends a request and waits for the head of its answer. Dropping the call takes the request back (`RST_STREAM`).
     pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
-        let uri = format!("http://localhost{path}");
+        self.send_to("localhost", method, path, headers, body).await
+    }
+
+    /// Sends a request that names this host.
+    pub async fn send_to(
+        &self,
+        authority: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response<Incoming> {
+        let uri = format!("http://{authority}{path}");
         let request = headers
             .iter()
             .fold(Request::builder().method(method).uri(uri), |request, (name, value)| request.header(*name, *value));

@@ -16,8 +16,9 @@ pub(super) struct Chromium {
 }
 
 impl Chromium {
-    pub(super) async fn start(profile: &Path) -> Self {
-        let mut process = open("chromium", profile, &["--remote-debugging-port=0"], &[]);
+    pub(super) async fn start(profile: &Path, flags: &[&str]) -> Self {
+        let flags = [&["--remote-debugging-port=0"], flags].concat();
+        let mut process = open("chromium", profile, &flags, &[]);
         let port = starting(&mut process, "chromium", async || port(profile, "DevToolsActivePort")).await;
         let debugger = SocketAddr::from(([127, 0, 0, 1], port));
         let wishes = json!({
