@@ -20,6 +20,15 @@ impl World {
         let gateway = Broker::Embedded.gateway().await;
         let gateway = flags.iter().fold(gateway, |gateway, flag| gateway.switch(flag)).start().await;
         gateway.wait_ready().await;
+        Self::on(gateway).await
+    }
+
+    /// Begins anew on the same gateway, with names that were never used.
+    pub(super) async fn anew(self) -> Self {
+        Self::on(self.gateway).await
+    }
+
+    async fn on(gateway: Gateway) -> Self {
         let (client, topic, stranger) = (unique("alice"), unique("jobs"), unique("stranger"));
         let poll = Poll::of(&client).topics(&format!("{topic}.mine")).wait(55);
         let held = poll.hold(&gateway).await;
@@ -30,22 +39,27 @@ impl World {
 
     /// Checks that nothing was published, made, bound or ended, and that no poll was displaced.
     pub(super) async fn is_as_it_was(&mut self) {
-        assert!(!self.is_touched().await, "something was published or made");
+        assert_eq!(self.effect().await, None);
         self.is_connected().await;
         // No pattern was added.
         let evil = Request::publish(&format!("{}.evil", self.topic), "text/plain", "evil");
         evil.send(self.gateway.address()).await.expect_status(202);
-        // It was not answered: neither displaced nor told that its mailbox is gone.
-        assert!(self.held.is_silent(Duration::from_millis(100)).await, "the poll was displaced");
         self.held_poll_gets("mine").await;
     }
 
-    /// Tells whether there is an event that the client's backend did not publish, or a mailbox of the stranger.
-    pub(super) async fn is_touched(&self) -> bool {
+    /// Returns what has happened to it, if anything.
+    pub(super) async fn effect(&mut self) -> Option<&'static str> {
         let path = format!("/topics/{}.%23/events?wait=0&last_seen=oldest", self.topic);
-        let published = Request::get(&path).send(self.gateway.address()).await.status;
-        let made = Request::get(&format!("/clients/{}", self.stranger)).send(self.gateway.address()).await.status;
-        (published, made) != (204, 404)
+        let made = format!("/clients/{}", self.stranger);
+        if Request::get(&path).send(self.gateway.address()).await.status != 204 {
+            Some("an event was published")
+        } else if Request::get(&made).send(self.gateway.address()).await.status != 404 {
+            Some("a mailbox was made")
+        } else if !self.held.is_silent(Duration::from_millis(20)).await {
+            Some("the poll was displaced, or its mailbox deleted")
+        } else {
+            None
+        }
     }
 
     /// Publishes what the client's mailbox gets, and waits for the poll to bring exactly that.
