@@ -302,6 +302,8 @@ mod tests {
             ["--max-connections", "0"],
             ["--threads", "100000"],
             ["--listen", "localhost"],
+            ["--host", "push.example:443"],
+            ["--host", "*.example"],
             ["--max-body", "-1"],
             ["--retention-bytes", "0"],
             ["--max-memory", "99999999999 EiB"],

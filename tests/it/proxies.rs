@@ -23,6 +23,9 @@ const FASTER: u32 = 5;
 const LONGEST_WAIT_S: u32 = 55;
 const IDLE_TIMEOUT_S: u32 = 75;
 
+/// By which pages know the proxy, and the gateway with it.
+const NAME: &str = "push.example";
+
 /// Longer than either side keeps an idle connection, so that the first to end it is known.
 const IDLE_END: Duration = Duration::from_secs(30);
 
@@ -38,8 +41,9 @@ impl Front {
     /// With the page's block, all times of which are divided, as is the gateway's own for idle connections.
     async fn new(program: ProxyProgram, divisor: u32) -> Self {
         let idle = format!("{}s", IDLE_TIMEOUT_S / divisor);
-        let flags =
-            |gateway: GatewayBuilder| gateway.flag("--idle-timeout", idle).flag("--log", "info,postern::access=info");
+        let flags = |gateway: GatewayBuilder| {
+            gateway.flag("--idle-timeout", idle).flag("--log", "info,postern::access=info").flag("--host", NAME)
+        };
         let world = World::with(Broker::Embedded, flags).await;
         let relay = Relay::to(world.gateway.address()).await;
         let proxy = Proxy::start(program, relay.address(), divisor).await;
@@ -152,7 +156,7 @@ impl Front {
     }
 
     async fn the_request_id_is_the_proxys_and_the_address_too(&self) {
-        let request = Request::get("/client.js").header("x-request-id", "mine").header("host", "elsewhere.example");
+        let request = Request::get("/client.js").header("x-request-id", "mine").header("host", NAME);
         let request = request.header("x-forwarded-for", "203.0.113.9").header("forwarded", "for=203.0.113.9");
         let answer = request.send(self.gateway()).await.expect_status(200);
         assert_eq!(answer.header("x-request-id"), Some("mine"), "without the proxy");
@@ -161,6 +165,24 @@ impl Front {
         assert_ne!(id, "mine", "{answer:?}");
         let remote = self.logged(id).await["remote"].clone();
         assert!(remote.as_str().is_some_and(|remote| remote.starts_with("127.0.0.1:")), "{remote}");
+    }
+
+    /// The gateway has to know the name by which it was asked, or it takes its own pages for those of others.
+    async fn pages_of_its_name_may_use_it_and_no_others(&self) {
+        let publish = |host: &str, origin: &str| {
+            Request::publish(&unique("page"), "text/plain", "page").header("host", host).header("origin", origin)
+        };
+        for (host, origin, status) in [
+            (NAME, "https://push.example", 202),
+            ("push.example:8443", "https://push.example:8443", 202),
+            (NAME, "https://evil.example", 403),
+            (NAME, "null", 403),
+            ("evil.example", "https://evil.example", 421),
+        ] {
+            publish(host, origin).send(self.proxy.address()).await.expect_status(status);
+        }
+        let image = Request::get(&format!("/clients/{}/events?topics=a", unique("image"))).header("host", NAME);
+        image.header("sec-fetch-site", "same-site").send(self.proxy.address()).await.problem(403);
     }
 
     /// What the page says to a proxy that checks paths.
@@ -208,6 +230,7 @@ impl Front {
             self.bodies_pass_up_to_the_maximum(),
             self.tags_are_left_as_they_are(),
             self.the_request_id_is_the_proxys_and_the_address_too(),
+            self.pages_of_its_name_may_use_it_and_no_others(),
             self.a_fixed_word_has_one_spelling(),
             self.the_operators_paths_are_not_passed_on(),
         );

@@ -15,6 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use hyper::{
     HeaderMap, Method, Request, Version,
     header::{HOST, HeaderName, HeaderValue, ORIGIN},
+    http::uri::Authority,
 };
 
 use self::host::HostAndPort;
@@ -173,7 +174,7 @@ fn named_host<B>(request: &Request<B>) -> Result<Option<&[u8]>, Refusal> {
     if second.is_some() {
         return Err(Refusal::TwoHosts);
     }
-    let Some(url) = request.uri().authority().map(|authority| authority.as_str()) else { return Ok(host) };
+    let Some(url) = request.uri().authority().map(Authority::as_str) else { return Ok(host) };
     match host {
         None if request.version() >= Version::HTTP_2 => Ok(Some(url.as_bytes())),
         Some(host) if host.eq_ignore_ascii_case(url.as_bytes()) => Ok(Some(host)),
@@ -192,10 +193,8 @@ fn page<B>(
     let mut sent = headers.get_all(ORIGIN).iter();
     let is_of_this_site = is_of_this_site(headers);
     let Some(origin) = sent.next() else {
-        return match is_of_this_site || is_for_all(request, origins) {
-            true => Ok(Page::Own),
-            false => Err(Refusal::CrossSite),
-        };
+        let may_pass = is_of_this_site || is_for_all(request, origins);
+        return if may_pass { Ok(Page::Own) } else { Err(Refusal::CrossSite) };
     };
     let refusal = || Refusal::Origin(String::from_utf8_lossy(origin.as_bytes()).into_owned());
     if sent.next().is_some() {

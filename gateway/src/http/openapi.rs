@@ -79,7 +79,7 @@ struct About {
     headers: &'static [(&'static str, &'static str)],
     /// The answers that are no error.
     answers: Vec<(&'static str, Value)>,
-    /// The names of the errors, beside that of a request which is wrong.
+    /// The names of the errors, beside those of the guard.
     problems: &'static [&'static str],
 }
 
@@ -102,8 +102,10 @@ fn describe_operation(operation: Operation) -> Value {
     });
     let parameters: Vec<_> = query.chain(headers).collect();
     let mut responses: Map<_, _> = about.answers.into_iter().map(|(code, answer)| (code.to_owned(), answer)).collect();
-    for code in about.problems {
-        responses.insert((*code).to_owned(), json!({ "$ref": format!("#/components/responses/{code}") }));
+    let is_guarded = !matches!(operation, Operation::Live | Operation::Ready);
+    let of_guard = is_guarded.then_some(["403", "421"]).into_iter().flatten();
+    for code in about.problems.iter().copied().chain(of_guard) {
+        responses.insert(code.to_owned(), json!({ "$ref": format!("#/components/responses/{code}") }));
     }
     let mut described = json!({ "operationId": operation.word(), "summary": about.summary, "responses": responses });
     if !parameters.is_empty() {

@@ -305,9 +305,6 @@ impl From<Problem> for HttpResponse {
                     headers.insert(CONNECTION, HeaderValue::from_static("close"));
                 }
             }
-            Problem::Guarded { has_body: true, .. } => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
             Problem::ContentCoding => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip, deflate"));
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -317,6 +314,7 @@ impl From<Problem> for HttpResponse {
             Problem::BadToken(_) => challenge(headers, "Bearer error=\"invalid_token\""),
             Problem::Denied(_) => challenge(headers, "Bearer error=\"insufficient_scope\""),
             Problem::UnwantedBody
+            | Problem::Guarded { has_body: true, .. }
             | Problem::BodyTooLarge(_)
             | Problem::BodyTooSlow(_)
             | Problem::NoRoomForEvent

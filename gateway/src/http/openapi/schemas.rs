@@ -119,13 +119,14 @@ pub(super) fn responses() -> Value {
     let meanings = [
         ("400", "The request is wrong; the detail names what"),
         ("401", "It needs a token and has none, or one that is not taken; the detail says why"),
-        ("403", "The token does not include it, or the page is of an origin that is not allowed"),
+        ("403", "The token does not include it, or a page of an origin that --allow-origin does not name sent it"),
         ("404", "The client has no mailbox, or the pattern selects nothing that is kept for feeds"),
         ("408", "The body did not come in time"),
         ("409", "A newer poll of the same client took this one's place"),
         ("410", "The mailbox was deleted while the poll was held"),
         ("413", "The event is too large"),
         ("415", "The body's coding or type is not taken"),
+        ("421", "Host is no name of this gateway, and --host does not name it"),
         ("422", "The mailbox is bound to too many patterns"),
         ("501", "The body has a Transfer-Encoding other than chunked"),
         (
