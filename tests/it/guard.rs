@@ -16,8 +16,10 @@ const APP: &str = "https://app.example";
 const ORIGIN: &str = "origin";
 const SITE: &str = "sec-fetch-site";
 
+type Headers = &'static [(&'static str, &'static str)];
+
 /// Headers that a browser sends for a page which is not let in, the status of the refusal, and a word of its remedy.
-const FOREIGN: [(&[(&str, &str)], u16, &str); 10] = [
+const FOREIGN: [(Headers, u16, &str); 10] = [
     (&[("host", "evil.example")], 421, "--host evil.example"),
     (&[("host", "evil.example:8080"), (ORIGIN, "http://evil.example:8080"), (SITE, "same-origin")], 421, "--host"),
     (&[("host", "localhost.evil.example"), (SITE, "none")], 421, "--host"),
@@ -31,33 +33,32 @@ const FOREIGN: [(&[(&str, &str)], u16, &str); 10] = [
 ];
 
 /// What such a page may want done, for a client that holds a poll, and what only looks.
-fn wishes(world: &World) -> Vec<(&'static str, String, Vec<(&'static str, &'static str)>, &'static str)> {
+fn wishes(world: &World) -> Vec<(&'static str, String, Headers, &'static str)> {
     let World { client, topic, stranger, .. } = world;
     let poll = format!("/clients/{client}/events?wait=0");
     let make = format!("/clients/{stranger}/events?topics=%23&wait=0");
-    let (get, stream) = (Vec::new, || vec![("accept", "text/event-stream")]);
-    let preflight = || vec![("access-control-request-method", "PUT")];
+    let (get, stream): (Headers, Headers) = (&[], &[("accept", "text/event-stream")]);
     vec![
-        ("POST", format!("/topics/{topic}.evil/events"), vec![("content-type", "text/plain")], "evil"),
-        ("GET", make.clone(), get(), ""),
-        ("GET", make, stream(), ""),
-        ("GET", poll.clone(), get(), ""),
-        ("GET", poll, stream(), ""),
-        ("PUT", format!("/clients/{stranger}/topics/{topic}"), get(), ""),
-        ("PUT", format!("/clients/{client}/topics/{topic}.evil"), get(), ""),
-        ("DELETE", format!("/clients/{client}/topics/{topic}.mine"), get(), ""),
-        ("DELETE", format!("/clients/{client}"), get(), ""),
-        ("GET", format!("/clients/{client}"), get(), ""),
-        ("GET", format!("/topics/{topic}/events?wait=0"), get(), ""),
-        ("GET", format!("/topics/{topic}/events"), stream(), ""),
-        ("OPTIONS", format!("/topics/{topic}/events"), preflight(), ""),
-        ("OPTIONS", "/clients/a/topics/b".to_owned(), get(), ""),
-        ("GET", "/metrics".to_owned(), get(), ""),
-        ("GET", "/openapi.json".to_owned(), get(), ""),
-        ("GET", "/client.js".to_owned(), get(), ""),
-        ("POST", "/".to_owned(), get(), "evil"),
-        ("PATCH", "/nothing".to_owned(), get(), ""),
-        ("GET", "//live".to_owned(), get(), ""),
+        ("POST", format!("/topics/{topic}.evil/events"), &[("content-type", "text/plain")], "evil"),
+        ("GET", make.clone(), get, ""),
+        ("GET", make, stream, ""),
+        ("GET", poll.clone(), get, ""),
+        ("GET", poll, stream, ""),
+        ("PUT", format!("/clients/{stranger}/topics/{topic}"), get, ""),
+        ("PUT", format!("/clients/{client}/topics/{topic}.evil"), get, ""),
+        ("DELETE", format!("/clients/{client}/topics/{topic}.mine"), get, ""),
+        ("DELETE", format!("/clients/{client}"), get, ""),
+        ("GET", format!("/clients/{client}"), get, ""),
+        ("GET", format!("/topics/{topic}/events?wait=0"), get, ""),
+        ("GET", format!("/topics/{topic}/events"), stream, ""),
+        ("OPTIONS", format!("/topics/{topic}/events"), &[("access-control-request-method", "PUT")], ""),
+        ("OPTIONS", "/clients/a/topics/b".to_owned(), get, ""),
+        ("GET", "/metrics".to_owned(), get, ""),
+        ("GET", "/openapi.json".to_owned(), get, ""),
+        ("GET", "/client.js".to_owned(), get, ""),
+        ("POST", "/".to_owned(), get, "evil"),
+        ("PATCH", "/nothing".to_owned(), get, ""),
+        ("GET", "//live".to_owned(), get, ""),
     ]
 }
 
