@@ -41,9 +41,12 @@ const NO_TIMEOUT: Duration = Duration::from_hours(100 * 366 * 24);
 const MAX_LINE: u64 = 512 << 20;
 
 /// The variables of the gateway, which often stand in the same file of settings.
-const OF_THE_GATEWAY: [&str; 25] = [
+const OF_THE_GATEWAY: &[&str] = &[
     "POSTERN_ALLOW_ANONYMOUS",
     "POSTERN_ALLOW_ORIGIN",
+    "POSTERN_ANONYMOUS_MAILBOXES",
+    "POSTERN_ANONYMOUS_PUBLISH",
+    "POSTERN_ANONYMOUS_READ",
     "POSTERN_CONFIRM_DEADLINE",
     "POSTERN_DATA_DIR",
     "POSTERN_FEED_INDEX",
@@ -51,7 +54,9 @@ const OF_THE_GATEWAY: [&str; 25] = [
     "POSTERN_FEED_WINDOW",
     "POSTERN_FEED_WINDOW_AGE",
     "POSTERN_HEADER_TIMEOUT",
+    "POSTERN_HOST",
     "POSTERN_IDLE_TIMEOUT",
+    "POSTERN_JWKS_URL",
     "POSTERN_LINGER",
     "POSTERN_LISTEN",
     "POSTERN_LOG_FORMAT",
@@ -66,6 +71,13 @@ const OF_THE_GATEWAY: [&str; 25] = [
     "POSTERN_RETENTION_BYTES",
     "POSTERN_SHUTDOWN_GRACE",
     "POSTERN_THREADS",
+    "POSTERN_TOKEN_AUDIENCE",
+    "POSTERN_TOKEN_CLAIM",
+    "POSTERN_TOKEN_COOKIE",
+    "POSTERN_TOKEN_ISSUER",
+    "POSTERN_TOKEN_KEY",
+    "POSTERN_TOKEN_LIFETIME",
+    "POSTERN_TOKEN_SECRET_FILE",
     "POSTERN_WINDOW",
 ];
 
@@ -282,7 +294,7 @@ fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let is_default = matches.value_source("timeout") == Some(ValueSource::DefaultValue);
     let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { NO_TIMEOUT } else { timeout };
     let sender = sender::Options { in_flight: in_flight.into(), timeout };
-    let unknown = unknown_variables(&Cli::command(), &OF_THE_GATEWAY);
+    let unknown = unknown_variables(&Cli::command(), OF_THE_GATEWAY);
     Ok(Options { command: command.into(), destination, sender, quiet, log, unknown })
 }
 

@@ -66,11 +66,6 @@ impl AllowedOrigins {
         Self(origins)
     }
 
-    /// Tells whether no origin is let in.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns what pages of an origin are.
     pub(super) fn page(&self, origin: &[u8]) -> Page {
         if self.0.iter().any(|named| named.is_named_by(origin)) {

@@ -193,8 +193,13 @@ fn page<B>(
     let mut sent = headers.get_all(ORIGIN).iter();
     let is_of_this_site = is_of_this_site(headers);
     let Some(origin) = sent.next() else {
-        let may_pass = is_of_this_site || is_for_all(request, origins);
-        return if may_pass { Ok(Page::Own) } else { Err(Refusal::CrossSite) };
+        return if is_of_this_site {
+            Ok(Page::Own)
+        } else if is_link_to_page(request) || is_for_client(request) {
+            Ok(Page::Stranger)
+        } else {
+            Err(Refusal::CrossSite)
+        };
     };
     let refusal = || Refusal::Origin(String::from_utf8_lossy(origin.as_bytes()).into_owned());
     if sent.next().is_some() {
@@ -204,7 +209,7 @@ fn page<B>(
         return Ok(Page::Own);
     }
     match origins.page(origin.as_bytes()) {
-        Page::Stranger => Err(refusal()),
+        Page::Stranger if !is_for_client(request) => Err(refusal()),
         page => Ok(page),
     }
 }
@@ -216,17 +221,19 @@ fn is_of_this_site(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
 }
 
-/// Tells whether pages of other sites may have a browser ask for this also without the CORS protocol, by which they do
-/// not name themselves: what has no effect, and tells a page nothing. A link may lead to the gateway's own page.
-fn is_for_all<B>(request: &Request<B>, origins: &AllowedOrigins) -> bool {
+/// Tells whether a person follows a link to the gateway's own page, which no page of another site can look into.
+fn is_link_to_page<B>(request: &Request<B>) -> bool {
     let says = |name: HeaderName, word: &str| request.headers().get(name).is_some_and(|value| value == word);
-    request.method() == Method::GET
-        && match request.uri().path() {
-            "/" => says(SEC_FETCH_MODE, "navigate") && says(SEC_FETCH_DEST, "document"),
-            // A preload, for example. To run a module a browser uses the CORS protocol.
-            "/client.js" => !origins.is_empty(),
-            _ => false,
-        }
+    (request.method(), request.uri().path()) == (&Method::GET, "/")
+        && says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
+}
+
+/// Tells whether a request is for the browser client, which has no effect and holds no secret. A page loads it by the
+/// CORS protocol also from its own origin, with `Origin`, and the proxy in front may have replaced `Host`; a browser
+/// keeps it from pages that are not let in.
+fn is_for_client<B>(request: &Request<B>) -> bool {
+    (request.method(), request.uri().path()) == (&Method::GET, "/client.js")
 }
 
 /// Tells whether an origin is that of the gateway's own pages: the host that the request names, which is checked.
