@@ -109,11 +109,11 @@ pub struct Config {
           value_parser = Setting(positive_duration), help_heading = "Broker")]
     mailbox_expiry: Duration,
 
-    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), or 8080 (loopback).
-    /// Port 0 takes a free one
-    #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:8080",
-          value_parser = Setting(listen), help_heading = "HTTP")]
-    listen: Listen,
+    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), 8080 (loopback), or
+    /// unix:/run/postern/gateway.sock (a socket file). Port 0 takes a free one. Repeatable, or separated by commas
+    #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS", value_delimiter = ',',
+          default_value = "127.0.0.1:8080", value_parser = Setting(listen), help_heading = "HTTP")]
+    listen: Vec<Listen>,
 
     /// A request without a token may do everything: use any mailbox whose id it knows, read and publish all topics. That
     /// is the default where only this machine can connect

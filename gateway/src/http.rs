@@ -1,5 +1,6 @@
 //! The HTTP contract on hyper: HTTP/1.1 and, for proxies, HTTP/2 without TLS on the same port.
 //!
+//! * `listener` is where clients come in: addresses and socket files.
 //! * `connection` brings requests to their answers: *read → admit → answer*. `access_log` counts each and logs it at its
 //!   end, under its `request_id`.
 //! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads
@@ -34,6 +35,7 @@ pub mod fuzzing;
 mod guard;
 mod held;
 pub mod key_set;
+mod listener;
 mod mailbox;
 mod media;
 mod metrics;
@@ -54,7 +56,6 @@ mod transit;
 use std::sync::Arc;
 
 use broker::Broker;
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 pub use self::{
@@ -62,6 +63,7 @@ pub use self::{
     cors::{AllowedOrigins, Origin, OriginError},
     credentials::TokenCookies,
     guard::{AllowedHosts, HostName, HostNameError},
+    listener::{ListenAddress, ListenError, Listener, Listeners},
 };
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and
@@ -78,10 +80,10 @@ impl<B: Broker> Server<B> {
         Self { app: Arc::new(app), connections: TaskTracker::new() }
     }
 
-    /// Accepts connections and serves them; ends only by being dropped, which closes the listener. The connections that
+    /// Accepts connections and serves them; ends only by being dropped, which closes the listeners. The connections that
     /// are open go on.
-    pub async fn run(&self, listener: TcpListener) {
-        connection::run(listener, &self.app, &self.connections).await;
+    pub async fn run(&self, listeners: Listeners) {
+        connection::run(listeners, &self.app, &self.connections).await;
     }
 
     /// Has every connection end with the requests that it carries, and those that carry none at once.

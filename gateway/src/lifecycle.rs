@@ -1,4 +1,4 @@
-//! The life of a gateway, from an open broker and a bound listener to the last closed socket.
+//! The life of a gateway, from an open broker and bound listeners to the last closed socket.
 //!
 //! The order of its end is a promise. A client that is told to come back, or whose connection ends, must find its
 //! mailbox free on another gateway; so a Session releases its Lease before its poll is answered, and answers are
@@ -10,11 +10,11 @@ use anyhow::Context;
 use broker::Broker;
 use feeds::{Feed, FeedMetrics, FeedOptions};
 use mailboxes::{MailboxMetrics, MailboxOptions, Registry};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 use tracing::{info, warn};
 
 use crate::{
-    http::{App, HttpOptions, Server, key_set::KeySet},
+    http::{App, HttpOptions, Listeners, Server, key_set::KeySet},
     metrics::Metrics,
     process::StopSignals,
 };
@@ -26,7 +26,7 @@ const SHARE_OF_POLLS: f64 = 0.8;
 /// does the end of a part without which the gateway serves nothing: a supervisor starts it again.
 pub async fn run<B: Broker>(
     broker: B,
-    listener: TcpListener,
+    listeners: Listeners,
     mailboxes: MailboxOptions,
     feeds: FeedOptions,
     http: HttpOptions,
@@ -60,7 +60,7 @@ pub async fn run<B: Broker>(
     let living = async {
         tokio::select! {
             _ = stopped => {}
-            () = server.run(listener) => {}
+            () = server.run(listeners) => {}
         }
         info!(connections = server.connections(), ?grace, "shutting down");
         server.stop();

@@ -1,4 +1,4 @@
-//! The gateway: configuration, logs, broker, listener; serve; drain.
+//! The gateway: configuration, logs, listeners, broker; serve; drain.
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
@@ -7,13 +7,13 @@ use broker_embedded::{EmbeddedBroker, StoreMetrics};
 use broker_rabbitmq::AmqpBroker;
 use gateway::{
     config::{BrokerSettings, Config, EXIT_USAGE, Settings},
-    http, lifecycle,
+    http::{self, Listeners},
+    lifecycle,
     metrics::Metrics,
     process::{self, StopSignals},
     telemetry,
 };
-use tokio::net::TcpListener;
-use tracing::{error, info};
+use tracing::error;
 
 /// Holding and answering polls is mostly small allocations.
 #[global_allocator]
@@ -55,20 +55,19 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     process::raise_open_files(settings.http.max_connections);
     let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
     store.register(metrics.postern());
-    let bound = TcpListener::bind(settings.listen).await;
-    let listener = bound.with_context(|| format!("cannot listen on {} (--listen)", settings.listen))?;
+    let listeners = Listeners::bind(&settings.listen).await?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
-            info!(address = %listener.local_addr()?, broker = %options.url, "listening");
-            lifecycle::run(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
+            listeners.announce(&options.url);
+            lifecycle::run(broker, listeners, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {
             process::keep_files_private();
             let broker =
                 process::exit_on_panic(|| EmbeddedBroker::start(options, store)).context("cannot use the store")?;
-            info!(address = %listener.local_addr()?, broker = %options, "listening");
-            lifecycle::run(broker, listener, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
+            listeners.announce(options);
+            lifecycle::run(broker, listeners, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
     }
 }

@@ -30,6 +30,7 @@ mod guard;
 mod harness;
 mod http2;
 mod limits;
+mod listeners;
 mod mailbox;
 mod malformed;
 mod metrics;

@@ -103,7 +103,9 @@ impl GatewayBuilder {
         let mut process = self.spawn(&log);
         let address = listening(&mut process, &log, 0).await;
         // A port 0 is a port of its own choice now, which it keeps over restarts.
-        if let Some(listen) = self.flags.iter().position(|flag| flag == "--listen") {
+        if let Some(listen) = self.flags.iter().position(|flag| flag == "--listen")
+            && self.flags[listen + 1].to_string_lossy().ends_with(":0")
+        {
             self.flags[listen + 1] = address.to_string().into();
         }
         Gateway { process, builder: self, log, address }
@@ -261,7 +263,7 @@ impl Drop for Gateway {
     }
 }
 
-/// Waits for the line in which a gateway says where it listens: `{"message":"listening","address":…}`.
+/// Waits for the line in which a gateway says where it listens: `{"message":"listening","address":"…, …"}`.
 async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr {
     eventually(READY, "the gateway to listen", async || {
         if let Some(status) = process.exit_status() {
@@ -274,6 +276,7 @@ async fn listening(process: &mut Process, log: &Log, from: usize) -> SocketAddr 
 
 fn address(log: &Log, from: usize) -> Result<SocketAddr, String> {
     let fields = log.fields(from, "listening").ok_or_else(|| log.tail(5))?;
-    let address = fields.get("address").and_then(Value::as_str).map(str::parse);
-    address.and_then(Result::ok).ok_or_else(|| format!("no address in {fields}"))
+    // Of several listeners the first one that is no socket file.
+    let mut addresses = fields.get("address").and_then(Value::as_str).unwrap_or_default().split(", ");
+    addresses.find_map(|address| address.parse().ok()).ok_or_else(|| format!("no address in {fields}"))
 }

@@ -3,15 +3,15 @@
 //! No HTTP library: a test must be able to stop in the middle of anything, and to leave in the way that it chooses
 //! ([`HttpConnection::close`], [`HttpConnection::reset`]). Every read panics past [`PATIENCE`].
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 
-use crate::{Answer, Request};
+use crate::{Answer, Request, wire::Wire};
 
 /// How long a read waits: longer than the longest poll (55 s).
 pub const PATIENCE: Duration = Duration::from_secs(65);
@@ -44,7 +44,7 @@ impl Head {
 /// A connection to a gateway. Dropping it closes it: with FIN if everything that came was read, else with RST.
 #[derive(Debug)]
 pub struct HttpConnection {
-    stream: TcpStream,
+    stream: Wire,
     /// Bytes that came and are not used yet.
     buffer: Vec<u8>,
 }
@@ -59,7 +59,22 @@ impl HttpConnection {
     pub async fn try_open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self::over(Wire::Tcp(stream)))
+    }
+
+    /// Connects to a socket file.
+    pub async fn open_unix(path: &Path) -> Self {
+        Self::try_open_unix(path).await.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()))
+    }
+
+    /// Connects to a socket file, unless no server listens.
+    pub async fn try_open_unix(path: &Path) -> io::Result<Self> {
+        Ok(Self::over(Wire::Unix(UnixStream::connect(path).await?)))
+    }
+
+    /// Speaks over what is connected already.
+    pub(crate) const fn over(stream: Wire) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 
     /// Writes bytes as they are.
@@ -179,12 +194,15 @@ impl HttpConnection {
 
     /// Leaves with a reset (RST), as a client does that dies or closes with bytes unread.
     pub fn reset(self) {
-        self.stream.set_zero_linger().expect("a socket has options");
+        self.stream.tcp().set_zero_linger().expect("a socket has options");
     }
 
     /// Returns the stream and what was read from it and not used, for what is missing here.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        (self.stream, self.buffer)
+        match self.stream {
+            Wire::Tcp(stream) => (stream, self.buffer),
+            _ => panic!("only a bare connection can be taken apart"),
+        }
     }
 
     async fn exactly(&mut self, length: usize) -> Vec<u8> {

@@ -89,6 +89,7 @@ mod stub_gateway;
 mod table;
 mod terminal;
 mod usage;
+mod wire;
 mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};

@@ -1,30 +1,45 @@
 //! Where to listen, as people write it.
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::{
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
-const FORMS: &str = "it is no address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080";
+use crate::http::ListenAddress;
+
+/// A socket's path has at most 107 bytes (unix(7)), and is bound under a longer name first.
+const MAX_PATH: usize = 96;
+
+const FORMS: &str =
+    "it is no address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, and no unix:/path";
 
 /// Where to listen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Listen {
     /// On this address.
     Address(SocketAddr),
     /// On this port; which address is not said.
     PortAlone(u16),
+    /// At the file of a socket.
+    Unix(PathBuf),
 }
 
 impl Listen {
     /// Returns the address; that of loopback if none is said. Other programs would listen on all.
-    pub(super) const fn address(self) -> SocketAddr {
+    pub(super) fn address(self) -> ListenAddress {
         match self {
-            Self::Address(address) => address,
-            Self::PortAlone(port) => SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port),
+            Self::Address(address) => ListenAddress::Tcp(address),
+            Self::PortAlone(port) => ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into()),
+            Self::Unix(path) => ListenAddress::Unix(path),
         }
     }
 }
 
-/// Reads `address:port`, `name:port`, `:port` or `port`.
+/// Reads `address:port`, `name:port`, `:port`, `port` or `unix:/path`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return socket_file(path);
+    }
     if let Ok(address) = text.parse() {
         return Ok(Listen::Address(address));
     }
@@ -43,6 +58,16 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         None if is_host(text) && text.parse::<u64>().is_err() => Err(format!("it has no port: {text}:8080 has one")),
         _ => Err(FORMS.to_owned()),
     }
+}
+
+fn socket_file(path: &str) -> Result<Listen, String> {
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err("a socket file has a whole path, such as unix:/run/postern/gateway.sock".to_owned());
+    }
+    if path.len() > MAX_PATH {
+        return Err(format!("the path of a socket file has at most {MAX_PATH} bytes"));
+    }
+    Ok(Listen::Unix(path.into()))
 }
 
 /// Looks up a name. Of several addresses one of IPv4 is taken: `127.0.0.1` is what most clients of `localhost` try as
@@ -67,8 +92,10 @@ mod tests {
             (":8080", "127.0.0.1:8080"),
             ("8080", "127.0.0.1:8080"),
         ] {
-            assert_eq!(listen(text).unwrap().address(), address.parse().unwrap(), "{text}");
+            assert_eq!(listen(text).unwrap().address(), ListenAddress::Tcp(address.parse().unwrap()), "{text}");
         }
+        let socket = listen("unix:/run/postern.sock").unwrap().address();
+        assert_eq!(socket, ListenAddress::Unix("/run/postern.sock".into()));
     }
 
     #[test]
@@ -88,6 +115,10 @@ mod tests {
             ("a b:8080", FORMS),
             ("*:8080", FORMS),
             ("", FORMS),
+            ("unix:", "unix:/run/postern/gateway.sock"),
+            ("unix:gateway.sock", "unix:/run/postern/gateway.sock"),
+            ("unix:/run/", "unix:/run/postern/gateway.sock"),
+            (&format!("unix:/{}", "a".repeat(MAX_PATH)), "at most 96 bytes"),
             ("no-such-name.invalid:8080", "the address of no-such-name.invalid cannot be found"),
         ] {
             let error = listen(text).unwrap_err();

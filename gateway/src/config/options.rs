@@ -12,7 +12,7 @@ use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 
 use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
-use crate::http::{AllowedHosts, AllowedOrigins, HttpOptions};
+use crate::http::{AllowedHosts, AllowedOrigins, HttpOptions, ListenAddress};
 
 /// The variables of the publisher, which often stand in the same file of settings.
 const OF_THE_PUBLISHER: [&str; 14] = [
@@ -75,7 +75,7 @@ pub enum ConfigError {
 #[derive(Debug)]
 pub struct Settings {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Vec<ListenAddress>,
     /// Which broker, and how.
     pub broker: BrokerSettings,
     /// For mailboxes.
@@ -108,15 +108,20 @@ impl Config {
             (None, Some(path)) => Some(read_url(&path)?),
             (None, None) => None,
         };
-        let listen = match self.listen {
-            Listen::PortAlone(port) if self.allow_anonymous => return Err(ConfigError::PortAlone(port)),
-            listen => listen.address(),
-        };
+        let port_alone = self.listen.iter().find_map(|listen| match listen {
+            Listen::PortAlone(port) => Some(*port),
+            _ => None,
+        });
+        let listen: Vec<_> = self.listen.into_iter().map(Listen::address).collect();
+        let open = listen.iter().find_map(ListenAddress::open);
+        if let Some(port) = port_alone.filter(|_| self.allow_anonymous && open.is_none()) {
+            return Err(ConfigError::PortAlone(port));
+        }
         let broker = match url {
             Some(_) if self.memory => return Err(ConfigError::TwoBrokers),
             Some(url) => BrokerSettings::Amqp(AmqpOptions {
                 url: url.parse()?,
-                name: format!("postern gateway {listen}"),
+                name: format!("postern gateway {}", listen.first().map_or_else(String::new, ToString::to_string)),
                 mailbox_expiry: self.mailbox_expiry,
                 max_leases: self.max_mailboxes,
                 feed_topics: self.feed_topics.clone(),
@@ -131,9 +136,9 @@ impl Config {
                 feed_topics: self.feed_topics.clone(),
             }),
         };
-        let is_local = listen.ip().is_loopback();
-        if !is_local && !self.allow_anonymous && !self.tokens.is_restricted() {
-            return Err(ConfigError::OpenToAll(listen));
+        let is_local = open.is_none();
+        if let Some(address) = open.filter(|_| !self.allow_anonymous && !self.tokens.is_restricted()) {
+            return Err(ConfigError::OpenToAll(address));
         }
         let access = self.tokens.access(self.allow_anonymous, is_local)?;
         Ok(Settings {
@@ -185,11 +190,19 @@ mod tests {
         assert!(settings(&["--listen", "[::1]:0"]).is_ok());
         assert!(matches!(settings(&["--listen", "0.0.0.0:8080"]), Err(ConfigError::OpenToAll(_))));
         assert!(settings(&["--listen", "0.0.0.0:8080", "--allow-anonymous"]).is_ok());
+        let several = ["--listen", "127.0.0.1:1,unix:/run/postern.sock", "--listen", "0.0.0.0:8080"];
+        assert!(matches!(settings(&several), Err(ConfigError::OpenToAll(_))));
+        let listen = settings(&[&several[..], &["--allow-anonymous"]].concat()).unwrap().listen;
+        assert_eq!(
+            listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            "127.0.0.1:1 unix:/run/postern.sock 0.0.0.0:8080"
+        );
     }
 
     #[test]
     fn a_port_alone_is_loopback_and_nothing_else() {
-        assert_eq!(settings(&["--listen", ":8080"]).unwrap().listen, "127.0.0.1:8080".parse().unwrap());
+        let listen = settings(&["--listen", ":8080"]).unwrap().listen;
+        assert_eq!(listen, [ListenAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
         let error = settings(&["--listen", ":8080", "--allow-anonymous"]).unwrap_err();
         assert!(error.to_string().contains("--listen 0.0.0.0:8080"), "{error}");
     }

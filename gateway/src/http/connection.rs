@@ -1,6 +1,7 @@
 //! Connections: how they begin, how a request comes to its answer on them, and how they end.
 //!
-//! * `accept` takes them from the listener and bounds how many there are; `version` detects what a client speaks.
+//! * `accept` takes them from the listeners and bounds how many there are; `stream` is one of them in whichever way it
+//!   came; `version` detects what a client speaks.
 //! * `exchange` has the shape of every request: it is *read* before anything waits, *admitted*, and *answered*.
 //! * `protocol` is hyper with our limits; `head_timer` how long a client may be silent, `persistence` what an answer
 //!   says about its connection, `open_requests` what is open on a connection of HTTP/2, and `stream_task` what ends one
@@ -15,9 +16,10 @@ pub(super) mod open_requests;
 mod persistence;
 mod protocol;
 pub(super) mod socket;
+pub(super) mod stream;
 pub(super) mod stream_task;
 mod version;
 
 pub(super) use self::accept::run;
 #[cfg(feature = "fuzzing")]
-pub(super) use self::exchange::serve_client;
+pub(super) use self::exchange::{Arrival, serve_client};

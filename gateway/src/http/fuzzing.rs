@@ -20,7 +20,8 @@ impl<B: Broker> Server<B> {
 
     /// Serves a client to the end of its connection.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        connection::serve_client(stream, None, Listener::of(None, false), &self.0).await;
+        let arrival = connection::Arrival { remote: None, guarded: Listener::of(None, false) };
+        connection::serve_client(stream, arrival, &self.0).await;
     }
 }
 

@@ -13,7 +13,7 @@ use feeds::WindowLimits;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::{AllowedHosts, AllowedOrigins, TokenCookies};
+use crate::http::{AllowedHosts, AllowedOrigins, ListenAddress, TokenCookies};
 
 /// The embedded broker, whose log cannot be followed for long.
 struct Unfollowable(EmbeddedBroker);
@@ -129,10 +129,10 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())]).await.unwrap();
     let signals = StopSignals::listen().unwrap();
     let publisher = broker.clone();
-    let serving = run(Unfollowable(broker), listener, mailboxes(), feeds, http(), Metrics::default(), signals);
+    let serving = run(Unfollowable(broker), listeners, mailboxes(), feeds, http(), Metrics::default(), signals);
     let mut serving = std::pin::pin!(serving);
     assert!(timeout(Duration::from_millis(100), serving.as_mut()).await.is_err(), "it serves as long as all is well");
     let event = testing::event("a", 1);

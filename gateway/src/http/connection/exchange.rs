@@ -15,10 +15,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use mailboxes::Registry;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{Instrument, Span, debug, debug_span};
 
 use super::{
@@ -35,7 +32,7 @@ use crate::http::{
     call::{self, Call},
     cors::{CorsRequest, Page},
     credentials::Caller,
-    guard::{self, Listener},
+    guard,
     problem::Problem,
     routes::Right,
     sse,
@@ -43,6 +40,15 @@ use crate::http::{
 
 /// How long a client without a place may take for the head of its request.
 const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a client came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Its address, if there is such.
+    pub(crate) remote: Option<SocketAddr>,
+    /// The listener that it came to, for the guard.
+    pub(crate) guarded: guard::Listener,
+}
 
 /// A request that was read.
 struct ReadRequest {
@@ -57,15 +63,9 @@ struct ReadRequest {
 
 impl ReadRequest {
     /// Reads a request, but for the body of an event, unless the guard refuses it.
-    fn of<B: Broker>(
-        request: HttpRequest,
-        remote: Option<SocketAddr>,
-        listener: Listener,
-        app: &App<B>,
-        status: &ConnectionStatus,
-    ) -> Self {
+    fn of<B: Broker>(request: HttpRequest, arrival: Arrival, app: &App<B>, status: &ConnectionStatus) -> Self {
         let version = request.version();
-        let mut record = Record::of(&request, remote, &app.metrics);
+        let mut record = Record::of(&request, arrival.remote, &app.metrics);
         let span = debug_span!(
             "request",
             request_id = %record.id(),
@@ -73,7 +73,7 @@ impl ReadRequest {
             path = request.uri().path()
         );
         let options = &app.options;
-        let checked = guard::check(&request, listener, &options.hosts, &options.allowed_origins);
+        let checked = guard::check(&request, arrival.guarded, &options.hosts, &options.allowed_origins);
         let (page, refusal) = match checked {
             Ok(page) => (page, None),
             Err(refusal) => (Page::Stranger, Some(refusal)),
@@ -95,11 +95,10 @@ impl ReadRequest {
 /// Serves a client to the end of its connection.
 pub(crate) async fn serve_client<B: Broker>(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    remote: Option<SocketAddr>,
-    listener: Listener,
+    arrival: Arrival,
     app: &Arc<App<B>>,
 ) {
-    let span = debug_span!("connection", peer = remote.map(tracing::field::display));
+    let span = debug_span!("connection", peer = arrival.remote.map(tracing::field::display));
     let detecting = version::detect(&mut stream, app.options.header_timeout);
     let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(detecting).await else { return };
     let status = Arc::new(ConnectionStatus::default());
@@ -113,7 +112,7 @@ pub(crate) async fn serve_client<B: Broker>(
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
         let ReadRequest { version, call, caller, cors, mut record, span } =
-            ReadRequest::of(request, remote, listener, &app, &status);
+            ReadRequest::of(request, arrival, &app, &status);
         record.open = open.as_ref().map(OpenRequests::begin);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
         let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
@@ -172,13 +171,16 @@ impl<B: Broker> Drop for AbandonGuard<B> {
 }
 
 /// Serves one request of a client for which there is no place, unless it would keep the connection.
-pub(super) async fn serve_surplus<B: Broker>(stream: TcpStream, listener: Listener, app: &Arc<App<B>>) {
-    let remote = stream.peer_addr().ok();
+pub(super) async fn serve_surplus<B: Broker>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    arrival: Arrival,
+    app: &Arc<App<B>>,
+) {
     let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
         let ReadRequest { version, call, caller, cors, record, span } =
-            ReadRequest::of(request, remote, listener, &app, &status);
+            ReadRequest::of(request, arrival, &app, &status);
         let answering = async move {
             let mut response = match call {
                 Ok(call) if call.is_poll() => refused(&call, cors, &app),
