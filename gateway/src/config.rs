@@ -6,6 +6,7 @@
 mod hosts;
 mod listen;
 mod options;
+mod tls;
 mod tokens;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
@@ -21,6 +22,7 @@ use settings::{Setting, boolean, byte_size, whole_number};
 use self::{
     hosts::Hosts,
     listen::{Listen, listen},
+    tls::TlsArgs,
     tokens::TokenArgs,
 };
 pub use self::{
@@ -125,6 +127,9 @@ pub struct Config {
 
     #[command(flatten)]
     hosts: Hosts,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// A web origin whose pages may use the gateway, also with cookies, e.g. https://app.example; or * for any, without
     /// cookies. Repeatable, or separated by commas

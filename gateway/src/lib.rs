@@ -11,6 +11,7 @@
 //! * [`config`] is the one place that knows flags and variables of the environment.
 //! * [`lifecycle`] starts all parts and ends them in order; [`process`] and [`telemetry`] are what it needs of the
 //!   system.
+//! * [`tls`] has the certificate that clients are shown.
 //! * [`metrics`] shows what every part counts.
 //!
 //! And below:
@@ -39,3 +40,4 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod process;
 pub mod telemetry;
+pub mod tls;

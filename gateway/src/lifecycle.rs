@@ -37,6 +37,7 @@ pub async fn run<B: Broker>(
     let (mailbox_metrics, feed_metrics) = (Arc::new(MailboxMetrics::default()), Arc::new(FeedMetrics::default()));
     mailbox_metrics.register(metrics.postern());
     feed_metrics.register(metrics.postern());
+    listeners.register(metrics.postern());
     let registry = Registry::new(Arc::clone(&broker), mailboxes, mailbox_metrics);
     let feed = Feed::new(broker.log(), feeds, feed_metrics);
     let grace = http.shutdown_grace;

@@ -11,7 +11,7 @@ use gateway::{
     lifecycle,
     metrics::Metrics,
     process::{self, StopSignals},
-    telemetry,
+    telemetry, tls,
 };
 use tracing::error;
 
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         return usage(&error);
     }
     process::log_panics();
+    tls::install_provider();
     let runtime = process::runtime(config.threads).context("cannot start the runtime");
     let run = async {
         match &config.check {
@@ -51,11 +52,11 @@ fn main() -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let signals = StopSignals::listen().context("cannot listen for signals")?;
+    let signals = StopSignals::listen(settings.hangup()).context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
     let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
     store.register(metrics.postern());
-    let listeners = Listeners::bind(&settings.listen).await?;
+    let listeners = Listeners::bind(&settings.listen, settings.tls).await?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;

@@ -9,6 +9,7 @@ use rustix::{
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tracing::{error, info, warn};
 
@@ -25,20 +26,33 @@ pub struct StopSignals {
     terminate: Signal,
     /// Not there if it is ignored, as under nohup(1).
     hangup: Option<Signal>,
+    does_hangup_stop: bool,
+}
+
+/// What SIGHUP does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// It stops the process, whose terminal has closed.
+    Stops,
+    /// It has [`Reloads`] come. It has to be listened for all the same: it would end the process.
+    Reloads,
 }
 
 impl StopSignals {
     /// Starts listening for SIGINT, SIGTERM and SIGHUP; needs a tokio runtime.
-    pub fn listen() -> io::Result<Self> {
-        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
+    pub fn listen(does: Hangup) -> io::Result<Self> {
+        let does_hangup_stop = does == Hangup::Stops;
+        let is_ignored = does_hangup_stop && is_hangup_ignored();
+        let hangup = if is_ignored { None } else { Some(signal(SignalKind::hangup())?) };
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate, hangup, does_hangup_stop })
     }
 
     /// Waits for the first one. Cancel-safe.
     pub async fn first(&mut self) {
         tokio::select! {
             () = Self::next(&mut self.interrupt, &mut self.terminate) => {}
-            () = Self::hangup(&mut self.hangup) => info!("SIGHUP"),
+            () = Self::hangup(&mut self.hangup), if self.does_hangup_stop => info!("SIGHUP"),
         }
     }
 
@@ -58,6 +72,42 @@ impl StopSignals {
         match hangup {
             Some(hangup) => drop(hangup.recv().await),
             None => std::future::pending().await,
+        }
+    }
+}
+
+/// How often files are looked at that another process may have replaced.
+const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
+
+/// When files of the configuration are to be read again.
+#[derive(Debug)]
+pub struct Reloads {
+    hangup: Signal,
+    interval: Interval,
+}
+
+/// Why they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The operator has asked for it (SIGHUP).
+    Hangup,
+    /// A minute has passed.
+    Time,
+}
+
+impl Reloads {
+    /// Starts listening for SIGHUP; needs a tokio runtime.
+    pub fn listen() -> io::Result<Self> {
+        let mut interval = interval_at(Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { hangup: signal(SignalKind::hangup())?, interval })
+    }
+
+    /// Waits until it is time. Cancel-safe.
+    pub async fn next(&mut self) -> Cause {
+        tokio::select! {
+            _ = self.hangup.recv() => Cause::Hangup,
+            _ = self.interval.tick() => Cause::Time,
         }
     }
 }
@@ -135,4 +185,20 @@ pub fn exit_on_panic<T>(run: impl FnOnce() -> T) -> T {
     let result = run();
     std::panic::set_hook(hook);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn files_are_looked_at_every_minute_and_at_sighup() {
+        let began = Instant::now();
+        let mut reloads = Reloads::listen().unwrap();
+        assert_eq!(reloads.next().await, Cause::Time);
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+        while reloads.next().await != Cause::Hangup {}
+        assert_eq!(began.elapsed().as_secs() % 60, 0);
+        assert_eq!((reloads.next().await, began.elapsed().as_secs() % 60), (Cause::Time, 0));
+    }
 }

@@ -48,4 +48,5 @@ mod scale;
 mod security_headers;
 mod shutdown;
 mod sse;
+mod tls;
 mod transit;

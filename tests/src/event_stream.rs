@@ -62,7 +62,18 @@ impl EventStream {
         if !last_id.is_empty() {
             request = request.header("last-event-id", last_id);
         }
-        let mut connection = HttpConnection::try_open(address).await.map_err(|_| Left::Reset)?;
+        let connection = HttpConnection::try_open(address).await.map_err(|_| Left::Reset)?;
+        Self::on(connection, request, last_id).await
+    }
+
+    /// Asks for a stream on a connection.
+    pub async fn over(connection: HttpConnection, path: &str) -> Self {
+        let request = Request::get(path).header("accept", "text/event-stream");
+        let stream = Self::on(connection, request, "").await;
+        stream.unwrap_or_else(|left| panic!("there is no stream ({left:?})"))
+    }
+
+    async fn on(mut connection: HttpConnection, request: Request, last_id: &str) -> Result<Self, Left> {
         connection.send_unless_left(&request.bytes()).await?;
         let head = connection.head_unless_left().await?;
         let typed = (head.status, head.header("content-type"));

@@ -3,7 +3,7 @@
 //! No HTTP library: a test must be able to stop in the middle of anything, and to leave in the way that it chooses
 //! ([`HttpConnection::close`], [`HttpConnection::reset`]). Every read panics past [`PATIENCE`].
 
-use std::{future::Future, io, net::SocketAddr, path::Path, time::Duration};
+use std::{future::Future, io, net::SocketAddr, os::fd::AsFd, path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -84,7 +84,9 @@ impl HttpConnection {
 
     /// Writes bytes as they are, unless the gateway leaves.
     pub async fn send_unless_left(&mut self, bytes: &[u8]) -> Result<(), Left> {
-        self.stream.write_all(bytes).await.map_err(|_| Left::Reset)
+        // TLS may keep the end of what it took.
+        let written = async { self.stream.write_all(bytes).await.and(self.stream.flush().await) };
+        written.await.map_err(|_| Left::Reset)
     }
 
     /// Sends a request and reads the whole answer; the connection can be used again.
@@ -185,6 +187,28 @@ impl HttpConnection {
     pub async fn finish_sending(&mut self) {
         // Fails only when the gateway left first.
         let _ = self.stream.shutdown().await;
+    }
+
+    /// Ends the sending direction without a word of TLS about it, as many clients leave, and goes on reading.
+    pub fn finish_sending_without_notice(&self) {
+        let socket = self.stream.tcp().as_fd().try_clone_to_owned().expect("a socket can be cloned");
+        std::net::TcpStream::from(socket).shutdown(std::net::Shutdown::Write).expect("the gateway is there");
+    }
+
+    /// Returns the certificate that the gateway has shown (DER).
+    pub fn certificate(&self) -> Vec<u8> {
+        match &self.stream {
+            Wire::Tls(stream) => crate::tls::certificate(stream),
+            _ => panic!("there is no TLS"),
+        }
+    }
+
+    /// Returns the protocol that the gateway chose by ALPN.
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match &self.stream {
+            Wire::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            _ => panic!("there is no TLS"),
+        }
     }
 
     /// Leaves in order (FIN). Linux sends RST after it if something that came was not read; see [`Self::is_silent`].

@@ -1,4 +1,4 @@
-//! One HTTP/2 connection without TLS, as a proxy holds it to a gateway.
+//! One HTTP/2 connection, without TLS as a proxy holds it to a gateway, or with TLS as a browser does.
 
 use std::net::SocketAddr;
 
@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::{net::TcpStream, task::AbortHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::AbortHandle,
+};
 
 /// For how much of an answer that is not read the protocol makes room by default (RFC 9113, section 6.9.2).
 const DEFAULT_WINDOW: u32 = 65_535;
@@ -28,6 +32,13 @@ impl Http2Connection {
     pub async fn with_window(address: SocketAddr, bytes: u32) -> Self {
         let stream = TcpStream::connect(address).await.expect("the gateway listens");
         let (requests, connection) = handshake(stream, bytes).await.expect("the gateway speaks HTTP/2");
+        let task = tokio::spawn(connection).abort_handle();
+        Self { requests, task }
+    }
+
+    /// Speaks over what is connected already.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (requests, connection) = handshake(stream, DEFAULT_WINDOW).await.expect("the gateway speaks HTTP/2");
         let task = tokio::spawn(connection).abort_handle();
         Self { requests, task }
     }
@@ -83,9 +94,12 @@ impl Http2Connection {
     }
 }
 
-type Shaken = (http2::SendRequest<Full<Bytes>>, http2::Connection<TokioIo<TcpStream>, Full<Bytes>, TokioExecutor>);
+type Shaken<S> = (http2::SendRequest<Full<Bytes>>, http2::Connection<TokioIo<S>, Full<Bytes>, TokioExecutor>);
 
-async fn handshake(stream: TcpStream, window: u32) -> hyper::Result<Shaken> {
+async fn handshake<S>(stream: S, window: u32) -> hyper::Result<Shaken<S>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut client = http2::Builder::new(TokioExecutor::new());
     client.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await
 }

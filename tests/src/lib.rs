@@ -28,6 +28,7 @@
 //!   and [`Backend`] in whichever way there is.
 //! * [`HttpConnection`] is one TCP connection whose every byte the test controls; [`Poll`] sits on it.
 //! * [`Http2Connection`] is what a proxy holds, with many requests at once.
+//! * [`Authority`] issues certificates, and its [`TlsClient`] trusts no other.
 //! * [`EventStream`] is what a browser's `EventSource` does.
 //! * [`LongLog`] is a log that is long before its gateway starts, with clients that catch up.
 //! * [`Load`] holds thousands of polls of a feed, from a process of its own.
@@ -88,6 +89,7 @@ mod shared;
 mod stub_gateway;
 mod table;
 mod terminal;
+mod tls;
 mod usage;
 mod wire;
 mod world;
@@ -127,5 +129,6 @@ pub use shared::{SharedBroker, shared_broker, shared_node};
 pub use stub_gateway::{Reply, SeenRequest, StubGateway};
 pub use table::Table;
 pub use terminal::Terminal;
+pub use tls::{Authority, Issued, TlsClient};
 pub use usage::{cpu_seconds, resident_bytes};
 pub use world::World;

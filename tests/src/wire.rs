@@ -1,4 +1,4 @@
-//! What carries the bytes of a connection: TCP or a socket file.
+//! What carries the bytes of a connection: TCP, TLS over it, or a socket file.
 
 use std::{
     io,
@@ -10,18 +10,21 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::client::TlsStream;
 
 #[derive(Debug)]
 pub(crate) enum Wire {
     Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
 impl Wire {
-    /// Returns the socket.
+    /// Returns the socket, beneath TLS if there is some.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match self {
             Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
             Self::Unix(_) => panic!("a socket file is no TCP"),
         }
     }
@@ -32,6 +35,7 @@ macro_rules! delegate {
     ($this:ident . $method:ident ( $($argument:expr),* )) => {
         match $this.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };

@@ -12,7 +12,11 @@ use settings::{ReadUrlError, read_url, unknown_variables};
 use tracing::warn;
 
 use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
-use crate::http::{AllowedHosts, AllowedOrigins, HttpOptions, ListenAddress};
+use crate::{
+    http::{AllowedHosts, AllowedOrigins, HttpOptions, ListenAddress},
+    process::Hangup,
+    tls::{Tls, TlsError},
+};
 
 /// The variables of the publisher, which often stand in the same file of settings.
 const OF_THE_PUBLISHER: [&str; 14] = [
@@ -56,6 +60,9 @@ pub enum ConfigError {
     /// Access cannot be as it is configured.
     #[error(transparent)]
     Access(#[from] AccessConfigError),
+    /// The files of TLS cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// A listener that others can reach.
     #[error(
         "--listen {0} can be reached from other machines and there is no authentication: give the keys that tokens are \
@@ -76,6 +83,8 @@ pub enum ConfigError {
 pub struct Settings {
     /// Where to listen.
     pub listen: Vec<ListenAddress>,
+    /// What clients are shown over TLS, if it is spoken.
+    pub tls: Option<Tls>,
     /// Which broker, and how.
     pub broker: BrokerSettings,
     /// For mailboxes.
@@ -84,6 +93,14 @@ pub struct Settings {
     pub feeds: FeedOptions,
     /// For HTTP.
     pub http: HttpOptions,
+}
+
+impl Settings {
+    /// Returns what SIGHUP does: where there are files to read again, it asks for that.
+    #[must_use]
+    pub const fn hangup(&self) -> Hangup {
+        if self.tls.is_some() { Hangup::Reloads } else { Hangup::Stops }
+    }
 }
 
 /// Which broker to use.
@@ -143,6 +160,7 @@ impl Config {
         let access = self.tokens.access(self.allow_anonymous, is_local)?;
         Ok(Settings {
             listen,
+            tls: self.tls.load()?,
             broker,
             mailboxes: MailboxOptions {
                 linger: self.linger,

@@ -1,7 +1,8 @@
 //! Connections: how they begin, how a request comes to its answer on them, and how they end.
 //!
 //! * `accept` takes them from the listeners and bounds how many there are; `stream` is one of them in whichever way it
-//!   came; `version` detects what a client speaks.
+//!   came; `handshake` begins TLS, and `version` detects what a client speaks in the
+//!   clear.
 //! * `exchange` has the shape of every request: it is *read* before anything waits, *admitted*, and *answered*.
 //! * `protocol` is hyper with our limits; `head_timer` how long a client may be silent, `persistence` what an answer
 //!   says about its connection, `open_requests` what is open on a connection of HTTP/2, and `stream_task` what ends one
@@ -11,6 +12,7 @@
 mod accept;
 mod exchange;
 pub(super) mod half_close;
+mod handshake;
 mod head_timer;
 pub(super) mod open_requests;
 mod persistence;

@@ -5,13 +5,15 @@
 
 mod socket_file;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
+use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::info;
 
 use self::socket_file::SocketFile;
 use super::{connection::stream::ClientStream, guard};
+use crate::{process::Reloads, tls::Tls};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +44,15 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Why there is no listener. The whole of it names the setting.
+/// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({setting}): {error}")]
-pub struct ListenError {
-    address: ListenAddress,
-    setting: &'static str,
-    error: io::Error,
+pub enum ListenError {
+    /// An address cannot be had; with its setting.
+    #[error("cannot listen on {0} ({1}): {2}")]
+    Address(ListenAddress, &'static str, io::Error),
+    /// The signal that has certificates read again cannot be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
 }
 
 /// A listener that is bound.
@@ -59,6 +63,8 @@ pub struct Listener {
     socket: Socket,
     /// The address that it has; port 0 is a port of the system's choice by now.
     address: ListenAddress,
+    /// What its clients are shown; without it they speak in the clear.
+    tls: Option<Arc<Tls>>,
 }
 
 #[derive(Debug)]
@@ -73,23 +79,35 @@ impl Listener {
         let bound = match address {
             ListenAddress::Tcp(wanted) => TcpListener::bind(wanted).await.and_then(|listener| {
                 let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(Self { _file: None, socket: Socket::Tcp(listener), address })
+                Ok(Self { _file: None, socket: Socket::Tcp(listener), address, tls: None })
             }),
             ListenAddress::Unix(path) => socket_file::bind(path).await.map(|(file, listener)| Self {
                 _file: Some(file),
                 socket: Socket::Unix(listener),
                 address: address.clone(),
+                tls: None,
             }),
         };
-        bound.map_err(|error| ListenError { address: address.clone(), setting, error })
+        bound.map_err(|error| ListenError::Address(address.clone(), setting, error))
     }
 
     /// Returns what the guard has to know of it.
     pub(super) fn guarded(&self) -> guard::Listener {
         match &self.address {
-            ListenAddress::Tcp(address) => guard::Listener::of(Some(*address), false),
+            ListenAddress::Tcp(address) => guard::Listener::of(Some(*address), self.tls.is_some()),
             ListenAddress::Unix(_) => guard::Listener::of(None, false),
         }
+    }
+
+    /// Has its clients speak TLS. At a socket file they do not: what comes through one stays on this machine.
+    fn secured(mut self, tls: Option<&Arc<Tls>>) -> Self {
+        self.tls = tls.filter(|_| matches!(self.socket, Socket::Tcp(_))).map(Arc::clone);
+        self
+    }
+
+    /// Returns what its clients are shown over TLS, if they speak it.
+    pub(super) const fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Returns its address.
@@ -115,20 +133,36 @@ impl Listener {
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) public: Vec<Listener>,
+    pub(super) tls: Option<(Arc<Tls>, Reloads)>,
 }
 
 impl Listeners {
     /// Listens at all of these addresses (`--listen`), or at none.
-    pub async fn bind(addresses: &[ListenAddress]) -> Result<Self, ListenError> {
+    pub async fn bind(addresses: &[ListenAddress], tls: Option<Tls>) -> Result<Self, ListenError> {
+        let tls = tls.map(Arc::new);
         let mut public = Vec::new();
         for address in addresses {
-            public.push(Listener::bind(address, "--listen").await?);
+            public.push(Listener::bind(address, "--listen").await?.secured(tls.as_ref()));
         }
-        Ok(Self { public })
+        let tls = match tls {
+            Some(tls) => Some((tls, Reloads::listen().map_err(ListenError::Signals)?)),
+            None => None,
+        };
+        Ok(Self { public, tls })
+    }
+
+    /// Shows to Prometheus what is counted here.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        if let Some((tls, _)) = &self.tls {
+            tls.register(registry);
+        }
     }
 
     /// Logs where the gateway listens, and for which broker.
     pub fn announce(&self, broker: &dyn fmt::Display) {
+        if let Some((tls, _)) = &self.tls {
+            tls.announce();
+        }
         info!(address = listed(&self.public), %broker, "listening");
     }
 }

@@ -13,7 +13,10 @@ use feeds::WindowLimits;
 use tokio::time::timeout;
 
 use super::*;
-use crate::http::{AllowedHosts, AllowedOrigins, ListenAddress, TokenCookies};
+use crate::{
+    http::{AllowedHosts, AllowedOrigins, ListenAddress, TokenCookies},
+    process::Hangup,
+};
 
 /// The embedded broker, whose log cannot be followed for long.
 struct Unfollowable(EmbeddedBroker);
@@ -129,8 +132,8 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
-    let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())]).await.unwrap();
-    let signals = StopSignals::listen().unwrap();
+    let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())], None).await.unwrap();
+    let signals = StopSignals::listen(Hangup::Stops).unwrap();
     let publisher = broker.clone();
     let serving = run(Unfollowable(broker), listeners, mailboxes(), feeds, http(), Metrics::default(), signals);
     let mut serving = std::pin::pin!(serving);

@@ -4,16 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, Seldom};
 use futures_util::future::join_all;
+use rustls::ServerConfig;
 use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{
-    exchange::{Arrival, serve_client, serve_surplus},
+    exchange::{Arrival, SURPLUS_HEAD_TIMEOUT, serve_client, serve_surplus},
+    handshake::{self, shake_hands},
     stream::ClientStream,
 };
 use crate::http::{
     app::App,
+    guard,
     listener::{Listener, Listeners},
     metrics::HttpMetrics,
 };
@@ -29,12 +32,18 @@ struct Places {
 }
 
 /// Serves connections, each by a task of `connections`. Ends only by being dropped, which closes the listeners.
-pub(crate) async fn run<B: Broker>(listeners: Listeners, app: &Arc<App<B>>, connections: &TaskTracker) {
+pub(crate) async fn run<B: Broker>(mut listeners: Listeners, app: &Arc<App<B>>, connections: &TaskTracker) {
     let places = Places {
         clients: Arc::new(Semaphore::new(app.options.max_connections)),
         surplus: Arc::new(Semaphore::new(MAX_SURPLUS)),
     };
-    join_all(listeners.public.iter().map(|listener| serve(listener, &places, app, connections))).await;
+    let accepting = join_all(listeners.public.iter().map(|listener| serve(listener, &places, app, connections)));
+    let keeping_fresh = async {
+        if let Some((tls, reloads)) = &mut listeners.tls {
+            tls.keep_fresh(reloads).await;
+        }
+    };
+    tokio::join!(accepting, keeping_fresh);
 }
 
 async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>>, connections: &TaskTracker) {
@@ -43,10 +52,13 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
         let stream = accept(listener, &app.metrics).await;
         let app = Arc::clone(app);
         if let Ok(place) = Arc::clone(&places.clients).try_acquire_owned() {
+            let tls = listener.tls().map(|tls| tls.for_client());
             connections.spawn(async move {
-                let arrival = Arrival { remote: stream.remote(), guarded };
                 app.metrics.connections.inc();
-                serve_client(stream, arrival, &app).await;
+                let begun = begin(stream, guarded, tls, app.options.header_timeout);
+                if let Some(Some((stream, arrival))) = app.shutting_down.run_until_cancelled(begun).await {
+                    serve_client(stream, arrival, &app).await;
+                }
                 app.metrics.connections.dec();
                 drop(place);
             });
@@ -55,11 +67,38 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
                 app.metrics.connections_refused.inc();
                 continue;
             };
+            let tls = listener.tls().map(|tls| tls.for_surplus());
             connections.spawn(async move {
-                let arrival = Arrival { remote: stream.remote(), guarded };
-                serve_surplus(stream, arrival, &app).await;
+                if let Some((stream, arrival)) = begin(stream, guarded, tls, SURPLUS_HEAD_TIMEOUT).await {
+                    serve_surplus(stream, arrival, &app).await;
+                }
                 drop(place);
             });
+        }
+    }
+}
+
+/// Begins TLS, if it is spoken here; returns nothing for a client that does not speak it, or not in time.
+async fn begin(
+    stream: ClientStream,
+    guarded: guard::Listener,
+    tls: Option<Arc<ServerConfig>>,
+    patience: Duration,
+) -> Option<(ClientStream, Arrival)> {
+    let mut arrival = Arrival { remote: stream.remote(), guarded, agreed: None };
+    let (tls, stream) = match (tls, stream) {
+        (Some(tls), ClientStream::Tcp(stream)) => (tls, stream),
+        (_, stream) => return Some((stream, arrival)),
+    };
+    match shake_hands(stream, tls, patience).await {
+        Ok((stream, version)) => {
+            arrival.agreed = Some(version);
+            Some((ClientStream::Tls(stream), arrival))
+        }
+        Err(error) => {
+            let peer = arrival.remote.map(tracing::field::display);
+            debug!(peer, error = handshake::reason(&error), "a TLS handshake failed");
+            None
         }
     }
 }

@@ -38,8 +38,8 @@ use crate::http::{
     sse,
 };
 
-/// How long a client without a place may take for the head of its request.
-const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client without a place may take for the head of its request, and for the handshake of TLS before it.
+pub(super) const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a client came.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,8 @@ pub(crate) struct Arrival {
     pub(crate) remote: Option<SocketAddr>,
     /// The listener that it came to, for the guard.
     pub(crate) guarded: guard::Listener,
+    /// The version of HTTP that was agreed on with TLS; without TLS none is.
+    pub(crate) agreed: Option<Version>,
 }
 
 /// A request that was read.
@@ -99,8 +101,13 @@ pub(crate) async fn serve_client<B: Broker>(
     app: &Arc<App<B>>,
 ) {
     let span = debug_span!("connection", peer = arrival.remote.map(tracing::field::display));
-    let detecting = version::detect(&mut stream, app.options.header_timeout);
-    let Some(Ok((version, first))) = app.shutting_down.run_until_cancelled(detecting).await else { return };
+    let (version, first) = if let Some(version) = arrival.agreed {
+        (version, FirstBytes::default())
+    } else {
+        let detecting = version::detect(&mut stream, app.options.header_timeout);
+        let Some(Ok(detected)) = app.shutting_down.run_until_cancelled(detecting).await else { return };
+        detected
+    };
     let status = Arc::new(ConnectionStatus::default());
     let owned = Arc::clone(app);
     let kept = Arc::clone(&status);

@@ -6,6 +6,10 @@
 //! * an orderly end (FIN) after a whole answer is how every client ends; it means nothing;
 //! * a reset, a failed write, or an end before the answer was written out means that the answer did not arrive. A
 //!   client that closes with bytes unread sends a reset too (RFC 9293, section 3.6.1).
+//!
+//! The socket is observed above TLS. What a FIN is to a client in the clear, a `close_notify` is to one of TLS, which
+//! may read on after it (RFC 8446, section 6.1), and only above TLS it is seen. A reset and a failed write pass through
+//! TLS as they are. What TLS keeps while the kernel takes nothing is flushed last, so "written out" means the same.
 
 use std::{
     io,
@@ -206,9 +210,13 @@ impl<S> ObservedSocket<S> {
             }
             return Poll::Ready(self.status.note(result));
         }
-        let backlog = self.backlog.get_or_insert_with(Backlog::begin);
-        ready!(backlog.end.as_mut().poll(cx));
+        ready!(self.lagging(cx));
         Poll::Ready(self.status.note(Err(io::ErrorKind::TimedOut.into())))
+    }
+
+    /// Waits until a client has taken too little for too long.
+    fn lagging(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.backlog.get_or_insert_with(Backlog::begin).end.as_mut().poll(cx)
     }
 }
 
@@ -256,8 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
 
     /// hyper flushes only when all it had was written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         let this = &mut *self;
+        let Poll::Ready(result) = Pin::new(&mut this.stream).poll_flush(cx) else {
+            // TLS has the end of the answer, and the kernel has no room for it.
+            ready!(this.lagging(cx));
+            return Poll::Ready(this.status.note(Err(io::ErrorKind::TimedOut.into())));
+        };
         if result.is_ok() {
             this.backlog = None;
             this.status.written();
@@ -270,7 +282,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
     /// does not turn our close into a reset that eats the answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
-            let result = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+            let Poll::Ready(result) = Pin::new(&mut self.stream).poll_shutdown(cx) else {
+                // The end of TLS is bytes, for which the kernel may have no room. The answer went before them.
+                return self.lagging(cx).map(Ok);
+            };
             if let Err(error) = result {
                 // A client that is gone already cannot be shut down to; the reads have told how it went.
                 return Poll::Ready(if error.kind() == io::ErrorKind::NotConnected { Ok(()) } else { Err(error) });
@@ -296,6 +311,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// TLS above a socket whose client reads nothing: it takes what is written, and cannot pass it on.
+    struct Stuck;
+
+    impl AsyncRead for Stuck {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Stuck {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_tls_cannot_pass_on_is_given_up_as_what_the_kernel_does_not_take() {
+        use tokio::io::AsyncWriteExt;
+
+        let status = Arc::new(ConnectionStatus::default());
+        let mut socket = ObservedSocket::new(Stuck, FirstBytes::default(), Arc::clone(&status));
+        status.answering(None);
+        socket.write_all(b"an answer").await.unwrap();
+        assert_eq!(socket.flush().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(status.broken.load(Ordering::Acquire) && status.unwritten.load(Ordering::Acquire));
+        let mut idle = ObservedSocket::new(Stuck, FirstBytes::default(), Arc::default());
+        idle.shutdown().await.unwrap();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_has_time_by_what_it_takes() {

@@ -11,11 +11,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 /// A client's connection. One type for all of them: what serves it is compiled once for each type.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
     Tcp(TcpStream),
+    /// On the heap: a connection in the clear would be as large.
+    Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -24,6 +27,7 @@ impl ClientStream {
     pub(super) fn remote(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
             Self::Unix(_) => None,
         }
     }
@@ -34,6 +38,7 @@ macro_rules! delegate {
     ($this:ident . $method:ident ( $($argument:expr),* )) => {
         match $this.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Self::Tls(stream) => Pin::new(&mut **stream).$method($($argument),*),
             Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
         }
     };
@@ -41,7 +46,13 @@ macro_rules! delegate {
 
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self.poll_read(cx, buf))
+        match delegate!(self.poll_read(cx, buf)) {
+            // A FIN without the `close_notify` that should come before it. Many clients leave so, and it means what a
+            // FIN means in the clear: how long a request is stands in the request, so none is taken for whole that was
+            // cut off.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            polled => polled,
+        }
     }
 }
 
