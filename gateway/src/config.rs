@@ -3,6 +3,7 @@
 //! Every setting can also be given as `POSTERN_` and its name in capitals; only the broker's URL is `AMQP_URL`, as
 //! everywhere.
 
+mod admin;
 mod hosts;
 mod listen;
 mod options;
@@ -20,6 +21,7 @@ use events::TopicPattern;
 use settings::{Setting, boolean, byte_size, whole_number};
 
 use self::{
+    admin::AdminArgs,
     hosts::Hosts,
     listen::{Listen, listen},
     tls::TlsArgs,
@@ -129,6 +131,9 @@ pub struct Config {
     hosts: Hosts,
 
     #[command(flatten)]
+    admin: AdminArgs,
+
+    #[command(flatten)]
     tls: TlsArgs,
 
     /// A web origin whose pages may use the gateway, also with cookies, e.g. https://app.example; or * for any, without
@@ -233,7 +238,8 @@ pub struct Config {
           value_parser = Setting(EnumValueParser::<LogFormat>::new()), help_heading = "Logs")]
     pub log_format: LogFormat,
 
-    /// Do not serve: ask this URL and exit with 0 if it answers 200, e.g. http://127.0.0.1:8080/ready
+    /// Do not serve: ask this URL and exit with 0 if it answers 200, e.g. http://127.0.0.1:8080/ready. Only in the clear:
+    /// with TLS, ask the address of --admin-listen
     #[arg(long, value_name = "URL", help_heading = "Health")]
     pub check: Option<String>,
 }

@@ -5,6 +5,7 @@
 //!   end, under its `request_id`.
 //! * `routes` is the table of the paths; `call` reads what a request asks for and has it carried out; `query` reads
 //!   parameters.
+//! * `reach` says what is served at which listener.
 //! * `mailbox` and `feed` hand out events, by poll or by stream; `publish` takes them; `site` is what a browser opens,
 //!   `ops` what machines ask, `openapi` what programs read about all of it.
 //! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted;
@@ -44,6 +45,7 @@ mod ops;
 mod problem;
 mod publish;
 mod query;
+mod reach;
 mod readiness;
 mod request_id;
 mod response;

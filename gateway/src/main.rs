@@ -56,7 +56,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     process::raise_open_files(settings.http.max_connections);
     let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
     store.register(metrics.postern());
-    let listeners = Listeners::bind(&settings.listen, settings.tls).await?;
+    let listeners = Listeners::bind(&settings.listen, &settings.admin_listen, settings.tls).await?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;

@@ -3,6 +3,7 @@
 
 mod access;
 mod access_log;
+mod admin;
 mod broker_limits;
 mod browser;
 mod browser_client;

@@ -161,6 +161,7 @@ fn http() -> HttpOptions {
         key_set: None,
         token_cookies: TokenCookies::default(),
         hosts: AllowedHosts::default(),
+        has_public_metrics: true,
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
     }

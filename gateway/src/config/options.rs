@@ -83,6 +83,8 @@ pub enum ConfigError {
 pub struct Settings {
     /// Where to listen.
     pub listen: Vec<ListenAddress>,
+    /// Where to listen for operators.
+    pub admin_listen: Vec<ListenAddress>,
     /// What clients are shown over TLS, if it is spoken.
     pub tls: Option<Tls>,
     /// Which broker, and how.
@@ -158,6 +160,7 @@ impl Config {
             return Err(ConfigError::OpenToAll(address));
         }
         let access = self.tokens.access(self.allow_anonymous, is_local)?;
+        let admin_listen = self.admin.addresses();
         Ok(Settings {
             listen,
             tls: self.tls.load()?,
@@ -181,6 +184,7 @@ impl Config {
                 header_timeout: self.header_timeout,
                 idle_timeout: self.idle_timeout,
                 shutdown_grace: self.shutdown_grace,
+                has_public_metrics: admin_listen.is_empty() && !access.access.takes_tokens(),
                 access: access.access,
                 token_cookies: access.cookies,
                 key_set: access.key_set,
@@ -188,6 +192,7 @@ impl Config {
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
                 feed_topics: self.feed_topics,
             },
+            admin_listen,
         })
     }
 }

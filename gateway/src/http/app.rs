@@ -46,6 +46,8 @@ pub struct HttpOptions {
     pub token_cookies: TokenCookies,
     /// By which names the gateway may be asked, besides those of loopback.
     pub hosts: AllowedHosts,
+    /// `/metrics` is served at all listeners, and not at those for operators alone.
+    pub has_public_metrics: bool,
     /// Which pages of other origins may use the gateway.
     pub allowed_origins: AllowedOrigins,
     /// Which topics can be followed as Feeds.

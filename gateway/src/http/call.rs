@@ -193,7 +193,7 @@ impl Call {
             Self::OpenApi => Ok(openapi::document()),
             Self::Live => Ok(ops::live()),
             Self::Ready => ops::ready(app),
-            Self::Metrics(format) => ops::metrics(app, format),
+            Self::Metrics(format) => Ok(ops::metrics(app, format)),
             Self::Options(route) => Ok(options(route)),
         }
     }

@@ -17,6 +17,11 @@ pub enum CheckError {
     /// The URL cannot be checked.
     #[error("{0} is no URL to check; it looks like http://127.0.0.1:8080/ready")]
     Url(String),
+    /// The URL is one of TLS.
+    #[error(
+        "{0} speaks TLS, which this check does not; give the address of --admin-listen, http://127.0.0.1:9090/ready"
+    )]
+    Tls(String),
     /// The connection failed.
     #[error("cannot read {0}: {1}")]
     Io(String, std::io::Error),
@@ -28,6 +33,9 @@ pub enum CheckError {
 /// Asks a URL and returns `Ok` if it answers 200.
 pub async fn check(url: &str) -> Result<(), CheckError> {
     let parsed: Option<hyper::Uri> = url.parse().ok();
+    if parsed.as_ref().and_then(hyper::Uri::scheme_str) == Some("https") {
+        return Err(CheckError::Tls(url.to_owned()));
+    }
     let parts = parsed.as_ref().filter(|uri| uri.scheme_str() == Some("http")).and_then(hyper::Uri::authority);
     let (Some(uri), Some(authority)) = (&parsed, parts) else { return Err(CheckError::Url(url.to_owned())) };
     let address = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));

@@ -6,7 +6,7 @@ use broker::Broker;
 use events::Event;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{app::App, batch, connection, guard::Listener};
+use super::{app::App, batch, connection, guard::Listener, listener::Audience};
 
 /// Serves connections that are no sockets.
 pub struct Server<B: Broker>(Arc<App<B>>);
@@ -20,7 +20,8 @@ impl<B: Broker> Server<B> {
 
     /// Serves a client to the end of its connection.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let arrival = connection::Arrival { remote: None, guarded: Listener::of(None, false), agreed: None };
+        let arrival =
+            connection::Arrival { remote: None, audience: Audience::Clients(Listener::of(None, false)), agreed: None };
         connection::serve_client(stream, arrival, &self.0).await;
     }
 }

@@ -55,6 +55,15 @@ pub enum ListenError {
     Signals(io::Error),
 }
 
+/// Whom a listener is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Audience {
+    /// Clients, whose requests are guarded.
+    Clients(guard::Listener),
+    /// Operators. What is there changes nothing, so their requests are not guarded.
+    Admins,
+}
+
 /// A listener that is bound.
 #[derive(Debug)]
 pub struct Listener {
@@ -65,6 +74,7 @@ pub struct Listener {
     address: ListenAddress,
     /// What its clients are shown; without it they speak in the clear.
     tls: Option<Arc<Tls>>,
+    is_for_admins: bool,
 }
 
 #[derive(Debug)]
@@ -79,23 +89,25 @@ impl Listener {
         let bound = match address {
             ListenAddress::Tcp(wanted) => TcpListener::bind(wanted).await.and_then(|listener| {
                 let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(Self { _file: None, socket: Socket::Tcp(listener), address, tls: None })
+                Ok(Self { _file: None, socket: Socket::Tcp(listener), address, tls: None, is_for_admins: false })
             }),
             ListenAddress::Unix(path) => socket_file::bind(path).await.map(|(file, listener)| Self {
                 _file: Some(file),
                 socket: Socket::Unix(listener),
                 address: address.clone(),
                 tls: None,
+                is_for_admins: false,
             }),
         };
         bound.map_err(|error| ListenError::Address(address.clone(), setting, error))
     }
 
-    /// Returns what the guard has to know of it.
-    pub(super) fn guarded(&self) -> guard::Listener {
+    /// Returns whom it is for.
+    pub(super) fn audience(&self) -> Audience {
         match &self.address {
-            ListenAddress::Tcp(address) => guard::Listener::of(Some(*address), self.tls.is_some()),
-            ListenAddress::Unix(_) => guard::Listener::of(None, false),
+            _ if self.is_for_admins => Audience::Admins,
+            ListenAddress::Tcp(address) => Audience::Clients(guard::Listener::of(Some(*address), self.tls.is_some())),
+            ListenAddress::Unix(_) => Audience::Clients(guard::Listener::of(None, false)),
         }
     }
 
@@ -133,22 +145,31 @@ impl Listener {
 #[derive(Debug)]
 pub struct Listeners {
     pub(super) public: Vec<Listener>,
+    pub(super) admin: Vec<Listener>,
     pub(super) tls: Option<(Arc<Tls>, Reloads)>,
 }
 
 impl Listeners {
-    /// Listens at all of these addresses (`--listen`), or at none.
-    pub async fn bind(addresses: &[ListenAddress], tls: Option<Tls>) -> Result<Self, ListenError> {
+    /// Listens at all of these addresses, for clients (`--listen`) and for operators (`--admin-listen`), or at none.
+    pub async fn bind(
+        clients: &[ListenAddress],
+        admins: &[ListenAddress],
+        tls: Option<Tls>,
+    ) -> Result<Self, ListenError> {
         let tls = tls.map(Arc::new);
-        let mut public = Vec::new();
-        for address in addresses {
+        let (mut public, mut admin) = (Vec::new(), Vec::new());
+        for address in admins {
+            let listener = Listener::bind(address, "--admin-listen").await?;
+            admin.push(Listener { is_for_admins: true, ..listener });
+        }
+        for address in clients {
             public.push(Listener::bind(address, "--listen").await?.secured(tls.as_ref()));
         }
         let tls = match tls {
             Some(tls) => Some((tls, Reloads::listen().map_err(ListenError::Signals)?)),
             None => None,
         };
-        Ok(Self { public, tls })
+        Ok(Self { public, admin, tls })
     }
 
     /// Shows to Prometheus what is counted here.
@@ -163,7 +184,8 @@ impl Listeners {
         if let Some((tls, _)) = &self.tls {
             tls.announce();
         }
-        info!(address = listed(&self.public), %broker, "listening");
+        let admin = (!self.admin.is_empty()).then(|| listed(&self.admin));
+        info!(address = listed(&self.public), admin, %broker, "listening");
     }
 }
 

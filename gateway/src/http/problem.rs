@@ -39,9 +39,11 @@ pub(super) enum Problem {
     },
     /// With the paths that are like it.
     NoSuchPath(&'static str),
-    NoMailbox,
-    /// Metrics are not for strangers.
+    /// The listener is for operators, and has nothing else.
+    NotForAdmins,
+    /// Metrics are served to operators alone.
     MetricsElsewhere,
+    NoMailbox,
     /// No topic that the pattern selects is kept for Feeds; with those that are.
     NotFollowed(TopicPattern, Vec<TopicPattern>),
     MethodNotAllowed {
@@ -91,9 +93,11 @@ impl Problem {
                 Refusal::UnknownHost(_) => StatusCode::MISDIRECTED_REQUEST,
                 Refusal::Origin(_) | Refusal::CrossSite => StatusCode::FORBIDDEN,
             },
-            Self::NoSuchPath(_) | Self::NoMailbox | Self::MetricsElsewhere | Self::NotFollowed(..) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NoSuchPath(_)
+            | Self::NotForAdmins
+            | Self::MetricsElsewhere
+            | Self::NoMailbox
+            | Self::NotFollowed(..) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
@@ -131,6 +135,10 @@ impl Problem {
             Self::UnwantedBody => "this request takes no body; send parameters in the query".to_owned(),
             Self::Guarded { refusal, .. } => refusal.detail(),
             Self::NoSuchPath(alike) => format!("there is nothing here, but at {alike}; in a URL, # is written %23"),
+            Self::NotForAdmins => {
+                "this listener (--admin-listen) has /metrics, /ready and /live alone; everything else is at --listen"
+                    .to_owned()
+            }
             Self::NoMailbox => "this client has no mailbox; name topics to create one, e.g. ?topics=jobs.%23, \
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
@@ -315,6 +323,7 @@ impl From<Problem> for HttpResponse {
             Problem::Denied(_) => challenge(headers, "Bearer error=\"insufficient_scope\""),
             Problem::UnwantedBody
             | Problem::Guarded { has_body: true, .. }
+            | Problem::NotForAdmins
             | Problem::BodyTooLarge(_)
             | Problem::BodyTooSlow(_)
             | Problem::NoRoomForEvent

@@ -115,6 +115,7 @@ fn http() -> HttpOptions {
         key_set: None,
         token_cookies: TokenCookies::default(),
         hosts: AllowedHosts::default(),
+        has_public_metrics: true,
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![TopicPattern::all()],
     }
@@ -132,7 +133,7 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
-    let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())], None).await.unwrap();
+    let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())], &[], None).await.unwrap();
     let signals = StopSignals::listen(Hangup::Stops).unwrap();
     let publisher = broker.clone();
     let serving = run(Unfollowable(broker), listeners, mailboxes(), feeds, http(), Metrics::default(), signals);

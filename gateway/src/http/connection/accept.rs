@@ -16,14 +16,16 @@ use super::{
 };
 use crate::http::{
     app::App,
-    guard,
-    listener::{Listener, Listeners},
+    listener::{Audience, Listener, Listeners},
     metrics::HttpMetrics,
 };
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at
 /// health and metrics, or an event. Past that clients are hung up on.
 const MAX_SURPLUS: usize = 256;
+
+/// How many connections of operators there may be besides, so that a gateway which is full can be looked at.
+const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 /// How many more connections there may be, whichever listener they come from.
 struct Places {
@@ -38,16 +40,19 @@ pub(crate) async fn run<B: Broker>(mut listeners: Listeners, app: &Arc<App<B>>, 
         surplus: Arc::new(Semaphore::new(MAX_SURPLUS)),
     };
     let accepting = join_all(listeners.public.iter().map(|listener| serve(listener, &places, app, connections)));
+    let of_admins = Arc::new(Semaphore::new(MAX_ADMIN_CONNECTIONS));
+    let accepting_admins =
+        join_all(listeners.admin.iter().map(|listener| serve_admins(listener, &of_admins, app, connections)));
     let keeping_fresh = async {
         if let Some((tls, reloads)) = &mut listeners.tls {
             tls.keep_fresh(reloads).await;
         }
     };
-    tokio::join!(accepting, keeping_fresh);
+    tokio::join!(accepting, accepting_admins, keeping_fresh);
 }
 
 async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>>, connections: &TaskTracker) {
-    let guarded = listener.guarded();
+    let audience = listener.audience();
     loop {
         let stream = accept(listener, &app.metrics).await;
         let app = Arc::clone(app);
@@ -55,7 +60,7 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
             let tls = listener.tls().map(|tls| tls.for_client());
             connections.spawn(async move {
                 app.metrics.connections.inc();
-                let begun = begin(stream, guarded, tls, app.options.header_timeout);
+                let begun = begin(stream, audience, tls, app.options.header_timeout);
                 if let Some(Some((stream, arrival))) = app.shutting_down.run_until_cancelled(begun).await {
                     serve_client(stream, arrival, &app).await;
                 }
@@ -69,7 +74,7 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
             };
             let tls = listener.tls().map(|tls| tls.for_surplus());
             connections.spawn(async move {
-                if let Some((stream, arrival)) = begin(stream, guarded, tls, SURPLUS_HEAD_TIMEOUT).await {
+                if let Some((stream, arrival)) = begin(stream, audience, tls, SURPLUS_HEAD_TIMEOUT).await {
                     serve_surplus(stream, arrival, &app).await;
                 }
                 drop(place);
@@ -78,14 +83,36 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
     }
 }
 
+/// Serves operators, whose connections count among themselves alone.
+async fn serve_admins<B: Broker>(
+    listener: &Listener,
+    places: &Arc<Semaphore>,
+    app: &Arc<App<B>>,
+    connections: &TaskTracker,
+) {
+    loop {
+        let stream = accept(listener, &app.metrics).await;
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            app.metrics.connections_refused.inc();
+            continue;
+        };
+        let (app, audience) = (Arc::clone(app), listener.audience());
+        connections.spawn(async move {
+            let arrival = Arrival { remote: stream.remote(), audience, agreed: None };
+            serve_client(stream, arrival, &app).await;
+            drop(place);
+        });
+    }
+}
+
 /// Begins TLS, if it is spoken here; returns nothing for a client that does not speak it, or not in time.
 async fn begin(
     stream: ClientStream,
-    guarded: guard::Listener,
+    audience: Audience,
     tls: Option<Arc<ServerConfig>>,
     patience: Duration,
 ) -> Option<(ClientStream, Arrival)> {
-    let mut arrival = Arrival { remote: stream.remote(), guarded, agreed: None };
+    let mut arrival = Arrival { remote: stream.remote(), audience, agreed: None };
     let (tls, stream) = match (tls, stream) {
         (Some(tls), ClientStream::Tcp(stream)) => (tls, stream),
         (_, stream) => return Some((stream, arrival)),

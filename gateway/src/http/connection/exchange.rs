@@ -33,7 +33,9 @@ use crate::http::{
     cors::{CorsRequest, Page},
     credentials::Caller,
     guard,
+    listener::Audience,
     problem::Problem,
+    reach,
     routes::Right,
     sse,
 };
@@ -46,8 +48,8 @@ pub(super) const SURPLUS_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Arrival {
     /// Its address, if there is such.
     pub(crate) remote: Option<SocketAddr>,
-    /// The listener that it came to, for the guard.
-    pub(crate) guarded: guard::Listener,
+    /// Whom the listener is for that it came to.
+    pub(crate) audience: Audience,
     /// The version of HTTP that was agreed on with TLS; without TLS none is.
     pub(crate) agreed: Option<Version>,
 }
@@ -75,7 +77,10 @@ impl ReadRequest {
             path = request.uri().path()
         );
         let options = &app.options;
-        let checked = guard::check(&request, arrival.guarded, &options.hosts, &options.allowed_origins);
+        let checked = match arrival.audience {
+            Audience::Clients(listener) => guard::check(&request, listener, &options.hosts, &options.allowed_origins),
+            Audience::Admins => Ok(Page::Stranger),
+        };
         let (page, refusal) = match checked {
             Ok(page) => (page, None),
             Err(refusal) => (Page::Stranger, Some(refusal)),
@@ -87,10 +92,16 @@ impl ReadRequest {
         let read_token =
             || Caller::of(request.headers(), &options.access, &options.token_cookies, page.may_use_cookies());
         let caller = refusal.is_none().then(read_token);
-        let (operation, right, call) = Call::of(request, refusal);
+        let is_refused = refusal.is_some();
+        let (operation, right, mut call) = Call::of(request, refusal);
+        if !is_refused {
+            call = reach::check(arrival.audience, operation, options.has_public_metrics).and(call);
+        }
         record.asks_for(operation);
         Call::note(&call, &status.half_close);
-        Self { version, call, caller: caller.filter(|_| right != Right::Nothing), cors, record, span }
+        // What operators get takes no right, and what they do not get is not there.
+        let needs_right = right != Right::Nothing && !matches!(arrival.audience, Audience::Admins);
+        Self { version, call, caller: caller.filter(|_| needs_right), cors, record, span }
     }
 }
 
