@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
-    builder::{EnumValueParser, StringValueParser},
+    builder::{EnumValueParser, PathBufValueParser, StringValueParser},
     error::ErrorKind,
     parser::ValueSource,
 };
@@ -17,7 +17,7 @@ use settings::{Setting, boolean, byte_size, unknown_variables, whole_number};
 
 use self::values::{file_type, positive_duration, prefix, rate};
 use crate::{
-    destination::{Destination, Given},
+    destination::{Destination, GatewayFiles, Given},
     emit, pipe,
     publish::Command,
     sender, simulate, source, watch,
@@ -42,6 +42,7 @@ const MAX_LINE: u64 = 512 << 20;
 
 /// The variables of the gateway, which often stand in the same file of settings.
 const OF_THE_GATEWAY: &[&str] = &[
+    "POSTERN_ADMIN_LISTEN",
     "POSTERN_ALLOW_ANONYMOUS",
     "POSTERN_ALLOW_ORIGIN",
     "POSTERN_ANONYMOUS_MAILBOXES",
@@ -71,6 +72,8 @@ const OF_THE_GATEWAY: &[&str] = &[
     "POSTERN_RETENTION_BYTES",
     "POSTERN_SHUTDOWN_GRACE",
     "POSTERN_THREADS",
+    "POSTERN_TLS_CERT",
+    "POSTERN_TLS_KEY",
     "POSTERN_TOKEN_AUDIENCE",
     "POSTERN_TOKEN_CLAIM",
     "POSTERN_TOKEN_COOKIE",
@@ -121,11 +124,23 @@ struct Cli {
 #[command(next_help_heading = "Destination and output")]
 struct Common {
     // Texts: clap repeats a wrong value in its error, and these may hold a password.
-    /// Publish over HTTP to this gateway: http://[user:password@]host[:port][/prefix] [default: port 8080 of this
+    /// Publish over HTTP to this gateway: http[s]://[user:password@]host[:port][/prefix] [default: port 8080 of this
     /// machine].
     #[arg(long, global = true, env = "POSTERN_GATEWAY", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Setting(StringValueParser::new()))]
     gateway: Option<String>,
+
+    /// A file whose one line is the token by which the gateway knows who publishes. Read again when the gateway refuses
+    /// the token. Only over https, or on this machine.
+    #[arg(long, global = true, env = "POSTERN_TOKEN_FILE", value_name = "FILE")]
+    #[arg(value_parser = Setting(PathBufValueParser::new()))]
+    token_file: Option<PathBuf>,
+
+    /// Trust the authorities in this file (PEM), and no others, to say who the gateway is [default: those that this
+    /// system trusts].
+    #[arg(long, global = true, env = "POSTERN_TLS_CA", value_name = "FILE")]
+    #[arg(value_parser = Setting(PathBufValueParser::new()))]
+    tls_ca: Option<PathBuf>,
 
     /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost. A command line is seen in the list of
     /// processes (ps), so give a password by the variable or by --amqp-url-file.
@@ -284,11 +299,12 @@ pub(crate) fn parse() -> Result<Options, clap::Error> {
 fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Options, clap::Error> {
     let matches = settings::matches(Cli::command(), arguments)?;
     let Cli { command, common } = Cli::from_arg_matches(&matches)?;
-    let Common { gateway, amqp_url, amqp_url_file, in_flight, timeout, quiet, log } = common;
+    let Common { gateway, token_file, tls_ca, amqp_url, amqp_url_file, in_flight, timeout, quiet, log } = common;
     let amqp_url = given(&matches, "amqp_url", amqp_url);
+    let files = GatewayFiles { ca: tls_ca.as_deref(), token: token_file.as_deref() };
     let destination = amqp_url
         .or_file(given(&matches, "amqp_url_file", amqp_url_file))
-        .and_then(|amqp_url| Destination::choose(&amqp_url, &given(&matches, "gateway", gateway)))
+        .and_then(|amqp_url| Destination::choose(&amqp_url, &given(&matches, "gateway", gateway), &files))
         .map_err(|message| Cli::command().error(ErrorKind::ValueValidation, message))?;
     // A watcher outlasts the gateway or broker that it publishes to.
     let is_default = matches.value_source("timeout") == Some(ValueSource::DefaultValue);

@@ -3,16 +3,18 @@
 //! Pure. A flag comes before the environment; two of the same rank are a mistake that only the user can resolve, for
 //! the events would go astray.
 
+use std::path::Path;
+
 use amqp::AmqpUrl;
 use settings::read_url;
 
-use crate::http::{DEFAULT_GATEWAY, GatewayUrl};
+use crate::http::{DEFAULT_GATEWAY, Gateway};
 
 /// Where to publish.
 #[derive(Debug)]
 pub(crate) enum Destination {
     Broker(AmqpUrl),
-    Gateway(GatewayUrl),
+    Gateway(Gateway),
 }
 
 /// A setting, and where it was made.
@@ -44,9 +46,18 @@ impl Given {
     }
 }
 
+/// What a gateway is met with.
+#[derive(Debug, Default)]
+pub(crate) struct GatewayFiles<'a> {
+    /// The authority of its certificate.
+    pub(crate) ca: Option<&'a Path>,
+    /// The token by which it knows who publishes.
+    pub(crate) token: Option<&'a Path>,
+}
+
 impl Destination {
     /// Decides, or says what is wrong without repeating a URL, which may hold a password.
-    pub(crate) fn choose(amqp_url: &Given, gateway: &Given) -> Result<Self, String> {
+    pub(crate) fn choose(amqp_url: &Given, gateway: &Given, files: &GatewayFiles<'_>) -> Result<Self, String> {
         use Given::{Environment, Flag, Unset};
         match (amqp_url, gateway) {
             (Flag(_), Flag(_)) => Err("--amqp-url and --gateway name two places; give one of them".to_owned()),
@@ -54,8 +65,8 @@ impl Destination {
                 Err("AMQP_URL and POSTERN_GATEWAY name two places; choose with --amqp-url or --gateway".to_owned())
             }
             (Flag(url), _) | (Environment(url), Unset) => Self::over_amqp(url),
-            (_, Flag(url)) | (Unset, Environment(url)) => Self::over_http(url),
-            (Unset, Unset) => Self::over_http(DEFAULT_GATEWAY),
+            (_, Flag(url)) | (Unset, Environment(url)) => Self::over_http(url, files),
+            (Unset, Unset) => Self::over_http(DEFAULT_GATEWAY, files),
         }
     }
 
@@ -64,9 +75,8 @@ impl Destination {
         Ok(Self::Broker(url))
     }
 
-    fn over_http(url: &str) -> Result<Self, String> {
-        let url = url.parse().map_err(|error| format!("--gateway, or POSTERN_GATEWAY in the environment: {error}"))?;
-        Ok(Self::Gateway(url))
+    fn over_http(url: &str, files: &GatewayFiles<'_>) -> Result<Self, String> {
+        Gateway::new(url, files.ca, files.token).map(Self::Gateway)
     }
 }
 
@@ -93,9 +103,9 @@ mod tests {
             (Flag(BROKER.to_owned()), Flag(GATEWAY.to_owned()), "--amqp-url and --gateway"),
             (Environment(BROKER.to_owned()), Environment(GATEWAY.to_owned()), "AMQP_URL and POSTERN_GATEWAY"),
             (Flag("amqp:/u:s3cret@b".to_owned()), Unset, "AMQP_URL in the environment: not an AMQP URL"),
-            (Unset, Flag("https://u:s3cret@g".to_owned()), "POSTERN_GATEWAY in the environment: not a gateway's URL"),
+            (Unset, Flag("https:/u:s3cret@g".to_owned()), "POSTERN_GATEWAY in the environment: not a gateway's URL"),
         ] {
-            let chosen = format!("{:?}", Destination::choose(&amqp_url, &http_url));
+            let chosen = format!("{:?}", Destination::choose(&amqp_url, &http_url, &GatewayFiles::default()));
             assert!(chosen.contains(expected) && !chosen.contains("s3cret"), "{amqp_url:?} {http_url:?}: {chosen}");
         }
     }

@@ -7,20 +7,22 @@
 
 mod answer;
 mod connections;
+mod tls;
+mod token;
 mod url;
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, rc::Rc, time::Duration};
 
 use events::{Event, http_names};
 use http_body_util::Full;
 use hyper::{
-    Request,
+    Request, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
 };
 use tokio::time::timeout;
 
 use self::connections::{Answer, Connections, EventRequest, ExchangeError};
-pub(crate) use self::url::GatewayUrl;
+use self::{tls::Tls, token::TokenFile, url::GatewayUrl};
 use crate::{
     outbox::Concurrency,
     source::Order,
@@ -44,13 +46,61 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The slowest line that a payload is given time for, in bytes per second: 128 kbit/s.
 const SLOWEST_LINE: f64 = 16_384.0;
 
+/// A gateway, and what it asks for. Neither password nor token is shown.
+pub(crate) struct Gateway {
+    url: GatewayUrl,
+    tls: Option<Tls>,
+    token: Option<Rc<TokenFile>>,
+}
+
 /// The connections to a gateway.
 pub(crate) struct GatewayLink {
     url: GatewayUrl,
+    token: Option<Rc<TokenFile>>,
     connections: Connections,
 }
 
-impl Transport for GatewayUrl {
+impl Gateway {
+    /// Takes the gateway's URL, a file of its authority (PEM) and a file of the token. Says what is wrong without
+    /// repeating what may be secret.
+    pub(crate) fn new(url: &str, ca: Option<&Path>, token: Option<&Path>) -> Result<Self, String> {
+        let url: GatewayUrl =
+            url.parse().map_err(|error| format!("--gateway, or POSTERN_GATEWAY in the environment: {error}"))?;
+        if token.is_some() && url.authorization().is_some() {
+            return Err(format!(
+                "--token-file and the user in --gateway {url} are two ways to be known; give one of them"
+            ));
+        }
+        if token.is_some() && !url.is_tls() && !url.is_loopback() {
+            return Err(format!(
+                "--token-file: on its way to {url} the token could be read; the gateway needs https://"
+            ));
+        }
+        if ca.is_some() && !url.is_tls() {
+            return Err(format!("--tls-ca has no effect on {url}, which is not https://"));
+        }
+        let tls = url.is_tls().then(|| Tls::new(url.host(), ca)).transpose();
+        let tls = tls.map_err(|error| format!("--tls-ca, or POSTERN_TLS_CA in the environment: {error}"))?;
+        let token = token.map(TokenFile::open).transpose();
+        let token =
+            token.map_err(|error| format!("--token-file, or POSTERN_TOKEN_FILE in the environment: {error}"))?;
+        Ok(Self { url, tls, token: token.map(Rc::new) })
+    }
+}
+
+impl fmt::Display for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.url.fmt(f)
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateway({self})")
+    }
+}
+
+impl Transport for Gateway {
     type Link = GatewayLink;
 
     const ADVICE: &'static str = "start a gateway or name it with --gateway, or a broker with --amqp-url";
@@ -63,8 +113,9 @@ impl Transport for GatewayUrl {
     }
 
     async fn connect(&self) -> Result<GatewayLink, ConnectError> {
-        match Connections::open(self).await {
-            Ok(connections) => Ok(GatewayLink { url: self.clone(), connections }),
+        match Connections::open(&self.url, self.tls.as_ref()).await {
+            Ok(connections) => Ok(GatewayLink { url: self.url.clone(), token: self.token.clone(), connections }),
+            Err(ExchangeError::Untrusted(reason)) => Err(ConnectError::Refused(reason)),
             Err(error) => Err(ConnectError::Unreachable(error.to_string())),
         }
     }
@@ -74,15 +125,35 @@ impl Link for GatewayLink {
     async fn send(&self, event: Event) -> Result<(), SendError> {
         #[expect(clippy::cast_precision_loss, reason = "a payload is far smaller than 2^53 bytes")]
         let limit = ANSWER_LIMIT + Duration::from_secs_f64(event.payload.len() as f64 / SLOWEST_LINE);
-        let request = request(&self.url, event)?;
-        match timeout(limit, self.connections.exchange(request)).await {
-            Ok(Ok(Answer { status, headers, body })) => answer::verdict(status, &headers, &body),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(unavailable(format!("no answer within {} s", limit.as_secs()), true)),
-        }
+        let mut request = request(&self.url, event)?;
+        let Answer { status, headers, body } = match &self.token {
+            None => self.ask(request, limit).await?,
+            Some(file) => {
+                let token = file.authorization();
+                request.headers_mut().insert(AUTHORIZATION, token.clone());
+                let answer = self.ask(request.clone(), limit).await?;
+                // A refused event is not stored, so it may be sent again as it is.
+                if answer.status == StatusCode::UNAUTHORIZED && file.has_other_than(&token) {
+                    request.headers_mut().insert(AUTHORIZATION, file.authorization());
+                    self.ask(request, limit).await?
+                } else {
+                    answer
+                }
+            }
+        };
+        answer::verdict(status, &headers, &body)
     }
 
     async fn close(self) {}
+}
+
+impl GatewayLink {
+    async fn ask(&self, request: EventRequest, limit: Duration) -> Result<Answer, SendError> {
+        match timeout(limit, self.connections.exchange(request)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(unavailable(format!("no answer within {} s", limit.as_secs()), true)),
+        }
+    }
 }
 
 fn request(url: &GatewayUrl, event: Event) -> Result<EventRequest, SendError> {
@@ -109,7 +180,7 @@ impl From<ExchangeError> for SendError {
     fn from(error: ExchangeError) -> Self {
         let reason = error.to_string();
         match error {
-            ExchangeError::NotSent(_) => unavailable(reason, false),
+            ExchangeError::NotSent(_) | ExchangeError::Untrusted(_) => unavailable(reason, false),
             ExchangeError::Broken(_) => unavailable(reason, true),
             ExchangeError::NotHttp(_) => Self::WrongDestination(format!("{reason}; check --gateway")),
         }

@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         }
     };
     output::log(&options.log);
+    // For both transports; the only implementation of cryptography that is compiled in. Fails only where there is one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let output = Output::new(options.quiet);
     if !options.unknown.is_empty() {
         let unknown = options.unknown.join(", ");

@@ -4,6 +4,7 @@
 
 mod http;
 mod pipe;
+mod tls;
 mod watch;
 
 use std::{collections::HashMap, time::Duration};

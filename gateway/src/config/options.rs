@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The variables of the publisher, which often stand in the same file of settings.
-const OF_THE_PUBLISHER: [&str; 14] = [
+const OF_THE_PUBLISHER: [&str; 16] = [
     "POSTERN_COUNT",
     "POSTERN_DEBOUNCE",
     "POSTERN_DURATION",
@@ -34,6 +34,8 @@ const OF_THE_PUBLISHER: [&str; 14] = [
     "POSTERN_RECHECK",
     "POSTERN_SEED",
     "POSTERN_TIMEOUT",
+    "POSTERN_TLS_CA",
+    "POSTERN_TOKEN_FILE",
 ];
 
 /// Why a configuration that parses is wrong all the same.

@@ -54,8 +54,8 @@ pub enum TlsError {
     Unusable(String, Error),
     /// They do not belong together.
     #[error(
-        "{1} is not the key of the first certificate in {0}; the file of certificates begins with the gateway's own, and those \
-         between it and the root follow"
+        "{1} is not the key of the first certificate in {0}; the gateway's own certificate is the first, and those between it \
+         and the root follow"
     )]
     NotAPair(String, String),
 }

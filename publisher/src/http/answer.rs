@@ -32,7 +32,7 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
         StatusCode::INSUFFICIENT_STORAGE => Err(SendError::Rejected(said)),
         status if status.is_server_error() => Err(unavailable(said, headers)),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(SendError::WrongDestination(format!("{said}; check user and password in --gateway")))
+            Err(SendError::WrongDestination(format!("{said}; check user and password in --gateway, or --token-file")))
         }
         _ => Err(SendError::WrongDestination(format!("{said}; check --gateway"))),
     }
@@ -118,7 +118,7 @@ mod tests {
             (405, &[], "", "wrong place: 405 Method Not Allowed; check --gateway"),
             (200, &[], "", "wrong place: 200 OK; check --gateway"),
             (204, &[], "", "wrong place: 204 No Content; check --gateway"),
-            (401, &[], "", "wrong place: 401 Unauthorized; check user and password in --gateway"),
+            (401, &[], "", "wrong place: 401 Unauthorized; check user and password in --gateway, or --token-file"),
             (
                 301,
                 &[("location", "https://x/")],

@@ -13,9 +13,16 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 
-use super::url::GatewayUrl;
+use super::{
+    tls::{Tls, TlsError},
+    url::GatewayUrl,
+};
 
 /// How long an unused connection is kept: well below the 20 s after which a gateway closes it, so that its end and our
 /// next request rarely meet.
@@ -40,6 +47,9 @@ pub(super) enum ExchangeError {
     /// No connection: the request was not sent.
     #[error("{0}")]
     NotSent(String),
+    /// No connection, and the next try will not be better; the request was not sent.
+    #[error("{0}")]
+    Untrusted(String),
     /// The connection broke: the request may have been read.
     #[error("{0}")]
     Broken(String),
@@ -51,6 +61,7 @@ pub(super) enum ExchangeError {
 /// See the module.
 pub(super) struct Connections {
     url: GatewayUrl,
+    tls: Option<Tls>,
     /// The one used last is the last.
     idle: RefCell<Vec<Idle>>,
 }
@@ -64,8 +75,8 @@ type Connection = SendRequest<Full<Bytes>>;
 
 impl Connections {
     /// Opens a first connection, so that a gateway is known to be there.
-    pub(super) async fn open(url: &GatewayUrl) -> Result<Self, ExchangeError> {
-        let connections = Self { url: url.clone(), idle: RefCell::default() };
+    pub(super) async fn open(url: &GatewayUrl, tls: Option<&Tls>) -> Result<Self, ExchangeError> {
+        let connections = Self { url: url.clone(), tls: tls.cloned(), idle: RefCell::default() };
         let first = connections.connect().await?;
         connections.keep(first);
         Ok(connections)
@@ -125,11 +136,21 @@ impl Connections {
         let stream = TcpStream::connect(self.url.address()).await.map_err(|error| failed(&error))?;
         // A small event must not wait for the one before (Nagle's algorithm). Fails only on a dead socket.
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-        // Ends when `sender` is dropped or the gateway hangs up; a task that waits for an answer is told.
-        tokio::spawn(connection);
-        Ok(sender)
+        let Some(tls) = &self.tls else { return begin(stream).await };
+        match tls.connect(stream).await {
+            Ok(stream) => begin(stream).await,
+            Err(TlsError::Refused(reason)) => Err(ExchangeError::Untrusted(reason)),
+            Err(TlsError::Broken(error)) => Err(failed(&error)),
+        }
     }
+}
+
+async fn begin(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Connection, ExchangeError> {
+    let begun = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = begun.map_err(|error| ExchangeError::NotSent(root_cause(&error)))?;
+    // Ends when `sender` is dropped or the gateway hangs up; a task that waits for an answer is told.
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 impl From<&hyper::Error> for ExchangeError {

@@ -1,15 +1,16 @@
 //! Where a gateway is.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use events::Topic;
 use hyper::{Uri, header::HeaderValue};
 use percent_encoding::percent_decode_str;
 
-/// A gateway's URL: `http://[user:password@]host[:port][/prefix]`. Its password is never shown.
+/// A gateway's URL: `http[s]://[user:password@]host[:port][/prefix]`. Its password is never shown.
 #[derive(Clone)]
 pub(crate) struct GatewayUrl {
+    is_tls: bool,
     /// As a resolver takes it: without the brackets of an IPv6 address.
     host: String,
     port: u16,
@@ -27,6 +28,22 @@ pub(crate) struct GatewayUrl {
 pub(crate) struct GatewayUrlError(&'static str);
 
 impl GatewayUrl {
+    /// Tells whether TLS is spoken there.
+    pub(crate) const fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
+    /// Returns the host alone.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Tells whether what is sent there stays on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address: Option<IpAddr> = self.host.parse().ok();
+        self.host.eq_ignore_ascii_case("localhost") || address.is_some_and(|address| address.is_loopback())
+    }
+
     /// Returns what to connect to.
     pub(super) fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
@@ -54,26 +71,25 @@ impl FromStr for GatewayUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = GatewayUrlError;
         let uri: Uri = text.parse().map_err(|_| wrong("it cannot be read"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(wrong("this program speaks no TLS; name the gateway itself, or a local proxy that does"));
-            }
-            _ => return Err(wrong("it does not start with http://")),
-        }
+        let (scheme, default_port) = match uri.scheme_str() {
+            Some("http") => ("http", 80),
+            Some("https") => ("https", 443),
+            _ => return Err(wrong("it does not start with http:// or https://")),
+        };
         if uri.query().is_some() || text.contains('#') {
             return Err(wrong("it has more than a path"));
         }
         let whole = uri.authority().ok_or(wrong("it names no host"))?.as_str();
         let (user, authority) = whole.rsplit_once('@').map_or((None, whole), |(user, rest)| (Some(user), rest));
-        let (host, port) = split(authority).ok_or(wrong("host or port is none"))?;
+        let (host, port) = split(authority, default_port).ok_or(wrong("host or port is none"))?;
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let name = user.map(|user| user.split(':').next().unwrap_or_default());
         let shown = match name {
-            Some(name) => format!("http://{name}@{authority}{prefix}"),
-            None => format!("http://{authority}{prefix}"),
+            Some(name) => format!("{scheme}://{name}@{authority}{prefix}"),
+            None => format!("{scheme}://{authority}{prefix}"),
         };
         Ok(Self {
+            is_tls: scheme == "https",
             host: host.to_owned(),
             port,
             authority: HeaderValue::from_str(authority).map_err(|_| wrong("host or port is none"))?,
@@ -84,15 +100,15 @@ impl FromStr for GatewayUrl {
     }
 }
 
-/// Takes host and port apart; 80 is HTTP's own port (RFC 9110, section 4.2.1).
-fn split(authority: &str) -> Option<(&str, u16)> {
+/// Takes host and port apart; 80 and 443 are HTTP's own ports (RFC 9110, sections 4.2.1 and 4.2.2).
+fn split(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     let port = match rest.strip_prefix(':') {
         Some(digits) => digits.parse().ok().filter(|port| *port > 0)?,
-        None if rest.is_empty() => 80,
+        None if rest.is_empty() => default_port,
         None => return None,
     };
     (!host.is_empty()).then_some((host, port))
@@ -136,10 +152,27 @@ mod tests {
             ("http://[::1]:8080/x", ("::1", 8080), "[::1]:8080", "/x/topics/jobs.1/events"),
             ("http://[fe80::1]", ("fe80::1", 80), "[fe80::1]", "/topics/jobs.1/events"),
             ("http://u:p@h:1", ("h", 1), "h:1", "/topics/jobs.1/events"),
+            ("https://h/x", ("h", 443), "h", "/x/topics/jobs.1/events"),
+            ("https://[::1]:8443", ("::1", 8443), "[::1]:8443", "/topics/jobs.1/events"),
         ] {
             let url: GatewayUrl = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((url.address(), url.authority().to_str().unwrap()), (address, authority), "{text}");
             assert_eq!(url.events_of(&topic), path, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stays_on_this_machine() {
+        let is_loopback = |text: &str| text.parse::<GatewayUrl>().unwrap().is_loopback();
+        for text in
+            ["http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]", "http://localhost:8080", "http://LocalHost"]
+        {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in
+            ["http://h", "http://10.0.0.1", "http://localhost.example", "http://127.0.0.1.example", "http://[::]"]
+        {
+            assert!(!is_loopback(text), "{text}");
         }
     }
 
@@ -160,7 +193,7 @@ mod tests {
             ("127.0.0.1:8080", "http://"),
             ("gateway", "does not start with http://"),
             ("amqp://u:s3cret@h", "does not start with http://"),
-            ("https://u:s3cret@h", "speaks no TLS"),
+            ("https://u:s3cret@h:0", "host or port"),
             ("http://u:s3cret@", ""),
             ("http://u:s3cret@h:99999", ""),
             ("http://h:0", "host or port"),
