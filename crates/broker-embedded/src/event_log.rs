@@ -34,6 +34,7 @@ pub struct EmbeddedLog {
     handle: Arc<Handle>,
     /// Which events are for Feeds.
     topics: Arc<[TopicPattern]>,
+    id: u32,
 }
 
 /// Follows the log.
@@ -44,8 +45,8 @@ pub struct EmbeddedTail {
 }
 
 impl EmbeddedLog {
-    pub(super) const fn new(handle: Arc<Handle>, topics: Arc<[TopicPattern]>) -> Self {
-        Self { handle, topics }
+    pub(super) const fn new(handle: Arc<Handle>, topics: Arc<[TopicPattern]>, id: u32) -> Self {
+        Self { handle, topics, id }
     }
 
     /// Returns the event at an offset, if it is there.
@@ -109,6 +110,10 @@ impl EventLog for EmbeddedLog {
             show(&topic, offset);
         }
         Ok(LogEnd { next, complete_from, tail: EmbeddedTail { log: self.clone(), next } })
+    }
+
+    fn id(&self) -> u32 {
+        self.id
     }
 
     fn known_oldest(&self) -> u64 {

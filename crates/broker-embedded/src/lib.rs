@@ -139,7 +139,8 @@ impl EmbeddedBroker {
             .spawn(run)
             .map_err(|error| OpenStoreError::Io("the writer's thread".to_owned(), error))?;
         let handle = Arc::new(Handle::new(shared, commands, writer_panicked));
-        let log = EmbeddedLog::new(Arc::clone(&handle), options.feed_topics.clone().into());
+        let id = store::id(options.data_dir.as_deref());
+        let log = EmbeddedLog::new(Arc::clone(&handle), options.feed_topics.clone().into(), id);
         Ok(Self { handle, log: Arc::new(log) })
     }
 

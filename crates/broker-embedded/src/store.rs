@@ -28,16 +28,16 @@ mod reserve;
 mod sync_mark;
 mod torn;
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::SystemTime};
 
-use events::Event;
+use events::{Event, EventId};
 
-use self::disk::Disk;
 #[cfg(test)]
 pub(super) use self::fjall_internals::newest_journal;
 pub use self::recovery::OpenStoreError;
 #[cfg(feature = "fuzzing")]
 pub(super) use self::recovery::fuzzing;
+use self::{disk::Disk, sync_mark::SyncMark};
 pub(super) use self::{error::StoreError, recovery::Recovered};
 use super::{
     batch::Batch,
@@ -53,6 +53,14 @@ pub(super) enum Store {
     Memory,
     /// Keeps everything.
     Disk(Box<Disk>),
+}
+
+/// Returns a number by which an open store can be told from another one: in memory a new one each time, in a folder by
+/// when it was made there; 0 if that is not known.
+pub(super) fn id(folder: Option<&Path>) -> u32 {
+    let Some(folder) = folder else { return crc32fast::hash(EventId::new().as_str().as_bytes()) };
+    let made = SyncMark::made(folder).and_then(|made| made.duration_since(SystemTime::UNIX_EPOCH).ok());
+    made.map_or(0, |made| crc32fast::hash(&made.as_nanos().to_be_bytes()))
 }
 
 impl Store {

@@ -84,6 +84,12 @@ pub trait EventLog: Send + Sync + 'static {
         show: impl FnMut(&Topic, u64) + Send,
     ) -> impl Future<Output = Result<LogEnd<Self::Tail>, BrokerError>> + Send;
 
+    /// Returns a number by which this log can be told from another one of the same broker, such as the one before a
+    /// start without a disk; 0 if the broker has none. It is given to clients.
+    fn id(&self) -> u32 {
+        0
+    }
+
     /// Returns an offset before which nothing is kept any more, as far as that is known without asking a broker
     /// elsewhere; else 0.
     fn known_oldest(&self) -> u64 {

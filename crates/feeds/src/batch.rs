@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::OnceLock};
 use broker::{limits::MAX_BATCH_BYTES, log::Logged};
 use bytes::Bytes;
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Mark, Seen};
 
 /// Events in order, and the place after them; shared by all who get the same.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl FeedBatch {
         found.len() > limit || bytes > MAX_BATCH_BYTES
     }
 
-    /// Takes as many of these events as fit; `end` is the place after all that was looked at.
+    /// Takes as many of these events as fit; `end` is the place after all that was looked at, as it is if there are
+    /// none.
     pub(super) fn of(mut found: Vec<Logged>, limit: usize, latest_only: bool, end: Cursor) -> Self {
         if latest_only {
             fold(&mut found);
@@ -63,7 +64,7 @@ impl FeedBatch {
         let taken = found.iter().take_while(fits).count();
         let last_seen = match found.get(taken) {
             Some(_) => found.get(taken.wrapping_sub(1)).map_or(end, Cursor::after),
-            None => end,
+            None => Cursor { seen: found.last().map_or(end.seen, |last| Seen::Event(Mark::of(last))), ..end },
         };
         found.truncate(taken);
         Self { events: found, reset: false, last_seen, encoded: OnceLock::new(), stream: OnceLock::new() }

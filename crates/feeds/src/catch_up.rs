@@ -7,24 +7,24 @@ use std::{
 
 use broker::{
     BrokerError,
-    log::{EventLog, Logged},
+    log::{EventLog, Logged, Searched},
 };
 use events::{Topic, TopicPattern};
 use tokio::{task::yield_now, time::Instant};
 
 use super::{
     batch::FeedBatch,
-    cursor::Cursor,
+    cursor::{Cursor, Mark, Seen},
     request::FeedRequest,
-    state::{NewestLookup, SharedState},
+    state::{NewestLookup, RecentFrom, SharedState},
 };
 
 /// The newest events of topics that were forgotten.
 struct EvictedTopics {
     /// In order.
     events: Vec<Logged>,
-    /// They are those of a part of the log, after which the client goes on.
-    end: Option<Cursor>,
+    /// They are those of a part of the log, up to this offset, where the client goes on.
+    end: Option<u64>,
     /// Events that may have been among them are damaged.
     damaged: bool,
 }
@@ -32,12 +32,12 @@ struct EvictedTopics {
 /// What a look at the log came to.
 pub(super) enum CaughtUp {
     Found(FeedBatch),
-    /// There is nothing before this place.
-    Reached(Cursor),
-    /// There is nothing before this place, and no time to look further.
-    Late(Cursor),
-    /// There is nothing before this place but damaged events.
-    Damaged(Cursor),
+    /// There is nothing before this offset.
+    Reached(u64),
+    /// There is nothing before this offset, and no time to look further.
+    Late(u64),
+    /// There is nothing before this offset but damaged events.
+    Damaged(u64),
     /// The place is none of this log.
     Unknown,
     /// The place is of this log, and this gateway has not read so far yet.
@@ -66,6 +66,14 @@ pub(super) struct CatchUp<'a, L> {
     pub(super) request: &'a FeedRequest,
 }
 
+/// What comparing a place with the log came to.
+enum Compared {
+    /// It is of this log, or nothing says that it is not.
+    Same,
+    Other,
+    Gone,
+}
+
 impl<L: EventLog> CatchUp<'_, L> {
     /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on after
     /// the last of them, and gets all that follows.
@@ -77,7 +85,7 @@ impl<L: EventLog> CatchUp<'_, L> {
             Some(offsets) => offsets,
             None => match self.in_index(evicted_before, end).await {
                 Some((offsets, complete_from)) => {
-                    evicted_before = complete_from.min(end.next);
+                    evicted_before = complete_from.min(end);
                     offsets
                 }
                 None => return Ok(CaughtUp::Again),
@@ -92,7 +100,7 @@ impl<L: EventLog> CatchUp<'_, L> {
             let evicted = self.evicted_topics(evicted_before).await?;
             (found, damaged) = (evicted.events, evicted.damaged);
             if let Some(end) = evicted.end {
-                let batch = FeedBatch::of(found, *limit, false, end);
+                let batch = self.batch(found, false, end);
                 return Ok(
                     if batch.events.is_empty() { CaughtUp::Late(end) } else { CaughtUp::Found(batch) }.telling(damaged)
                 );
@@ -119,7 +127,7 @@ impl<L: EventLog> CatchUp<'_, L> {
             found.extend(searched.found);
         }
         found.sort_unstable_by_key(|logged| logged.offset);
-        let batch = FeedBatch::of(found, *limit, false, end);
+        let batch = self.batch(found, false, end);
         Ok(if batch.events.is_empty() { CaughtUp::Reached(end) } else { CaughtUp::Found(batch) }.telling(damaged))
     }
 
@@ -129,7 +137,7 @@ impl<L: EventLog> CatchUp<'_, L> {
     ///
     /// An offset that was found stays, also if its topic is forgotten or gets a newer event meanwhile: those that were
     /// left out, for being too many, come after it.
-    async fn in_index(&self, from: u64, end: Cursor) -> Option<(Vec<u64>, u64)> {
+    async fn in_index(&self, from: u64, end: u64) -> Option<(Vec<u64>, u64)> {
         let FeedRequest { pattern, limit, .. } = self.request;
         let (mut newest, mut after) = (BTreeSet::new(), None);
         loop {
@@ -137,7 +145,7 @@ impl<L: EventLog> CatchUp<'_, L> {
                 let state = self.state.lock();
                 let index = &state.as_ref()?.index;
                 let (offsets, last) = index.part(pattern, after.as_ref());
-                newest.extend(offsets.into_iter().filter(|offset| (from..end.next).contains(offset)));
+                newest.extend(offsets.into_iter().filter(|offset| (from..end).contains(offset)));
                 after = last;
                 index.complete_from()
             };
@@ -161,13 +169,12 @@ impl<L: EventLog> CatchUp<'_, L> {
         let (mut newest, mut damaged_after) = (HashMap::new(), None);
         // What is damaged after the place that the client gets is told when it comes there.
         let damaged =
-            |after: Option<u64>, end: Option<Cursor>| after.is_some_and(|after| end.is_none_or(|end| end.next > after));
-        let (mut from, mut place) = (0, None);
+            |after: Option<u64>, end: Option<u64>| after.is_some_and(|after| end.is_none_or(|end| end > after));
+        let mut from = 0;
         while from < before {
             let searched = self.log.search(&self.request.pattern, from, before, usize::MAX).await?;
             damaged_after = damaged_after.or(searched.damaged.then_some(from));
             from = searched.reached;
-            place = searched.last.as_ref().map(Cursor::after).or(place);
             for logged in searched.found {
                 let topic = &logged.event.topic;
                 if self.state.lock().as_ref().is_some_and(|state| state.index.knows_since(topic, before)) {
@@ -175,92 +182,98 @@ impl<L: EventLog> CatchUp<'_, L> {
                 }
                 if newest.len() == self.request.limit && !newest.contains_key(topic) {
                     let events = in_order(newest);
-                    let end = Some(events.last().map(Cursor::after).unwrap_or_default());
+                    let end = Some(events.last().map_or(0, |last| last.offset + 1));
                     return Ok(EvictedTopics { events, end, damaged: damaged(damaged_after, end) });
                 }
                 newest.insert(topic.clone(), logged);
             }
-            if place.is_some() && from < before && Instant::now() >= self.request.deadline {
-                return Ok(EvictedTopics {
-                    events: in_order(newest),
-                    end: place,
-                    damaged: damaged(damaged_after, place),
-                });
+            if from < before && Instant::now() >= self.request.deadline {
+                let (events, end) = (in_order(newest), Some(from));
+                return Ok(EvictedTopics { events, end, damaged: damaged(damaged_after, end) });
             }
         }
         Ok(EvictedTopics { events: in_order(newest), end: None, damaged: damaged(damaged_after, None) })
     }
 
     /// Looks through what is older than the recent events, from a place up to them, or until the deadline.
-    pub(super) async fn up_to(&self, cursor: Option<Cursor>, to: Cursor) -> Result<CaughtUp, BrokerError> {
-        let FeedRequest { pattern, limit, .. } = self.request;
-        let mut place = cursor;
-        let compared = cursor.filter(|cursor| !cursor.has_no_event_before());
-        let compared = compared.and_then(|cursor| Some((cursor, cursor.next.checked_sub(1)?)));
-        let mut searched = if let Some((cursor, seen)) = compared {
+    pub(super) async fn up_to(&self, cursor: Option<Cursor>, to: RecentFrom) -> Result<CaughtUp, BrokerError> {
+        let FeedRequest { pattern, limit, latest_only, .. } = self.request;
+        let mut from = cursor.map_or(0, |cursor| cursor.next);
+        let mut searched = None;
+        if let Some((cursor, mark)) = cursor.and_then(|cursor| Some((cursor, cursor.mark()?))) {
             // Where nothing can be found, the place is still to be checked.
             let nothing_new =
-                self.state.lock().as_ref().is_some_and(|state| state.index.has_nothing_since(pattern, cursor.next));
-            let limit = if nothing_new { 0 } else { *limit };
-            let searched = self.log.search_after(pattern, seen, to.next, limit).await?;
-            let is_compared = match &searched.before {
-                Some(before) if cursor.is_after(before) => true,
-                // The last that the client has seen was the last that went: it has missed nothing.
-                None if searched.oldest == cursor.next => false,
-                None if searched.oldest > seen => return Ok(CaughtUp::Gone),
-                _ => return Ok(CaughtUp::Unknown),
-            };
-            if nothing_new {
-                return Ok(CaughtUp::Reached(to));
+                self.state.lock().as_ref().is_some_and(|state| state.index.has_nothing_since(pattern, from));
+            // A search from right after the event has it compared on its way.
+            let goes_on = mark.offset + 1 == from && !nothing_new;
+            let (end, limit) = if goes_on { (to.offset, *limit) } else { (mark.offset + 1, 0) };
+            let compared = self.log.search_after(pattern, mark.offset, end, limit).await?;
+            match self.compare(cursor, mark, &compared) {
+                Compared::Same if nothing_new => return Ok(CaughtUp::Reached(to.offset)),
+                Compared::Same => searched = Some(compared).filter(|found| goes_on && found.before.is_some()),
+                Compared::Other => return Ok(CaughtUp::Unknown),
+                Compared::Gone => return Ok(CaughtUp::Gone),
             }
-            if is_compared { searched } else { self.log.search(pattern, cursor.next, to.next, limit).await? }
-        } else {
-            // A place that is to be compared with nothing is right after no event, or it is of another log.
-            if let Some(before) = cursor.and_then(|cursor| cursor.next.checked_sub(1))
-                && !self.log.search(&TopicPattern::all(), before, before + 1, 1).await?.found.is_empty()
-            {
-                return Ok(CaughtUp::Unknown);
-            }
-            self.log.search(pattern, cursor.map_or(0, |cursor| cursor.next), to.next, *limit).await?
-        };
-        let mut from = cursor.map_or(0, |cursor| cursor.next);
+        }
         let mut damaged = false;
         loop {
+            let Searched { found, damaged: is_damaged, reached, oldest, .. } = match searched.take() {
+                Some(searched) => searched,
+                None => self.log.search(pattern, from, to.offset, *limit).await?,
+            };
             // Of an empty place before everything nothing can be gone but what was there.
-            if cursor.is_some() && searched.oldest > from {
+            if cursor.is_some() && oldest > from {
                 return Ok(CaughtUp::Gone);
             }
-            damaged |= searched.damaged;
-            place = searched.last.as_ref().map(Cursor::after).or(place);
-            from = searched.reached;
-            if let Some(last) = searched.found.last() {
-                let mut end = place.unwrap_or(Cursor::after(last));
-                let mut found = searched.found;
-                if from >= to.next {
+            damaged |= is_damaged;
+            from = reached;
+            if !found.is_empty() {
+                let (mut found, mut end) = (found, from);
+                if from >= to.offset {
                     end = self.join(&mut found, to).unwrap_or(end);
                 }
-                let batch = FeedBatch::of(found, *limit, self.request.latest_only, end);
-                return Ok(CaughtUp::Found(batch).telling(damaged));
+                return Ok(CaughtUp::Found(self.batch(found, *latest_only, end)).telling(damaged));
             }
-            if from >= to.next {
-                return Ok(CaughtUp::Reached(to).telling(damaged));
+            if from >= to.offset {
+                return Ok(CaughtUp::Reached(to.offset).telling(damaged));
             }
-            // Without a new place the next poll would look at the same again.
-            if let Some(place) = place.filter(|place| Some(*place) != cursor && Instant::now() >= self.request.deadline)
-            {
-                return Ok(CaughtUp::Late(place).telling(damaged));
+            if Instant::now() >= self.request.deadline {
+                return Ok(CaughtUp::Late(from).telling(damaged));
             }
-            searched = self.log.search(pattern, from, to.next, *limit).await?;
         }
     }
 
-    /// Adds what has come since a place, if all of it is recent, and returns the place up to which that is all.
-    fn join(&self, found: &mut Vec<Logged>, place: Cursor) -> Option<Cursor> {
+    /// Compares a place with the event that it names, as a search found it. An event that is not of the pattern is as
+    /// good as none: by which check it would fit is no business of the client's.
+    fn compare(&self, cursor: Cursor, mark: Mark, searched: &Searched) -> Compared {
+        let own = searched.before.as_ref().filter(|logged| self.request.pattern.matches(&logged.event.topic));
+        let is_there = searched.before.is_some();
+        if let Some(own) = own {
+            return if Mark::of(own) == mark { Compared::Same } else { Compared::Other };
+        }
+        if !is_there && searched.oldest > mark.offset {
+            // What was compared is gone, and perhaps what came after it.
+            return if searched.oldest > cursor.next { Compared::Gone } else { Compared::Same };
+        }
+        match cursor.seen {
+            // An older gateway took the last event of any topic.
+            Seen::LastOfAll(check) if is_there || check == 0 => Compared::Same,
+            Seen::LastOfAll(_) | Seen::Event(_) | Seen::Nothing(_) => Compared::Other,
+        }
+    }
+
+    /// Adds what has come since, if all of it is recent, and returns the offset up to which that is all.
+    fn join(&self, found: &mut Vec<Logged>, from: RecentFrom) -> Option<u64> {
         let state = self.state.lock();
-        let state = state.as_ref().filter(|state| state.recent.knows(place) == Some(true))?;
-        let (more, end) = state.after(self.request, place.next, self.request.room_after(found.len()));
+        let state = state.as_ref().filter(|state| state.begins_with(from))?;
+        let (more, end) = state.after(self.request, from.offset, self.request.room_after(found.len()));
         found.extend(more);
         Some(end)
+    }
+
+    /// Makes a batch of all that there is up to an offset. Of none there is no place to tell.
+    fn batch(&self, found: Vec<Logged>, latest_only: bool, end: u64) -> FeedBatch {
+        FeedBatch::of(found, self.request.limit, latest_only, Cursor { next: end, seen: Seen::default() })
     }
 
     /// Forgets what is before an offset.

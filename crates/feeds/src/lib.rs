@@ -148,7 +148,7 @@ impl<L: EventLog> Feed<L> {
             recent.push(last, Instant::now());
         }
         let mut tail = end.tail;
-        *self.state.lock() = Some(State { recent, index, watchers: Watchers::default() });
+        *self.state.lock() = Some(State::new(recent, index, self.log.id()));
         self.set_ready(true);
         info!(end = end.next, "feeds are ready");
         *pause = Duration::from_millis(100);
@@ -175,6 +175,8 @@ impl<L: EventLog> Feed<L> {
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
         let mut found = Vec::new();
+        let place_at = |start: Start, next| start.moved_to(next, self.log.id());
+        let batch_of = |found, end| FeedBatch::of(found, request.limit, request.latest_only, end);
         // Every round looks at more of the log, or waits.
         loop {
             let oldest = self.log.known_oldest();
@@ -192,24 +194,24 @@ impl<L: EventLog> Feed<L> {
             let caught_up = match lookup {
                 Lookup::Ready(more, end) => {
                     found.extend(more);
-                    return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                    return batch_outcome(batch_of(found, place_at(start, end)), reset);
                 }
                 Lookup::Part(more, end) => {
                     found.extend(more);
                     if FeedBatch::is_enough(&mut found, request.limit, request.latest_only) {
-                        return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                        return batch_outcome(batch_of(found, place_at(start, end)), reset);
                     }
                     yield_now().await;
                     Ok(CaughtUp::Reached(end))
                 }
                 // Retention has come to the place since: what was found before it is told first.
                 Lookup::InLog { cursor: Some(end), .. } if !found.is_empty() => {
-                    return batch_outcome(FeedBatch::of(found, request.limit, request.latest_only, end), reset);
+                    return batch_outcome(batch_of(found, end), reset);
                 }
                 // There is something to tell at once.
                 Lookup::Watching(end, ticket, _) if reset => {
                     self.leave(&request.pattern, ticket);
-                    return batch_outcome(FeedBatch::of(Vec::new(), 0, false, end), reset);
+                    return batch_outcome(batch_of(Vec::new(), end), reset);
                 }
                 Lookup::Watching(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
                 Lookup::Unknown => Ok(CaughtUp::Unknown),
@@ -227,12 +229,12 @@ impl<L: EventLog> Feed<L> {
             };
             match caught_up {
                 Ok(CaughtUp::Found(batch)) => return batch_outcome(batch, reset),
-                Ok(CaughtUp::Reached(reached)) => start = Start::After(reached),
-                Ok(CaughtUp::Damaged(reached)) => (start, reset) = (Start::After(reached), true),
+                Ok(CaughtUp::Reached(reached)) => start = Start::After(place_at(start, reached)),
+                Ok(CaughtUp::Damaged(reached)) => (start, reset) = (Start::After(place_at(start, reached)), true),
                 Ok(CaughtUp::Late(reached)) if reset => {
-                    return batch_outcome(FeedBatch::of(Vec::new(), 0, false, reached), reset);
+                    return batch_outcome(batch_of(Vec::new(), place_at(start, reached)), reset);
                 }
-                Ok(CaughtUp::Late(reached)) => return FeedOutcome::Nothing(reached),
+                Ok(CaughtUp::Late(reached)) => return FeedOutcome::Nothing(place_at(start, reached)),
                 // Not a reset: another gateway gave this place, and nothing is gone.
                 Ok(CaughtUp::Lagging) => return FeedOutcome::NotReady,
                 Ok(CaughtUp::Unknown) => (start, reset) = (Start::Newest, true),
@@ -246,7 +248,7 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Waits for the answer of the task that follows the log; everything before `from` was looked at.
+    /// Waits for the answer of the task that follows the log, from a place on.
     async fn wait(
         &self,
         request: &FeedRequest,
@@ -271,7 +273,7 @@ impl<L: EventLog> Feed<L> {
                 drop(guard);
                 match (answer.try_recv(), end) {
                     (Ok(batch), _) => FeedOutcome::Batch(batch),
-                    (Err(_), Some(end)) => FeedOutcome::Nothing(end),
+                    (Err(_), Some(end)) => FeedOutcome::Nothing(Cursor { next: end, ..from }),
                     (Err(_), None) => FeedOutcome::NotReady,
                 }
             }
@@ -302,7 +304,7 @@ impl<L: EventLog> Feed<L> {
         CatchUp { log: &self.log, state: &self.state, request }
     }
 
-    fn end(&self) -> Option<Cursor> {
+    fn end(&self) -> Option<u64> {
         self.state.lock().as_ref().map(|state| state.recent.end())
     }
 

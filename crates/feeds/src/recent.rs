@@ -5,8 +5,6 @@ use std::{collections::VecDeque, time::Duration};
 use broker::log::Logged;
 use tokio::time::Instant;
 
-use super::cursor::Cursor;
-
 /// How many of the newest events are held. The newest event stays as long as the log keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
@@ -24,10 +22,12 @@ pub(super) struct RecentEvents {
     events: VecDeque<Logged>,
     /// When each of them came.
     arrivals: VecDeque<Instant>,
-    /// The place before the oldest of them.
-    before: Cursor,
+    /// All events from this offset on are here.
+    before: u64,
     /// No event has this offset or a higher one.
     next: u64,
+    /// There was never an event in this log, as far as is known.
+    is_new: bool,
 }
 
 fn cost(logged: &Logged) -> usize {
@@ -37,13 +37,13 @@ fn cost(logged: &Logged) -> usize {
 impl RecentEvents {
     /// Makes an empty run at the end of a log.
     pub(super) fn new(limits: WindowLimits, next: u64) -> Self {
-        let before = Cursor { next, check: 0 };
-        Self { limits, bytes: 0, events: VecDeque::new(), arrivals: VecDeque::new(), before, next }
+        Self { limits, bytes: 0, events: VecDeque::new(), arrivals: VecDeque::new(), before: next, next, is_new: true }
     }
 
     /// Adds the next event.
     pub(super) fn push(&mut self, logged: Logged, now: Instant) {
         self.next = logged.offset + 1;
+        self.is_new = false;
         self.bytes += cost(&logged);
         self.events.push_back(logged);
         self.arrivals.push_back(now);
@@ -66,7 +66,7 @@ impl RecentEvents {
         self.arrivals.pop_front();
         if let Some(oldest) = self.events.pop_front() {
             self.bytes -= cost(&oldest);
-            self.before = Cursor::after(&oldest);
+            self.before = oldest.offset + 1;
         }
     }
 
@@ -74,46 +74,35 @@ impl RecentEvents {
         self.arrivals.front().is_some_and(|arrival| now.duration_since(*arrival) > self.limits.age)
     }
 
-    /// Returns the offset from which on everything is here.
-    fn start(&self) -> u64 {
+    /// Returns the offset of the oldest of them.
+    pub(super) fn start(&self) -> u64 {
         self.events.front().map_or(self.next, |oldest| oldest.offset)
     }
 
-    /// Returns the place before the oldest of them.
-    pub(super) const fn before(&self) -> Cursor {
+    /// Returns the offset from which on everything is here.
+    pub(super) const fn before(&self) -> u64 {
         self.before
     }
 
-    /// Returns the place at the end.
-    pub(super) fn end(&self) -> Cursor {
-        self.events.back().map_or(self.before, Cursor::after)
+    /// Returns the offset at the end.
+    pub(super) const fn end(&self) -> u64 {
+        self.next
     }
 
-    /// Tells whether the end is before a place.
-    pub(super) const fn is_before(&self, cursor: Cursor) -> bool {
-        self.next < cursor.next
-    }
-
-    /// Tells whether a place is in this log; `None` if that cannot be told from here.
-    pub(super) fn knows(&self, cursor: Cursor) -> Option<bool> {
-        if cursor.has_no_event_before() && cursor.next >= self.before.next {
-            // Its offset tells nothing but how much that is no event has been stored, by whatever gateway.
-            let is_after_event = cursor.next == self.before.next && !self.before.has_no_event_before();
-            return Some(!is_after_event && self.events.front().is_none_or(|oldest| oldest.offset >= cursor.next));
-        }
-        if self.is_before(cursor) {
-            return Some(false);
-        }
-        if self.before == cursor {
-            return Some(true);
-        }
-        let offset = cursor.next.checked_sub(1).filter(|offset| *offset >= self.start())?;
-        Some(self.from(offset).next().is_some_and(|logged| cursor.is_after(logged)))
+    /// Tells whether there was never an event in this log. Then the end tells nothing but how much that is no event has
+    /// been stored, by whatever gateway.
+    pub(super) const fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// Returns the events from an offset on.
     pub(super) fn from(&self, offset: u64) -> impl Iterator<Item = &Logged> {
         self.events.range(self.events.partition_point(|logged| logged.offset < offset)..)
+    }
+
+    /// Returns them from the newest on.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = &Logged> {
+        self.events.iter().rev()
     }
 
     /// Returns the event at an offset.
@@ -139,7 +128,7 @@ mod tests {
             let event = event(bytes);
             recent.push(Logged { offset, event }, start + Duration::from_secs(at));
             let kept: Vec<u64> = recent.from(0).map(|logged| logged.offset).collect();
-            assert_eq!(recent.knows(recent.before()), Some(true));
+            assert_eq!(kept.first(), Some(&recent.before()));
             kept
         };
         for offset in 0..3 {

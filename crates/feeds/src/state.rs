@@ -8,7 +8,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     batch::FeedBatch,
-    cursor::{Cursor, Start},
+    cursor::{Cursor, Mark, Seen, Start},
     recent::RecentEvents,
     request::FeedRequest,
     topic_index::{MAX_COMPARED, TopicIndex},
@@ -21,6 +21,12 @@ pub(super) struct State {
     pub(super) recent: RecentEvents,
     pub(super) index: TopicIndex,
     pub(super) watchers: Watchers,
+    /// The id of the log.
+    log: u32,
+    /// Nothing before this offset is kept any more, as far as is known.
+    oldest: u64,
+    /// Tells this state from the one after it, which may be of another log.
+    epoch: Ticket,
 }
 
 /// The state under its lock; `None` as long as the end of the log is not known.
@@ -36,15 +42,15 @@ impl SharedState {
 
 /// What a look at the state came to.
 pub(super) enum Lookup {
-    /// These are what the poll wants up to this place, and there is more to look at.
-    Part(Vec<Logged>, Cursor),
-    /// These are all that the poll wants up to this place; at least one.
-    Ready(Vec<Logged>, Cursor),
+    /// These are what the poll wants up to this offset, and there is more to look at.
+    Part(Vec<Logged>, u64),
+    /// These are all that the poll wants up to this offset; at least one.
+    Ready(Vec<Logged>, u64),
     Newest(NewestLookup),
     /// The place is before the recent events; without one, the oldest event is. The recent events begin after `to`.
     InLog {
         cursor: Option<Cursor>,
-        to: Cursor,
+        to: RecentFrom,
     },
     /// The place is none of this log.
     Unknown,
@@ -54,17 +60,44 @@ pub(super) enum Lookup {
     Watching(Cursor, Ticket, oneshot::Receiver<Arc<FeedBatch>>),
 }
 
+/// Where the recent events begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RecentFrom {
+    pub(super) offset: u64,
+    epoch: Ticket,
+}
+
+/// Whether a place is of this log.
+enum Known {
+    Yes,
+    No,
+    /// It is beyond the end.
+    NotYet,
+    /// It is before the recent events.
+    AskLog,
+}
+
 /// What is known of the newest events that a poll asks for.
 pub(super) struct NewestLookup {
     /// Where they are, from `evicted_before` on; `None`: the index has more topics than one look compares.
     pub(super) offsets: Option<Vec<u64>>,
     /// Other topics may have theirs before this offset.
     pub(super) evicted_before: u64,
-    /// The place at the end.
-    pub(super) end: Cursor,
+    /// The end.
+    pub(super) end: u64,
 }
 
 impl State {
+    /// Makes the state of a log with this id.
+    pub(super) fn new(recent: RecentEvents, index: TopicIndex, log: u32) -> Self {
+        Self { recent, index, watchers: Watchers::default(), log, oldest: 0, epoch: Ticket::new() }
+    }
+
+    /// Tells whether the recent events still are all from there on, and of the same log.
+    pub(super) fn begins_with(&self, from: RecentFrom) -> bool {
+        from.epoch == self.epoch && self.recent.before() <= from.offset
+    }
+
     /// Takes the next events, and tells the polls that wait for them.
     pub(super) fn append(&mut self, events: &[Logged]) {
         let now = Instant::now();
@@ -80,12 +113,72 @@ impl State {
     pub(super) fn trim(&mut self, oldest: u64) {
         self.recent.trim(oldest, Instant::now());
         self.index.trim(oldest);
+        self.oldest = self.oldest.max(oldest);
+    }
+
+    /// Tells whether a place of a pattern is of this log.
+    ///
+    /// What it is compared by is an event of the pattern, or it is as good as none: a client must not find out by a
+    /// place that it made up what else there is.
+    fn knows(&self, pattern: &TopicPattern, place: Cursor) -> Known {
+        let Cursor { next, seen } = place;
+        if self.recent.end() < next {
+            let is_of_new_log = self.recent.is_new() && seen == Seen::Nothing(self.log);
+            return if is_of_new_log { Known::Yes } else { Known::NotYet };
+        }
+        let is_known = match seen {
+            Seen::Nothing(log) => log == self.log,
+            Seen::Event(mark) => self.knows_mark(pattern, mark, next),
+            Seen::LastOfAll(check) => match place.mark().filter(|mark| mark.offset >= self.recent.start()) {
+                Some(mark) => match self.recent.get(mark.offset) {
+                    Some(logged) => Mark::of(logged) == mark || !pattern.matches(&logged.event.topic),
+                    None => check == 0,
+                },
+                None if next == 0 => true,
+                None => return Known::AskLog,
+            },
+        };
+        match is_known {
+            false => Known::No,
+            true if next >= self.recent.before() => Known::Yes,
+            true => Known::AskLog,
+        }
+    }
+
+    /// Tells whether there was this event of a pattern before a place of it, for all that can be told from here.
+    ///
+    /// To look into the log for each poll of a quiet topic would cost too much, so an event that is not recent passes
+    /// if it is the newest of its topic, or if there can be a newer one.
+    fn knows_mark(&self, pattern: &TopicPattern, mark: Mark, next: u64) -> bool {
+        if mark.offset >= self.recent.start() {
+            let logged = self.recent.get(mark.offset).filter(|logged| pattern.matches(&logged.event.topic));
+            return logged.is_some_and(|logged| Mark::of(logged) == mark);
+        }
+        let is_newest = self.index.topic_at(mark.offset).is_some_and(|topic| pattern.matches(topic));
+        let is_gone = mark.offset < self.oldest;
+        let has_newer = || mark.offset < self.index.complete_from() || !self.index.has_nothing_since(pattern, next);
+        is_newest || is_gone || has_newer()
+    }
+
+    /// Returns the place at the end, for a pattern of which nothing is to be told: with its last event, as far as that
+    /// is known at once.
+    fn now(&self, pattern: &TopicPattern) -> Cursor {
+        let last = if pattern.is_topic() {
+            let newest = self.index.since(pattern, 0, 1).unwrap_or_default();
+            newest.first().and_then(|newest| self.recent.get(*newest))
+        } else {
+            let matcher = Matcher::new(pattern);
+            self.recent.newest_first().take(MAX_COMPARED).find(|logged| matcher.matches(&logged.event.topic))
+        };
+        let seen = last.map_or(Seen::Nothing(self.log), |last| Seen::Event(Mark::of(last)));
+        Cursor { next: self.recent.end(), seen }
     }
 
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
     /// So many events were found before.
     pub(super) fn lookup(&mut self, request: &FeedRequest, start: Start, found_before: usize) -> Lookup {
-        let to = self.recent.before();
+        let to = RecentFrom { offset: self.recent.before(), epoch: self.epoch };
+        let mut place = start.moved_to(self.recent.end(), self.log);
         match start {
             Start::Unknown => return Lookup::Unknown,
             Start::Oldest => return Lookup::InLog { cursor: None, to },
@@ -99,9 +192,9 @@ impl State {
                     return Lookup::Newest(NewestLookup { offsets, evicted_before, end: self.recent.end() });
                 }
             }
-            Start::Now => {}
-            Start::After(cursor) => match self.recent.knows(cursor) {
-                Some(true) => {
+            Start::Now => place = self.now(&request.pattern),
+            Start::After(cursor) => match self.knows(&request.pattern, cursor) {
+                Known::Yes => {
                     let (found, end) = self.after(request, cursor.next, request.room_after(found_before));
                     if end != self.recent.end() {
                         return Lookup::Part(found, end);
@@ -110,24 +203,24 @@ impl State {
                         return Lookup::Ready(found, end);
                     }
                 }
-                Some(false) if self.recent.is_before(cursor) => {
+                Known::NotYet => {
                     let (ticket, answer) = self.watchers.watch(&TopicPattern::all(), 1, false);
                     return Lookup::BeyondEnd(cursor, ticket, answer);
                 }
-                Some(false) => return Lookup::Unknown,
-                None => return Lookup::InLog { cursor: Some(cursor), to },
+                Known::No => return Lookup::Unknown,
+                Known::AskLog => return Lookup::InLog { cursor: Some(cursor), to },
             },
         }
         let (ticket, answer) = self.watchers.watch(&request.pattern, request.limit, request.latest_only);
-        Lookup::Watching(self.recent.end(), ticket, answer)
+        Lookup::Watching(place, ticket, answer)
     }
 
-    /// Returns what a poll wants after an offset of the recent events, at most `room` events, and the place up to which
-    /// that is all: as far as one look goes.
+    /// Returns what a poll wants after an offset of the recent events, at most `room` events, and the offset up to
+    /// which that is all: as far as one look goes.
     ///
     /// The index of newest events spares the recent events from being looked through for nothing, and for one event of
     /// each topic.
-    pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, Cursor) {
+    pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, u64) {
         let FeedRequest { pattern, latest_only, .. } = request;
         let end = self.recent.end();
         if self.index.has_nothing_since(pattern, offset) {
@@ -152,6 +245,6 @@ impl State {
                 found.push(logged.clone());
             }
         }
-        (found, last.map_or(end, Cursor::after))
+        (found, last.map_or(end, |last| last.offset + 1))
     }
 }

@@ -72,6 +72,11 @@ impl TopicIndex {
         self.complete_from
     }
 
+    /// Returns the topic whose newest event has this offset, if there is one.
+    pub(super) fn topic_at(&self, offset: u64) -> Option<&Topic> {
+        self.by_offset.get(&offset)
+    }
+
     /// Returns the offset of the newest event of all.
     pub(super) fn last(&self) -> Option<u64> {
         self.by_offset.last_key_value().map(|(offset, _)| *offset)

@@ -16,7 +16,10 @@ use broker::log::Logged;
 use events::{PatternMap, TopicPattern};
 use tokio::sync::oneshot;
 
-use super::{batch::FeedBatch, cursor::Cursor};
+use super::{
+    batch::FeedBatch,
+    cursor::{Cursor, Seen},
+};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -46,7 +49,7 @@ pub(super) struct Ticket(u64);
 impl Ticket {
     /// Makes one that never was before: a poll that gives one back after the log was lost and found must not take
     /// another's place.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -88,8 +91,11 @@ impl Watchers {
         self.groups.values().map(Group::len).sum()
     }
 
-    /// Answers every poll that waits for any of these events, which are the newest; `end` is the place after them.
-    pub(super) fn notify(&mut self, events: &[Logged], end: Cursor) {
+    /// Answers every poll that waits for any of these events, which are the newest; no event has the offset `next` yet.
+    ///
+    /// Patterns of which the same events are news share a batch, place and all: of what came besides it tells nothing.
+    pub(super) fn notify(&mut self, events: &[Logged], next: u64) {
+        let end = Cursor { next, seen: Seen::default() };
         // Each pattern and which of the events match it.
         let mut concerned: Vec<(TopicPattern, Vec<usize>)> = Vec::new();
         for (index, logged) in events.iter().enumerate() {

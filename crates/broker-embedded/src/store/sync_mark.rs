@@ -9,6 +9,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::Path,
+    time::SystemTime,
 };
 
 const FILE: &str = "synced";
@@ -38,6 +39,11 @@ impl SyncMark {
     /// Opens the file, to write it; makes one if there is none.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
         File::options().write(true).create(true).truncate(false).open(folder.join(FILE)).map(Self)
+    }
+
+    /// Returns when the file was made, and so the store; `None` if the file system does not say.
+    pub(super) fn made(folder: &Path) -> Option<SystemTime> {
+        folder.join(FILE).metadata().and_then(|file| file.created()).ok()
     }
 
     /// Takes note of a synced batch.

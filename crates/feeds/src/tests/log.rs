@@ -39,6 +39,10 @@ impl EventLog for TestLog {
         Ok(LogEnd { next, complete_from, tail: TestTail(tail, Arc::clone(&self.lost)) })
     }
 
+    fn id(&self) -> u32 {
+        self.broker.log().id()
+    }
+
     fn known_oldest(&self) -> u64 {
         self.broker.log().known_oldest()
     }

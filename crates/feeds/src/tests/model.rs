@@ -236,16 +236,19 @@ impl Model {
         ensure(got.len() <= limit, "too many")?;
         ensure(got.iter().all(|offset| *offset < place.next && wants(*offset)), "not asked for")?;
         ensure(place.next <= end, "beyond the end")?;
+        let tells_of = place.mark().map(|mark| mark.offset);
+        ensure(tells_of.is_none_or(|offset| offset < place.next && wants(offset)), "it tells of another event")?;
+        ensure(got.last().is_none_or(|last| tells_of.is_some_and(|offset| offset >= *last)), "it tells of none")?;
         let passed = |from: u64| (from..place.next).filter(|offset| wants(*offset));
         let (first, own) = match from {
-            Start::After(cursor) => (cursor.next, cursor.next.checked_sub(1).filter(|_| cursor.check != 0)),
+            Start::After(cursor) => (cursor.next, cursor.mark().map(|mark| mark.offset)),
             Start::Now => return ensure(!reset && got.is_empty() && !(place.next..end).any(wants), "not now"),
             // What retention took before it came is no business of the client.
             Start::Oldest | Start::Newest | Start::Unknown => (oldest, None),
         };
         if reset {
-            let is_own_gone = own.is_some_and(|own| own < oldest || self.damaged.contains_key(&own));
-            return ensure(is_own_gone || (first..end).any(is_gone), "nothing is gone");
+            let is_own_damaged = own.is_some_and(|own| self.damaged.contains_key(&own));
+            return ensure(is_own_damaged || (first..end).any(is_gone), "nothing is gone");
         }
         ensure(place.next >= from.place().map_or(0, |cursor| cursor.next), "back to where it was before")?;
         if client.latest_only || from == Start::Newest {
@@ -279,7 +282,7 @@ impl Model {
                 prop_assert!(polls < 10 + self.published.len(), "it comes to no end");
             }
             let feed_end = self.world().feed.end();
-            prop_assert_eq!(feed_end.map(|end| end.next), self.clients[client].start.place().map(|place| place.next));
+            prop_assert_eq!(feed_end, self.clients[client].start.place().map(|place| place.next));
         }
         Ok(())
     }
