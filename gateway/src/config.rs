@@ -5,10 +5,12 @@
 
 mod admin;
 mod hosts;
+mod kept_mailboxes;
 mod listen;
 mod options;
 mod tls;
 mod tokens;
+mod values;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -23,9 +25,11 @@ use settings::{Setting, boolean, byte_size, whole_number};
 use self::{
     admin::AdminArgs,
     hosts::Hosts,
+    kept_mailboxes::MailboxesKept,
     listen::{Listen, listen},
     tls::TlsArgs,
     tokens::TokenArgs,
+    values::{MAX_NUMBER, duration, positive_duration},
 };
 pub use self::{
     options::{BrokerSettings, ConfigError, Settings},
@@ -36,17 +40,11 @@ use crate::{http::Origin, telemetry::LogFormat};
 /// Exit code for a wrong command line or environment (`EX_USAGE` of sysexits.h).
 pub const EXIT_USAGE: u8 = 64;
 
-/// Beyond this a number is a slip: no machine has so many connections.
-const MAX_NUMBER: usize = 1_000_000_000;
-
 /// Beyond this a number of threads is a slip: each waits for a core, and takes memory.
 const MAX_THREADS: usize = 1024;
 
 /// Beyond this a size is a slip: 4 EiB, half of what RabbitMQ can be told.
 const MAX_SIZE: u64 = 1 << 62;
-
-/// Beyond this a duration is a slip, and added to a clock's time it could overflow.
-const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
 
 const DEFAULT_DATA_DIR: &str = "./postern-data";
 
@@ -108,10 +106,8 @@ pub struct Config {
           value_parser = Setting(byte_size::<u64>(1..=MAX_SIZE)), help_heading = "Broker")]
     retention_bytes: u64,
 
-    /// How long the broker keeps a mailbox that no client reads, ±10 %. Far above the longest absence of a client
-    #[arg(long, env = "POSTERN_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "24h",
-          value_parser = Setting(positive_duration), help_heading = "Broker")]
-    mailbox_expiry: Duration,
+    #[command(flatten)]
+    kept: MailboxesKept,
 
     /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), 8080 (loopback), or
     /// unix:/run/postern/gateway.sock (a socket file). Port 0 takes a free one. Repeatable, or separated by commas
@@ -267,21 +263,6 @@ impl Config {
             _ => {}
         }
         Ok(config)
-    }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration > MAX_DURATION => Err("a duration of at most a year".to_owned()),
-        Ok(duration) => Ok(duration),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn positive_duration(text: &str) -> Result<Duration, String> {
-    match duration(text) {
-        Ok(duration) if duration.is_zero() => Err("a duration above zero, e.g. 5s".to_owned()),
-        other => other,
     }
 }
 

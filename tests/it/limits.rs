@@ -36,6 +36,25 @@ async fn served(gateway: &Gateway) -> HttpConnection {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_kept_mailbox_too_many_is_not_made_and_those_that_are_there_are_served() {
+    let gateway = gateway(Broker::Embedded, |builder| builder.flag("--max-kept-mailboxes", "2")).await;
+    let poll = |client: &str| Poll::of(client).topics("a.#").wait(0);
+    poll("alice").send(&gateway).await.expect_status(204);
+    let bind = |client: &str| Request::new("PUT", &format!("/clients/{client}/topics/a.%23"));
+    bind("bob").send(gateway.address()).await.expect_status(204);
+    let stream = Request::get("/clients/carol/events?topics=a.%23").header("Accept", "text/event-stream");
+    // One after the other: a stream that is not refused has no end.
+    is_overload(&poll("carol").send(&gateway).await, "--max-kept-mailboxes");
+    is_overload(&bind("carol").send(gateway.address()).await, "--max-kept-mailboxes");
+    is_overload(&stream.send(gateway.address()).await, "--max-kept-mailboxes");
+    for client in ["alice", "bob"] {
+        poll(client).topics("b").send(&gateway).await.expect_status(204);
+    }
+    Request::new("DELETE", "/clients/bob").send(gateway.address()).await.expect_status(204);
+    poll("carol").send(&gateway).await.expect_status(204);
+}
+
 on_both_brokers!(a_poll_on_one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves);
 async fn a_poll_on_one_connection_too_many_is_told_so_and_a_place_is_free_when_one_leaves(broker: Broker) {
     let gateway = gateway(broker, |builder| builder.flag("--max-connections", "2")).await;

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use amqp::PublishingConnection;
 use anyhow::Context;
 use broker::Broker as _;
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention};
 use events::{ContentType, Event};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{sync::mpsc, task::unconstrained, time::Instant};
@@ -134,7 +134,7 @@ async fn fill_embedded(folder: &Folder, events: u64) -> anyhow::Result<()> {
     let day = Duration::from_hours(24);
     let options = EmbeddedOptions {
         data_dir: Some(folder.path().to_owned()),
-        mailbox_expiry: day,
+        mailboxes: KeptMailboxes::all_for(day),
         retention: Retention { age: day, bytes: 1 << 30 },
         feed_topics: Vec::new(),
     };

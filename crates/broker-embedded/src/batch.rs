@@ -151,6 +151,17 @@ impl Batch {
         self.bytes
     }
 
+    /// Returns how many mailboxes are changed.
+    pub(super) fn mailbox_count(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Returns how many mailboxes there are more after it than were before.
+    pub(super) fn made(&self, was_there: impl Fn(&ClientId) -> bool) -> usize {
+        let is_made = |(client, staged): &(&ClientId, &Staged)| staged.mailbox.is_some() && !was_there(client);
+        self.staged.iter().filter(is_made).count()
+    }
+
     /// Returns what becomes of a mailbox, if it is changed.
     pub(super) fn staged(&self, client: &ClientId) -> Option<&Option<Mailbox>> {
         self.staged.get(client).map(|staged| &staged.mailbox)

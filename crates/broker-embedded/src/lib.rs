@@ -22,6 +22,7 @@ mod command;
 mod event_log;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod kept;
 mod lease;
 mod live_queue;
 mod log;
@@ -42,12 +43,10 @@ use std::{
     panic::AssertUnwindSafe,
     path::PathBuf,
     sync::{Arc, mpsc},
-    time::Duration,
 };
 
 use broker::{
     Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
-    expiry::spread,
     limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
 };
 use events::{ClientId, Event, TopicPattern};
@@ -70,6 +69,7 @@ use self::{
 };
 pub use self::{
     event_log::{EmbeddedLog, EmbeddedTail},
+    kept::KeptMailboxes,
     log::Retention,
     metrics::StoreMetrics,
     store::OpenStoreError,
@@ -80,8 +80,8 @@ pub use self::{
 pub struct EmbeddedOptions {
     /// Where to keep events; `None`: nowhere.
     pub data_dir: Option<PathBuf>,
-    /// How long a mailbox is kept without a reader; spread by ±10 % between clients.
-    pub mailbox_expiry: Duration,
+    /// Which mailboxes are kept.
+    pub mailboxes: KeptMailboxes,
     /// How long events are kept.
     pub retention: Retention,
     /// Which events are for Feeds.
@@ -106,6 +106,7 @@ impl std::fmt::Display for EmbeddedOptions {
 pub struct EmbeddedBroker {
     handle: Arc<Handle>,
     log: Arc<EmbeddedLog>,
+    max_mailboxes: usize,
 }
 
 impl EmbeddedBroker {
@@ -126,9 +127,7 @@ impl EmbeddedBroker {
         let shared = Arc::new(Shared::new(state, store, recovered.clock, metrics));
         shared.measure(&shared.state());
         let (commands, receiver) = mpsc::channel();
-        let expiry = options.mailbox_expiry;
-        let writer =
-            Writer::new(Arc::clone(&shared), receiver, recovered.repeats, expiry, move |client| spread(expiry, client));
+        let writer = Writer::new(Arc::clone(&shared), receiver, recovered.repeats, options.mailboxes);
         let (panicked, writer_panicked) = watch::channel(false);
         let run = move || {
             let ran = std::panic::catch_unwind(AssertUnwindSafe(|| writer.run()));
@@ -141,7 +140,7 @@ impl EmbeddedBroker {
         let handle = Arc::new(Handle::new(shared, commands, writer_panicked));
         let id = store::id(options.data_dir.as_deref());
         let log = EmbeddedLog::new(Arc::clone(&handle), options.feed_topics.clone().into(), id);
-        Ok(Self { handle, log: Arc::new(log) })
+        Ok(Self { handle, log: Arc::new(log), max_mailboxes: options.mailboxes.max })
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {
@@ -184,6 +183,10 @@ impl From<StoreError> for BrokerError {
             StoreError::Failed(reason) => Self::Unwritable(reason),
             StoreError::Closed => Self::Unavailable(error.to_string()),
             StoreError::TooManyBindings => Self::TooManyBindings(MAX_BINDINGS),
+            StoreError::TooManyMailboxes => Self::NoRoom {
+                attempted: "make a mailbox",
+                reason: "as many are kept as may be (--max-kept-mailboxes)",
+            },
         }
     }
 }
@@ -215,8 +218,13 @@ impl Broker for EmbeddedBroker {
     }
 
     fn has_room_for(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {
-        let room = self.handle.state().mailbox(client).map_or(Ok(()), |mailbox| mailbox.has_room_for(topics));
-        Ok(room.map_err(StoreError::from)?)
+        let state = self.handle.state();
+        let room = match state.mailbox(client) {
+            Some(mailbox) => mailbox.has_room_for(topics).map_err(StoreError::from),
+            None if state.mailbox_count() >= self.max_mailboxes => Err(StoreError::TooManyMailboxes),
+            None => Ok(()),
+        };
+        Ok(room?)
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {

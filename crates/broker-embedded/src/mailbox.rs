@@ -23,6 +23,8 @@ pub(super) struct Mailbox {
     /// Everything before this position may have been handed over.
     pub(super) handed_over: Position,
     pub(super) marker: Option<Marker>,
+    /// No event of it was ever confirmed, so nothing says that it has a reader who will come back.
+    pub(super) is_new: bool,
 }
 
 /// A pattern and the offsets at which it held: unbinding takes away nothing that is in the mailbox already.
@@ -88,7 +90,7 @@ impl Mailbox {
     /// Makes an empty mailbox for what is stored from `offset` on.
     pub(super) const fn new(offset: u64) -> Self {
         let start = Position::before(offset);
-        Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None }
+        Self { bindings: Vec::new(), unconfirmed: start, handed_over: start, marker: None, is_new: true }
     }
 
     /// Tells whether there is room for all of these patterns. An older gateway may have stored more than
@@ -141,6 +143,7 @@ impl Mailbox {
     /// handed over.
     pub(super) fn confirm(&mut self, position: Position) {
         self.marker.take_if(|marker| marker.settled_at <= position);
+        self.is_new &= !position.is_of_event();
         self.start_at(position.next());
     }
 
@@ -148,6 +151,7 @@ impl Mailbox {
     pub(super) fn keep_up_with(&mut self, other: &Self) {
         self.start_at(other.unconfirmed);
         self.handed_over = self.handed_over.max(other.handed_over);
+        self.is_new &= other.is_new;
     }
 
     /// Takes note that there is nothing before the event at `offset` any more; `lost` is where the last unconfirmed

@@ -24,6 +24,11 @@ impl Position {
         Self(2 * offset)
     }
 
+    /// Tells whether it is the position of an event.
+    pub(super) const fn is_of_event(self) -> bool {
+        self.0 % 2 == 1
+    }
+
     /// Returns the position right after this one.
     pub(super) const fn next(self) -> Self {
         Self(self.0 + 1)

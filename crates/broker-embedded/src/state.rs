@@ -118,10 +118,16 @@ impl BrokerState {
         }
     }
 
-    /// Takes out the mailboxes that no client has read for longer than they are entry.
-    pub(super) fn expire(&mut self, expiry: impl Fn(&ClientId) -> Duration) -> Vec<ClientId> {
+    /// Returns how many mailboxes there are.
+    pub(super) fn mailbox_count(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Takes out the mailboxes that no client has read for longer than they are kept, which can be another time for
+    /// those in which nothing was ever confirmed.
+    pub(super) fn expire(&mut self, expiry: impl Fn(&ClientId, bool) -> Duration) -> Vec<ClientId> {
         let is_expired = |client: &ClientId, entry: &mut MailboxEntry| {
-            entry.lease.is_none() && entry.left.elapsed() >= expiry(client)
+            entry.lease.is_none() && entry.left.elapsed() >= expiry(client, entry.mailbox.is_new)
         };
         let expired = self.mailboxes.extract_if(is_expired).map(|(client, entry)| {
             rebind(&mut self.bound, &client, Some(&entry.mailbox), None);
@@ -312,6 +318,22 @@ mod tests {
             Position::before(LAG + 1),
             "no reader has seen the last one"
         );
+    }
+
+    #[test]
+    fn a_mailbox_of_which_nothing_was_confirmed_expires_by_a_time_of_its_own() {
+        let mut state = state_with_mailboxes(4);
+        for topic in ["users.1", "users.2"] {
+            append(&mut state, topic);
+        }
+        state.confirm(&client(1), Position::of_event(0));
+        // A marker says nothing of a reader: a first poll passes over it.
+        state.confirm(&client(2), Position::before(1));
+        state.open(&client(3), &Arc::new(LiveQueue::new(Position::before(0)))).unwrap();
+        let mut expired = state.expire(|_, is_new| if is_new { Duration::ZERO } else { Duration::from_hours(1) });
+        expired.sort_unstable();
+        assert_eq!(expired, [client(0), client(2)]);
+        assert_eq!(state.mailbox_count(), 2);
     }
 
     #[test]

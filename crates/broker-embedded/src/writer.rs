@@ -23,6 +23,7 @@ use super::{
     batch::{Batch, Effect},
     clock::Reading,
     command::{Command, Task},
+    kept::KeptMailboxes,
     mailbox::{Gone, Mailbox, Marker},
     repeats::Repeats,
     shared::Shared,
@@ -54,8 +55,7 @@ pub(super) struct Writer {
     commands: mpsc::Receiver<Command>,
     /// What is stored, as far as it is known.
     repeats: Repeats,
-    /// How long the mailbox of a client is kept without a reader.
-    expiry: Box<dyn Fn(&ClientId) -> Duration + Send>,
+    kept: KeptMailboxes,
     maintenance_interval: Duration,
     last_maintenance: Instant,
     /// What could not be written when it should have been.
@@ -73,16 +73,16 @@ impl Writer {
         shared: Arc<Shared>,
         commands: mpsc::Receiver<Command>,
         repeats: Repeats,
-        mailbox_expiry: Duration,
-        expiry: impl Fn(&ClientId) -> Duration + Send + 'static,
+        kept: KeptMailboxes,
     ) -> Self {
-        let maintenance_interval = (mailbox_expiry / 100).clamp(Duration::from_millis(10), MAINTENANCE_INTERVAL);
+        let shortest = kept.expiry.min(kept.unconfirmed_expiry);
+        let maintenance_interval = (shortest / 100).clamp(Duration::from_millis(10), MAINTENANCE_INTERVAL);
         Self {
             clock: shared.clock.read(),
             shared,
             commands,
             repeats,
-            expiry: Box::new(expiry),
+            kept,
             maintenance_interval,
             last_maintenance: Instant::now(),
             unwritten: HashSet::new(),
@@ -179,7 +179,11 @@ impl Writer {
             Task::Bind(client, topics, with_marker) => {
                 self.shared.state().touch(&client);
                 let offset = batch.next();
-                let mut mailbox = self.mailbox(batch, &client).unwrap_or_else(|| {
+                let mailbox = self.mailbox(batch, &client);
+                if mailbox.is_none() {
+                    self.kept.find_place(&self.shared.state(), batch)?;
+                }
+                let mut mailbox = mailbox.unwrap_or_else(|| {
                     debug!(%client, "mailbox created");
                     let marker = with_marker.then(|| Marker::new(offset, Gone::OlderMailbox));
                     Mailbox { marker, ..Mailbox::new(offset) }
@@ -231,7 +235,7 @@ impl Writer {
         }
         let (expired, lagging) = {
             let mut state = self.shared.state();
-            (state.expire(&self.expiry), state.settle())
+            (state.expire(|client, is_new| self.kept.expiry_of(client, is_new)), state.settle())
         };
         for client in expired.into_iter().chain(lagging).chain(std::mem::take(&mut self.unwritten)) {
             if batch.staged(&client).is_none() {

@@ -12,7 +12,7 @@ mod readiness;
 use std::{sync::Arc, time::Duration};
 
 use broker::{Broker, log::Logged};
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention};
 use events::{Event, EventId, testing};
 use tokio::time::{Instant, timeout};
 
@@ -129,7 +129,8 @@ fn broker(retention: u64) -> EmbeddedBroker {
     let forever = Duration::from_hours(24);
     let retention = Retention { age: forever, bytes: retention };
     let feed_topics = vec!["#".parse().unwrap()];
-    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics };
+    let options =
+        EmbeddedOptions { data_dir: None, mailboxes: KeptMailboxes::all_for(forever), retention, feed_topics };
     EmbeddedBroker::start(&options, Arc::default()).unwrap()
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use access::Access;
 use broker::Broker;
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention};
 use events::{ClientId, ContentType, Event, TopicPattern};
 use feeds::{Feed, FeedOptions, WindowLimits};
 use gateway::{
@@ -122,7 +122,7 @@ fn pattern(text: &str) -> TopicPattern {
 fn broker() -> EmbeddedBroker {
     let options = EmbeddedOptions {
         data_dir: None,
-        mailbox_expiry: HOUR,
+        mailboxes: KeptMailboxes::all_for(HOUR),
         retention: Retention { age: HOUR, bytes: 1 << 20 },
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
     };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use broker::{Broker, Content, Lease, LeaseRequest, log::EventLog};
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, OpenStoreError, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, OpenStoreError, Retention};
 use events::{ClientId, Event, TopicPattern};
 
 use super::original;
@@ -46,7 +46,7 @@ pub(super) fn open(folder: &Path) -> Option<EmbeddedBroker> {
     static PANICS: Mutex<Option<mpsc::Sender<Opened>>> = Mutex::new(None);
     let options = EmbeddedOptions {
         data_dir: Some(folder.to_owned()),
-        mailbox_expiry: Duration::from_hours(1),
+        mailboxes: KeptMailboxes::all_for(Duration::from_hours(1)),
         retention: Retention { age: Duration::from_hours(1), bytes: 1 << 30 },
         feed_topics: vec![pattern()],
     };

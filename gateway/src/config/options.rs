@@ -143,7 +143,7 @@ impl Config {
             Some(url) => BrokerSettings::Amqp(AmqpOptions {
                 url: url.parse()?,
                 name: format!("postern gateway {}", listen.first().map_or_else(String::new, ToString::to_string)),
-                mailbox_expiry: self.mailbox_expiry,
+                mailbox_expiry: self.kept.mailbox_expiry,
                 max_leases: self.max_mailboxes,
                 feed_topics: self.feed_topics.clone(),
                 feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
@@ -152,7 +152,7 @@ impl Config {
             None if self.memory && self.data_dir.is_some() => return Err(ConfigError::TwoStores),
             None => BrokerSettings::Embedded(EmbeddedOptions {
                 data_dir: (!self.memory).then(|| self.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
-                mailbox_expiry: self.mailbox_expiry,
+                mailboxes: self.kept.embedded(),
                 retention: Retention { age: self.retention_age, bytes: self.retention_bytes },
                 feed_topics: self.feed_topics.clone(),
             }),

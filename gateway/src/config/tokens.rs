@@ -10,7 +10,7 @@ use clap::{
 use events::TopicPattern;
 use settings::{Setting, boolean};
 
-use super::positive_duration;
+use super::values::positive_duration;
 use crate::http::{TokenCookies, key_set::KeySetUrl};
 
 /// The cookies that a token may be in unless one is named. A browser takes the first one over TLS only, and from no

@@ -7,7 +7,7 @@ use broker::{
     BrokerError, LeaseRequest, MailboxStatus, OpenError,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
-use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, KeptMailboxes, Retention};
 use events::{ClientId, Event, Topic, TopicPattern, testing};
 use feeds::WindowLimits;
 use tokio::time::timeout;
@@ -130,7 +130,8 @@ fn mailboxes() -> MailboxOptions {
 async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error() {
     let retention = Retention { age: FOREVER, bytes: 1 << 20 };
     let feed_topics = vec![TopicPattern::all()];
-    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: FOREVER, retention, feed_topics };
+    let options =
+        EmbeddedOptions { data_dir: None, mailboxes: KeptMailboxes::all_for(FOREVER), retention, feed_topics };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
     let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
     let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())], &[], None).await.unwrap();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use broker::Broker;
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention};
 use events::ClientId;
 use postern_tests::Folder;
 
@@ -26,7 +26,7 @@ pub(super) struct InMemory(EmbeddedBroker);
 fn options(mailbox_expiry: Duration, LogOptions { topics, bytes }: LogOptions) -> EmbeddedOptions {
     EmbeddedOptions {
         data_dir: None,
-        mailbox_expiry,
+        mailboxes: KeptMailboxes::all_for(mailbox_expiry),
         retention: Retention { age: NEVER, bytes },
         feed_topics: vec![topics.parse().unwrap()],
     }

@@ -132,6 +132,38 @@ async fn a_mailbox_that_expired_stays_gone_and_its_client_is_told() {
     assert!(world.poll().last_seen(&seen.last_seen).send(&world.gateway).await.batch().reset);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_of_which_no_event_was_confirmed_expires_early() {
+    let flags = |builder: GatewayBuilder| {
+        builder.flag("--unconfirmed-mailbox-expiry", "1s").flag("--linger", "50ms").flag("--mailbox-expiry", "1h")
+    };
+    let mut world = World::with(Broker::Embedded, flags).await;
+    world.backend.publish(&world.topic, r#"{"n":0}"#).await;
+    let seen = world.poll().send(&world.gateway).await.batch();
+    let confirmed = world.poll().wait(0).last_seen(&seen.last_seen).send(&world.gateway).await;
+    confirmed.expect_status(204);
+    world.backend.publish(&world.topic, r#"{"n":1}"#).await;
+    for restarted in [false, true] {
+        if restarted {
+            world.gateway.kill9();
+            world.gateway.start_again().await;
+        }
+        // One is made by a poll, one by a binding, and both get an event.
+        let (polled, bound) = (unique("polled"), unique("bound"));
+        Poll::of(&polled).topics("free.#").wait(0).send(&world.gateway).await.expect_status(204);
+        let bind = Request::new("PUT", &format!("/clients/{bound}/topics/free.%23"));
+        bind.send(world.gateway.address()).await.expect_status(204);
+        let publish = Request::publish("free.1", "application/json", "1");
+        publish.send(world.gateway.address()).await.expect_status(202);
+        for client in [polled, bound] {
+            let status =
+                async || Request::get(&format!("/clients/{client}")).send(world.gateway.address()).await.status;
+            eventually_eq(Duration::from_mins(1), "a mailbox that is never used", 404, status).await;
+        }
+        assert_eq!(world.mailbox().await.0, Some(1), "what was confirmed once has a reader, who may come back");
+    }
+}
+
 const DAY: i64 = 24 * 60 * 60;
 
 async fn publish(gateway: &Gateway, number: u64) {

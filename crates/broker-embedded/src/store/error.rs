@@ -14,6 +14,9 @@ pub(crate) enum StoreError {
     /// A mailbox would have more bindings than it may have; none of the new ones was stored.
     #[error("a mailbox has at most {MAX_BINDINGS} bindings")]
     TooManyBindings,
+    /// As many mailboxes are kept as may be.
+    #[error("as many mailboxes are kept as may be")]
+    TooManyMailboxes,
 }
 
 impl From<TooManyBindings> for StoreError {

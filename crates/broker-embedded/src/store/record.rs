@@ -182,8 +182,12 @@ pub(super) fn mailbox(key: &[u8], mailbox: &Mailbox) -> Vec<u8> {
         handed_over: mailbox.handed_over.number(),
         marker: mailbox.marker.as_ref().map(|marker| (marker_text(marker), marker.before)),
     };
-    plain(key, &record)
+    // The mark follows the rest, and older gateways neither write nor read it.
+    seal(key, &record, if mailbox.is_new { &[NEW] } else { &[] })
 }
+
+/// Says of a mailbox that nothing in it was ever confirmed.
+const NEW: u8 = 1;
 
 /// Writes the position up to which a mailbox is confirmed.
 pub(super) fn confirmed(key: &[u8], unconfirmed: Position) -> Vec<u8> {
@@ -195,7 +199,7 @@ pub(super) fn read_confirmed(key: &[u8], record: &[u8]) -> Result<Position, Dama
 }
 
 pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged> {
-    let record: MailboxRecord = read_plain(key, record)?;
+    let (record, mark): (MailboxRecord, _) = unseal(key, record)?;
     let binding = |(pattern, from, until): (String, u64, Option<u64>)| {
         let pattern = TopicPattern::from_stored(&pattern).map_err(|_| Damaged)?;
         Ok(Binding { pattern, from: offset(from)?, until: until.map(offset).transpose()? })
@@ -215,6 +219,7 @@ pub(super) fn read_mailbox(key: &[u8], record: &[u8]) -> Result<Mailbox, Damaged
         unconfirmed: position(record.unconfirmed)?,
         handed_over: position(record.handed_over)?,
         marker,
+        is_new: mark == [NEW],
     })
 }
 
@@ -249,7 +254,8 @@ mod tests {
         let (unconfirmed, handed_over) = (Position::of_event(7), Position::before(9));
         for gone in [Gone::OlderMailbox, Gone::Events] {
             let marker = Some(Marker::new(8, gone));
-            let mailbox = Mailbox { bindings: bindings.clone(), unconfirmed, handed_over, marker };
+            let is_new = gone == Gone::OlderMailbox;
+            let mailbox = Mailbox { bindings: bindings.clone(), unconfirmed, handed_over, marker, is_new };
             assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
         }
         for fingerprint in [None, Some(Fingerprint([7; 16]))] {
@@ -280,6 +286,20 @@ mod tests {
         let bindings = vec![Binding { pattern, from: 0, until: None }];
         let mailbox = Mailbox { bindings, ..Mailbox::new(0) };
         assert_eq!(read_mailbox(b"key", &super::mailbox(b"key", &mailbox)), Ok(mailbox));
+    }
+
+    #[test]
+    fn a_mailbox_that_an_older_gateway_wrote_counts_as_used() {
+        let written = |mailbox: &Mailbox| super::mailbox(b"key", mailbox);
+        let new = Mailbox::new(7);
+        let used = Mailbox { is_new: false, ..new.clone() };
+        let [(record, mark), (older, none)] = [&new, &used].map(|mailbox| {
+            let record = written(mailbox);
+            let (_, mark): (MailboxRecord, _) = unseal(b"key", &record).unwrap();
+            (record[..record.len() - 4 - mark.len()].to_vec(), mark.to_vec())
+        });
+        assert_eq!((record, mark, none), (older, vec![NEW], vec![]), "what an older gateway reads is the same");
+        assert_eq!(read_mailbox(b"key", &written(&used)), Ok(used));
     }
 
     #[test]

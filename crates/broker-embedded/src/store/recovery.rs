@@ -157,7 +157,10 @@ impl Reading {
         };
         match confirmed.map(|confirmed| record::read_confirmed(key, confirmed)) {
             None => {}
-            Some(Ok(position)) => mailbox.start_at(position),
+            Some(Ok(position)) => {
+                mailbox.start_at(position);
+                mailbox.is_new = false;
+            }
             Some(Err(_)) => self.unreadable_confirms += 1,
         }
         self.mailboxes.push((client, mailbox));

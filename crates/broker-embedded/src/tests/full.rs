@@ -3,7 +3,6 @@
 use std::{
     fs,
     sync::{Arc, mpsc},
-    time::Duration,
 };
 
 use events::{ClientId, Payload};
@@ -40,8 +39,7 @@ impl Bench {
         let state = BrokerState::new(recovered.log, recovered.mailboxes);
         let shared = Arc::new(Shared::new(state, store, recovered.clock, Arc::default()));
         let (commands, receiver) = mpsc::channel();
-        let forever = Duration::from_hours(24);
-        let writer = Writer::new(Arc::clone(&shared), receiver, Repeats::default(), forever, move |_| forever);
+        let writer = Writer::new(Arc::clone(&shared), receiver, Repeats::default(), options.mailboxes);
         Self { folder, shared, commands, writer }
     }
 

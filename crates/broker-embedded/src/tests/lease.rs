@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::{
-    super::{EmbeddedBroker, EmbeddedOptions, Retention},
+    super::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention},
     world::{EVERYTHING, event, options, start as start_again},
 };
 use crate::testing::Folder;
@@ -17,7 +17,12 @@ use crate::testing::Folder;
 fn start() -> EmbeddedBroker {
     let forever = Duration::from_hours(24);
     let retention = Retention { age: forever, bytes: 1 << 30 };
-    let options = EmbeddedOptions { data_dir: None, mailbox_expiry: forever, retention, feed_topics: Vec::new() };
+    let options = EmbeddedOptions {
+        data_dir: None,
+        mailboxes: KeptMailboxes::all_for(forever),
+        retention,
+        feed_topics: Vec::new(),
+    };
     EmbeddedBroker::start(&options, Arc::default()).unwrap()
 }
 

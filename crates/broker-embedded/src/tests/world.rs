@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        EmbeddedBroker, EmbeddedLease, EmbeddedOptions, Retention,
+        EmbeddedBroker, EmbeddedLease, EmbeddedOptions, KeptMailboxes, Retention,
         log::DISK_AROUND_PAYLOAD,
         position::Position,
         state::{Found, What as FoundWhat},
@@ -52,7 +52,7 @@ pub(super) fn event(topic: Topic, number: usize) -> Event {
 pub(super) fn options(folder: &Folder, kept: usize) -> EmbeddedOptions {
     EmbeddedOptions {
         data_dir: Some(folder.path().to_owned()),
-        mailbox_expiry: Duration::from_hours(24),
+        mailboxes: KeptMailboxes::all_for(Duration::from_hours(24)),
         retention: Retention { age: Duration::from_hours(24), bytes: kept as u64 * COST },
         feed_topics: Vec::new(),
     }

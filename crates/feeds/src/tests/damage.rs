@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention, testing::Folder};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention, testing::Folder};
 
 use super::World;
 use crate::{
@@ -20,7 +20,7 @@ const FOREVER: Duration = Duration::from_hours(24);
 fn options(folder: Option<&Folder>, feed_topics: &str) -> EmbeddedOptions {
     EmbeddedOptions {
         data_dir: folder.map(|folder| folder.path().to_owned()),
-        mailbox_expiry: FOREVER,
+        mailboxes: KeptMailboxes::all_for(FOREVER),
         retention: Retention { age: FOREVER, bytes: 1 << 30 },
         feed_topics: vec![feed_topics.parse().unwrap()],
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use broker::{Broker, log::EventLog};
-use broker_embedded::{EmbeddedBroker, EmbeddedOptions, Retention, testing::Folder};
+use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention, testing::Folder};
 use events::{Topic, TopicPattern};
 use proptest::prelude::*;
 use tokio::time::Instant;
@@ -131,7 +131,7 @@ impl Model {
         let forever = Duration::from_hours(24);
         let options = EmbeddedOptions {
             data_dir: Some(folder.path().to_owned()),
-            mailbox_expiry: forever,
+            mailboxes: KeptMailboxes::all_for(forever),
             // Each event costs 128 bytes and its number.
             retention: Retention { age: forever, bytes: settings.kept * 130 },
             feed_topics: vec![settings.feed_topics.parse().unwrap()],
