@@ -34,21 +34,22 @@ export type Transport = "sse" | "long-poll" | "short-poll";
  * * `connecting`: nothing is known yet;
  * * `live`: events come as they are published;
  * * `waiting`: something failed, and is tried again after `pause`;
+ * * `denied`: the gateway wants other credentials (401, 403), and is asked again after `pause`, which grows up to a minute;
  * * `replaced`: another reader took the mailbox over (409);
- * * `denied`: the gateway wants other credentials (401, 403);
  * * `refused`: the request can never succeed (400, 404), e.g. a mailbox that does not exist and no topics;
  * * `closed`: this page closed it.
  *
- * The last four are final. Only a problem of the gateway's (`application/problem+json` with a `status`) leads to the three
- * before: the same status of a proxy, or of another server in the gateway's place, is tried again.
+ * The last three are final, and a loop ends at `denied`, too. Only a problem of the gateway's (`application/problem+json` with
+ * a `status`) leads to `denied`, `replaced` or `refused`: the same status of a proxy, or of another server in the gateway's
+ * place, is a failure that is `waiting` to be tried again.
  */
-export type State = "connecting" | "live" | "waiting" | "replaced" | "denied" | "refused" | "closed";
+export type State = "connecting" | "live" | "waiting" | "denied" | "replaced" | "refused" | "closed";
 
 export interface StateDetail {
   state: State;
   /** Of the answer, if there was one. */
   status?: number | undefined;
-  /** What went wrong, in words; `offline` where the browser says that it is. */
+  /** What went wrong, in words: the `detail` of a problem; `offline` where the browser says that it is. */
   message?: string | undefined;
   /** Seconds until the next attempt. */
   pause?: number | undefined;
@@ -56,6 +57,17 @@ export interface StateDetail {
 
 /** Header names and values; one that is undefined is not sent. */
 export type HeaderFields = Headers | Iterable<readonly [string, string]> | { readonly [name: string]: string | null | undefined };
+
+/**
+ * Gives the headers of one request. It is asked again for each: every poll, and every stream.
+ *
+ * `denied` is the status of the request before if that was 401 or 403, and else undefined: a token that is kept from before
+ * is of no use then. After the first 401 in a row it is asked at once, and what it gives is sent without telling a state.
+ *
+ * If it throws, rejects, or gives nothing within `silence`, nothing is sent; the state is `waiting`, and it is asked again
+ * after a pause.
+ */
+export type HeadersFunction = (denied?: 401 | 403) => HeaderFields | null | undefined | Promise<HeaderFields | null | undefined>;
 
 /** An option that is undefined keeps its default. Unknown options and wrong values throw a `TypeError` or a `RangeError`. */
 export interface Options {
@@ -72,7 +84,7 @@ export interface Options {
   /** By which pages and workers of an origin agree on one connection. Default: `navigator.locks` in a browser; `null`: none. */
   locks?: { request(name: string, work: () => Promise<unknown>): Promise<unknown> } | null | undefined;
   /** Headers for every request, such as `authorization`, or a function that gives them for each. */
-  headers?: HeaderFields | (() => HeaderFields | null | undefined | Promise<HeaderFields | null | undefined>) | undefined;
+  headers?: HeaderFields | HeadersFunction | undefined;
   /** Sends the requests. Default: `globalThis.fetch`. */
   fetch?: ((url: URL, init: RequestInit) => Promise<Response>) | undefined;
   /** Seconds that a long-poll is held, a whole number from 1 to 55. Default: 25. */
@@ -134,7 +146,7 @@ export type NoticeListener<Data, Type extends keyof NoticeMap> =
  * Begins to read with its first listener for `event`, or when it is iterated.
  *
  * A loop confirms an event by asking for the next one; leaving the loop closes the reader and leaves its last event
- * unconfirmed. The loop ends when the reader is closed, and throws a `ReaderError` in the other final states.
+ * unconfirmed. The loop ends when the reader is closed, and throws a `ReaderError` in the other final states and at `denied`.
  */
 export interface Reader<Data = unknown>
   extends Omit<EventTarget, "addEventListener" | "removeEventListener">,

@@ -12,7 +12,10 @@ export interface Handlers<Data = unknown> {
 
 /** How the reader is doing; `closed` as long as there is none. */
 export interface Connection extends StateDetail {
-  /** Makes a new reader in place of this one, as after `replaced`, `denied` and `refused`. It is the same at each render. */
+  /**
+   * Makes a new reader in place of this one, as after `replaced` and `refused`, or to try again at once after `denied`. It is the
+   * same at each render.
+   */
   restart(): void;
 }
 

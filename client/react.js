@@ -70,7 +70,10 @@ function useReader(name, address, options, open) {
       // Each request takes what the last render gave: an access token is renewed, for example. Wrong values go through,
       // for the client to refuse.
       fetch: fetch && typeof fetch !== "function" ? fetch : (...request) => (now().fetch ?? globalThis.fetch)(...request),
-      headers: headers && typeof headers !== "object" && typeof headers !== "function" ? headers : () => fields(now().headers),
+      headers:
+        headers && typeof headers !== "object" && typeof headers !== "function"
+          ? headers
+          : (denied) => fields(now().headers, denied),
     });
     const gone = new AbortController();
     reader.addEventListener("state", ({ detail }) => setTold({ key, detail }), gone);
@@ -90,8 +93,8 @@ function useReader(name, address, options, open) {
   return { state: name == null ? "closed" : "connecting", ...detail, restart };
 }
 
-/** @type {(headers: Options["headers"]) => any} */
-const fields = (headers) => (typeof headers === "function" ? headers() : headers);
+/** @type {(headers: Options["headers"], denied?: 401 | 403) => any} */
+const fields = (headers, denied) => (typeof headers === "function" ? headers(denied) : headers);
 
 /**
  * Runs a handler. If it throws, its event comes again, and the page's console has the reason.

@@ -13,11 +13,18 @@ import { MAX_RETRY_S } from "./limits.js";
 /**
  * What is known of a failure besides its message:
  *  * `status`: of the answer, if the gateway or a proxy gave one;
- *  * `_finalState`: the final state that the failure leads to;
+ *  * `_state`: the state that the failure leads to, if it is not `waiting`;
  *  * `_retryAfter`: seconds for which the server wants no request;
- *  * `_isHandlers`: a handler in a page failed, and not the network.
+ *  * `_isHandlers`: a handler in a page failed, and not the network;
+ *  * `_isHeaders`: the page's function for headers failed, and nothing was sent.
  *
- * @typedef {{ status?: number, _finalState?: State | false, _retryAfter?: number, _isHandlers?: boolean }} Circumstances
+ * @typedef {{
+ *   status?: number,
+ *   _state?: State | false,
+ *   _retryAfter?: number,
+ *   _isHandlers?: boolean,
+ *   _isHeaders?: boolean,
+ * }} Circumstances
  */
 
 /** An error of the client itself. Errors of the page's own functions are of other classes, and have no circumstances. */
@@ -31,7 +38,7 @@ export class Failure extends Error {}
 export const failure = (message, more) => Object.assign(new Failure(message), more);
 
 /** @type {Partial<Record<number, State>>} */
-const FINAL_STATES = { 400: "refused", 401: "denied", 403: "denied", 404: "refused", 409: "replaced" };
+const STATES = { 400: "refused", 401: "denied", 403: "denied", 404: "refused", 409: "replaced" };
 
 /** @type {(value: any) => value is PosternEvent} */
 export const isEvent = (value) => typeof value?.id === "string";
@@ -60,7 +67,7 @@ export function parseJson(text) {
 
 /**
  * Returns the failure that an answer tells. Only a problem with a status is the gateway's own. A proxy, or another server in
- * the gateway's place, ends nothing.
+ * the gateway's place, ends and denies nothing.
  *
  * @param {Response} answer
  * @param {string} text
@@ -74,7 +81,7 @@ export function problem(answer, text) {
   const _retryAfter = Math.min(+after || (Date.parse(after) - Date.now()) / 1000 || 0, MAX_RETRY_S);
   return failure((isGateways && told.detail) || `status ${status}, not from the gateway`, {
     status,
-    _finalState: isGateways && FINAL_STATES[status],
+    _state: isGateways && STATES[status],
     _retryAfter,
   });
 }

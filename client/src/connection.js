@@ -3,11 +3,13 @@
 //
 // When a request follows:
 //
-// | a request that                   | leads to the state                | and is followed by another                        |
-// |----------------------------------|-----------------------------------|---------------------------------------------------|
-// | ended well                       | `live`                            | at once, or after `interval` if nothing was held  |
-// | failed, or was cut               | `waiting`                         | after a pause                                     |
-// | the gateway can never answer     | `refused`, `denied` or `replaced` | never                                             |
+// | a request that                    | leads to the state      | and is followed by another                        |
+// |-----------------------------------|-------------------------|---------------------------------------------------|
+// | ended well, or as a token expired | `live`                  | at once, or after `interval` if nothing was held  |
+// | failed, or was cut                | `waiting`               | after a pause                                     |
+// | got the first 401 in a row        | the one before          | at once, if a function can give other headers     |
+// | needs other credentials           | `denied`                | after a pause                                     |
+// | the gateway can never answer      | `refused` or `replaced` | never                                             |
 //
 // A pause doubles with each failure in a row, is spread so that pages do not return together, and is never shorter than a
 // server's `Retry-After`. A pause that no server asked for ends when the network is back.
@@ -26,9 +28,9 @@
 import { withQuery } from "./address.js";
 import { Failure, failure, hasType, isEvent, joined, parseJson, problem } from "./answer.js";
 import { later, secondsSince, site } from "./environment.js";
-import { DOWNGRADED_S, MAX_CUTS, MAX_CUT_S, MAX_RETRY_S, MIN_CUT_S, MIN_HOLD_S } from "./limits.js";
+import { DOWNGRADED_S, MAX_CUTS, MAX_CUT_S, MAX_DENIED_S, MAX_RETRY_S, MIN_CUT_S, MIN_HOLD_S } from "./limits.js";
 import { Notifier } from "./notifier.js";
-import { TRANSPORTS, isToken } from "./options.js";
+import { TRANSPORTS, isFunction, isToken } from "./options.js";
 import { persist, recall } from "./place.js";
 import { send } from "./request.js";
 import { lines, parseFields } from "./sse.js";
@@ -44,6 +46,8 @@ export class Connection extends Notifier {
   /** @type {AbortController | undefined} */
   _request;
   #requests = 0;
+  /** @type {401 | 403 | undefined} The status of the last request, if it is one of these. */
+  #denied;
   /** An index of `TRANSPORTS`. */
   #transport = TRANSPORTS.indexOf(this._settings.transport);
   #downgradedAt = 0;
@@ -91,26 +95,31 @@ export class Connection extends Notifier {
       try {
         if (await attempt()) return;
         failures = 0;
+        this.#denied = undefined;
         if (secondsSince(since) > MIN_CUT_S) this.#cuts = 0;
       } catch (error) {
-        // What the page's own functions throw, such as `headers`, is a failure without circumstances.
+        // What the page's own functions throw, such as `fetch`, is a failure without circumstances.
         /** @type {Circumstances} */
-        const { status, _finalState, _retryAfter = 0, _isHandlers } = error instanceof Failure ? error : /** @type {any} */ ({});
+        const { status, _state, _retryAfter = 0, _isHandlers, _isHeaders } = error instanceof Failure ? error : /** @type {any} */ ({});
         const reason = this._request?.signal.reason;
         // The request was ended here, and did not fail.
         if (this._ended || reason === "again") continue;
+        const wasDenied = this.#denied;
+        this.#denied = status === 401 || status === 403 ? status : undefined;
+        if (status === 401 && !wasDenied && isFunction(this._settings.headers)) continue;
         const isOnline = status || _isHandlers || site?.navigator.onLine !== false;
         const message = isOnline ? `${/** @type {any} */ (error)?.message ?? error}` : "offline";
-        if (_finalState) return this._stop({ state: _finalState, status, message });
+        const isDenied = _state === "denied";
+        if (_state && !isDenied) return this._stop({ state: _state, status, message });
         if (secondsSince(since) > MAX_CUT_S) failures = this.#cuts = 0;
-        else if (!_isHandlers && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
+        else if (!_isHandlers && !_isHeaders && !_retryAfter && (this.#isBare || secondsSince(since) > MIN_CUT_S)) this.#cuts++;
         if (this.#cuts >= MAX_CUTS || (!this.#transport && reason === "no answer")) this.#downgrade();
         const [first, longest] = this._settings.pause;
         const pause = Math.max(
-          Math.min(first * 2 ** failures++, longest) * (0.5 + Math.random()),
+          Math.min(first * 2 ** failures++, isDenied ? Math.max(longest, MAX_DENIED_S) : longest) * (0.5 + Math.random()),
           _retryAfter * (1 + Math.random() / 4),
         );
-        this._setState({ state: "waiting", status, message, pause });
+        this._setState({ state: _state || "waiting", status, message, pause });
         const slept = this._sleep(pause);
         // A network that is back is no reason to come before the server's time.
         this._retryNow = _retryAfter ? undefined : this._wakeUp;
@@ -157,7 +166,7 @@ export class Connection extends Notifier {
       poll: `${this._instance}.${++this.#requests}`,
       limit: this.#unreadable >= MAX_CUTS ? 1 : undefined,
     });
-    return send(this._request, this._settings, url, accept, wait);
+    return send(this._request, this._settings, url, accept, wait, this.#denied);
   }
 
   /** Polls once, and returns how many events came. */
@@ -211,6 +220,8 @@ export class Connection extends Notifier {
     let fields = {};
     let beginning = 0; // 1 for a comment, 2 for any other line
     let retry;
+    let isExpired;
+    const since = Date.now();
     try {
       for await (const line of lines(parts)) {
         if (!line) {
@@ -226,7 +237,8 @@ export class Connection extends Notifier {
         }
         // A comment is a field without a name.
         const [, field, value] = /** @type {RegExpExecArray} */ (/^([^:]*):? ?([^]*)/.exec(line));
-        if (field === "event" && value === "replaced") throw failure("another reader came", { _finalState: value });
+        if (field === "event" && value === "replaced") throw failure("another reader came", { _state: value });
+        isExpired ||= field === "event" && value === "expired";
         beginning += field ? 2 : 1;
         if (field !== "retry") {
           if (field) this.#isBare = false;
@@ -238,6 +250,11 @@ export class Connection extends Notifier {
       }
     } finally {
       clearTimeout(/** @type {number | undefined} */ (lasting));
+    }
+    if (isExpired) {
+      // Another stream with the same token would end as soon.
+      if (secondsSince(since) < MIN_HOLD_S) await this._sleep(MIN_HOLD_S);
+      return;
     }
     if (!retry) throw failure("the stream was cut");
     if (retry >= 1) this._setState({ state: "waiting", pause: retry });

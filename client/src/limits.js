@@ -7,6 +7,8 @@ export const MAX_KNOWN = 10_000;
 export const MAX_TIMER_MS = 2 ** 31 - 1;
 /** A longer `Retry-After` is a slip, or would keep a page from what was mended long ago. */
 export const MAX_RETRY_S = 3600;
+/** The longest pause after a 401 or 403, unless the option `pause` has a longer one: a login is soon noticed. */
+export const MAX_DENIED_S = 60;
 
 /** Cut requests until the next transport is tried; unreadable answers until one is asked for in another way. */
 export const MAX_CUTS = 3;
@@ -15,7 +17,7 @@ export const MIN_CUT_S = 1;
 export const MAX_CUT_S = 60;
 /** Until the first transport is tried again. */
 export const DOWNGRADED_S = 3600;
-/** A poll that brings nothing sooner was not held. */
+/** A poll that brings nothing sooner was not held. A token that expires sooner is old: a new one is asked for only then. */
 export const MIN_HOLD_S = 1;
 
 /** A page that is still there so long after it began to leave stays. */

@@ -1,8 +1,8 @@
 // What a page is told: the state of its reader, and one event after another, each when the one before is handled. What comes
 // from the gateway, and when, is left to `connection.js`.
 //
-// States: `connecting` ─▶ `live` ◀─▶ `waiting`, and from each of the three to one that is final: `replaced`, `denied`,
-// `refused` or `closed`. The page hears nothing after a final state.
+// States: `connecting` ─▶ `live` ◀─▶ `waiting` or `denied`, and from each of the four to one that is final: `replaced`, `refused`
+// or `closed`. The page hears nothing after a final state.
 
 /** @import { PosternEvent, State, StateDetail } from "../postern.js" */
 /** @import { Batch } from "./answer.js" */
@@ -14,6 +14,8 @@ import { MAX_KNOWN } from "./limits.js";
 export class Notifier extends EventTarget {
   /** @type {State} */
   state = "connecting";
+  /** @type {StateDetail} What was told last of the state. */
+  _told = { state: this.state };
   /** @type {StateDetail | undefined} The final state. */
   _ended;
   /** Aborted at the end, which removes the listeners that the reader has in its page. */
@@ -39,17 +41,20 @@ export class Notifier extends EventTarget {
   _stop(/** @type {StateDetail} */ detail) {
     this._ended = detail;
     this._setState(detail);
-    // The gateway ended it. A page that closes a reader gives no message.
-    if (detail.message) this.#dispatch(detail.state, detail);
     this._lifetime.abort();
   }
 
   /** Tells a state if it is a new one, or has a new pause. */
   _setState(/** @type {StateDetail} */ detail) {
-    if ((this._ended ?? detail) !== detail || (detail.state === this.state && !detail.pause)) return;
-    this.state = detail.state;
+    const { state } = detail;
+    const isNew = state !== this.state;
+    if ((this._ended ?? detail) !== detail || !(isNew || detail.pause)) return;
+    this.state = state;
+    this._told = detail;
     this._announce(detail);
     this.#dispatch("state", detail);
+    // Of these, `denied`, `refused` and `replaced` are documented.
+    if (isNew) this.#dispatch(state, detail);
   }
 
   /** Passes a state on to other tabs, of which only `tabs.js` knows. */

@@ -57,9 +57,11 @@ export class Reader extends SharedConnection {
         if (done) {
           yield event;
           done();
-        } else await new Promise((resolve) => (wake = resolve));
+        } else if (this.state === "denied") break;
+        else await new Promise((resolve) => (wake = resolve));
       }
-      if (this._ended.message) throw failure(this._ended.message, this._ended);
+      // A page that closes a reader gives no message.
+      if (this._told.message) throw failure(this._told.message, this._told);
     } finally {
       this.close();
     }

@@ -142,7 +142,8 @@ export class SharedConnection extends Connection {
 
   /** @param {string} [to] One tab; else all. */
   #postLead(to) {
-    this.#post("lead", { to, place: this._place, how: { state: this.state } });
+    // How long a pause still is, is not known here.
+    this.#post("lead", { to, place: this._place, how: { ...this._told, pause: undefined } });
   }
 
   /** Tells the others the leader's state. */

@@ -35,7 +35,7 @@ for (const wrong of ["", "a b", "a,,b", ["a", undefined], ["a", 5], [""], 5, { a
 }
 
 test("topics are one pattern, several with commas between them, or any iterable", async (t) => {
-  const server = await stub(t, (request, response) => problem(response, 401));
+  const server = await stub(t, (request, response) => problem(response, 404));
   const given = ["jobs", "jobs.#,builds.*", ["jobs"], new Set(["a", "b"]), ["a", "b"].values(), [], undefined];
   for (const topics of given) recorded(t, mailbox(server.url, { client, topics }));
   await until(() => server.requests.length === given.length);
@@ -117,7 +117,7 @@ for (const wrong of ["/", "", "push", undefined, null, 5, "localhost:8080", "ws:
 }
 
 test("a gateway is at a URL or at its text", async (t) => {
-  const server = await stub(t, (request, response) => problem(response, 401));
+  const server = await stub(t, (request, response) => problem(response, 404));
   for (const at of [server.url, new URL(`${server.url}/prefix`)]) recorded(t, feed(at, "jobs"));
   await until(() => server.requests.length === 2);
   const paths = server.requests.map((request) => new URL(request.url, server.url).pathname);
@@ -125,7 +125,7 @@ test("a gateway is at a URL or at its text", async (t) => {
 });
 
 test("headers are an object, or what a function gives, and none is undefined", async (t) => {
-  const server = await stub(t, (request, response) => problem(response, 401));
+  const server = await stub(t, (request, response) => problem(response, 404));
   const forms = [
     { authorization: "Bearer 1", "x-none": undefined, Accept: "text/html" },
     new Headers({ authorization: "Bearer 1" }),
