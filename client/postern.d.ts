@@ -79,9 +79,23 @@ export interface Options {
   lastSeen?: string | null | undefined;
   /** The largest number of events in a batch, 1–500. */
   limit?: number | undefined;
-  /** Where the place is kept over reloads. Default: `localStorage` in a page, else nowhere; `null` is nowhere. */
+  /**
+   * Tells users apart: pages of an origin share a connection, and the place that is kept, only for the same user. Any string
+   * that stands for one user, such as an account's id.
+   *
+   * With `headers` and without `user` nothing is shared or kept unless `locks` or `storage` are given. Where a cookie says who asks,
+   * give it if there can be several users in one browser.
+   */
+  user?: string | undefined;
+  /**
+   * Where the place is kept over reloads. Default: `localStorage` in a page, but nowhere with `headers` and without `user`; else
+   * nowhere. `null` is nowhere.
+   */
   storage?: Pick<Storage, "getItem" | "setItem"> | null | undefined;
-  /** By which pages and workers of an origin agree on one connection. Default: `navigator.locks` in a browser; `null`: none. */
+  /**
+   * By which pages and workers of an origin agree on one connection. Default: `navigator.locks` in a browser, but none with
+   * `headers` and without `user`; `null`: none.
+   */
   locks?: { request(name: string, work: () => Promise<unknown>): Promise<unknown> } | null | undefined;
   /** Headers for every request, such as `authorization`, or a function that gives them for each. */
   headers?: HeaderFields | HeadersFunction | undefined;

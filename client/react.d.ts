@@ -23,8 +23,8 @@ export interface Connection extends StateDetail {
  * Follows a topic or a pattern for as long as the component is mounted; nothing as long as `topic` is null or undefined.
  *
  * The newest `onEvent`, `onReset`, `fetch` and `headers` are used. `storage`, `locks`, `signal` and `lastSeen` are those of the
- * moment in which a reader begins. Another value of any other option, or of an argument, makes a new reader. So all of
- * them may be written inline.
+ * moment in which a reader begins. Another value of any other option, such as `user`, or of an argument, makes a new reader, and
+ * so do the first headers. So all of them may be written inline.
  */
 export function useFeed<Data = unknown>(
   url: string | URL,

@@ -54,13 +54,17 @@ function useReader(name, address, options, open) {
     current.current = given;
   });
   // Functions and objects with methods are new at each render where they are written inline, so only null, which turns
-  // something off, tells two of them apart. `lastSeen` is where a reader begins, and where this one is by now is past it.
-  const key = name == null ? undefined : JSON.stringify([count, name, address, values, storage === null, locks === null]);
+  // something off, tells two of them apart; and whether there are headers, because without a user a reader that has some shares
+  // nothing. `lastSeen` is where a reader begins, and where this one is by now is past it.
+  const hasHeaders = headers != null;
+  const inKey = [count, name, address, values, storage === null, locks === null, hasHeaders];
+  const key = name == null ? undefined : JSON.stringify(inKey);
 
   useEffect(() => {
     if (key === undefined) return;
     const now = () => current.current;
     const { open, values, storage, locks, signal, lastSeen, fetch, headers } = now();
+    const isRight = headers instanceof Object;
     const reader = open({
       ...values,
       storage,
@@ -70,10 +74,7 @@ function useReader(name, address, options, open) {
       // Each request takes what the last render gave: an access token is renewed, for example. Wrong values go through,
       // for the client to refuse.
       fetch: fetch && typeof fetch !== "function" ? fetch : (...request) => (now().fetch ?? globalThis.fetch)(...request),
-      headers:
-        headers && typeof headers !== "object" && typeof headers !== "function"
-          ? headers
-          : (denied) => fields(now().headers, denied),
+      headers: isRight ? (denied) => fields(now().headers, denied) : (headers ?? undefined),
     });
     const gone = new AbortController();
     reader.addEventListener("state", ({ detail }) => setTold({ key, detail }), gone);

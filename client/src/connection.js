@@ -38,8 +38,8 @@ import { lines, parseFields } from "./sse.js";
 export class Connection extends Notifier {
   /** Names this reader among the tabs, and its polls at the gateway. */
   _instance = Math.random().toString(36).slice(2);
-  /** Readers of one name share a place and a connection. */
-  _name = `postern ${this._url}`;
+  /** Readers of one name share a place and a connection, so it tells who asks: users must have neither in common. */
+  _name = `postern ${this._url}${this._settings.user ? ` ${this._settings.user}` : ""}`;
   _place = recall(this._settings, this._name);
   /** The reader asks for itself and for all tabs that share its connection; see `tabs.js`. */
   _isLeader = false;

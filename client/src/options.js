@@ -58,6 +58,7 @@ const RULES = {
   locks: [...having("request"), site?.navigator.locks],
   // `Headers` throws an error for what is no object of names and values.
   headers: ["an object of strings, or a function that gives one", (value) => isFunction(value) || plainHeaders(value)],
+  user: ["a string that is not empty", (value) => isString(value) && value],
   fetch: ["a function", isFunction],
   wait: [...upTo(55), 25],
   silence: seconds(20),
@@ -115,6 +116,8 @@ export function complete(call, options, more) {
     const { [name]: value = usual } = options;
     if (value !== undefined) check(name, (all[name] = value), words, isRight);
   }
+  // Other pages of the origin may ask for other users, and so may this one later. Unless the user is known, nothing is shared.
+  if (all.headers && !all.user) for (const name of ["locks", "storage"]) all[name] = options[name] ?? null;
   return all;
 }
 

@@ -1,8 +1,8 @@
-// The pages and workers of an origin that read the same share one connection.
+// The pages and workers of an origin that read the same for the same user share one connection.
 //
-// Election: each reader asks for a Web Lock of its name. The reader that has the lock is the leader: it asks the gateway, and
-// the others follow. When the leader's page is closed or crashes, the browser gives the lock to another reader, which goes on
-// from the kept place.
+// Election: each reader asks for a Web Lock of its name, of which the user is a part. The reader that has the lock is the
+// leader: it asks the gateway, and the others follow. When the leader's page is closed or crashes, the browser gives the lock
+// to another reader, which goes on from the kept place.
 //
 //   follower ── has the lock, and has handled what the old leader sent ─▶ leader ── closed, or ended by the gateway ─▶ gone
 //

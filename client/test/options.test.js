@@ -49,7 +49,7 @@ test("an option that is undefined keeps its default", async (t) => {
     if (n === 1) batch(response, "T1", [1]);
   });
   const names = ["signal", "transport", "lastSeen", "limit", "storage", "locks", "headers", "fetch"];
-  names.push("wait", "silence", "interval", "patience", "pause", "topics");
+  names.push("user", "wait", "silence", "interval", "patience", "pause", "topics");
   const options = Object.fromEntries(names.map((name) => [name, undefined]));
   const { values, states } = recorded(t, mailbox(server.url, { client, ...options }));
   await until(() => server.requests.length === 3);
@@ -68,6 +68,7 @@ for (const [name, wrongs] of Object.entries({
   pause: [5, [1], [1, 2, 3], [2, 1], [0, 1], ["1", "2"], [NaN, 1], null, "12"],
   lastSeen: ["", "a b", 5, "[object Promise]", "a".repeat(129)],
   headers: ["Bearer x", 5, null, { "my header": "a" }, { a: "b\nc" }],
+  user: ["", 5, null, {}, () => "alice"],
   fetch: ["fetch", {}, null],
   storage: ["localStorage", {}, { getItem() {} }],
   locks: [true, {}],
@@ -75,7 +76,7 @@ for (const [name, wrongs] of Object.entries({
 })) {
   for (const wrong of wrongs) {
     test(`${name} cannot be ${wrong === null || wrong?.constructor === Object ? JSON.stringify(wrong) : String(wrong).slice(0, 20)}`, () => {
-      const isRange = typeof wrong === "number" && !["transport", "lastSeen", "headers", "pause"].includes(name);
+      const isRange = typeof wrong === "number" && !["transport", "lastSeen", "headers", "user", "pause"].includes(name);
       const named = { message: new RegExp(`postern: ${name} must be `) };
       for (const begin of [() => mailbox(url, { client, [name]: wrong }), () => feed(url, "jobs", { [name]: wrong })]) {
         assert.throws(begin, isRange ? { ...named, name: "RangeError" } : named);

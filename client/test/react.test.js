@@ -1,8 +1,6 @@
 // The React hooks, in Chromium, by React's development build, on a real gateway.
 
 import assert from "node:assert/strict";
-import { request as ask } from "node:http";
-import { pipeline } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -13,6 +11,7 @@ import { renderToString } from "react-dom/server";
 import { useFeed, useMailbox } from "../react.js";
 import { page } from "./browser.js";
 import { gateway, until } from "./gateway.js";
+import { forward } from "./guard.js";
 
 const folder = fileURLToPath(new URL(".", import.meta.url));
 
@@ -66,13 +65,7 @@ async function run(t, server, version, script) {
   const requests = [];
   const answer = (request, response) => {
     if (request.url === "/react.js") return response.setHeader("Content-Type", "text/javascript").end(code);
-    const { method, headers } = request;
-    const onward = ask(server.url + request.url, { method, headers }, (answer) => {
-      response.writeHead(answer.statusCode, answer.headers).flushHeaders();
-      pipeline(answer, response, () => onward.destroy());
-    });
-    response.on("close", () => onward.destroy());
-    pipeline(request, onward, () => {});
+    forward(server.url, request, response);
   };
   const found = await page(t, START + script, answer, requests);
   const paths = requests.filter(({ method }) => method === "GET").map(({ url }) => url.split("?")[0]);
@@ -186,6 +179,45 @@ test("components that read the same share one stream", async (t) => {
   `);
   assert.deepEqual(found.values, [1, 1, 2, 2]);
   assert.equal(found.requests.filter(({ isStream }) => isStream).length, 1);
+});
+
+test("components with headers share a stream if they name a user, and the same user", async (t) => {
+  const server = await gateway(t);
+  const found = await run(t, server, "React 19", `
+    const follow = (user) => useFeed("/", "jobs", { user, headers: { "x-user": "a" }, onEvent: keep, lastSeen: "now" }).state;
+    const use = (...users) => () => ({ state: users.map(follow).join() });
+    const locks = async () => (await navigator.locks.query()).held.map(({ name }) => name.split(" ").slice(2).join(" "));
+    const locked = [];
+    for (const users of [["alice", "alice", "bob b"], [undefined, undefined, undefined]]) {
+      render(use(...users));
+      await is("live,live,live");
+      const names = users[0] ? "alice,bob b" : "";
+      await until(async () => (await locks()).sort().join() === names);
+      const before = seen.values.length;
+      await publish("jobs", users[0] ?? "each alone");
+      await has(before + 3);
+    }
+    return { ...seen, stored: Object.keys(localStorage).map((key) => key.split(" ").slice(2).join(" ")).sort() };
+  `);
+  assert.deepEqual(found.values, [...Array(3).fill("alice"), ...Array(3).fill("each alone")]);
+  assert.deepEqual(found.stored, ["alice", "bob b"]);
+  assert.equal(found.requests.filter(({ isStream }) => isStream).length, 2 + 3);
+});
+
+test("a reader that gets its first headers is made anew, and one whose headers change is not", async (t) => {
+  const server = await gateway(t);
+  const found = await run(t, server, "React 19", `
+    const use = (headers) => () => useFeed("/", "jobs", { headers, onEvent: keep, storage: null, lastSeen: "now" });
+    for (const [n, headers] of [undefined, { "x-n": "1" }, () => ({ "x-n": "2" })].entries()) {
+      render(use(headers));
+      await is("live");
+      await publish("jobs", n);
+      await has(n + 1);
+    }
+    return seen;
+  `);
+  const streams = found.requests.filter(({ isStream }) => isStream);
+  assert.deepEqual(streams.map(({ headers }) => headers["x-n"]), [undefined, "1"]);
 });
 
 test("another topic, or none, is another reader, or none", async (t) => {

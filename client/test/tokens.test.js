@@ -276,7 +276,7 @@ test("all tabs are told that their token is refused, also one that comes later, 
     if (isGood) welcome(request, response, n);
     else problem(response, 401);
   });
-  const options = { locks: new Locks(), storage: new Shelf(), headers: () => bearer("x"), pause: [0.5, 0.5] };
+  const options = { locks: new Locks(), storage: new Shelf(), user: "alice", headers: () => bearer("x"), pause: [0.5, 0.5] };
   const pages = [0, 1].map(() => recorded(t, mailbox(server.url, { client, ...options })));
   await until(() => pages.every(({ reader }) => reader.state === "denied"));
   const late = recorded(t, mailbox(server.url, { client, ...options }));

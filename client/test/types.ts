@@ -75,6 +75,7 @@ export const options = [
   feed("/", "jobs", { headers: { authorization: "Bearer …", traceparent: undefined } }),
   feed("/", "jobs", { headers: new Headers(), signal: null, lastSeen: localStorage.getItem("place") }),
   feed("/", "jobs", { headers: () => undefined }),
+  feed("/", "jobs", { user: "alice", headers: (denied) => ({ authorization: denied === 401 ? "Bearer …" : undefined }) }),
   feed(new URL("https://push.example"), "jobs", { silence: Infinity, pause: [1, Infinity] as const }),
   mailbox("/", { client: "alice", topics: "jobs.#" }),
   mailbox("/", { client: "alice", topics: undefined, wait: undefined, signal: undefined, headers: undefined, pause: undefined }),
@@ -90,6 +91,10 @@ export const options = [
   feed("/", "jobs", { limt: 5 }),
   // @ts-expect-error: seconds are a number
   feed("/", "jobs", { wait: "25" }),
+  // @ts-expect-error: a user is named
+  feed("/", "jobs", { user: 5 }),
+  // @ts-expect-error: nothing else denies
+  feed("/", "jobs", { headers: (denied: 404) => ({ authorization: `${denied}` }) }),
   // @ts-expect-error: a pause has a longest
   feed("/", "jobs", { pause: [1] }),
   // @ts-expect-error: a mailbox has a client
