@@ -126,9 +126,7 @@ for (const status of [401, 403]) {
     const { setTimeout } = globalThis;
     t.mock.method(globalThis, "setTimeout", (work, delay, ...rest) => setTimeout(work, delay / 1000, ...rest));
     const { states } = recorded(t, mailbox(server.url, { client, silence: Infinity, headers: () => bearer("x"), pause: [4, 15] }));
-    await new Promise((wake) => {
-      const look = setInterval(() => states.length >= 10 && wake(clearInterval(look)), 5);
-    });
+    await until(() => states.length >= 10);
     for (const [n, { pause }] of states.entries()) {
       const grown = Math.min(4 * 2 ** n, 60);
       assert.ok(pause >= grown * 0.5 && pause < grown * 1.5, `${n}: ${pause}`);

@@ -5,6 +5,7 @@ mod commands;
 mod fields;
 mod jobs;
 mod lost;
+mod token;
 
 use std::{ops::Range, time::Duration};
 

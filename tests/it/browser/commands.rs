@@ -19,7 +19,7 @@ fn programs() -> PathBuf {
 }
 
 /// Runs a command as a person would who pasted it into a terminal, and returns what it prints.
-async fn pasted(command: String) -> String {
+pub(super) async fn pasted(command: String) -> String {
     let line = format!("PATH='{}':$PATH\n{command}", programs().display());
     let mut shell = Command::new("sh");
     shell.args(["-c", &line]).stdin(Stdio::null());
@@ -28,10 +28,10 @@ async fn pasted(command: String) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Starts a web server that has the gateway below `/push/`, and returns its address.
-async fn proxy(gateway: SocketAddr) -> (Process, SocketAddr) {
+/// Starts a script of this folder, a web server in front of the gateway, and returns its address.
+pub(super) async fn proxy(script: &str, gateway: SocketAddr) -> (Process, SocketAddr) {
     let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/browser/proxy.js");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/browser").join(script);
     let mut command = Command::new("node");
     command.arg(script).args([address.port(), gateway.port()].map(|port| port.to_string())).stdin(Stdio::null());
     let process = Process::spawn("node (Debian: apt-get install nodejs)", &mut command, None);
@@ -42,7 +42,7 @@ async fn proxy(gateway: SocketAddr) -> (Process, SocketAddr) {
     (process, address)
 }
 
-async fn command(desk: &Desk, name: &str) -> String {
+pub(super) async fn command(desk: &Desk, name: &str) -> String {
     let script = format!("return document.getElementById('{name}-command').textContent;");
     desk.browser.run(&script).await.as_str().expect("a text").to_owned()
 }
@@ -81,7 +81,8 @@ async fn the_commands_of_the_page_work_as_they_are_copied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_works_behind_a_path_prefix() {
     let desk = Desk::new(Broker::Embedded).await;
-    let (_proxy, address) = proxy(desk.gateway.address()).await;
+    // It has the gateway below /push/.
+    let (_proxy, address) = proxy("proxy.js", desk.gateway.address()).await;
     let site = format!("http://{address}/push/");
     desk.browser.open(&format!("{site}?topics={}.%23", desk.topic)).await;
     desk.becomes("live").await;

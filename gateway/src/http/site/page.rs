@@ -17,8 +17,9 @@ use crate::http::body::{self, HttpResponse};
 const DOCUMENT: &str = include_str!("page/index.html");
 const STYLES: [&str; 2] = [include_str!("page/page.css"), include_str!("page/jobs.css")];
 /// The page's own parts, in the order in which they run. They share one scope.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     include_str!("page/gateway.js"),
+    include_str!("page/token.js"),
     include_str!("page/list.js"),
     include_str!("page/mailbox.js"),
     include_str!("page/publish.js"),

@@ -20,14 +20,14 @@ const kept = (() => {
   }
 })();
 
-/** Sends a request and reads its whole answer, within so many seconds. */
+/** Sends a request, with the token if there is one, and reads its whole answer, within so many seconds. */
 async function ask(path, { within = ANSWER_S, signal, ...options } = {}) {
   const deadline = AbortSignal.timeout(within * 1000);
   const either = signal ? AbortSignal.any([signal, deadline]) : deadline;
   try {
-    const answer = await fetch(base + path, { ...options, cache: "no-store", signal: either });
-    const { status, headers } = answer;
-    return { status, headers, text: await answer.text() };
+    const headers = kept.token ? bearer() : {};
+    const answer = await fetch(base + path, { ...options, headers, cache: "no-store", signal: either });
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
   } catch {
     const isSilent = deadline.aborted;
     throw Object.assign(new Error(`the gateway ${isSilent ? "does not answer" : "cannot be reached"}`), { isSilent });

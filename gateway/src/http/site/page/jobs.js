@@ -33,13 +33,17 @@ function watchJobs() {
   tellFeed("connecting", "Connecting");
   let reader;
   try {
-    reader = feed(base, $("job-topics").value, { fold: "latest", storage: null, signal });
+    const headers = kept.token ? bearer : undefined;
+    reader = feed(base, $("job-topics").value, { fold: "latest", storage: null, headers, signal });
   } catch ({ message }) {
     return tellFeed("refused", "Stopped", message.replace(/^postern: /, ""));
   }
-  reader.addEventListener("state", ({ detail: { state, message } }) => {
+  reader.addEventListener("state", ({ detail }) => {
     if (signal.aborted) return;
+    const { state, message } = detail;
     const words = { connecting: "Connecting", live: "Live", waiting: "Waiting to retry", closed: "Closed" };
+    words.denied = "Denied: see Token";
+    tellDenial("jobs", state === "denied" ? denial(detail, `reading ${$("job-topics").value}`) : "");
     tellFeed(state, words[state] ?? "Stopped", message);
   });
   reader.addEventListener("reset", forgetJobs);
@@ -57,6 +61,7 @@ async function nextDraw() {
 
 function leaveJobs() {
   watch.abort();
+  tellDenial("jobs");
 }
 
 function tellFeed(state, words, message = "") {

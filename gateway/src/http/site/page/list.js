@@ -84,6 +84,14 @@ function whole({ data, data_base64, content_type }, indent) {
   return content_type === undefined ? JSON.stringify(data, null, indent) : data;
 }
 
+/** Empties the list. */
+function clear() {
+  entries = [];
+  $("events").replaceChildren();
+  seen = counted.seen = 0;
+  show([]);
+}
+
 /** Keeps the list over a reload. */
 function keepList() {
   try {

@@ -4,7 +4,8 @@
 const WAIT_S = Math.min(Math.max(parseInt(address.get("wait")) || 25, 1), 55);
 const PAUSE_MS = { first: 500, longest: 10_000 };
 
-const client = (kept.client ??= `page-${random(16)}`);
+const tabName = (kept.client ??= `page-${random(16)}`);
+let client = allowed(tabName);
 const instance = random(8);
 let polls = 0;
 let reading = new AbortController();
@@ -13,7 +14,7 @@ let attempt = new AbortController(); // one poll, and the pause after it
 const patterns = (text) => text.split(",").map((pattern) => pattern.trim()).filter(Boolean);
 const wanted = () => patterns($("topics").value);
 
-/** Reads the mailbox until it is paused, replaced or refused, or begun anew. */
+/** Reads the mailbox until it is paused, replaced, denied or refused, or begun anew. */
 async function follow() {
   reading.abort();
   reading = new AbortController();
@@ -33,6 +34,7 @@ async function follow() {
       if (!live) await unbind(either);
       live = true;
       failures = 0;
+      if (denials.events) tellDenial("events");
       if (!signal.aborted) say("live", "Live");
     } catch (error) {
       if (signal.aborted) return;
@@ -40,6 +42,8 @@ async function follow() {
       if (attempt.signal.aborted) continue;
       if (error.status === 409) return say("replaced", "Replaced: another tab reads this mailbox", "Take over");
       if (error.status === 400) return refuse(error.message);
+      const words = denial(error, `reading ${wanted()} in mailbox ${client}`);
+      if (words) return deny(words);
       const pause = pauseAfter(++failures, error.retryAfter);
       say("retrying", `Waiting to retry: ${error.message}`, "Retry now", pause);
       await sleep(pause, either);
@@ -53,6 +57,24 @@ function refuse(message) {
   const [, topics] = /^topics: (.*)/s.exec(message) ?? [];
   blame(topics);
   say("refused", topics ? "Stopped: see Topics" : `Stopped: ${message}`, "Retry now");
+}
+
+/** Says beside the token what the gateway denies. Only another token, or other topics, can change that. */
+function deny(words) {
+  tellDenial("events", words);
+  say("denied", `${words.split(/[.:] /)[0]}: see Token`, "Retry now");
+}
+
+/** Reads by another token. What one user has got, and where it came to, is nothing to the next. */
+function changeUser() {
+  const before = client;
+  client = allowed(tabName);
+  $("client").textContent = client;
+  if (client !== before) {
+    delete kept.lastSeen;
+    delete kept.bound;
+    clear();
+  }
 }
 
 function blame(message = "") {

@@ -11,6 +11,15 @@ function subscribe() {
   follow();
 }
 
+/** Takes the token in the field, and asks again for all that is shown. */
+function useToken() {
+  if (!takeToken()) return;
+  tellDenial("events");
+  changeUser();
+  subscribe();
+  if (!$("jobs-view").hidden) watchJobs();
+}
+
 function subscribeJobs() {
   $("job-topics").value = $("job-topics").value.trim() || JOBS;
   remember("jobs", $("job-topics").value, JOBS);
@@ -46,12 +55,10 @@ $("topics").addEventListener("change", subscribe);
 $("job-topics").addEventListener("change", subscribeJobs);
 $("again").addEventListener("click", follow);
 $("pause").addEventListener("click", pause);
-$("clear").addEventListener("click", () => {
-  entries = [];
-  $("events").replaceChildren();
-  seen = counted.seen = 0;
-  show([]);
-});
+$("clear").addEventListener("click", clear);
+$("token").value = kept.token ?? "";
+$("access").hidden = !kept.token;
+$("token").addEventListener("change", useToken);
 $("publish").addEventListener("submit", publish);
 $("publish").addEventListener("input", commands);
 $("data").addEventListener("keydown", (event) => {

@@ -1,6 +1,6 @@
 // The form that publishes, and the commands that do the same.
 
-const terminal = (kept.terminal ??= `terminal-${random(4)}`);
+const terminal = () => allowed((kept.terminal ??= `terminal-${random(4)}`));
 
 async function publish(event) {
   event.preventDefault();
@@ -15,7 +15,9 @@ async function publish(event) {
     hint(isOutside ? `Not in the list, whose topics are ${wanted().join(", ")}` : "");
   } catch (error) {
     const doubt = error.isSilent ? "; the event may have been stored" : "";
-    result(`${error.status ?? ""} ${error.message}${doubt}`.trim(), true);
+    const words = denial(error, `publishing to ${topic}`);
+    if (words) $("access").hidden = false;
+    result(`${error.status ?? ""} ${words ?? error.message}${doubt}`.trim(), true);
   }
 }
 
@@ -48,9 +50,12 @@ function commands() {
   const data = $("data").value;
   const option = data.startsWith("@") ? "--data-raw" : "-d"; // to -d, @ names a file
   const [topic, topics] = [$("topic").value, wanted()].map(encodeURIComponent);
-  const poll = `${base}clients/${terminal}/events?topics=${topics}&wait=30`;
-  write("subscribe-command", `curl ${quoted(poll)}`);
-  write("publish-command", `curl ${option} ${quoted(data)} ${quoted(`${base}topics/${topic}/events`)}`);
+  const poll = `${base}clients/${terminal()}/events?topics=${topics}&wait=30`;
+  // The token itself would stay in the shell's history.
+  const curl = kept.token ? 'curl -H "Authorization: Bearer $TOKEN"' : "curl";
+  $("token-note").hidden = !kept.token;
+  write("subscribe-command", `${curl} ${quoted(poll)}`);
+  write("publish-command", `${curl} ${option} ${quoted(data)} ${quoted(`${base}topics/${topic}/events`)}`);
   // The publisher speaks no TLS. Without an address it means port 8080 of the machine that it runs on.
   const hasTls = location.protocol === "https:";
   const arguments_ = `simulate${hasTls ? "" : ` --gateway ${/^[\w:/.~[\]-]*$/.test(base) ? base : quoted(base)}`}`;
