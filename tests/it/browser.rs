@@ -5,12 +5,13 @@ mod commands;
 mod fields;
 mod jobs;
 mod lost;
+mod repeats;
 mod token;
 
 use std::{ops::Range, time::Duration};
 
 use postern_tests::{
-    Broker, Browser, Gateway, HttpConnection, Poll, Request, eventually, eventually_eq, on_both_brokers, unique,
+    Broker, Browser, Gateway, HttpConnection, Request, eventually, eventually_eq, on_both_brokers, unique,
 };
 use serde_json::Value;
 
@@ -193,48 +194,6 @@ async fn a_pause_leaves_events_in_the_mailbox() {
     desk.shows(&[]).await;
     desk.browser.click("#pause").await;
     desk.shows(&texts(3..6)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_repeat_of_what_is_shown_is_dropped() {
-    let desk = Desk::new(Broker::Embedded).await;
-    desk.browser.run(RECORD).await;
-    // From now on no confirm gets out, so the gateway says everything again.
-    let forget = r#"
-        window.polls = 0;
-        const { fetch } = window;
-        window.fetch = (path, options) => {
-          window.polls++;
-          return fetch(path.replace(/last_seen=[^&]*/, "last_seen="), options);
-        };"#;
-    desk.browser.run(forget).await;
-    desk.post_numbers(0..3).await;
-    eventually(SOON, "repeated answers", async || {
-        let polls = desk.browser.run("return window.polls;").await;
-        if polls.as_u64() > Some(5) { Ok(()) } else { Err(polls) }
-    })
-    .await;
-    desk.becomes_texts(RECORDED, &texts(0..3)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_may_be_a_repeat_is_marked() {
-    let desk = Desk::new(Broker::Embedded).await;
-    desk.browser.click("#pause").await;
-    desk.becomes("paused").await;
-    desk.post_numbers(0..3).await;
-    // Another client is handed them and does not say that it saw them.
-    let client = desk.browser.text("#client").await;
-    eventually(SOON, "all three", async || {
-        let batch = Poll::of(&client).wait(5).send(&desk.gateway).await.batch();
-        if batch.events.len() == 3 { Ok(()) } else { Err(batch) }
-    })
-    .await;
-    desk.browser.click("#pause").await;
-    desk.shows(&texts(0..3)).await;
-    let marked = r##"return document.querySelectorAll("#events .badge:not([hidden])").length;"##;
-    assert_eq!(desk.browser.run(marked).await, 3);
-    assert_eq!(desk.browser.text("#events .badge").await, "redelivered");
 }
 
 #[tokio::test(flavor = "multi_thread")]

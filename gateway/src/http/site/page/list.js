@@ -23,17 +23,18 @@ function put(batch) {
   const added = batch.reset ? [{ reset: true, time: new Date().toISOString() }] : [];
   for (const event of batch.events) {
     // These alone tell no repeat: a publisher may give the same ones to different events.
-    const name = `${event.topic} ${event.id}`;
-    if (event.redelivered && known.has(name)) continue;
-    know(name);
+    if (event.redelivered && known.has(nameOf(event))) continue;
+    know(event);
     added.push(event);
     seen++;
   }
   show(added, perSecond < CALM_PER_S);
 }
 
-function know(name) {
-  known.add(name);
+const nameOf = ({ topic, id }) => `${topic} ${id}`;
+
+function know(event) {
+  known.add(nameOf(event));
   if (known.size > KNOWN) known.delete(known.values().next().value);
 }
 
@@ -105,7 +106,7 @@ function restoreList() {
   const list = JSON.parse(kept.list ?? "null");
   if (!list) return;
   seen = list.seen;
-  for (const { id } of list.entries) know(id);
+  list.entries.forEach(know);
   show(list.entries, false);
 }
 
