@@ -63,7 +63,7 @@ for (const transport of TRANSPORTS) {
     const { reader, values, states } = recorded(t, feed(server.url, "jobs", { transport, headers, pause: [0.01, 0.02] }));
     const told = [];
     reader.addEventListener("denied", ({ detail }) => told.push(detail));
-    await until(() => states.length === 5);
+    await until(() => states.length >= 5);
     // One attempt more than what was told: the first.
     assert.deepEqual(asked.slice(0, 6), [undefined, 401, 401, 401, 401, 401]);
     for (const { state, status, message, pause } of states) {
@@ -74,7 +74,6 @@ for (const transport of TRANSPORTS) {
     isGood = true;
     await until(() => values.length === 1);
     assert.equal(states.at(-1).state, "live");
-    assert.equal(asked[server.requests.length - 1 - server.requests.toReversed().findIndex(({ query }) => !query.last_seen)], 401);
   });
 }
 
@@ -112,7 +111,7 @@ test("a 403 is told at once, and reading goes on when the token allows it", asyn
   const asked = [];
   const headers = (denied) => (asked.push(denied), bearer("x"));
   const { values, states } = recorded(t, mailbox(server.url, { client, headers, ...soon }));
-  await until(() => states.length === 2);
+  await until(() => states.length >= 2);
   assert.deepEqual(asked.slice(0, 2), [undefined, 403]);
   assert.deepEqual(states.map(({ state, status, message }) => [state, status, message])[1], ["denied", 403, "this is a 403"]);
   isAllowed = true;
