@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { feed, mailbox } from "../postern.js";
-import { gateway, until } from "./gateway.js";
+import { bearer as signed, gateway, gatewayWithTokens, until } from "./gateway.js";
 import { guard } from "./guard.js";
 import { Locks, recorded, Shelf } from "./readers.js";
 import { batch, problem, stream, streamed, stub } from "./stub.js";
@@ -266,6 +266,47 @@ for (const [kind, transport] of [["mailbox", "long-poll"], ["mailbox", "sse"], [
     assert.deepEqual([...used], Array.from({ length: 11 }, (_, n) => `${n}`));
   });
 }
+
+for (const [kind, transport] of [["mailbox", "long-poll"], ["mailbox", "sse"], ["feed", "sse"], ["feed", "long-poll"]]) {
+  test(`tokens that live for two seconds lose and repeat nothing: ${kind} by ${transport}`, async (t) => {
+    const server = await gatewayWithTokens(t);
+    let given = 0;
+    let kept;
+    const headers = (denied) => {
+      if (denied || !kept) kept = signed({ sub: "alice", postern: { read: ["jobs"] }, n: given++ }, 2);
+      return kept;
+    };
+    const options = { transport, headers, ...soon };
+    const reader = kind === "feed" ? feed(server.url, "jobs", options) : mailbox(server.url, { client, topics: "jobs", ...options });
+    const { values, states, resets } = recorded(t, reader);
+    await until(() => reader.state === "live");
+    const expected = [];
+    while (given < 3) {
+      expected.push(expected.length);
+      await server.publish("jobs", expected.at(-1));
+      await rest(20);
+    }
+    await until(() => values.length >= expected.length);
+    assert.deepEqual([values, resets], [expected, 0]);
+    assert.deepEqual(states.map(({ state }) => state), ["live"]);
+  });
+}
+
+test("a gateway says why it denies, and what its token then allows is read", async (t) => {
+  const server = await gatewayWithTokens(t);
+  const given = [undefined, { sub: "bob" }, { sub: "alice", postern: { read: ["news"] } }, { sub: "alice", postern: { read: ["#"] } }];
+  let n = 0;
+  const headers = () => given[n] && signed(given[n], 3600);
+  const seen = recorded(t, mailbox(server.url, { client, topics: "jobs", headers, ...soon }));
+  for (const [status, words] of [[401, /this needs a token/], [403, /alice/], [403, /jobs/]]) {
+    await until(() => seen.states.at(-1)?.status === status && words.test(seen.states.at(-1).message));
+    assert.equal(seen.reader.state, "denied");
+    n++;
+  }
+  await until(() => seen.reader.state === "live");
+  await server.publish("jobs", 1);
+  await until(() => seen.values.length === 1);
+});
 
 test("all tabs are told that their token is refused, also one that comes later, and all go on", async (t) => {
   let isGood = false;

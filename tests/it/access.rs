@@ -13,12 +13,12 @@ use postern_tests::{Broker, Folder, Gateway, GatewayBuilder, Poll, Request};
 use serde_json::{Value, json};
 
 /// What a backend may do.
-fn everything() -> Value {
+pub(super) fn everything() -> Value {
     json!({"sub": "backend", "postern": {"clients": ["*"], "read": ["#"], "publish": ["#"]}})
 }
 
 /// A file of keys, in a folder of its own.
-struct KeyFile {
+pub(super) struct KeyFile {
     folder: Folder,
 }
 
@@ -42,21 +42,21 @@ impl KeyFile {
 }
 
 /// Makes a header of a token that ends so many seconds from now on, with the leeway of clocks.
-fn bearer_for(issuer: &Issuer, claims: &Value, seconds: i64) -> String {
+pub(super) fn bearer_for(issuer: &Issuer, claims: &Value, seconds: i64) -> String {
     let mut claims = claims.clone();
     claims["exp"] = json!(seconds_from_now(seconds) - LEEWAY_S);
     format!("Bearer {}", issuer.token(&claims))
 }
 
 /// An issuer, and a gateway that takes its tokens.
-struct World {
-    issuer: Issuer,
-    gateway: Gateway,
-    _keys: KeyFile,
+pub(super) struct World {
+    pub(super) issuer: Issuer,
+    pub(super) gateway: Gateway,
+    pub(super) _keys: KeyFile,
 }
 
 impl World {
-    async fn new(broker: Broker) -> Self {
+    pub(super) async fn new(broker: Broker) -> Self {
         Self::with(broker, |builder| builder).await
     }
 

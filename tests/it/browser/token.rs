@@ -1,39 +1,39 @@
-//! The page of a gateway that asks for tokens: `guard.js` stands in for its rules, in front of a real gateway.
+//! The page of a gateway that asks for tokens.
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use postern_tests::{Broker, Browser, Process, eventually, unique};
+use access::testing::Issuer;
+use postern_tests::{Broker, Browser, Request, eventually, unique};
 use serde_json::{Value, json};
 
 use super::{Desk, SOON, commands};
+use crate::access::{KeyFile, World, bearer_for, everything};
 
 /// A page whose gateway asks for tokens.
 struct Guarded {
     desk: Desk,
+    issuer: Issuer,
     site: String,
-    _guard: Process,
+    _keys: KeyFile,
 }
 
 impl Guarded {
     /// Opens the page without a token.
     async fn new() -> Self {
-        let gateway = Broker::Embedded.gateway().await.start().await;
-        gateway.wait_ready().await;
-        let (guard, address) = commands::proxy("guard.js", gateway.address()).await;
+        let World { issuer, gateway, _keys } = World::new(Broker::Embedded).await;
+        let site = format!("http://{}/", gateway.address());
         let desk = Desk { gateway, browser: Browser::start().await, topic: unique("jobs") };
         desk.browser.look((1280, 960), "light").await;
-        let guarded = Self { site: format!("http://{address}/"), desk, _guard: guard };
-        guarded.open().await;
-        guarded
-    }
-
-    async fn open(&self) {
-        self.desk.browser.open(&format!("{}?topics={}.%23", self.site, self.desk.topic)).await;
+        desk.browser.open(&desk.url()).await;
+        Self { desk, issuer, site, _keys }
     }
 
     /// A token that lets this subject read the test's topics, and publish to what `publish` names.
     fn token(&self, sub: &str, publish: &[String]) -> String {
         let read = [format!("{}.#", self.desk.topic), "jobs.#".to_owned()];
-        token(&json!({ "sub": sub, "exp": u32::MAX, "postern": { "read": read, "publish": publish } }))
+        self.sign(&json!({ "sub": sub, "postern": { "read": read, "publish": publish } }), 3600)
+    }
+
+    fn sign(&self, claims: &Value, seconds: i64) -> String {
+        bearer_for(&self.issuer, claims, seconds).trim_start_matches("Bearer ").to_owned()
     }
 
     async fn give(&self, token: &str) {
@@ -48,15 +48,26 @@ impl Guarded {
         .await;
     }
 
+    /// Waits for words that begin so, with the gateway's reason, and end with what to do.
+    async fn says_why(&self, selector: &str, start: &str) {
+        eventually(SOON, &format!("{selector} to say {start:?}"), async || {
+            let text = self.desk.browser.text(selector).await;
+            if text.starts_with(start) && text.ends_with(". Use one that does.") { Ok(()) } else { Err(text) }
+        })
+        .await;
+    }
+
     async fn publishes(&self, topic: &str) {
         self.desk.browser.fill("#topic", topic).await;
         self.desk.browser.click("form button").await;
     }
-}
 
-fn token(claims: &Value) -> String {
-    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    format!("{}.{}.c2lnbmVk", part(&json!({ "alg": "HS256" })), part(claims))
+    /// Publishes past the page.
+    async fn post(&self, body: &str) {
+        let request = Request::publish(&self.desk.topic, "application/json", body);
+        let request = request.header("authorization", &bearer_for(&self.issuer, &everything(), 3600));
+        request.send(self.desk.gateway.address()).await.expect_status(202);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,18 +134,17 @@ async fn what_a_token_does_not_allow_is_said_with_the_reason() {
     guarded.give("not a token").await;
     guarded.says("#token-fault", "A token has only letters, digits and - . _ ~ + / =").await;
 
-    guarded.give(&token(&json!({ "sub": "alice", "exp": 1 }))).await;
+    guarded.give(&guarded.sign(&json!({ "sub": "alice" }), -1)).await;
     guarded.says("#status", "The gateway does not take this token: see Token").await;
-    let expired = "The gateway does not take this token: the token has expired. \
+    let expired = "The gateway does not take this token: it is expired. \
                    Paste one that the application's backend has signed.";
     guarded.says("#token-fault", expired).await;
 
     guarded.give(&guarded.token("alice", &[])).await;
     desk.becomes("live").await;
     guarded.publishes("orders.1").await;
-    let publish = "403 This token does not allow publishing to orders.1: topic: \"orders.1\" is not covered. \
-                   Use one that does.";
-    guarded.says("#result", publish).await;
+    let publish = "403 This token does not allow publishing to orders.1: topic: no right to publish to orders.1";
+    guarded.says_why("#result", publish).await;
     assert_eq!(desk.browser.text("#state").await, "Live");
 
     desk.browser.fill("#topics", "orders.#\n").await;
@@ -142,7 +152,7 @@ async fn what_a_token_does_not_allow_is_said_with_the_reason() {
     let client = desk.browser.text("#client").await;
     let read = format!("This token does not allow reading orders.# in mailbox {client}");
     guarded.says("#status", &format!("{read}: see Token")).await;
-    guarded.says("#token-fault", &format!("{read}: topic: \"orders.#\" is not covered. Use one that does.")).await;
+    guarded.says_why("#token-fault", &format!("{read}: topics: no right to read all that orders.#")).await;
     desk.browser.fill("#topics", &format!("{}.#\n", desk.topic)).await;
     desk.becomes("live").await;
     guarded.says("#token-fault", "").await;
@@ -158,11 +168,12 @@ async fn the_view_of_jobs_sends_the_token_too() {
     guarded.says("#feed-state", "Live").await;
     guarded.says("#token-fault", "").await;
     guarded.publishes("jobs.1.status").await;
-    guarded.says("#jobs-view li .topic", "jobs.1.status").await;
+    let card = r##"return document.querySelector("#jobs-view li .topic")?.textContent;"##;
+    desk.gives(card, Value::from("jobs.1.status")).await;
 
     desk.browser.fill("#job-topics", "orders.*\n").await;
-    let denied = "This token does not allow reading orders.*: topic: \"orders.*\" is not covered. Use one that does.";
-    guarded.says("#token-fault", denied).await;
+    let denied = "This token does not allow reading orders.*: topics: no right to read all that orders.*";
+    guarded.says_why("#token-fault", denied).await;
     desk.browser.click("#events-tab").await;
     guarded.says("#token-fault", "").await;
 }
@@ -174,7 +185,7 @@ async fn another_user_begins_with_nothing() {
     let desk = &guarded.desk;
     guarded.give(&guarded.token("alice", &[])).await;
     desk.becomes("live").await;
-    desk.post(r#"{"for":"alice"}"#).await;
+    guarded.post(r#"{"for":"alice"}"#).await;
     desk.shows(&[r#"{"for":"alice"}"#.to_owned()]).await;
 
     let record = r#"
@@ -191,7 +202,7 @@ async fn another_user_begins_with_nothing() {
     desk.becomes("live").await;
     desk.shows(&[]).await;
     assert!(desk.browser.text("#client").await.starts_with("bob~page-"));
-    desk.post(r#"{"for":"both"}"#).await;
+    guarded.post(r#"{"for":"both"}"#).await;
     desk.shows(&[r#"{"for":"both"}"#.to_owned()]).await;
 }
 

@@ -13,7 +13,7 @@ function bearer() {
 /** Says what a 401 or a 403 means, and then what to do; says nothing of any other answer. */
 function denial({ status, message }, doing) {
   if (status === 401 && !kept.token) return `The gateway asks for a token. ${PASTE}`;
-  if (status === 401) return `The gateway does not take this token: ${message}. ${PASTE}`;
+  if (status === 401) return `The gateway does not take this token: ${message.replace(/^token: /, "")}. ${PASTE}`;
   if (status !== 403) return;
   if (!kept.token) return `The gateway does not allow ${doing} without a token: ${message}. ${PASTE}`;
   return `This token does not allow ${doing}: ${message}. Use one that does.`;
