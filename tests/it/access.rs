@@ -52,7 +52,7 @@ pub(super) fn bearer_for(issuer: &Issuer, claims: &Value, seconds: i64) -> Strin
 pub(super) struct World {
     pub(super) issuer: Issuer,
     pub(super) gateway: Gateway,
-    pub(super) _keys: KeyFile,
+    pub(super) keys: KeyFile,
 }
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
         let builder = broker.gateway_with_log().await.flag("--token-key", keys.path()).flag("--log", "trace");
         let gateway = configure(builder).start().await;
         gateway.wait_ready().await;
-        Self { issuer, gateway, _keys: keys }
+        Self { issuer, gateway, keys }
     }
 
     fn bearer_for(&self, claims: &Value, seconds: i64) -> String {

@@ -18,12 +18,12 @@ struct Guarded {
 impl Guarded {
     /// Opens the page without a token.
     async fn new() -> Self {
-        let World { issuer, gateway, _keys } = World::new(Broker::Embedded).await;
+        let World { issuer, gateway, keys } = World::new(Broker::Embedded).await;
         let site = format!("http://{}/", gateway.address());
         let desk = Desk { gateway, browser: Browser::start().await, topic: unique("jobs") };
         desk.browser.look((1280, 960), "light").await;
         desk.browser.open(&desk.url()).await;
-        Self { desk, issuer, site, _keys }
+        Self { desk, issuer, site, _keys: keys }
     }
 
     /// A token that lets this subject read the test's topics, and publish to what `publish` names.
