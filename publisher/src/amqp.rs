@@ -37,7 +37,9 @@ impl Transport for AmqpUrl {
     async fn connect(&self) -> Result<PublishingConnection, ConnectError> {
         PublishingConnection::open(self, CONNECTION_NAME).await.map_err(|error| match error {
             amqp::ConnectError::Refused(_) => ConnectError::Refused(error.to_string()),
-            amqp::ConnectError::Unreachable(_) => ConnectError::Unreachable(error.to_string()),
+            amqp::ConnectError::NoExchange(_) | amqp::ConnectError::Unreachable(_) => {
+                ConnectError::Unreachable(error.to_string())
+            }
         })
     }
 }

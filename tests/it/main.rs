@@ -37,6 +37,7 @@ mod malformed;
 mod metrics;
 mod openapi;
 mod page;
+mod permissions;
 mod poison;
 mod proxies;
 mod publish;

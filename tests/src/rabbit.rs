@@ -83,7 +83,12 @@ impl RabbitNode {
 
     /// Returns the URL of one of its virtual hosts, whose name needs no escaping.
     pub fn url_of(&self, vhost: &str) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.place.amqp_port)
+        self.url_as("guest", "guest", vhost)
+    }
+
+    /// Returns the URL of one of its virtual hosts for a user; no name needs escaping.
+    pub fn url_as(&self, user: &str, password: &str, vhost: &str) -> String {
+        format!("amqp://{user}:{password}@127.0.0.1:{}/{vhost}", self.place.amqp_port)
     }
 
     /// Makes a new virtual host and returns its URL; takes about 1 s. For tests that count all queues, or share a feed.

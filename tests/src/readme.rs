@@ -24,6 +24,8 @@ pub enum Page {
     Browser,
     /// `docs/src/publishing.md`.
     Publishing,
+    /// `docs/src/amqp.md`.
+    Amqp,
 }
 
 impl Page {
@@ -35,6 +37,7 @@ impl Page {
             Self::Feeds => "docs/src/feeds.md",
             Self::Browser => "docs/src/browser.md",
             Self::Publishing => "docs/src/publishing.md",
+            Self::Amqp => "docs/src/amqp.md",
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
         std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))

@@ -5,6 +5,7 @@
 
 use lapin::{
     BasicProperties,
+    message::Delivery,
     types::{AMQPValue, FieldTable, ShortString},
 };
 
@@ -17,6 +18,9 @@ pub const MAX_INFLATED: usize = 1024 * 1024;
 
 /// `delivery_mode` of a message that the broker keeps on disk (AMQP 0-9-1, basic class).
 pub const PERSISTENT: u8 = 2;
+
+/// The header in which RabbitMQ tells from where it has moved a message on.
+const DEAD_LETTER: &str = "x-death";
 
 /// Returns the properties under which an event is published.
 pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
@@ -81,6 +85,17 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
 #[must_use]
 pub fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
     properties.headers().as_ref()?.inner().get(name)
+}
+
+/// Returns what a gateway's own message says, which is no event: the value of its header [`names::CONTROL`].
+///
+/// A publisher can send that header. So it counts only in a message that is empty and was put straight into its queue
+/// through the default exchange, to which publishers need no permission. RabbitMQ tells the exchange of each message; one
+/// that it has moved on, as a dead letter, has been moved there by an operator's policy, whatever its first exchange was.
+#[must_use]
+pub fn control(message: &Delivery) -> Option<&AMQPValue> {
+    let is_straight = message.exchange.as_str().is_empty() && header(&message.properties, DEAD_LETTER).is_none();
+    if is_straight && message.data.is_empty() { header(&message.properties, names::CONTROL) } else { None }
 }
 
 fn time_in_header(properties: &BasicProperties) -> Option<EventTime> {

@@ -30,7 +30,8 @@ pub enum PublishError {
     /// The event cannot be written as an AMQP message.
     #[error("the event does not fit an AMQP message: {0}")]
     Unwritable(#[from] ShortStringError),
-    /// The broker closed the channel over this event, for example because it is larger than the broker allows.
+    /// The broker closed the channel over this event, for example because it is larger than the broker allows, or
+    /// because the user may not publish to its topic.
     #[error("the broker refused the event: {0}")]
     Refused(lapin::Error),
     /// The broker took the event but at least one queue did not (a full queue with `reject-publish`).
@@ -54,9 +55,11 @@ impl PublishError {
 
 impl From<lapin::Error> for PublishError {
     fn from(error: lapin::Error) -> Self {
-        // What a message's own fault closes a channel with; everything else is the connection's or the operator's.
-        let own_fault = matches!(error.kind(), ErrorKind::ProtocolError(e)
-            if matches!(e.kind(), AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::CONTENTTOOLARGE)));
+        // What a message's own fault closes a channel with, its topic included, to which the user may not publish;
+        // everything else is the connection's or the operator's.
+        let own_fault =
+            [AMQPSoftError::PRECONDITIONFAILED, AMQPSoftError::CONTENTTOOLARGE, AMQPSoftError::ACCESSREFUSED];
+        let own_fault = own_fault.into_iter().any(|kind| is_soft(&error, kind));
         if own_fault { Self::Refused(error) } else { Self::Lost(error) }
     }
 }
@@ -65,6 +68,28 @@ impl From<lapin::Error> for PublishError {
 pub async fn declare_exchange(channel: &Channel) -> Result<(), lapin::Error> {
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
     channel.exchange_declare(names::EXCHANGE.into(), ExchangeKind::Topic, durable, FieldTable::default()).await
+}
+
+/// Makes sure that [`names::EXCHANGE`] exists, and returns a channel that is open.
+///
+/// The first question is passive, which needs no permission: a user that may only publish can use an exchange that is
+/// there. An active declaration needs the right to configure it, and so to delete it.
+async fn find_exchange(connection: &Connection) -> Result<Channel, ConnectError> {
+    let channel = connection.create_channel().await?;
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let name = names::EXCHANGE.into();
+    match channel.exchange_declare(name, ExchangeKind::Topic, passive, FieldTable::default()).await {
+        Ok(()) => return Ok(channel),
+        // The channel is closed with that.
+        Err(error) if is_soft(&error, AMQPSoftError::NOTFOUND) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let channel = connection.create_channel().await?;
+    match declare_exchange(&channel).await {
+        Ok(()) => Ok(channel),
+        Err(error) if is_soft(&error, AMQPSoftError::ACCESSREFUSED) => Err(ConnectError::NoExchange(error)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A channel in confirm mode on which events are published to [`names::EXCHANGE`]. Cloning shares it.
@@ -77,18 +102,18 @@ pub struct ConfirmChannel {
 }
 
 impl ConfirmChannel {
-    /// Opens the channel and declares the exchange, so that a publisher may start before any gateway.
-    pub async fn open(connection: &Connection) -> Result<Self, lapin::Error> {
-        Self::prepare(connection.create_channel().await?).await
+    /// Opens the channel and declares the exchange if it is missing, so that a publisher may start before any gateway.
+    pub async fn open(connection: &Connection) -> Result<Self, ConnectError> {
+        Ok(Self::reopen(find_exchange(connection).await?).await?)
     }
 
-    /// As [`Self::open`], on a channel that was opened for nothing else.
+    /// Declares the exchange on a channel that was opened for nothing else.
     pub async fn prepare(channel: Channel) -> Result<Self, lapin::Error> {
         declare_exchange(&channel).await?;
         Self::reopen(channel).await
     }
 
-    /// As [`Self::prepare`], where the exchange exists already.
+    /// As [`Self::prepare`], where the exchange is known to exist.
     pub async fn reopen(channel: Channel) -> Result<Self, lapin::Error> {
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { channel, turn: Arc::default() })
@@ -139,9 +164,12 @@ impl Confirmation {
 /// Why a [`PublishingConnection`] could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The broker answered, and said no: user, password, virtual host, permissions, or a foreign exchange of our name.
+    /// The broker answered, and said no: user, password, virtual host or permissions.
     #[error("the broker refused ({0}); check user, password, virtual host and permissions")]
     Refused(lapin::Error),
+    /// There is no exchange yet, and this user may not declare one. A gateway does.
+    #[error("there is no exchange yet, and this user may not declare it: start a gateway first ({0})")]
+    NoExchange(lapin::Error),
     /// No answer came, or not to the end.
     #[error("{0}")]
     Unreachable(lapin::Error),
@@ -153,7 +181,7 @@ impl ConnectError {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(_) => false,
-            Self::Unreachable(_) => true,
+            Self::NoExchange(_) | Self::Unreachable(_) => true,
         }
     }
 }
@@ -168,6 +196,10 @@ impl From<lapin::Error> for ConnectError {
         ));
         if said_no { Self::Refused(error) } else { Self::Unreachable(error) }
     }
+}
+
+fn is_soft(error: &lapin::Error, kind: AMQPSoftError) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(reply) if *reply.kind() == AMQPErrorKind::Soft(kind))
 }
 
 /// A connection of its own with one [`ConfirmChannel`] on it.

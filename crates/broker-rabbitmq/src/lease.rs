@@ -109,11 +109,8 @@ fn consumer_tag(request: &LeaseRequest) -> ShortString {
 }
 
 fn read(message: Message) -> Delivery {
-    let control = message::header(&message.properties, names::CONTROL);
-    // A publisher's message with this header came through the exchange, or holds something.
-    let is_ours = message.exchange.as_str().is_empty() && message.data.is_empty();
-    let says_so = matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == queue::MARKER.as_bytes());
-    let is_marker = is_ours && says_so;
+    let control = message::control(&message);
+    let is_marker = matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == queue::MARKER.as_bytes());
     let event = message::read(&message.routing_key, &message.properties, message.data);
     let content = if is_marker { Content::Created(event.id) } else { Content::Event(event) };
     Delivery { tag: message.delivery_tag, redelivered: message.redelivered, content }

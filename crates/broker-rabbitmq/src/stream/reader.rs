@@ -197,9 +197,7 @@ impl Reader {
         let expected = self.next;
         let offset = offset.unwrap_or(expected);
         self.next = offset.saturating_add(1);
-        // A publisher's message with this header came through the exchange, or holds something.
-        let is_ours = message.exchange.as_str().is_empty() && message.data.is_empty();
-        let control = is_ours && message::header(&message.properties, names::CONTROL).is_some();
+        let control = message::control(&message).is_some();
         let event = message::read(&message.routing_key, &message.properties, message.data);
         Stored { offset, expected, control, event }
     }
