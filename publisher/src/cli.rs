@@ -13,7 +13,7 @@ use clap::{
     parser::ValueSource,
 };
 use events::{ContentType, EventId, Topic};
-use settings::{Setting, boolean, byte_size, unknown_variables, whole_number};
+use settings::{Setting, boolean, byte_size, open_to_others, unknown_variables, whole_number};
 
 use self::values::{file_type, positive_duration, prefix, rate};
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) log: String,
     /// Variables that no setting has, with what they may be meant for.
     pub(crate) unknown: Vec<String>,
+    /// What is wrong with the file of the broker's URL, though it can be read.
+    pub(crate) open_file: Option<String>,
 }
 
 /// Longer than any outage: a hundred years.
@@ -304,6 +306,7 @@ fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let Common { gateway, token_file, tls_ca, amqp_url, amqp_url_file, in_flight, timeout, quiet, log } = common;
     let amqp_url = given(&matches, "amqp_url", amqp_url);
     let files = GatewayFiles { ca: tls_ca.as_deref(), token: token_file.as_deref() };
+    let open_file = amqp_url_file.as_ref().and_then(|path| open_to_others(path.as_ref()));
     let destination = amqp_url
         .or_file(given(&matches, "amqp_url_file", amqp_url_file))
         .and_then(|amqp_url| Destination::choose(&amqp_url, &given(&matches, "gateway", gateway), &files))
@@ -313,7 +316,7 @@ fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
     let timeout = if is_default && matches!(command, Subcommands::Watch { .. }) { NO_TIMEOUT } else { timeout };
     let sender = sender::Options { in_flight: in_flight.into(), timeout };
     let unknown = unknown_variables(&Cli::command(), OF_THE_GATEWAY);
-    Ok(Options { command: command.into(), destination, sender, quiet, log, unknown })
+    Ok(Options { command: command.into(), destination, sender, quiet, log, unknown, open_file })
 }
 
 fn given(matches: &ArgMatches, name: &str, value: Option<String>) -> Given {

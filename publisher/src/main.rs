@@ -46,6 +46,9 @@ fn main() -> ExitCode {
         output
             .note(format_args!("warning: no setting has these environment variables, they have no effect: {unknown}"));
     }
+    if let Some(warning) = &options.open_file {
+        output.note(format_args!("warning: {warning}"));
+    }
     let code = run(options, &output).unwrap_or_else(|error| {
         output.error(format_args!("cannot start: {error}"));
         exit::NOT_CONFIRMED

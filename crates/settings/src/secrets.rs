@@ -1,5 +1,7 @@
 //! What must not be seen: the broker's password in logs, and in the list of processes.
 
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::{io, path::Path};
 
 use tracing::{Level, Metadata};
@@ -7,6 +9,9 @@ use tracing_subscriber::filter::{FilterFn, filter_fn};
 
 /// Libraries that write what goes over a connection to the broker, its login included, at the level `trace`.
 const SPEAK_AMQP: [&str; 2] = ["lapin", "amq_protocol"];
+
+/// What is left to users who are neither the owner of a file nor of its group: a service often gets its file by a group.
+const OTHERS: u32 = 0o007;
 
 /// Returns a layer that keeps lines out of the log that could hold the broker's password, with any filter.
 #[must_use]
@@ -35,4 +40,24 @@ pub fn read_url(path: &Path) -> Result<String, ReadUrlError> {
     let text = std::fs::read_to_string(path).map_err(|error| ReadUrlError::Unreadable(shown.clone(), error))?;
     let url = text.trim();
     if url.is_empty() { Err(ReadUrlError::Empty(shown)) } else { Ok(url.to_owned()) }
+}
+
+/// Returns what to say of a file with a password that other users may read or change; `None` if they may not.
+#[must_use]
+pub fn open_to_others(path: &Path) -> Option<String> {
+    let mode = mode(path)?;
+    let (path, is_open) = (path.display(), mode & OTHERS != 0);
+    is_open.then(|| {
+        format!("other users may look into {path} (mode {mode:04o}), which holds a password; chmod o= keeps them out")
+    })
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> Option<u32> {
+    Some(path.metadata().ok()?.mode() & 0o7777)
+}
+
+#[cfg(not(unix))]
+const fn mode(_path: &Path) -> Option<u32> {
+    None
 }

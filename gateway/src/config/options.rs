@@ -8,7 +8,7 @@ use broker_rabbitmq::{AmqpOptions, FeedRetention};
 use clap::CommandFactory;
 use feeds::{FeedOptions, WindowLimits};
 use mailboxes::MailboxOptions;
-use settings::{ReadUrlError, read_url, unknown_variables};
+use settings::{ReadUrlError, open_to_others, read_url, unknown_variables};
 use tracing::warn;
 
 use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
@@ -126,7 +126,13 @@ impl Config {
         let url = match (self.amqp_url, self.amqp_url_file) {
             (Some(_), Some(_)) => return Err(ConfigError::TwoUrls),
             (Some(url), None) => Some(url),
-            (None, Some(path)) => Some(read_url(&path)?),
+            (None, Some(path)) => {
+                let url = read_url(&path)?;
+                if let Some(warning) = open_to_others(&path) {
+                    warn!("{warning}");
+                }
+                Some(url)
+            }
             (None, None) => None,
         };
         let port_alone = self.listen.iter().find_map(|listen| match listen {
