@@ -1,16 +1,11 @@
 //! Flags and environment: what is wrong is said before anything is opened, no password is ever shown, and the gateway
 //! says which broker it runs on. Each test is about the settings of one broker, or of none.
 
+mod data_folder;
 mod secrets;
 mod variables;
 
-use std::{
-    fs::{self, Permissions},
-    net::TcpListener,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, net::TcpListener, time::Duration};
 
 use postern_tests::{
     Finished, Folder, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
@@ -243,45 +238,6 @@ async fn a_folder_that_cannot_be_used_is_named_and_what_to_do_about_it() {
             assert!(stderr.contains(word), "{word:?} is not in {stderr}");
         }
         assert!(!stderr.contains("panicked") && !stderr.contains("listening"), "{stderr}");
-    }
-}
-
-/// Returns the permissions of a file or a folder.
-fn mode(path: &Path) -> u32 {
-    path.metadata().unwrap_or_else(|e| panic!("{}: {e}", path.display())).mode() & 0o777
-}
-
-/// Returns all files and folders below a folder, at any depth.
-fn below(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let deeper: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).flat_map(|folder| below(folder)).collect();
-    paths.extend(deeper);
-    paths
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_data_folder_that_others_may_read_is_warned_of_and_its_files_are_private() {
-    const WARNING: &str =
-        "other users may look into the data folder, where payloads and client ids are; chmod 700 keeps them out";
-    let parent = Folder::new("data");
-    let folder = parent.path().join("store");
-    for (before, expected) in [(None, 0o700), (Some(0o755), 0o755), (Some(0o710), 0o710), (Some(0o700), 0o700)] {
-        if let Some(before) = before {
-            fs::set_permissions(&folder, Permissions::from_mode(before)).unwrap();
-        }
-        let mut gateway = Gateway::builder().flag("--data-dir", &folder).start().await;
-        Request::publish("a", "text/plain", "1").send(gateway.address()).await.expect_status(202);
-        assert_eq!(mode(&folder), expected, "it is the operator's to change");
-        let warned = gateway.log().fields(0, WARNING);
-        let told = warned.as_ref().map(|line| (line["level"].as_str(), line["folder"].as_str(), line["mode"].as_str()));
-        let shown = format!("{expected:04o}");
-        let meant = (Some("WARN"), folder.to_str(), Some(shown.as_str()));
-        assert_eq!(told, (expected != 0o700).then_some(meant));
-        let open: Vec<_> = below(&folder).into_iter().filter(|path| mode(path) & 0o077 != 0).collect();
-        assert_eq!(open, Vec::<PathBuf>::new(), "open to others");
-        assert!(below(&folder).len() > 5, "the engine's own files are among them");
-        gateway.terminate();
-        gateway.wait_exit(Duration::from_secs(15)).await;
     }
 }
 

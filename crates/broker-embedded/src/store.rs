@@ -22,6 +22,7 @@ mod disk;
 mod engine;
 mod error;
 mod fjall_internals;
+mod privacy;
 mod record;
 mod recovery;
 mod reserve;

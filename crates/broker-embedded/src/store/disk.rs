@@ -25,8 +25,8 @@ use super::{
     error::StoreError,
     fjall_internals::{is_passing, missing_file},
     record::{self, Meta},
-    reserve::Reserve,
-    sync_mark::SyncMark,
+    reserve::{self, Reserve},
+    sync_mark::{self, SyncMark},
 };
 
 /// How often the engine is opened anew although there is no room: that alone drops journals and tables which it left.
@@ -34,6 +34,9 @@ const REOPEN: Duration = Duration::from_mins(1);
 
 /// The engine's own folder in the data folder.
 pub(super) const ENGINE: &str = "engine";
+
+/// All that a store has in its folder.
+pub(super) const NAMES: [&str; 4] = [ENGINE, sync_mark::FILE, reserve::FILE, reserve::PROBE];
 
 /// See the module.
 #[derive(Debug)]

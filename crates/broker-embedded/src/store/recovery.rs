@@ -6,15 +6,9 @@
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 
-use std::{
-    fs::{DirBuilder, Metadata},
-    io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
-    path::Path,
-};
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path};
 
 use events::ClientId;
-use tracing::warn;
 
 use super::{
     super::{
@@ -27,6 +21,7 @@ use super::{
     disk::{Disk, ENGINE},
     engine::META,
     fjall_internals::{JOURNAL_BYTES, missing_file},
+    privacy::keep_private,
     record::{self, FORMAT, Meta},
     sync_mark::SyncMark,
     torn,
@@ -76,7 +71,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let shown = || folder.display().to_string();
     let io = |error| OpenStoreError::Io(shown(), error);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
-    warn_if_open_to_others(folder);
+    keep_private(folder);
     let failed = |error: fjall::Error| match error {
         fjall::Error::Locked => OpenStoreError::InUse(shown()),
         fjall::Error::Io(error) => io(error),
@@ -116,19 +111,6 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
         sync_mark.note(meta.synced).map_err(io)?;
     }
     Ok((Disk::new(folder, engine, meta, sync_mark), recovered))
-}
-
-/// Warns of a folder that was there before, and that other users may look into: payloads are in it, and client ids,
-/// which are all that is needed to read a mailbox. Its mode stays as it is: an operator may have set it on purpose.
-fn warn_if_open_to_others(folder: &Path) {
-    let mode = folder.metadata().as_ref().map_or(0, Metadata::mode) & 0o777;
-    if mode & 0o077 != 0 {
-        warn!(
-            folder = %folder.display(),
-            mode = format!("{mode:04o}"),
-            "other users may look into the data folder, where payloads and client ids are; chmod 700 keeps them out"
-        );
-    }
 }
 
 /// What was read so far.

@@ -18,6 +18,12 @@ const RESERVE: usize = 16 << 20;
 /// What must fit besides before the engine is opened anew.
 const ROOM: usize = 8 << 20;
 
+/// The reserve itself.
+pub(super) const FILE: &str = "reserve";
+
+/// The file that tries whether there is more room.
+pub(super) const PROBE: &str = "room";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -29,11 +35,11 @@ pub(super) struct Reserve {
 impl Reserve {
     /// Makes the reserve in a folder, if there is none and it fits.
     pub(super) fn open(folder: &Path) -> Self {
-        let file = folder.join("reserve");
+        let file = folder.join(FILE);
         let is_whole = file.metadata().is_ok_and(|file| file.len() == RESERVE as u64);
         // Not synced: the room is taken with the write.
         let is_held = is_whole || fill(&file, RESERVE).is_ok();
-        Self { file, probe: folder.join("room"), is_held: AtomicBool::new(is_held) }
+        Self { file, probe: folder.join(PROBE), is_held: AtomicBool::new(is_held) }
     }
 
     pub(super) fn is_held(&self) -> bool {

@@ -12,7 +12,8 @@ use std::{
     time::SystemTime,
 };
 
-const FILE: &str = "synced";
+/// Its name in the data folder.
+pub(super) const FILE: &str = "synced";
 
 /// See the module.
 #[derive(Debug)]
