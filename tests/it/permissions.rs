@@ -1,6 +1,6 @@
 //! The users of `docs/src/amqp.md`, made by the lines of that page: with them everything works, and no more.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use amqp::names;
 use lapin::{
@@ -14,7 +14,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use postern_tests::{
-    Amqp, EventStream, Gateway, Page, Poll, Publisher, RabbitNode, Request, eventually, shared_node, unique,
+    Amqp, EventStream, Folder, Gateway, Page, Poll, Publisher, RabbitNode, Request, eventually, shared_node, unique,
 };
 
 const VHOST: &str = "postern";
@@ -285,4 +285,39 @@ async fn an_operator_reads_and_changes_nothing() {
     // Nothing happened to the mailbox either.
     assert!(users.emit(TOPIC, r#"{"n":1}"#).await.status.success());
     assert_eq!(Poll::of(&client).wait(20).send(&gateway).await.batch().numbers("n"), [1]);
+}
+
+/// Returns a file of the repository.
+fn file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_compose_has_the_users_of_the_page_and_runs_with_them() {
+    let folder = Folder::new("definitions");
+    let definitions = folder.write("definitions.json", &file("deploy/rabbitmq/definitions.json"));
+    let settings = file("deploy/rabbitmq/20-postern.conf");
+    let settings = settings.replace("/etc/rabbitmq/definitions.json", &definitions.display().to_string());
+    assert!(settings.contains(&*definitions.display().to_string()), "{settings}");
+    let (node, users) = (RabbitNode::start_with(&[&settings]).await, Users::new().await);
+    for list in [&["list_users"][..], &["list_permissions", "-p", VHOST], &["list_topic_permissions", "-p", VHOST]] {
+        let sorted = |text: String| text.lines().map(str::to_owned).collect::<BTreeSet<_>>();
+        let (of_compose, of_the_page) = (sorted(node.rabbitmqctl(list).await), sorted(users.0.rabbitmqctl(list).await));
+        assert_eq!(of_compose, of_the_page, "{list:?}");
+        assert!(of_compose.len() > 1, "{list:?}: {of_compose:?}");
+    }
+
+    let compose = file("docker-compose.yml");
+    let urls = compose.lines().filter_map(|line| line.trim().strip_prefix("AMQP_URL: "));
+    let urls: Vec<_> = urls.map(|url| url.replace("rabbitmq:5672", &format!("127.0.0.1:{}", node.port()))).collect();
+    let [of_gateway, of_publisher] = &urls[..] else { panic!("{urls:?}") };
+    assert!(of_gateway.contains("//gateway:") && of_publisher.contains("//publisher:"), "{urls:?}");
+    let gateway = Gateway::builder().amqp_url(of_gateway).with_feed().start().await;
+    gateway.wait_ready().await;
+    let poll = Poll::of(&unique("alice")).topics("jobs.#");
+    poll.clone().wait(0).send(&gateway).await.expect_status(204);
+    let simulated = Publisher::new(&["simulate", "--rate", "5", "--count", "3"]).amqp_url(of_publisher).run().await;
+    assert!(simulated.status.success(), "{simulated:?}");
+    assert!(!poll.wait(20).send(&gateway).await.batch().events.is_empty());
 }
