@@ -27,6 +27,7 @@ mod feed_loss;
 mod feed_quiet;
 mod feed_scale;
 mod foreign;
+mod forward_auth;
 mod guard;
 mod harness;
 mod http2;

@@ -53,6 +53,7 @@
 
 mod amqp;
 mod answer;
+mod auth_backend;
 mod backend;
 mod broker;
 mod browser;
@@ -96,6 +97,7 @@ mod world;
 
 pub use amqp::{Amqp, Held, QueueState, Taken};
 pub use answer::{Answer, Batch, EventView};
+pub use auth_backend::AuthBackend;
 pub use backend::Backend;
 pub use broker::Broker;
 pub use browser::{Browser, Tab};

@@ -14,6 +14,9 @@ use crate::{Folder, Log, Process, eventually, free_port, program};
 /// Read when a proxy starts, so that a change of the page needs no build.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/proxies.md");
 
+/// Where a block asks a backend.
+const ASKS: &str = "/authorize";
+
 /// Varnish compiles its configuration first.
 const START: Duration = Duration::from_secs(30);
 
@@ -54,6 +57,29 @@ impl Proxy {
         let port = free_port();
         let block = faster(&with_ports(&program.block(), port, gateway.port()), divisor);
         let command = program.command(&folder, &block, port, divisor);
+        Self::spawn(program.name(), command, folder, port).await
+    }
+
+    /// Starts a program with a block of its language that asks a backend: that of the page with this line left out, if
+    /// one is named.
+    pub async fn start_asking(
+        program: ProxyProgram,
+        gateway: SocketAddr,
+        backend: SocketAddr,
+        left_out: Option<&str>,
+    ) -> Self {
+        let folder = Folder::new(program.name());
+        let (port, mut block) = (free_port(), program.asking_block());
+        if let Some(line) = left_out {
+            let lines: Vec<_> = block.lines().filter(|other| other.trim() != line).collect();
+            assert!(lines.len() < block.lines().count(), "no {line:?} in:\n{block}");
+            block = lines.join("\n") + "\n";
+        }
+        // With the colon none of them can be a part of another.
+        for (from, to) in [(":8000", port), (":8080", gateway.port()), (":9000", backend.port())] {
+            block = block.replace(from, &format!(":{to}"));
+        }
+        let command = program.command(&folder, &block, port, 1);
         Self::spawn(program.name(), command, folder, port).await
     }
 
@@ -108,8 +134,17 @@ impl ProxyProgram {
         }
     }
 
-    /// Returns the page's only block in its language.
+    /// Returns the page's block in its language that asks no backend.
     fn block(self) -> String {
+        self.only_block(|block| !block.contains(ASKS))
+    }
+
+    /// Returns the one that does.
+    fn asking_block(self) -> String {
+        self.only_block(|block| block.contains(ASKS))
+    }
+
+    fn only_block(self, is_meant: impl Fn(&str) -> bool) -> String {
         let language = match self {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
@@ -118,8 +153,9 @@ impl ProxyProgram {
         };
         let page = std::fs::read_to_string(PAGE).unwrap_or_else(|e| panic!("cannot read {PAGE}: {e}"));
         let opening = format!("\n```{language}\n");
-        let blocks: Vec<_> = page.split(&opening).skip(1).filter_map(|rest| rest.split_once("```\n")).collect();
-        let [(block, _)] = blocks[..] else { panic!("{} blocks of {language} in docs/src/proxies.md", blocks.len()) };
+        let blocks = page.split(&opening).skip(1).filter_map(|rest| Some(rest.split_once("```\n")?.0));
+        let blocks: Vec<_> = blocks.filter(|block| is_meant(block)).collect();
+        let [block] = blocks[..] else { panic!("{} blocks of {language} in docs/src/proxies.md", blocks.len()) };
         block.to_owned()
     }
 
