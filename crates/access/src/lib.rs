@@ -8,6 +8,7 @@
 //!   `claims`, those of a request without a token from the operator.
 //! * `keys` are read from files, and by [`KeySetSource`] from a URL. They are replaced as a whole, and what was verified
 //!   by the old ones is forgotten with them (`keyring`).
+//! * [`Limits`] remember what each sender has used of what it may do. Who it is, a [`Principal`] says.
 //! * [`Access`] brings it together: it knows no HTTP, no mailbox and no broker.
 //!
 //! A token is a JSON Web Token (RFC 7519), signed (RFC 7515) by the application's backend. It is checked at every
@@ -18,6 +19,7 @@ mod claims;
 mod key_files;
 mod keyring;
 mod keys;
+mod limits;
 mod metrics;
 mod rights;
 #[cfg(any(test, feature = "testing"))]
@@ -35,6 +37,7 @@ pub use self::{
     access::{Access, AccessOptions, KeySetSource, NotAllowed},
     key_files::{KeyFileError, KeyFiles},
     keys::KeyError,
+    limits::{Allowance, Holding, Limits, PeerPrefix, Place, Principal, Rate},
     metrics::AccessMetrics,
     rights::{ClientPattern, ClientPatternError, Denied, Rights},
     token::{TokenError, TokenOptions},
