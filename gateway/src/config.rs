@@ -6,6 +6,7 @@
 mod admin;
 mod hosts;
 mod kept_mailboxes;
+mod limits;
 mod listen;
 mod options;
 mod tls;
@@ -26,6 +27,7 @@ use self::{
     admin::AdminArgs,
     hosts::Hosts,
     kept_mailboxes::MailboxesKept,
+    limits::LimitArgs,
     listen::{Listen, listen},
     tls::TlsArgs,
     tokens::TokenArgs,
@@ -131,6 +133,9 @@ pub struct Config {
 
     #[command(flatten)]
     tls: TlsArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 
     /// A web origin whose pages may use the gateway, also with cookies, e.g. https://app.example; or * for any, without
     /// cookies. Repeatable, or separated by commas
@@ -296,6 +301,9 @@ mod tests {
             ["--listen", "localhost"],
             ["--host", "push.example:443"],
             ["--host", "*.example"],
+            ["--trusted-proxy", "proxy.example"],
+            ["--publish-burst", "0"],
+            ["--mailbox-rate", "-1"],
             ["--max-body", "-1"],
             ["--retention-bytes", "0"],
             ["--max-memory", "99999999999 EiB"],

@@ -11,7 +11,7 @@
 //! * `batch` is the JSON of an answer and `sse` its form as Server-Sent Events; `media` which of them is wanted;
 //!   `response` what answers have in common; `problem` is the one place that knows status codes of errors.
 //! * `metrics` is what is counted here; `readiness` tells whether this gateway should get requests.
-//! * `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces
+//! * `limits` is what one sender may use; `held` counts the polls that are held; `transit` bounds what requests and answers take on their way; `body` paces
 //!   answers that share a connection.
 //! * `guard` stands before the routes, and refuses what pages of other origins have a browser send; `cors` lets some of
 //!   them in, and `security_headers` keeps answers from the others.
@@ -36,6 +36,7 @@ pub mod fuzzing;
 mod guard;
 mod held;
 pub mod key_set;
+mod limits;
 mod listener;
 mod mailbox;
 mod media;
@@ -65,6 +66,7 @@ pub use self::{
     cors::{AllowedOrigins, Origin, OriginError},
     credentials::TokenCookies,
     guard::{AllowedHosts, HostName, HostNameError},
+    limits::{LimitOptions, PublishRate, TrustedProxies, TrustedProxy, TrustedProxyError},
     listener::{ListenAddress, ListenError, Listener, Listeners},
 };
 

@@ -3,6 +3,7 @@
 mod anonymous;
 mod expiry;
 mod keys;
+mod limits;
 mod matrix;
 mod rights;
 

@@ -21,6 +21,7 @@ mod durability;
 mod embedded;
 mod examples;
 mod expiry;
+mod fair_share;
 mod feed;
 mod feed_amqp;
 mod feed_loss;

@@ -5,17 +5,14 @@
 //! Each connection has a token of its own, of ES256. A poll that is answered at once with nothing costs the least, so
 //! that the share of the token is the largest. Only the ratio within one run counts.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 
 use access::testing::Issuer;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use postern_tests::{Folder, Gateway, LeanHttp, Table, cpu_seconds, median};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 /// Measures polls with tokens against polls without.
 #[derive(Debug, Clone, Parser)]

@@ -6,94 +6,22 @@
 //! senders are some forgotten that are not idle; the limits for all senders together are there for that. A sender that
 //! holds a [`Place`] is never forgotten, so there are at most as many more as there are places.
 
+mod principal;
 mod rate;
 mod table;
+mod usage;
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::Arc,
-    time::Duration,
+use std::{sync::Arc, time::Duration};
+
+pub use self::{
+    principal::{PeerPrefix, Principal},
+    rate::Rate,
+    usage::{Allowance, Holding, Place},
 };
-
-pub use self::rate::Rate;
 use self::{rate::Bucket, table::Table};
 
 /// How many senders are remembered.
 const MAX_PRINCIPALS: usize = 100_000;
-
-/// Whom limits are counted for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Principal {
-    /// The `sub` of a token.
-    Subject(Arc<str>),
-    /// Where the request comes from; for requests without a token.
-    Peer(PeerPrefix),
-}
-
-/// An address as far as it tells peers apart: an IPv4 address, or the first 64 bits of an IPv6 address, all of which one
-/// customer of a network gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PeerPrefix(IpAddr);
-
-impl PeerPrefix {
-    /// Returns that of an address.
-    #[must_use]
-    pub const fn of(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let [first, second, third, fourth, ..] = address.segments();
-                IpAddr::V6(Ipv6Addr::new(first, second, third, fourth, 0, 0, 0, 0))
-            }
-            IpAddr::V4(address) => IpAddr::V4(address),
-        })
-    }
-}
-
-/// What is counted by a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Allowance {
-    /// Events that are published.
-    Publishes,
-    /// Mailboxes that are made.
-    Mailboxes,
-    /// Requests for mailboxes that got nothing.
-    Failures,
-}
-
-/// What is counted as long as it lasts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holding {
-    /// Connections.
-    Connections,
-    /// Polls that are held, and streams.
-    Polls,
-}
-
-/// One more of what a sender holds, until it is dropped.
-#[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<()>);
-
-/// What one sender has used.
-#[derive(Debug, Default)]
-struct Usage {
-    allowances: [Bucket; 3],
-    /// Each place has a clone.
-    holdings: [Option<Arc<()>>; 2],
-}
-
-impl Usage {
-    fn held(&self, holding: Holding) -> usize {
-        self.holdings[holding as usize].as_ref().map_or(0, |held| Arc::strong_count(held) - 1)
-    }
-
-    fn has_places(&self) -> bool {
-        self.held(Holding::Connections) + self.held(Holding::Polls) > 0
-    }
-
-    fn is_idle(&self, now: u64) -> bool {
-        !self.has_places() && self.allowances.iter().all(|bucket| bucket.is_unused(now))
-    }
-}
 
 /// See the module. Times are since any moment that stays the same, and never go back.
 #[derive(Debug)]
@@ -140,18 +68,6 @@ impl Limits {
 /// 584 years of them fit.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-impl From<IpAddr> for Principal {
-    fn from(address: IpAddr) -> Self {
-        Self::Peer(PeerPrefix::of(address))
-    }
-}
-
-impl From<Ipv4Addr> for Principal {
-    fn from(address: Ipv4Addr) -> Self {
-        IpAddr::V4(address).into()
-    }
 }
 
 #[cfg(test)]

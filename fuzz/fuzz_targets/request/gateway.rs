@@ -17,7 +17,7 @@ use events::{ClientId, ContentType, Event, TopicPattern};
 use feeds::{Feed, FeedOptions, WindowLimits};
 use gateway::{
     fuzzing::Server,
-    http::{AllowedHosts, AllowedOrigins, App, HttpOptions, TokenCookies},
+    http::{AllowedHosts, AllowedOrigins, App, HttpOptions, LimitOptions, TokenCookies},
     metrics::Metrics,
 };
 use mailboxes::{MailboxOptions, Registry};
@@ -162,6 +162,8 @@ fn http() -> HttpOptions {
         token_cookies: TokenCookies::default(),
         hosts: AllowedHosts::default(),
         has_public_metrics: true,
+        max_streams: None,
+        limits: LimitOptions::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
     }

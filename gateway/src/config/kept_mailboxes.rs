@@ -18,7 +18,7 @@ pub(super) struct MailboxesKept {
 
     /// Without RabbitMQ: the same for a mailbox of which no event was ever confirmed, if that is shorter. Above the time
     /// from when a mailbox is bound for a client to when the client has got its first event
-    #[arg(long, env = "POSTERN_UNCONFIRMED_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "1h",
+    #[arg(long, env = "POSTERN_UNCONFIRMED_MAILBOX_EXPIRY", value_name = "DURATION", default_value = "12h",
           value_parser = Setting(positive_duration), help_heading = "Broker")]
     unconfirmed_mailbox_expiry: Duration,
 

@@ -197,6 +197,8 @@ impl Config {
                 token_cookies: access.cookies,
                 key_set: access.key_set,
                 hosts: AllowedHosts::new(self.hosts.host),
+                max_streams: self.limits.max_streams(),
+                limits: self.limits.options(),
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
                 feed_topics: self.feed_topics,
             },

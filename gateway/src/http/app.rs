@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use access::Access;
+use access::{Access, Principal};
 use broker::Broker;
 use events::TopicPattern;
 use feeds::Feed;
@@ -16,6 +16,7 @@ use super::{
     guard::AllowedHosts,
     held::HeldPollGuard,
     key_set::KeySetUrl,
+    limits::{LimitOptions, Limits},
     metrics::{HttpMetrics, LookedAt},
     problem::Problem,
     readiness::Readiness,
@@ -44,6 +45,10 @@ pub struct HttpOptions {
     pub key_set: Option<KeySetUrl>,
     /// The cookies that a token may be in.
     pub token_cookies: TokenCookies,
+    /// How many requests a connection of HTTP/2 may carry at once.
+    pub max_streams: Option<u32>,
+    /// What one sender may use of it.
+    pub limits: LimitOptions,
     /// By which names the gateway may be asked, besides those of loopback.
     pub hosts: AllowedHosts,
     /// `/metrics` is served at all listeners, and not at those for operators alone.
@@ -64,6 +69,7 @@ pub struct App<B: Broker> {
     /// Those of all parts of the gateway.
     pub(super) all_metrics: Metrics,
     pub(super) options: HttpOptions,
+    pub(super) limits: Limits,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
     pub(super) publishing: Arc<Semaphore>,
     pub(super) incoming: Transit,
@@ -93,11 +99,13 @@ impl<B: Broker> App<B> {
         let looked_at =
             LookedAt { readiness: readiness.clone(), incoming: incoming.clone(), outgoing: outgoing.clone() };
         all_metrics.postern().register_collector(Box::new(looked_at));
+        let metrics = Arc::new(metrics);
         Self {
+            limits: Limits::new(options.limits.clone(), Arc::clone(&metrics)),
             broker,
             registry,
             feed,
-            metrics: Arc::new(metrics),
+            metrics,
             readiness,
             all_metrics,
             options,
@@ -109,9 +117,11 @@ impl<B: Broker> App<B> {
         }
     }
 
-    /// Counts one more held poll, unless there are as many as there may be connections: over HTTP/2 one connection
-    /// holds many.
-    pub(super) fn hold_poll(&self) -> Result<HeldPollGuard, Problem> {
-        HeldPollGuard::new(&self.metrics.polls_held, self.options.max_connections).ok_or(Problem::TooManyConnections)
+    /// Counts one more held poll, unless its sender holds as many as it may, or there are as many as there may be
+    /// connections: over HTTP/2 one connection holds many.
+    pub(super) fn hold_poll(&self, principal: Option<&Principal>) -> Result<HeldPollGuard, Problem> {
+        let place = self.limits.hold_poll(principal)?;
+        let held = HeldPollGuard::new(&self.metrics.polls_held, self.options.max_connections, place);
+        held.ok_or(Problem::TooManyConnections)
     }
 }

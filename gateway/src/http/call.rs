@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr, sync::Arc};
 
-use access::{Denied, Rights};
+use access::{Denied, Principal, Rights};
 use broker::Broker;
 use events::{ClientId, Topic, TopicPattern};
 use feeds::FeedRequest;
@@ -20,16 +20,17 @@ use super::{
     body::{HttpRequest, HttpResponse},
     connection::{half_close::HalfClose, socket::ConnectionStatus},
     cors::CorsRequest,
-    credentials::Caller,
+    credentials::{Caller, not_included},
     feed::{self, EmptyStatus},
     guard::Refusal,
+    limits::Sender,
     mailbox,
     metrics::Operation,
     openapi, ops,
     problem::Problem,
     publish, query, response,
     routes::{self, Found, Right, Route},
-    site,
+    site, sse,
 };
 use crate::metrics::TextFormat;
 
@@ -171,19 +172,33 @@ impl Call {
         *deadline = rights.expires.map_or(*deadline, |expires| expires.min(*deadline));
     }
 
+    /// Takes what it uses from what its sender may use, but for the place of a poll.
+    async fn use_up<B: Broker>(&self, app: &App<B>, principal: &Principal, rights: &Rights) -> Result<(), Problem> {
+        match self {
+            Self::Publish(..) => app.limits.publish(principal, rights.publish_rate),
+            Self::Bind(client, _) => mailbox::count_new(app, client, principal).await,
+            Self::Poll(client, request) | Self::Stream(client, request) if !request.topics.is_empty() => {
+                mailbox::count_new(app, client, principal).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn carry_out<B: Broker>(
         self,
         app: &Arc<App<B>>,
         status: &Arc<ConnectionStatus>,
-        expires: Option<Instant>,
+        Admitted { expires, principal }: Admitted,
     ) -> Result<HttpResponse, Problem> {
         match self {
-            Self::Poll(client, request) => mailbox::poll(app, status, &client, request).await,
-            Self::Follow(request, empty_status) => feed::poll(app, request, empty_status).await,
-            Self::FollowStream(request) => feed::stream(app, request, expires),
+            Self::Poll(client, request) => mailbox::poll(app, status, &client, request, principal).await,
+            Self::Follow(request, empty_status) => feed::poll(app, request, empty_status, principal).await,
+            Self::FollowStream(request) => feed::stream(app, request, expires, principal.as_ref()),
             // Rare beside polls, of which thousands are held: their size should not be that of these.
             Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
-            Self::Stream(client, request) => Box::pin(mailbox::stream(app, status, client, request, expires)).await,
+            Self::Stream(client, request) => {
+                Box::pin(mailbox::stream(app, status, client, request, expires, principal)).await
+            }
             Self::Status(client) => Box::pin(mailbox::status(app, &client)).await,
             Self::Delete(client) => Box::pin(mailbox::delete(app, client)).await,
             Self::Bind(client, pattern) => Box::pin(mailbox::bind(app, client, pattern)).await,
@@ -199,42 +214,84 @@ impl Call {
     }
 }
 
-/// Answers a request, whatever it is.
+/// What is known of a request that may go on.
+#[derive(Default)]
+struct Admitted {
+    /// When its rights end.
+    expires: Option<Instant>,
+    /// Whom it is counted for.
+    principal: Option<Principal>,
+}
+
+/// Answers a request, whatever it is. A caller is there if it needs a right.
 pub(super) async fn answer<B: Broker>(
     app: &Arc<App<B>>,
     status: &Arc<ConnectionStatus>,
     call: Result<Call, Problem>,
-    caller: Option<Caller>,
+    (caller, sender): (Option<Caller>, Sender),
     cors: CorsRequest,
 ) -> HttpResponse {
     let has_unread_body = matches!(&call, Ok(Call::Publish(_, _, body)) if !body.is_end_stream());
-    let mut response = match admitted(app, call, caller).await {
-        Ok((call, expires)) => call.carry_out(app, status, expires).await.unwrap_or_else(HttpResponse::from),
+    let is_stream = call.as_ref().is_ok_and(Call::is_stream);
+    // Who would guess the ids of mailboxes, if the request does that.
+    let guesser = caller.as_ref().filter(|_| sender.is_for_mailbox);
+    let guesser = guesser.and_then(|caller| sender.principal(caller.subject()));
+    let mut response = match admitted(app, call, caller, sender, guesser.as_ref()).await {
+        Ok((call, admitted)) => {
+            call.carry_out(app, status, admitted).await.unwrap_or_else(|problem| refusal(problem, is_stream))
+        }
         Err(problem) => {
-            let mut refusal = HttpResponse::from(problem);
+            if matches!(problem, Problem::Limited(..)) {
+                sender.warn_of_proxy();
+            }
+            let mut refusal = refusal(problem, is_stream);
             if has_unread_body {
                 refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             refusal
         }
     };
+    if let Some(guesser) = guesser
+        && matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+    {
+        app.limits.failed(&guesser);
+    }
     debug!(status = response.status().as_u16(), "answered");
     app.options.allowed_origins.decorate(cors, response.headers_mut());
     response
 }
 
-/// Has a request go on only with the rights that it needs, and returns when they end. A request that is wrong and has no
-/// rights gets to know the latter alone.
+/// An `EventSource` would give up for good on an error, so a stream that has to wait is told so.
+fn refusal(problem: Problem, is_stream: bool) -> HttpResponse {
+    match problem {
+        Problem::Limited(_, wait) if is_stream => wait.map_or_else(sse::come_back_later, sse::come_back_after),
+        problem => problem.into(),
+    }
+}
+
+/// Has a request go on only with the rights that it needs, and within what its sender may use. A request that is wrong
+/// and has no rights gets to know the latter alone.
 async fn admitted<B: Broker>(
     app: &App<B>,
     call: Result<Call, Problem>,
     caller: Option<Caller>,
-) -> Result<(Call, Option<Instant>), Problem> {
-    let Some(caller) = caller else { return Ok((call?, None)) };
-    let rights = caller.check(&app.options.access, call.as_ref()).await?;
+    sender: Sender,
+    guesser: Option<&Principal>,
+) -> Result<(Call, Admitted), Problem> {
+    let Some(caller) = caller else { return Ok((call?, Admitted::default())) };
+    if let Some(guesser) = guesser {
+        app.limits.may_fail(guesser)?;
+    }
+    let access = &app.options.access;
+    let rights = caller.rights(access).await?;
     let mut call = call?;
+    call.check(&rights).map_err(|denied| not_included(access, &rights, denied))?;
     call.limit_to(&rights);
-    Ok((call, rights.expires))
+    let principal = sender.principal(rights.subject.as_ref());
+    if let Some(principal) = &principal {
+        call.use_up(app, principal, &rights).await?;
+    }
+    Ok((call, Admitted { expires: rights.expires, principal }))
 }
 
 fn options(route: &Route) -> HttpResponse {

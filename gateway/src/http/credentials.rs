@@ -11,7 +11,7 @@ use hyper::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use super::{call::Call, problem::Problem};
+use super::problem::Problem;
 
 /// The scheme of a token, in lower case.
 const BEARER: &str = "bearer";
@@ -44,18 +44,22 @@ impl Caller {
         }
     }
 
-    /// Checks whether the request may do what it asks for, and returns its rights.
-    pub(super) async fn check(self, access: &Access, call: Result<&Call, &Problem>) -> Result<Arc<Rights>, Problem> {
+    /// Returns the name of the sender, as far as it is known without waiting.
+    pub(super) fn subject(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Known(rights) => rights.subject.as_ref(),
+            Self::OfUnknownKey(_) | Self::Refused(_) => None,
+        }
+    }
+
+    /// Returns what the request may do.
+    pub(super) async fn rights(self, access: &Access) -> Result<Arc<Rights>, Problem> {
         let rights = match self {
             Self::Known(rights) => Ok(rights),
             Self::OfUnknownKey(token) => access.rights_with_new_keys(Some(&token)).await,
             Self::Refused(error) => Err(error),
         };
-        let rights = rights.map_err(|error| refused(access, error))?;
-        match call.map(|call| call.check(&rights)) {
-            Ok(Err(denied)) => Err(not_included(access, &rights, denied)),
-            _ => Ok(rights),
-        }
+        rights.map_err(|error| refused(access, error))
     }
 }
 
@@ -70,8 +74,8 @@ fn refused(access: &Access, error: NotAllowed) -> Problem {
     }
 }
 
-/// A client without a token may have one, and gets to know that.
-fn not_included(access: &Access, rights: &Rights, denied: Denied) -> Problem {
+/// Refuses what rights do not include. A client without a token may have one, and gets to know that.
+pub(super) fn not_included(access: &Access, rights: &Rights, denied: Denied) -> Problem {
     if access.takes_tokens() && rights.is_anonymous {
         return Problem::NoToken(Some(denied));
     }

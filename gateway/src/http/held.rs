@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use access::Place as SenderPlace;
 use hyper::Response;
 use prometheus_client::metrics::gauge::Gauge;
 
 /// Counts a poll as held until it is dropped, however that happens.
-pub(super) struct HeldPollGuard(Gauge);
+pub(super) struct HeldPollGuard {
+    held: Gauge,
+    /// Among those of its sender, if these are counted.
+    _of_sender: Option<SenderPlace>,
+}
 
 /// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
 #[derive(Clone)]
@@ -14,9 +19,9 @@ pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped"
 
 impl HeldPollGuard {
     /// Counts one more, unless there are so many.
-    pub(super) fn new(held: &Gauge, most: usize) -> Option<Self> {
-        let held = Self(held.clone());
-        (held.0.inc() < i64::try_from(most).unwrap_or(i64::MAX)).then_some(held)
+    pub(super) fn new(held: &Gauge, most: usize, of_sender: Option<SenderPlace>) -> Option<Self> {
+        let held = Self { held: held.clone(), _of_sender: of_sender };
+        (held.held.inc() < i64::try_from(most).unwrap_or(i64::MAX)).then_some(held)
     }
 
     /// Keeps the place for as long as the answer.
@@ -28,6 +33,6 @@ impl HeldPollGuard {
 
 impl Drop for HeldPollGuard {
     fn drop(&mut self) {
-        self.0.dec();
+        self.held.dec();
     }
 }

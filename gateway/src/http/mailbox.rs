@@ -7,7 +7,7 @@ mod request;
 mod stream;
 
 pub(super) use self::{
-    admin::{bind, delete, status, unbind},
+    admin::{bind, count_new, delete, status, unbind},
     poll::poll,
     request::{MAX_TOPICS, read},
     stream::stream,

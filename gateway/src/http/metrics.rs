@@ -16,7 +16,8 @@ use prometheus_client::{
 
 pub(super) use self::{
     label::{
-        Answer, Follower, Method, Operation, Published, Reading, RefusedByGuard, Source, Status, Transport, Words,
+        Answer, Follower, Limit, Method, Operation, Published, Reading, RefusedByGuard, Source, Status, Transport,
+        Words,
     },
     looked_at::LookedAt,
 };
@@ -73,6 +74,7 @@ pub(super) struct HttpMetrics {
     /// How often a connection could not be accepted.
     pub(super) accepts_failed: Counter,
     refused_by_guard: By<RefusedByGuard, Counter>,
+    limited: By<Limit, Counter>,
     /// Polls that wait, and streams.
     pub(super) polls_held: Gauge,
     /// Events handed to clients, repeats included.
@@ -100,6 +102,7 @@ impl Default for HttpMetrics {
             connections_refused: Counter::default(),
             accepts_failed: Counter::default(),
             refused_by_guard: by(WHAT, Counter::default),
+            limited: by(WHAT, Counter::default),
             polls_held: Gauge::default(),
             events: Counter::default(),
             events_redelivered: Counter::default(),
@@ -153,6 +156,11 @@ impl HttpMetrics {
     /// Counts a request that the guard refused.
     pub(super) fn refused_by_guard(&self, what: RefusedByGuard) {
         self.refused_by_guard.get_or_create(&[(WHAT, what)]).inc();
+    }
+
+    /// Counts a sender that has reached a limit of its own.
+    pub(super) fn limited(&self, what: Limit) {
+        self.limited.get_or_create(&[(WHAT, what)]).inc();
     }
 
     /// Counts an answer that tells a client that something is gone.
@@ -209,6 +217,11 @@ impl HttpMetrics {
             "refused_by_guard",
             "Requests that were refused for their Host, or because a page of another origin sent them",
             self.refused_by_guard.clone(),
+        );
+        registry.register(
+            "limited",
+            "Requests and connections of a sender that had reached a limit of its own",
+            self.limited.clone(),
         );
         registry.register("polls_held", "Polls that wait, and streams", self.polls_held.clone());
         registry.register("polls", "Answered polls, and streams that began", self.polls.clone());

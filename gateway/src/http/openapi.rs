@@ -57,6 +57,9 @@ fn path(route: &Route) -> Value {
     }
     for (method, operation, right) in route.operations.iter().filter(|(method, ..)| method != Method::HEAD) {
         let described = item.entry(method.as_str().to_lowercase()).or_insert_with(|| describe_operation(*operation));
+        if limited(*operation) {
+            described["responses"]["429"] = json!({ "$ref": "#/components/responses/429" });
+        }
         if *right != Right::Nothing {
             described["security"] = json!([{ "bearer": [] }, { "cookie": [] }, {}]);
             for code in ["401", "403"] {
@@ -68,6 +71,19 @@ fn path(route: &Route) -> Value {
         }
     }
     item.into()
+}
+
+/// Tells whether one sender has a limit of its own there.
+const fn limited(operation: Operation) -> bool {
+    operation.reading().is_some()
+        || matches!(
+            operation,
+            Operation::Publish
+                | Operation::MailboxStatus
+                | Operation::MailboxBind
+                | Operation::MailboxUnbind
+                | Operation::MailboxDelete
+        )
 }
 
 /// What a document says about an operation.

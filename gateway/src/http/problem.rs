@@ -11,7 +11,7 @@ use hyper::{
 };
 use serde_json::json;
 
-use super::{body::HttpResponse, guard::Refusal, response};
+use super::{body::HttpResponse, guard::Refusal, metrics::Limit, response};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
 const RETRY_AFTER_S: std::ops::RangeInclusive<u32> = 1..=5;
@@ -67,6 +67,8 @@ pub(super) enum Problem {
     Held,
     TooManyMailboxes,
     TooManyConnections,
+    /// The sender has reached a limit of its own; with how long it has to wait, if that is known.
+    Limited(Limit, Option<Duration>),
     NoRoomForEvent,
     NoRoomForAnswer,
     ShuttingDown,
@@ -105,6 +107,9 @@ impl Problem {
             Self::ContentCoding | Self::Multipart => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            // Its connection ends, and the next one may find another gateway.
+            Self::Limited(Limit::Connections, _) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Limited(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Broker(BrokerError::TooManyBindings(_)) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Held
             | Self::TooManyMailboxes
@@ -175,6 +180,7 @@ impl Problem {
             Self::TooManyConnections => {
                 "this gateway holds as many connections or requests as it may (--max-connections); try again".to_owned()
             }
+            Self::Limited(limit, _) => too_many(*limit).to_owned(),
             Self::NoRoomForEvent => {
                 "as many bytes of events as this gateway may hold are on their way in (--max-transit); try again".to_owned()
             }
@@ -198,6 +204,31 @@ impl Problem {
                  change its policy, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, error) => no_confirm(id, error),
+        }
+    }
+}
+
+/// Says what a sender has too much of, and which setting says so.
+const fn too_many(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Connections => {
+            "one address has as many connections as it may (--max-connections-per-peer; a proxy is named with \
+             --trusted-proxy); end one, or try again"
+        }
+        Limit::Polls => {
+            "one client holds as many polls and streams as it may (--max-polls-per-token, for an address without a token \
+             --max-polls-per-peer); end one, or try again"
+        }
+        Limit::Publishes => {
+            "one client publishes more than it may (--publish-rate, --publish-burst); try again after the time of Retry-After"
+        }
+        Limit::Mailboxes => {
+            "one client makes more mailboxes than it may (--mailbox-rate, --mailbox-burst); use one that is there, or try \
+             again after the time of Retry-After"
+        }
+        Limit::Failures => {
+            "too many requests of one client for mailboxes were refused, or found none (--failure-rate); try again after the \
+             time of Retry-After"
         }
     }
 }
@@ -291,6 +322,7 @@ pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
 impl From<Problem> for HttpResponse {
     fn from(problem: Problem) -> Self {
         let status = problem.status();
+        let wait = if let Problem::Limited(_, wait) = problem { wait } else { None };
         let (kind, title) = match problem {
             Problem::MailboxFull(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full"),
             _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
@@ -333,8 +365,15 @@ impl From<Problem> for HttpResponse {
             }
             _ => {}
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_S)));
+        match wait {
+            Some(wait) => {
+                // Whole seconds; one that comes too early has to come again.
+                headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+            }
+            None if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from(rand::random_range(RETRY_AFTER_S)));
+            }
+            None => {}
         }
         response
     }

@@ -54,6 +54,12 @@ pub(super) fn come_back_later() -> HttpResponse {
     headed(body::whole(Text::default().come_back_later().into_bytes()))
 }
 
+/// Answers a client that has to wait so long.
+pub(super) fn come_back_after(wait: Duration) -> HttpResponse {
+    let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(AFTER_TROUBLE_MS.start);
+    headed(body::whole(Text::default().retry(millis.saturating_add(rand::random_range(AFTER_LOSS_MS))).into_bytes()))
+}
+
 /// A part of a stream's text. No event is ever torn between two.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::{
-    http::{AllowedHosts, AllowedOrigins, ListenAddress, TokenCookies},
+    http::{AllowedHosts, AllowedOrigins, LimitOptions, ListenAddress, TokenCookies},
     process::Hangup,
 };
 
@@ -116,6 +116,8 @@ fn http() -> HttpOptions {
         token_cookies: TokenCookies::default(),
         hosts: AllowedHosts::default(),
         has_public_metrics: true,
+        max_streams: None,
+        limits: LimitOptions::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![TopicPattern::all()],
     }

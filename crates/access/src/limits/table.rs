@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Principal, Usage};
+use super::{principal::Principal, usage::Usage};
 
 /// How many of the oldest are looked at for one that may be forgotten.
 pub(super) const MAX_LOOKED_AT: usize = 16;
@@ -61,17 +61,14 @@ impl Table {
     fn add(&mut self, principal: &Principal, now: u64) -> usize {
         let forgotten = if self.rows.len() < self.max { None } else { self.forgettable(now) };
         let row = Row { principal: principal.clone(), usage: Usage::default(), newer: NONE, older: NONE };
-        let at = match forgotten {
-            Some(at) => {
-                self.take_out(at);
-                let old = std::mem::replace(&mut self.rows[at], row);
-                self.places.remove(&old.principal);
-                at
-            }
-            None => {
-                self.rows.push(row);
-                self.rows.len() - 1
-            }
+        let at = if let Some(at) = forgotten {
+            self.take_out(at);
+            let old = std::mem::replace(&mut self.rows[at], row);
+            self.places.remove(&old.principal);
+            at
+        } else {
+            self.rows.push(row);
+            self.rows.len() - 1
         };
         self.places.insert(principal.clone(), at);
         at

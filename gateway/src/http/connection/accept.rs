@@ -16,8 +16,10 @@ use super::{
 };
 use crate::http::{
     app::App,
+    limits::Admission,
     listener::{Audience, Listener, Listeners},
-    metrics::HttpMetrics,
+    metrics::{HttpMetrics, Limit},
+    problem::Problem,
 };
 
 /// How many connections there may be beyond the maximum, each for one request that is no poll: an operator's look at
@@ -56,7 +58,16 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
     loop {
         let stream = accept(listener, &app.metrics).await;
         let app = Arc::clone(app);
-        if let Ok(place) = Arc::clone(&places.clients).try_acquire_owned() {
+        let (of_peer, is_surplus) = match app.limits.connect(stream.remote()) {
+            Admission::Admitted(of_peer) => (of_peer, false),
+            Admission::Surplus(of_peer) => (Some(of_peer), true),
+            Admission::Refused => {
+                app.metrics.connections_refused.inc();
+                continue;
+            }
+        };
+        let place = if is_surplus { None } else { Arc::clone(&places.clients).try_acquire_owned().ok() };
+        if let Some(place) = place {
             let tls = listener.tls().map(|tls| tls.for_client());
             connections.spawn(async move {
                 app.metrics.connections.inc();
@@ -65,7 +76,7 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
                     serve_client(stream, arrival, &app).await;
                 }
                 app.metrics.connections.dec();
-                drop(place);
+                drop((place, of_peer));
             });
         } else {
             let Ok(place) = Arc::clone(&places.surplus).try_acquire_owned() else {
@@ -74,10 +85,11 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
             };
             let tls = listener.tls().map(|tls| tls.for_surplus());
             connections.spawn(async move {
+                let full = if is_surplus { too_many_of_peer } else { too_many };
                 if let Some((stream, arrival)) = begin(stream, audience, tls, SURPLUS_HEAD_TIMEOUT).await {
-                    serve_surplus(stream, arrival, &app).await;
+                    serve_surplus(stream, arrival, full, &app).await;
                 }
-                drop(place);
+                drop((place, of_peer));
             });
         }
     }
@@ -128,6 +140,14 @@ async fn begin(
             None
         }
     }
+}
+
+const fn too_many() -> Problem {
+    Problem::TooManyConnections
+}
+
+const fn too_many_of_peer() -> Problem {
+    Problem::Limited(Limit::Connections, None)
 }
 
 /// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.

@@ -33,6 +33,7 @@ use crate::http::{
     cors::{CorsRequest, Page},
     credentials::Caller,
     guard,
+    limits::Sender,
     listener::Audience,
     problem::Problem,
     reach,
@@ -60,6 +61,7 @@ struct ReadRequest {
     call: Result<Call, Problem>,
     /// Its sender, if it needs a right.
     caller: Option<Caller>,
+    sender: Sender,
     cors: CorsRequest,
     record: Record,
     span: Span,
@@ -92,16 +94,18 @@ impl ReadRequest {
         let read_token =
             || Caller::of(request.headers(), &options.access, &options.token_cookies, page.may_use_cookies());
         let caller = refusal.is_none().then(read_token);
+        let mut sender = app.limits.sender(arrival.remote, request.headers());
         let is_refused = refusal.is_some();
         let (operation, right, mut call) = Call::of(request, refusal);
         if !is_refused {
             call = reach::check(arrival.audience, operation, options.has_public_metrics).and(call);
         }
+        sender.is_for_mailbox = right == Right::Mailbox;
         record.asks_for(operation);
         Call::note(&call, &status.half_close);
         // What operators get takes no right, and what they do not get is not there.
         let needs_right = right != Right::Nothing && !matches!(arrival.audience, Audience::Admins);
-        Self { version, call, caller: caller.filter(|_| needs_right), cors, record, span }
+        Self { version, call, caller: caller.filter(|_| needs_right), sender, cors, record, span }
     }
 }
 
@@ -129,7 +133,7 @@ pub(crate) async fn serve_client<B: Broker>(
         let app = Arc::clone(&owned);
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
-        let ReadRequest { version, call, caller, cors, mut record, span } =
+        let ReadRequest { version, call, caller, sender, cors, mut record, span } =
             ReadRequest::of(request, arrival, &app, &status);
         record.open = open.as_ref().map(OpenRequests::begin);
         let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
@@ -137,7 +141,7 @@ pub(crate) async fn serve_client<B: Broker>(
         let answering = async move {
             abandon_guard.begin();
             status.request_came();
-            let mut response = call::answer(&app, &status, call, caller, cors).await;
+            let mut response = call::answer(&app, &status, call, (caller, sender), cors).await;
             status.half_close.answered();
             if record.open.is_some() {
                 response = body::paced(response, status, &app.outgoing);
@@ -188,21 +192,22 @@ impl<B: Broker> Drop for AbandonGuard<B> {
     }
 }
 
-/// Serves one request of a client for which there is no place, unless it would keep the connection.
+/// Serves one request of a client for which there is no place, unless it would keep the connection; `full` says why.
 pub(super) async fn serve_surplus<B: Broker>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     arrival: Arrival,
+    full: fn() -> Problem,
     app: &Arc<App<B>>,
 ) {
     let status = Arc::new(ConnectionStatus::default());
     let service = service_fn(|request: HttpRequest| {
         let (app, status) = (Arc::clone(app), Arc::clone(&status));
-        let ReadRequest { version, call, caller, cors, record, span } =
+        let ReadRequest { version, call, caller, sender, cors, record, span } =
             ReadRequest::of(request, arrival, &app, &status);
         let answering = async move {
             let mut response = match call {
-                Ok(call) if call.is_poll() => refused(&call, cors, &app),
-                call => call::answer(&app, &status, call, caller, cors).await,
+                Ok(call) if call.is_poll() => refused(&call, full, cors, &app),
+                call => call::answer(&app, &status, call, (caller, sender), cors).await,
             };
             status.half_close.answered();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -217,9 +222,9 @@ pub(super) async fn serve_surplus<B: Broker>(
 }
 
 /// Answers a poll that would keep a connection for which there is no place.
-fn refused<B: Broker>(call: &Call, cors: CorsRequest, app: &App<B>) -> HttpResponse {
+fn refused<B: Broker>(call: &Call, full: fn() -> Problem, cors: CorsRequest, app: &App<B>) -> HttpResponse {
     app.metrics.connections_refused.inc();
-    let mut refusal = if call.is_stream() { sse::come_back_later() } else { Problem::TooManyConnections.into() };
+    let mut refusal = if call.is_stream() { sse::come_back_later() } else { full().into() };
     app.options.allowed_origins.decorate(cors, refusal.headers_mut());
     refusal
 }

@@ -24,9 +24,6 @@ use crate::http::{access_log::Recorded, app::App};
 /// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD: usize = 32 * 1024;
 
-/// How many requests one connection may carry at once over HTTP/2; a proxy opens another one for more.
-const MAX_STREAMS: u32 = 1000;
-
 /// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that
 /// is well answers a ping by then.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -60,7 +57,8 @@ pub(super) async fn serve_http2<B: Broker, S>(
 where
     S: HttpService<Incoming, ResBody = Recorded, Error = Infallible, Future: Send + 'static>,
 {
-    let serving = http2(app.options.header_timeout).serve_connection(TokioIo::new(socket), service);
+    let serving =
+        http2(app.options.header_timeout, app.options.max_streams).serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(serving);
     tokio::select! {
         ended = connection.as_mut() => return ended,
@@ -94,11 +92,11 @@ pub(super) fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Buil
 }
 
 /// A client that answers no ping is given up after the time that one of HTTP/1 has for the head of a request.
-fn http2(ping_timeout: Duration) -> http2::Builder<StreamExecutor> {
+fn http2(ping_timeout: Duration, max_streams: Option<u32>) -> http2::Builder<StreamExecutor> {
     let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(max_streams)
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .keep_alive_interval(ping_timeout)
         .keep_alive_timeout(ping_timeout);

@@ -1,5 +1,6 @@
 //! `GET /topics/{pattern}/events`: a long-poll of a Feed.
 
+use access::Principal;
 use broker::Broker;
 use bytes::Bytes;
 use events::TopicPattern;
@@ -34,9 +35,11 @@ pub(crate) async fn poll<B: Broker>(
     app: &App<B>,
     request: FeedRequest,
     empty_status: EmptyStatus,
+    principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
     check_followed(app, &request.pattern)?;
-    let held = app.hold_poll()?;
+    let held = app.hold_poll(principal.as_ref())?;
+    drop(principal);
     let following = app.metrics.following(Follower::Waiting);
     let goes_on = request.start.goes_on();
     let outcome = app.feed.poll(request).await;

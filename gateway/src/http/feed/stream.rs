@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use access::Principal;
 use broker::Broker;
 use feeds::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start};
 use tokio::time::Instant;
@@ -22,10 +23,11 @@ pub(crate) fn stream<B: Broker>(
     app: &Arc<App<B>>,
     request: FeedRequest,
     expires: Option<Instant>,
+    principal: Option<&Principal>,
 ) -> Result<HttpResponse, Problem> {
     check_followed(app, &request.pattern)?;
     app.metrics.answered(Answer::Stream);
-    let Ok(held) = app.hold_poll() else { return Ok(come_back_later()) };
+    let Ok(held) = app.hold_poll(principal) else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
     Ok(streamed(FeedStream { app: Arc::clone(app), request, expires, place: None, _held: held, _following: following }))
 }

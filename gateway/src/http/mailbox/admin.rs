@@ -2,12 +2,32 @@
 
 use std::sync::Arc;
 
+use access::Principal;
 use broker::Broker;
 use events::{ClientId, TopicPattern};
 use hyper::StatusCode;
 use serde_json::json;
 
 use crate::http::{app::App, body::HttpResponse, effect, problem::Problem, response};
+
+/// Counts a mailbox for its sender if a request that names topics makes it.
+///
+/// The broker is asked whether the mailbox is there only if no Session is: a client that polls again and again costs
+/// nothing more.
+pub(crate) async fn count_new<B: Broker>(
+    app: &App<B>,
+    client: &ClientId,
+    principal: &Principal,
+) -> Result<(), Problem> {
+    if !app.limits.counts_mailboxes() || app.registry.unconfirmed(client).is_some() {
+        return Ok(());
+    }
+    match app.broker.mailbox(client).await {
+        Ok(None) => app.limits.make_mailbox(principal),
+        // What is wrong with the broker is said by what comes next.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}
 
 /// `GET /clients/{client}`.
 pub(crate) async fn status<B: Broker>(app: &App<B>, client: &ClientId) -> Result<HttpResponse, Problem> {

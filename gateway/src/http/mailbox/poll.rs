@@ -1,5 +1,6 @@
 //! `GET /clients/{client}/events`: a long-poll of a mailbox.
 
+use access::Principal;
 use broker::Broker;
 use events::ClientId;
 use hyper::{
@@ -24,8 +25,10 @@ pub(crate) async fn poll<B: Broker>(
     status: &ConnectionStatus,
     client: &ClientId,
     request: PollRequest,
+    principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
-    let held = app.hold_poll()?;
+    let held = app.hold_poll(principal.as_ref())?;
+    drop(principal);
     let Answered { outcome, receipt } = app.registry.poll(client, request).await;
     let (response, counted) = match outcome {
         Outcome::Batch(batch) => match with_events(app, &batch) {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use access::Principal;
 use broker::Broker;
 use events::ClientId;
 use mailboxes::{Answered, Batch, Continuation, LastSeen, Outcome, PollRequest, Receipt};
@@ -29,6 +30,7 @@ pub(crate) async fn stream<B: Broker>(
     client: ClientId,
     request: PollRequest,
     expires: Option<Instant>,
+    principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
     app.broker.has_room_for(&client, &request.topics)?;
     if request.topics.is_empty() && app.registry.unconfirmed(&client).is_none() {
@@ -37,7 +39,7 @@ pub(crate) async fn stream<B: Broker>(
             return Err(Problem::NoMailbox);
         }
     }
-    let Ok(held) = app.hold_poll() else { return Ok(come_back_later()) };
+    let Ok(held) = app.hold_poll(principal.as_ref()) else { return Ok(come_back_later()) };
     app.metrics.answered(Answer::Stream);
     Ok(streamed(MailboxStream {
         app: Arc::clone(app),

@@ -75,6 +75,22 @@ words! {
 }
 
 words! {
+    /// What a sender has reached its limit of.
+    Limit {
+        /// Connections.
+        Connections = "connections",
+        /// Polls that are held, and streams.
+        Polls = "polls",
+        /// Events that are published.
+        Publishes = "publishes",
+        /// Mailboxes that are made.
+        Mailboxes = "mailboxes",
+        /// Requests for mailboxes that were refused, or found none.
+        Failures = "failures",
+    }
+}
+
+words! {
     /// Where events are read from.
     Source {
         /// A mailbox.

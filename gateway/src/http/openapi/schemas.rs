@@ -128,6 +128,7 @@ pub(super) fn responses() -> Value {
         ("415", "The body's coding or type is not taken"),
         ("421", "Host is no name of this gateway, and --host does not name it"),
         ("422", "The mailbox is bound to too many patterns"),
+        ("429", "The sender has reached a limit of its own; the detail names it"),
         ("501", "The body has a Transfer-Encoding other than chunked"),
         (
             "503",
@@ -138,7 +139,7 @@ pub(super) fn responses() -> Value {
     let mut responses = Map::new();
     for (code, meaning) in meanings {
         let mut described = json!({ "description": meaning, "content": problem });
-        if code == "503" {
+        if matches!(code, "429" | "503") {
             described["headers"] =
                 json!({ "Retry-After": { "description": "Seconds", "schema": { "type": "integer" } } });
         }
