@@ -1,5 +1,7 @@
 //! The table of senders against a list that is walked.
 
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 
 use super::{table::MAX_LOOKED_AT, *};
