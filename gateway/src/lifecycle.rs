@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     http::{App, HttpOptions, Listeners, Server, key_set::KeySet},
     metrics::Metrics,
-    process::StopSignals,
+    process::{Reloads, StopSignals},
 };
 
 /// How much of the grace period the Sessions have to release and answer their polls; the rest is for those answers.
@@ -96,7 +96,15 @@ fn keep_keys(http: &HttpOptions) -> anyhow::Result<JoinSet<()>> {
         return Ok(keeping);
     }
     let access = Arc::clone(&http.access);
-    keeping.spawn(async move { access.follow_files().await });
+    let mut reloads = Reloads::listen().context("cannot listen for SIGHUP")?;
+    keeping.spawn(async move {
+        loop {
+            tokio::select! {
+                () = access.follow_files() => {}
+                _ = reloads.next() => access.reload_files().await,
+            }
+        }
+    });
     if let Some(url) = &http.key_set {
         let access = Arc::clone(&http.access);
         let key_set = KeySet::new(url).context("cannot read the system's list of certificate authorities")?;

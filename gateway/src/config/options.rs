@@ -102,8 +102,8 @@ pub struct Settings {
 impl Settings {
     /// Returns what SIGHUP does: where there are files to read again, it asks for that.
     #[must_use]
-    pub const fn hangup(&self) -> Hangup {
-        if self.tls.is_some() { Hangup::Reloads } else { Hangup::Stops }
+    pub fn hangup(&self) -> Hangup {
+        if self.tls.is_some() || self.http.access.takes_tokens() { Hangup::Reloads } else { Hangup::Stops }
     }
 }
 

@@ -127,6 +127,8 @@ async fn keys_in_a_file_are_rotated_under_load() {
     // The old key is taken away once no token of it is used any more.
     with_old.end().await;
     keys.write(&new.file);
+    // It does not end the gateway.
+    gateway.hang_up();
     until_answered(&gateway, &old, 401).await;
     with_new.end().await;
 }
