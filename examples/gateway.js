@@ -11,6 +11,9 @@ const LIMIT = 500;
 // How often a full mailbox may reject one event.
 const MAX_REJECTIONS = 5;
 
+/** What every request to the gateway says of itself, such as a token; asked for each. */
+export const credentials = { headers: () => ({}) };
+
 const sleep = (ms) => new Promise((wake) => setTimeout(wake, ms));
 const last = new Map();
 
@@ -31,7 +34,7 @@ async function store(topic, body) {
   const id = randomUUID();
   for (let attempts = 0, rejections = 0; ; attempts++) {
     if (attempts) await sleep(Math.min(100 * 2 ** attempts, LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2));
-    const headers = { "content-type": "application/json", "event-id": id, "postern-resent": `${attempts > 0}` };
+    const headers = { "content-type": "application/json", "event-id": id, "postern-resent": `${attempts > 0}`, ...credentials.headers() };
     const signal = AbortSignal.timeout(PATIENCE_MS);
     const answer = await fetch(`${GATEWAY}/topics/${topic}/events`, { method: "POST", headers, body, signal }).catch(() => {});
     if (answer?.status === 202) return id;
@@ -49,7 +52,7 @@ export async function newest(pattern) {
   for (let lastSeen = ""; ; ) {
     const query = new URLSearchParams({ wait: 0, limit: LIMIT, fold: "latest", last_seen: lastSeen });
     const url = `${GATEWAY}/topics/${encodeURIComponent(pattern)}/events?${query}`;
-    const answer = await fetch(url).catch(() => {});
+    const answer = await fetch(url, { headers: credentials.headers() }).catch(() => {});
     if (!answer || answer.status >= 500) {
       await sleep(500);
       continue;

@@ -39,7 +39,7 @@ export function serve({ page, routes = {} }) {
     console.error(`cannot listen: ${error.message}; PORT names another port`);
     process.exit(1);
   });
-  server.listen(process.env.PORT ?? 8090, "127.0.0.1", () => {
+  server.listen(process.env.PORT ?? 8090, process.env.HOST ?? "127.0.0.1", () => {
     console.log(`open http://127.0.0.1:${server.address().port}/`);
   });
 }

@@ -4,6 +4,7 @@
 
 mod config_push;
 mod door_log;
+mod inbox;
 mod inventory;
 mod react;
 mod run_status;
