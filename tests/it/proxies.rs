@@ -42,7 +42,12 @@ impl Front {
     async fn new(program: ProxyProgram, divisor: u32) -> Self {
         let idle = format!("{}s", IDLE_TIMEOUT_S / divisor);
         let flags = |gateway: GatewayBuilder| {
-            gateway.flag("--idle-timeout", idle).flag("--log", "info,postern::access=info").flag("--host", NAME)
+            gateway
+                .flag("--idle-timeout", idle)
+                .flag("--log", "info,postern::access=info")
+                .flag("--host", NAME)
+                .flag("--trusted-proxy", "127.0.0.1")
+                .flag("--failure-rate", "2")
         };
         let world = World::with(Broker::Embedded, flags).await;
         let relay = Relay::to(world.gateway.address()).await;
@@ -185,6 +190,18 @@ impl Front {
         image.header("sec-fetch-site", "same-site").send(self.proxy.address()).await.problem(403);
     }
 
+    /// The proxy is trusted, so the client before it counts, also one that came through another such proxy.
+    async fn limits_are_those_of_the_client(&self) {
+        let guess = |client: &str| {
+            let request = Request::get(&format!("/clients/{}", unique("guess")));
+            request.header("x-forwarded-for", client)
+        };
+        for status in [404, 404, 429] {
+            guess("198.51.100.1, 203.0.113.1").send(self.proxy.address()).await.problem(status);
+        }
+        guess("203.0.113.2").send(self.proxy.address()).await.problem(404);
+    }
+
     /// What the page says to a proxy that checks paths.
     async fn a_fixed_word_has_one_spelling(&self) {
         let client = unique("spelled");
@@ -231,6 +248,7 @@ impl Front {
             self.tags_are_left_as_they_are(),
             self.the_request_id_is_the_proxys_and_the_address_too(),
             self.pages_of_its_name_may_use_it_and_no_others(),
+            self.limits_are_those_of_the_client(),
             self.a_fixed_word_has_one_spelling(),
             self.the_operators_paths_are_not_passed_on(),
         );
