@@ -205,11 +205,13 @@ impl<L: EventLog> CatchUp<'_, L> {
             let nothing_new =
                 self.state.lock().as_ref().is_some_and(|state| state.index.has_nothing_since(pattern, from));
             // A search from right after the event has it compared on its way.
-            let goes_on = mark.offset + 1 == from && !nothing_new;
+            let goes_on = mark.offset + 1 == from && from < to.offset && !nothing_new;
             let (end, limit) = if goes_on { (to.offset, *limit) } else { (mark.offset + 1, 0) };
             let compared = self.log.search_after(pattern, mark.offset, end, limit).await?;
             match self.compare(cursor, mark, &compared) {
-                Compared::Same if nothing_new => return Ok(CaughtUp::Reached(to.offset)),
+                Compared::Same if nothing_new || from >= to.offset => {
+                    return Ok(CaughtUp::Reached(to.offset.max(from)));
+                }
                 Compared::Same => searched = Some(compared).filter(|found| goes_on && found.before.is_some()),
                 Compared::Other => return Ok(CaughtUp::Unknown),
                 Compared::Gone => return Ok(CaughtUp::Gone),

@@ -174,7 +174,7 @@ impl<L: EventLog> Feed<L> {
         let mut start = request.start;
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
-        let mut found = Vec::new();
+        let (mut found, mut is_compared) = (Vec::new(), false);
         let place_at = |start: Start, next| start.moved_to(next, self.log.id());
         let batch_of = |found, end| FeedBatch::of(found, request.limit, request.latest_only, end);
         // Every round looks at more of the log, or waits.
@@ -188,7 +188,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Some(state) => {
                     state.trim(oldest);
-                    state.lookup(&request, start, found.len())
+                    state.lookup(&request, start, found.len(), is_compared)
                 }
             };
             let caught_up = match lookup {
@@ -223,6 +223,7 @@ impl<L: EventLog> Feed<L> {
                     self.in_log(&request).newest(newest).await
                 }
                 Lookup::InLog { cursor, to } => {
+                    is_compared |= cursor.is_some();
                     let _searching = self.metrics.searching();
                     self.in_log(&request).up_to(cursor, to).await
                 }

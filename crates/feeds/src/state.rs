@@ -120,7 +120,7 @@ impl State {
     ///
     /// What it is compared by is an event of the pattern, or it is as good as none: a client must not find out by a
     /// place that it made up what else there is.
-    fn knows(&self, pattern: &TopicPattern, place: Cursor) -> Known {
+    fn knows(&self, pattern: &TopicPattern, place: Cursor, is_compared: bool) -> Known {
         let Cursor { next, seen } = place;
         if self.recent.end() < next {
             let is_of_new_log = self.recent.is_new() && seen == Seen::Nothing(self.log);
@@ -128,7 +128,11 @@ impl State {
         }
         let is_known = match seen {
             Seen::Nothing(log) => log == self.log,
-            Seen::Event(mark) => self.knows_mark(pattern, mark, next),
+            Seen::Event(mark) => match self.knows_mark(pattern, mark, next) {
+                _ if is_compared => true,
+                Some(is_known) => is_known,
+                None => return Known::AskLog,
+            },
             Seen::LastOfAll(check) => match place.mark().filter(|mark| mark.offset >= self.recent.start()) {
                 Some(mark) => match self.recent.get(mark.offset) {
                     Some(logged) => Mark::of(logged) == mark || !pattern.matches(&logged.event.topic),
@@ -148,16 +152,17 @@ impl State {
     /// Tells whether there was this event of a pattern before a place of it, for all that can be told from here.
     ///
     /// To look into the log for each poll of a quiet topic would cost too much, so an event that is not recent passes
-    /// if it is the newest of its topic, or if there can be a newer one.
-    fn knows_mark(&self, pattern: &TopicPattern, mark: Mark, next: u64) -> bool {
+    /// if it is the newest of its topic, or if there can be a newer one after the place. Else a newer one is between
+    /// them, which the client should have got: that one is damaged, or the place is of another log. The log knows.
+    fn knows_mark(&self, pattern: &TopicPattern, mark: Mark, next: u64) -> Option<bool> {
         if mark.offset >= self.recent.start() {
             let logged = self.recent.get(mark.offset).filter(|logged| pattern.matches(&logged.event.topic));
-            return logged.is_some_and(|logged| Mark::of(logged) == mark);
+            return Some(logged.is_some_and(|logged| Mark::of(logged) == mark));
         }
         let is_newest = self.index.topic_at(mark.offset).is_some_and(|topic| pattern.matches(topic));
         let is_gone = mark.offset < self.oldest;
         let has_newer = || mark.offset < self.index.complete_from() || !self.index.has_nothing_since(pattern, next);
-        is_newest || is_gone || has_newer()
+        (is_newest || is_gone || has_newer()).then_some(true)
     }
 
     /// Returns the place at the end, for a pattern of which nothing is to be told: with its last event, as far as that
@@ -176,7 +181,14 @@ impl State {
 
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
     /// So many events were found before.
-    pub(super) fn lookup(&mut self, request: &FeedRequest, start: Start, found_before: usize) -> Lookup {
+    /// `is_compared`: the log has the event that the place names.
+    pub(super) fn lookup(
+        &mut self,
+        request: &FeedRequest,
+        start: Start,
+        found_before: usize,
+        is_compared: bool,
+    ) -> Lookup {
         let to = RecentFrom { offset: self.recent.before(), epoch: self.epoch };
         let mut place = start.moved_to(self.recent.end(), self.log);
         match start {
@@ -193,7 +205,7 @@ impl State {
                 }
             }
             Start::Now => place = self.now(&request.pattern),
-            Start::After(cursor) => match self.knows(&request.pattern, cursor) {
+            Start::After(cursor) => match self.knows(&request.pattern, cursor, is_compared) {
                 Known::Yes => {
                     let (found, end) = self.after(request, cursor.next, request.room_after(found_before));
                     if end != self.recent.end() {

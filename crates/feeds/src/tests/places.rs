@@ -246,19 +246,19 @@ fn who_has_seen_a_log_without_events_goes_on_with_its_first_one() {
     let mut state = State::new(recent, TopicIndex::new(9), 0);
     let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
     let request = FeedRequest { pattern, start: Start::Now, limit: 9, latest_only: false, deadline };
-    let Lookup::Watching(empty, ..) = state.lookup(&request, Start::Now, 0) else { panic!("it waits") };
+    let Lookup::Watching(empty, ..) = state.lookup(&request, Start::Now, 0, false) else { panic!("it waits") };
     assert_eq!(empty.to_string(), "1~0~00000000");
     let after = |next| Start::After(Cursor { next, ..empty });
-    assert!(matches!(state.lookup(&request, after(1), 0), Lookup::Watching(..)));
+    assert!(matches!(state.lookup(&request, after(1), 0, false), Lookup::Watching(..)));
     assert!(
-        matches!(state.lookup(&request, after(2), 0), Lookup::Watching(..)),
+        matches!(state.lookup(&request, after(2), 0, false), Lookup::Watching(..)),
         "another gateway marked the end since"
     );
     state.append(&[Logged { offset: 2, event: Arc::new(testing::event("a", 1)) }]);
-    assert!(matches!(state.lookup(&request, after(2), 0), Lookup::Ready(found, 3) if found.len() == 1));
-    assert!(matches!(state.lookup(&request, after(4), 0), Lookup::BeyondEnd(..)));
+    assert!(matches!(state.lookup(&request, after(2), 0, false), Lookup::Ready(found, 3) if found.len() == 1));
+    assert!(matches!(state.lookup(&request, after(4), 0, false), Lookup::BeyondEnd(..)));
     for offset in 3..9 {
         state.append(&[Logged { offset, event: Arc::new(testing::event("a", 1)) }]);
     }
-    assert!(matches!(state.lookup(&request, after(1), 0), Lookup::InLog { .. }));
+    assert!(matches!(state.lookup(&request, after(1), 0, false), Lookup::InLog { .. }));
 }
