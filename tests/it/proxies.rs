@@ -191,12 +191,13 @@ impl Front {
     }
 
     /// The proxy is trusted, so the client before it counts, also one that came through another such proxy.
-    async fn limits_are_those_of_the_client(&self) {
+    /// Caddy alone keeps nothing of what the client says.
+    async fn limits_are_those_of_the_client(&self, keeps_forwarded: bool) {
         let guess = |client: &str| {
             let request = Request::get(&format!("/clients/{}", unique("guess")));
             request.header("x-forwarded-for", client)
         };
-        for status in [404, 404, 429] {
+        for status in [404, 404, if keeps_forwarded { 429 } else { 404 }] {
             guess("198.51.100.1, 203.0.113.1").send(self.proxy.address()).await.problem(status);
         }
         guess("203.0.113.2").send(self.proxy.address()).await.problem(404);
@@ -239,7 +240,7 @@ impl Front {
         }
     }
 
-    async fn holds_everything(&self) {
+    async fn holds_everything(&self, program: ProxyProgram) {
         tokio::join!(
             self.a_held_poll_gets_the_event(),
             self.a_stream_gets_events_at_once_and_outlives_silence(),
@@ -248,7 +249,7 @@ impl Front {
             self.tags_are_left_as_they_are(),
             self.the_request_id_is_the_proxys_and_the_address_too(),
             self.pages_of_its_name_may_use_it_and_no_others(),
-            self.limits_are_those_of_the_client(),
+            self.limits_are_those_of_the_client(program != ProxyProgram::Caddy),
             self.a_fixed_word_has_one_spelling(),
             self.the_operators_paths_are_not_passed_on(),
         );
@@ -293,7 +294,7 @@ async fn works_behind(program: ProxyProgram) {
     let [as_it_stands, polled, idle] = [1, FASTER, idle_divisor].map(|divisor| Front::new(program, divisor));
     // Side by side, because each of them waits most of the time.
     tokio::join!(
-        Box::pin(async { as_it_stands.await.holds_everything().await }),
+        Box::pin(async { as_it_stands.await.holds_everything(program).await }),
         Box::pin(async { polled.await.the_longest_poll_lasts_its_whole_wait().await }),
         Box::pin(async { idle.await.idle_connections_are_kept_and_ended_by_the_proxy().await }),
     );

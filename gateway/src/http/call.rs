@@ -238,13 +238,10 @@ pub(super) async fn answer<B: Broker>(
     let guesser = guesser.and_then(|caller| sender.principal(caller.subject()));
     let mut response = match admitted(app, call, caller, sender, guesser.as_ref()).await {
         Ok((call, admitted)) => {
-            call.carry_out(app, status, admitted).await.unwrap_or_else(|problem| refusal(problem, is_stream))
+            call.carry_out(app, status, admitted).await.unwrap_or_else(|problem| refusal(problem, is_stream, sender))
         }
         Err(problem) => {
-            if matches!(problem, Problem::Limited(..)) {
-                sender.warn_of_proxy();
-            }
-            let mut refusal = refusal(problem, is_stream);
+            let mut refusal = refusal(problem, is_stream, sender);
             if has_unread_body {
                 refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -262,7 +259,10 @@ pub(super) async fn answer<B: Broker>(
 }
 
 /// An `EventSource` would give up for good on an error, so a stream that has to wait is told so.
-fn refusal(problem: Problem, is_stream: bool) -> HttpResponse {
+fn refusal(problem: Problem, is_stream: bool, sender: Sender) -> HttpResponse {
+    if matches!(problem, Problem::Limited(..)) {
+        sender.warn_of_proxy();
+    }
     match problem {
         Problem::Limited(_, wait) if is_stream => wait.map_or_else(sse::come_back_later, sse::come_back_after),
         problem => problem.into(),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use postern_tests::{Broker, Gateway, HttpConnection, Left, Request, eventually, unique};
 
-use super::{SOON, limited};
+use super::{SOON, holds, limited};
 
 const MAX: usize = 3;
 
@@ -85,12 +85,13 @@ async fn a_proxy_that_is_trusted_has_as_many_connections_as_it_likes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_is_not_named_is_one_client_and_the_log_says_so() {
-    let (gateway, address) = gateway(&["--publish-rate", "1", "--publish-burst", "1"]).await;
-    let topic = unique("proxied");
-    for client in 1..=9 {
-        let client = format!("203.0.113.{client}");
-        Request::publish(&topic, "text/plain", "x").header("x-forwarded-for", &client).send(address).await;
-    }
+    let (gateway, address) = gateway(&["--max-polls-per-peer", "1"]).await;
+    let poll =
+        |wait: u32| Request::get(&format!("/topics/a/events?wait={wait}")).header("x-forwarded-for", "203.0.113.1");
+    let mut held = HttpConnection::open(address).await;
+    held.send(&poll(55).bytes()).await;
+    holds(&gateway, 1).await;
+    poll(0).send(address).await.problem(429);
     let warned = gateway
         .wait_logged(
             "a peer that sends X-Forwarded-For reached a limit of one client; if it is a proxy, name it with --trusted-proxy",
