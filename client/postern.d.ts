@@ -36,7 +36,7 @@ export type Transport = "sse" | "long-poll" | "short-poll";
  * * `waiting`: something failed, and is tried again after `pause`;
  * * `denied`: the gateway wants other credentials (401, 403), and is asked again after `pause`, which grows up to a minute;
  * * `replaced`: another reader took the mailbox over (409);
- * * `refused`: the request can never succeed (400, 404), e.g. a mailbox that does not exist and no topics;
+ * * `refused`: the request can never succeed (400, 404, 421), e.g. a mailbox that does not exist and no topics;
  * * `closed`: this page closed it.
  *
  * The last three are final, and a loop ends at `denied`, too. Only a problem of the gateway's (`application/problem+json` with

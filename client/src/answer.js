@@ -38,7 +38,7 @@ export class Failure extends Error {}
 export const failure = (message, more) => Object.assign(new Failure(message), more);
 
 /** @type {Partial<Record<number, State>>} */
-const STATES = { 400: "refused", 401: "denied", 403: "denied", 404: "refused", 409: "replaced" };
+const STATES = { 400: "refused", 401: "denied", 403: "denied", 404: "refused", 409: "replaced", 421: "refused" };
 
 /** @type {(value: any) => value is PosternEvent} */
 export const isEvent = (value) => typeof value?.id === "string";

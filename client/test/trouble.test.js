@@ -120,7 +120,7 @@ test("pauses grow up to the longest, and are spread", async (t) => {
   assert.ok(new Set(pauses.slice(5)).size > 1, `${pauses}`);
 });
 
-for (const [status, name] of [[409, "replaced"], [400, "refused"], [404, "refused"]]) {
+for (const [status, name] of [[409, "replaced"], [400, "refused"], [404, "refused"], [421, "refused"]]) {
   test(`a ${status} ends the reading: ${name}`, async (t) => {
     const server = await stub(t, (request, response) => problem(response, status));
     for (const reader of [mailbox(server.url, { client }), feed(server.url, "jobs")]) {
