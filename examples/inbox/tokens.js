@@ -8,7 +8,7 @@ const FILE = process.env.POSTERN_TOKEN_SECRET_FILE;
 const secret = () => readFileSync(FILE, "utf8").trim().split("\n")[0].trim();
 const encoded = (text) => Buffer.from(text).toString("base64url");
 
-/** How long a token lives, in seconds: it cannot be called back before. */
+/** How long a token lives, in seconds: it cannot be revoked before. */
 export const LIFETIME_S = 300;
 
 /** Returns a token for a subject, with these rights. */

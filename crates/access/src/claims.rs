@@ -1,6 +1,6 @@
 //! The claims of a token that say what it allows.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use events::TopicPattern;
 use serde::{Deserialize, Deserializer, de::Error};
@@ -22,7 +22,7 @@ struct PosternClaim {
     read: Option<Vec<TopicPattern>>,
     #[serde(deserialize_with = "patterns")]
     publish: Option<Vec<TopicPattern>>,
-    rate: Option<u32>,
+    rate: Option<NonZeroU32>,
 }
 
 fn patterns<'de, D, P>(deserializer: D) -> Result<Option<Vec<P>>, D::Error>
@@ -55,7 +55,7 @@ pub(crate) fn rights(claims: &Map<String, Value>, name: &str) -> Result<Rights, 
         clients: claim.clients.unwrap_or_else(of_subject),
         read: claim.read.map(Into::into),
         publish: claim.publish.unwrap_or_default(),
-        publish_rate: claim.rate,
+        publish_rate: claim.rate.map(NonZeroU32::get),
         is_anonymous: false,
         expires: None,
         subject,
@@ -93,6 +93,7 @@ mod tests {
             (json!({"postern": {"clients": ["a*b"]}}), "postern: \"a*b\": a client pattern"),
             (json!({"postern": {"clients": null}}), "postern: invalid type: null"),
             (json!({"postern": {"rate": -1}}), "postern: invalid value"),
+            (json!({"postern": {"rate": 0}}), "postern: invalid value"),
             (json!({"postern": [["*"], ["#"]]}), "postern: it is no object"),
             (json!({"postern": null}), "postern: it is no object"),
             (json!({"sub": 7}), "sub: it is no string"),

@@ -55,12 +55,12 @@ pub(super) struct TokenArgs {
     #[arg(long, env = "POSTERN_TOKEN_AUDIENCE", value_name = "TEXT", value_parser = Setting(StringValueParser::new()))]
     token_audience: Option<String>,
 
-    /// How far ahead the claim "exp" of a token may be. A token cannot be called back before
+    /// How far ahead the claim "exp" of a token may be. A token cannot be revoked before
     #[arg(long, env = "POSTERN_TOKEN_LIFETIME", value_name = "DURATION", default_value = "24h",
           value_parser = Setting(positive_duration))]
     token_lifetime: Duration,
 
-    /// The claim that holds the rights: {"clients": […], "read": […], "publish": […]}
+    /// The claim that holds the rights: {"clients": […], "read": […], "publish": […], "rate": N}
     #[arg(long, env = "POSTERN_TOKEN_CLAIM", value_name = "NAME", default_value = "postern",
           value_parser = Setting(StringValueParser::new()))]
     token_claim: String,
@@ -91,6 +91,12 @@ pub enum AccessConfigError {
     /// The keys cannot be used.
     #[error("--token-key or --token-secret-file: {0}")]
     Keys(#[from] KeyFileError),
+    /// Keys that would restrict nothing.
+    #[error(
+        "--allow-anonymous lets requests without a token do everything, so keys would restrict nothing: leave it out, or \
+         say with --anonymous-read, --anonymous-publish and --anonymous-mailboxes what needs no token"
+    )]
+    KeysForNothing,
     /// A secret beside public keys of another party.
     #[error("--jwks-url and --token-secret-file are two kinds of issuers: give one of them")]
     SecretBesideUrl,
@@ -142,6 +148,9 @@ impl TokenArgs {
             ("--token-audience", self.token_audience.is_some()),
             ("--token-cookie", self.token_cookie.is_some()),
         ];
+        if is_open && has_keys {
+            return Err(AccessConfigError::KeysForNothing);
+        }
         if secrets_beside_url {
             return Err(AccessConfigError::SecretBesideUrl);
         }

@@ -54,7 +54,7 @@ pub(super) enum ExchangeError {
     #[error("{0}")]
     Broken(String),
     /// What came is not HTTP.
-    #[error("what answers there does not speak HTTP/1.1 ({0})")]
+    #[error("what answers there does not speak HTTP/1.1 ({0}); if it has TLS, the URL begins with https://")]
     NotHttp(String),
 }
 

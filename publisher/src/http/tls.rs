@@ -51,6 +51,15 @@ impl Tls {
     pub(super) async fn connect(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, TlsError> {
         self.connector.connect(self.name.clone(), stream).await.map_err(|error| {
             match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(rustls::Error::InvalidCertificate(reason))
+                    if format!("{reason:?}").contains("CaUsedAsEndEntity") =>
+                {
+                    TlsError::Refused(
+                        "its certificate is that of an authority, and cannot be a server's; make one with \
+                         basicConstraints=CA:FALSE that the authority in --tls-ca has signed"
+                            .to_owned(),
+                    )
+                }
                 Some(rustls::Error::InvalidCertificate(reason)) => TlsError::Refused(format!(
                     "its certificate is not trusted ({reason}); --tls-ca names the file of its authority"
                 )),

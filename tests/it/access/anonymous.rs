@@ -88,4 +88,7 @@ async fn settings_that_contradict_each_other_are_refused_in_words() {
         assert_eq!(refused.status.code(), Some(64), "{flags:?}: {}", refused.stderr);
         assert!(refused.stderr.contains(said), "{flags:?}: {}", refused.stderr);
     }
+    let both = Gateway::builder().embedded().flag("--token-key", &keys).switch("--allow-anonymous");
+    let refused = both.run(Duration::from_secs(20)).await;
+    assert!(refused.stderr.contains("keys would restrict nothing"), "{}", refused.stderr);
 }
