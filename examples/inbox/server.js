@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 
-import { credentials, publish } from "../gateway.js";
+import { GATEWAY, credentials, publish } from "../gateway.js";
 import { serve } from "../serve.js";
 import { LIFETIME_S, token } from "./tokens.js";
 
@@ -11,7 +11,7 @@ const LONGEST = 500;
 /** Who has signed in. A real application asks for more than a name, and keeps its sessions in a cookie. */
 const sessions = new Map();
 
-const backend = () => token("inbox-backend", { publish: ["inbox.*.message"] });
+const backend = () => token("inbox-backend", { clients: ["*"], read: ["inbox.#"], publish: ["inbox.*.message"] });
 credentials.headers = () => ({ authorization: `Bearer ${backend()}` });
 
 function user({ session }) {
@@ -23,8 +23,12 @@ function user({ session }) {
 serve({
   page: new URL(".", import.meta.url),
   routes: {
-    "POST /sign-in": (_, { name }) => {
+    "POST /sign-in": async (_, { name }) => {
       if (!NAME.test(name)) return [400, { detail: "a name is 1 to 20 letters, a to z" }];
+      // From here on messages wait for the user, also before the page has come to read them.
+      const binding = `${GATEWAY}/clients/${name}/topics/${encodeURIComponent(`inbox.${name}.#`)}`;
+      const bound = await fetch(binding, { method: "PUT", headers: credentials.headers() });
+      if (!bound.ok) return [503, { detail: "the gateway cannot be used now; try again" }];
       const session = randomUUID();
       sessions.set(session, name);
       return [200, { session, name }];

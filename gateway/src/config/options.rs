@@ -167,7 +167,7 @@ impl Config {
         if let Some(address) = open.filter(|_| !self.allow_anonymous && !self.tokens.is_restricted()) {
             return Err(ConfigError::OpenToAll(address));
         }
-        let access = self.tokens.access(self.allow_anonymous, is_local)?;
+        let access = self.tokens.access(self.allow_anonymous, is_local && self.hosts.host.is_empty())?;
         let admin_listen = self.admin.addresses();
         Ok(Settings {
             listen,

@@ -80,7 +80,7 @@ pub(super) struct TokenArgs {
           value_parser = Setting(str::parse::<TopicPattern>))]
     anonymous_publish: Vec<TopicPattern>,
 
-    /// A request without a token may use any mailbox whose id it knows
+    /// A request without a token may use any mailbox whose id it knows. Not with keys: there the ids are names of users
     #[arg(long, env = "POSTERN_ANONYMOUS_MAILBOXES", value_parser = Setting(boolean))]
     anonymous_mailboxes: bool,
 }
@@ -97,6 +97,12 @@ pub enum AccessConfigError {
          say with --anonymous-read, --anonymous-publish and --anonymous-mailboxes what needs no token"
     )]
     KeysForNothing,
+    /// Mailboxes of users whose names are no secrets.
+    #[error(
+        "--anonymous-mailboxes lets requests without a token use every mailbox whose id they know, and with keys the ids \
+         are names of users: leave it out, and give such clients a token of their own"
+    )]
+    OpenMailboxes,
     /// A secret beside public keys of another party.
     #[error("--jwks-url and --token-secret-file are two kinds of issuers: give one of them")]
     SecretBesideUrl,
@@ -139,7 +145,8 @@ impl TokenArgs {
         !self.token_key.is_empty() || !self.token_secret_file.is_empty() || self.jwks_url.is_some()
     }
 
-    /// Reads the keys and returns who may do what. `is_open`: a request without a token may do everything.
+    /// Reads the keys and returns who may do what. `is_open`: a request without a token may do everything. `is_local`:
+    /// only this machine connects, and no proxy passes on what others send.
     pub(super) fn access(self, is_open: bool, is_local: bool) -> Result<AccessSettings, AccessConfigError> {
         let has_keys = self.has_keys();
         let secrets_beside_url = self.jwks_url.is_some() && !self.token_secret_file.is_empty();
@@ -150,6 +157,9 @@ impl TokenArgs {
         ];
         if is_open && has_keys {
             return Err(AccessConfigError::KeysForNothing);
+        }
+        if self.anonymous_mailboxes && has_keys {
+            return Err(AccessConfigError::OpenMailboxes);
         }
         if secrets_beside_url {
             return Err(AccessConfigError::SecretBesideUrl);

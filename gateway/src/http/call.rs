@@ -279,7 +279,7 @@ async fn admitted<B: Broker>(
     guesser: Option<&Principal>,
 ) -> Result<(Call, Admitted), Problem> {
     let Some(caller) = caller else { return Ok((call?, Admitted::default())) };
-    if let Some(guesser) = guesser {
+    if let Some(guesser) = guesser.filter(|_| !caller.may_renew()) {
         app.limits.may_fail(guesser)?;
     }
     let access = &app.options.access;

@@ -52,6 +52,12 @@ impl Caller {
         }
     }
 
+    /// Tells whether the sender would be let in with a token that is newer, or once the keys are: it has to get to know
+    /// that, whatever others at its address do.
+    pub(super) const fn may_renew(&self) -> bool {
+        matches!(self, Self::OfUnknownKey(_) | Self::Refused(NotAllowed::Token(TokenError::Expired)))
+    }
+
     /// Returns what the request may do.
     pub(super) async fn rights(self, access: &Access) -> Result<Arc<Rights>, Problem> {
         let rights = match self {

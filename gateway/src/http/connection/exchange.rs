@@ -136,7 +136,11 @@ pub(crate) async fn serve_client<B: Broker>(
         let ReadRequest { version, call, caller, sender, cors, mut record, span } =
             ReadRequest::of(request, arrival, &app, &status);
         record.open = open.as_ref().map(OpenRequests::begin);
-        let client = call.as_ref().ok().and_then(Call::polled_client).cloned();
+        // A stranger's poll would not have taken the place, and must not end it either.
+        let may_poll = |call: &&Call| {
+            caller.as_ref().is_none_or(|caller| matches!(caller, Caller::Known(rights) if call.check(rights).is_ok()))
+        };
+        let client = call.as_ref().ok().filter(may_poll).and_then(Call::polled_client).cloned();
         let abandon_guard = AbandonGuard { client, registry: app.registry.clone() };
         let answering = async move {
             abandon_guard.begin();
