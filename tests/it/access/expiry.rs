@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use postern_tests::{Answer, Broker, EventStream, HttpConnection, Poll, Request, eventually, on_both_brokers};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use super::{WithToken, World, bearer_for};
 
@@ -57,14 +60,19 @@ async fn a_client_whose_tokens_end_again_and_again_loses_nothing(broker: Broker)
     first.send(&world.gateway).await.expect_status(204);
     let (address, backend) = (world.gateway.address(), world.bearer(&super::everything()));
     let World { issuer, gateway, .. } = &mut world;
+    let half = Notify::new();
     let publishing = async {
         for n in 0..EVENTS {
+            // Slow enough for several tokens to end meanwhile.
             sleep(Duration::from_millis(100)).await;
+            if n == EVENTS / 2 {
+                half.notify_one();
+            }
             publish_until_confirmed(address, &backend, n).await;
         }
     };
     let killing = async {
-        sleep(Duration::from_secs(5)).await;
+        half.notified().await;
         gateway.kill9();
         gateway.start_again().await;
     };

@@ -1,6 +1,6 @@
 //! Rights that shrink, and grow again: what waits in a mailbox is shown by the token of the poll that comes for it.
 
-use postern_tests::{Broker, EventStream, HttpConnection, Poll, Request, on_both_brokers};
+use postern_tests::{Broker, EventStream, HttpConnection, PATIENCE, Poll, Request, on_both_brokers};
 use serde_json::{Value, json};
 
 use super::{WithToken, World};
@@ -61,18 +61,33 @@ async fn a_token_without_read_shows_its_mailbox_and_binds_nothing(broker: Broker
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_who_hangs_up_ends_no_session() {
     let world = with_events_of_two_topics(Broker::Embedded).await;
-    let bearer = world.bearer(&alice(&["#"]));
-    let batch = Poll::of("alice").wait(5).token(&bearer).send(&world.gateway).await.batch();
-    assert_eq!(batch.events.len(), 6);
-    let bob = world.bearer(&json!({"sub": "bob"}));
-    for stranger in [Poll::of("alice"), Poll::of("alice").token("Bearer x"), Poll::of("alice").token(&bob)] {
-        for _ in 0..30 {
-            let mut connection = HttpConnection::open(world.gateway.address()).await;
-            connection.send(&stranger.request().bytes()).await;
-            connection.finish_sending().await;
-        }
+    let [of_alice, of_bob] = ["alice", "bob"].map(|sub| world.bearer(&json!({"sub": sub, "postern": {"read": ["#"]}})));
+    let poll = Poll::of("alice").wait(5).token(&of_alice);
+    assert_eq!(poll.send(&world.gateway).await.batch().events.len(), 6);
+    let poll = Poll::of("bob").topics("a.#").wait(0).token(&of_bob);
+    poll.send(&world.gateway).await.expect_status(204);
+    // A frozen gateway that has the beginning of a request reads the rest of it with the end of its client right behind.
+    let hangs_up = async |poll: Poll| {
+        let request = poll.request().bytes();
+        let (begun, rest) = request.split_at(40);
+        let mut connection = HttpConnection::open(world.gateway.address()).await;
+        connection.send(begun).await;
+        // By now that was read: the answer is of a connection that came later.
+        Request::get("/live").send(world.gateway.address()).await.expect_status(200);
+        world.gateway.process().freeze();
+        connection.send(rest).await;
+        connection.finish_sending().await;
+        world.gateway.process().thaw();
+        connection.left().await;
+    };
+    for stranger in [Poll::of("alice"), Poll::of("alice").token("Bearer x"), Poll::of("alice").token(&of_bob)] {
+        hangs_up(stranger).await;
     }
-    let status = Request::get("/clients/alice").token(&bearer).send(world.gateway.address()).await.json();
+    // The client itself is taken at its word, and what it says comes after what the strangers said.
+    hangs_up(Poll::of("bob").token(&of_bob)).await;
+    let ended = world.gateway.wait_logged("session over", PATIENCE).await;
+    assert_eq!(ended["client"], "bob", "{ended}");
+    let status = Request::get("/clients/alice").token(&of_alice).send(world.gateway.address()).await.json();
     assert_eq!((&status["connected"], &status["unconfirmed"]), (&json!(true), &json!(6)), "{status}");
 }
 
