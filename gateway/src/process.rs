@@ -197,8 +197,8 @@ mod tests {
         let mut reloads = Reloads::listen().unwrap();
         assert_eq!(reloads.next().await, Cause::Time);
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+        // The signal comes when the system likes, and does not move the clock's turn.
         while reloads.next().await != Cause::Hangup {}
-        assert_eq!(began.elapsed().as_secs() % 60, 0);
         assert_eq!((reloads.next().await, began.elapsed().as_secs() % 60), (Cause::Time, 0));
     }
 }
