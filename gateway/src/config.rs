@@ -54,7 +54,7 @@ const EXAMPLES: &str = "\
 Examples:
   gateway                 keeps events in ./postern-data and needs nothing else
   AMQP_URL=amqp://guest:guest@127.0.0.1:5672/%2f gateway
-  gateway --amqp-url-file /run/amqp-url --listen 0.0.0.0:8080 --token-key public.pem
+  gateway --amqp-url-file /run/amqp --listen 0.0.0.0:8080 --token-key keys.pem
 
 Then open http://127.0.0.1:8080/, or in another terminal:
   curl 'http://127.0.0.1:8080/clients/alice/events?topics=jobs.%23&wait=30'
