@@ -27,6 +27,12 @@ async fn a_default_queue_type_of_quorum_changes_neither_order_nor_what_is_kept()
     let poll = Poll::of(&client).topics("jobs.#");
     poll.clone().wait(0).send(&gateway).await.expect_status(204);
     DirectPublisher::connect(&url).await.publish_numbered("jobs.1", 0..10).await;
+    // The first poll's Session is still there, and a poll would be answered with what has come so far.
+    let unconfirmed = async || {
+        let status = Request::get(&format!("/clients/{client}")).send(gateway.address()).await.json();
+        status["unconfirmed"].as_u64()
+    };
+    eventually_eq(Duration::from_secs(10), "events in the window", Some(4), unconfirmed).await;
     // More often than a quorum queue of RabbitMQ 4 delivers a message (20 times).
     for round in 0..25 {
         let mut connection = HttpConnection::open(gateway.address()).await;
