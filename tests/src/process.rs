@@ -85,9 +85,23 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
-    /// Stops the process where it is (SIGSTOP): its connections stay open and silent.
+    /// Stops the process where it is (SIGSTOP): its connections stay open and silent. Returns when none of its threads
+    /// runs any more, which the signal alone does not say.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        while self.threads().any(|state| !matches!(state, 'T' | 'Z')) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Returns the state of each thread (proc(5), `stat`).
+    fn threads(&self) -> impl Iterator<Item = char> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten().flatten();
+        // The name of a thread is in parentheses and may hold anything; a thread that has ended has no file any more.
+        tasks.filter_map(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+            stat.rsplit_once(") ")?.1.chars().next()
+        })
     }
 
     /// Lets a frozen process go on (SIGCONT).
