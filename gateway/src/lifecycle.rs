@@ -51,6 +51,9 @@ pub async fn run<B: Broker>(
         followed.follow().await;
         let _ = ends_well.send(());
     });
+    let (answering, holder) = (Arc::clone(&broker), Arc::new(registry.clone()));
+    let mut answering_others = JoinSet::new();
+    answering_others.spawn(async move { answering.answer_others(holder).await });
     let follower_died = async {
         if ended.await.is_ok() {
             std::future::pending::<()>().await;
@@ -69,6 +72,7 @@ pub async fn run<B: Broker>(
         drain(&server, &registry, grace).await;
         // It ends by itself: the feed is closed.
         following.join_next().await;
+        answering_others.shutdown().await;
         broker.close().await;
     };
     let stopping = async {

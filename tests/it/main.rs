@@ -52,5 +52,6 @@ mod scale;
 mod security_headers;
 mod shutdown;
 mod sse;
+mod takeover;
 mod tls;
 mod transit;

@@ -7,6 +7,10 @@ use events::ClientId;
 /// The durable topic exchange that every event goes through; the routing key is the topic.
 pub const EXCHANGE: &str = "postern.events";
 
+/// The durable direct exchange over which gateways tell each other what they want; also the beginning of the names of
+/// their inboxes.
+pub const CONTROL_EXCHANGE: &str = "postern.control";
+
 /// What stands before the client id in the name of a mailbox's queue.
 pub const MAILBOX_PREFIX: &str = "postern.mailbox.";
 

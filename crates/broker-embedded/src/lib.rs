@@ -47,6 +47,7 @@ use std::{
 
 use broker::{
     Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    handover::Instance,
     limits::{CALL_TIMEOUT, MAX_HOLDER_WAIT},
 };
 use events::{ClientId, Event, TopicPattern};
@@ -107,6 +108,7 @@ pub struct EmbeddedBroker {
     handle: Arc<Handle>,
     log: Arc<EmbeddedLog>,
     max_mailboxes: usize,
+    instance: Instance,
 }
 
 impl EmbeddedBroker {
@@ -140,7 +142,7 @@ impl EmbeddedBroker {
         let handle = Arc::new(Handle::new(shared, commands, writer_panicked));
         let id = store::id(options.data_dir.as_deref());
         let log = EmbeddedLog::new(Arc::clone(&handle), options.feed_topics.clone().into(), id);
-        Ok(Self { handle, log: Arc::new(log), max_mailboxes: options.mailboxes.max })
+        Ok(Self { handle, log: Arc::new(log), max_mailboxes: options.mailboxes.max, instance: Instance::random() })
     }
 
     async fn store(&self, task: Task) -> Result<(), BrokerError> {
@@ -194,6 +196,10 @@ impl From<StoreError> for BrokerError {
 impl Broker for EmbeddedBroker {
     type Lease = EmbeddedLease;
     type Log = EmbeddedLog;
+
+    fn instance(&self) -> Instance {
+        self.instance
+    }
 
     fn log(&self) -> Arc<EmbeddedLog> {
         Arc::clone(&self.log)

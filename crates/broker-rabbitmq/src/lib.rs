@@ -6,6 +6,7 @@
 //! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection
 //!   over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
+//! * `control` is how gateways ask each other for mailboxes.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse
@@ -14,6 +15,7 @@
 
 mod call;
 mod connections;
+mod control;
 mod creations;
 mod error;
 mod expiry;
@@ -28,6 +30,7 @@ use std::{sync::Arc, time::Duration};
 use amqp::{declare_exchange, names};
 use broker::{
     Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    handover::{Holder, Instance},
     limits::{CALL_TIMEOUT, MAX_BATCH_BYTES, MAX_HOLDER_WAIT},
 };
 use events::{ClientId, Event, TopicPattern};
@@ -41,6 +44,7 @@ use tracing::{debug, warn};
 use self::{
     call::in_time,
     connections::{Connections, Published},
+    control::{Control, Heard},
     creations::Creations,
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
@@ -62,6 +66,7 @@ pub struct AmqpBroker {
     expiry: Arc<Expiry>,
     creations: Creations,
     log: Arc<StreamLog>,
+    control: Arc<Control>,
     /// When the exchange was declared anew; locked meanwhile.
     restored: Arc<Mutex<Option<Instant>>>,
 }
@@ -73,11 +78,13 @@ impl AmqpBroker {
         let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
         let tidied = Arc::clone(&log);
         connections.run_beside(async move { tidied.tidy().await });
+        let control = Arc::new(Control::new(Arc::clone(&connections), Instance::random()));
         Ok(Self {
             connections,
             expiry: Arc::new(Expiry::new(options.mailbox_expiry)),
             creations: Creations::default(),
             log,
+            control,
             restored: Arc::default(),
         })
     }
@@ -236,9 +243,17 @@ impl Broker for AmqpBroker {
         Arc::clone(&self.log)
     }
 
+    fn instance(&self) -> Instance {
+        self.control.instance()
+    }
+
+    async fn answer_others(&self, holder: Arc<dyn Holder>) {
+        self.control.answer(holder).await;
+    }
+
     async fn open(&self, request: LeaseRequest) -> Result<AmqpLease, OpenError> {
         let give_up = Instant::now() + MAX_HOLDER_WAIT;
-        let mut last = OpenError::Held;
+        let (mut last, mut question) = (OpenError::Held, None);
         let attempts = async {
             loop {
                 match self.try_open(&request).await? {
@@ -250,7 +265,12 @@ impl Broker for AmqpBroker {
                 if Instant::now() >= give_up {
                     return Err(last.clone());
                 }
-                sleep(Duration::from_millis(rand::random_range(30..100))).await;
+                let pause = Duration::from_millis(rand::random_range(30..100));
+                if !matches!(last, OpenError::Held) {
+                    sleep(pause).await;
+                } else if question.get_or_insert_with(|| self.control.question(&request)).wait(pause).await == Heard::Newer {
+                    return Err(OpenError::Newer);
+                }
             }
         };
         match timeout_at(give_up + CALL_TIMEOUT, attempts).await {
@@ -271,7 +291,9 @@ impl Broker for AmqpBroker {
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
-        self.on_mailbox(client, Task::Unbind(topic)).await.map(drop)
+        self.on_mailbox(client, Task::Unbind(topic)).await?.ok();
+        self.control.unbound(client, topic).await;
+        Ok(())
     }
 
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {

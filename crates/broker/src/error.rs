@@ -110,6 +110,9 @@ pub enum OpenError {
     /// Another gateway reads the mailbox.
     #[error("the mailbox is read through another gateway")]
     Held,
+    /// Another gateway has a newer poll of the same instance of the client.
+    #[error("another gateway has a newer poll of this client")]
+    Newer,
     /// Anything else.
     #[error(transparent)]
     Broker(#[from] BrokerError),

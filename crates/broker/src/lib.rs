@@ -15,6 +15,8 @@
 //!   over no second one, also where two gateways created the mailbox at once.
 //! * **What a mailbox has lost** without its client's doing has a [`Content::Lost`] in its place.
 //!
+//! Several gateways on one broker hand mailboxes over to each other: [`handover`].
+//!
 //! The log of all events, which Feeds are read from, has a contract of its own: [`log`]. What every broker limits, and
 //! for how long it keeps a mailbox, is in [`limits`] and [`expiry`]; how it fails, in [`BrokerError`]. [`Seldom`] keeps
 //! it from logging one trouble at any rate.
@@ -23,6 +25,7 @@
 
 mod error;
 pub mod expiry;
+pub mod handover;
 pub mod limits;
 pub mod log;
 mod seldom;
@@ -31,7 +34,10 @@ use std::sync::Arc;
 
 use events::{ClientId, Event, EventId, TopicPattern};
 
-use self::log::EventLog;
+use self::{
+    handover::{Claim, Holder, Instance},
+    log::EventLog,
+};
 pub use self::{
     error::{BrokerError, LeaseEnded, OpenError},
     seldom::Seldom,
@@ -73,6 +79,8 @@ pub struct LeaseRequest {
     pub last_seen: Option<EventId>,
     /// How many messages may be handed over and unconfirmed at once.
     pub window: u16,
+    /// Why another gateway should give the mailbox up.
+    pub claim: Claim,
 }
 
 /// What is known of a mailbox.
@@ -95,10 +103,19 @@ pub trait Broker: Send + Sync + 'static {
     /// Returns the log.
     fn log(&self) -> Arc<Self::Log>;
 
+    /// Returns the name of this process among all that use the same broker.
+    fn instance(&self) -> Instance;
+
+    /// Answers other gateways that want what is read here, until the call is dropped. A broker that serves one process
+    /// alone has nothing to do.
+    fn answer_others(&self, _holder: Arc<dyn Holder>) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
     ///
-    /// Waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for a holder to let go. A dropped call keeps no Lease;
-    /// one that was on its way is free again a moment later.
+    /// Asks a holder to let go, and waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for it. A dropped call
+    /// keeps no Lease; one that was on its way is free again a moment later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
     /// Says at once, as far as this process knows, whether a mailbox has room for these topics: a stream cannot say it

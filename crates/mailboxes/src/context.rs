@@ -1,7 +1,10 @@
 //! What all Sessions of a registry share.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,13 +42,22 @@ pub(super) struct Context<B> {
     pub(super) budget: Arc<WindowBudget>,
     pub(super) metrics: Arc<MailboxMetrics>,
     pub(super) shutdown: Shutdown,
+    /// How many Leases were opened, from anywhere.
+    leases: AtomicU32,
 }
 
 impl<B: Broker> Context<B> {
     pub(super) fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<MailboxMetrics>) -> Self {
         metrics.max_sessions.set(i64::try_from(options.max_mailboxes).unwrap_or(i64::MAX));
         let budget = WindowBudget::new(options.memory, metrics.window_bytes.clone());
-        Self { broker, options, budget, metrics, shutdown: Shutdown::default() }
+        Self { broker, options, budget, metrics, shutdown: Shutdown::default(), leases: AtomicU32::new(rand::random()) }
+    }
+
+    /// Returns the number of a new Lease, which stands in its tokens: the instance in the upper half, so that each token
+    /// names the process that made it, and a count in the lower.
+    pub(super) fn next_lease(&self) -> u64 {
+        let count = self.leases.fetch_add(1, Ordering::Relaxed);
+        u64::from(self.broker.instance().0) << u32::BITS | u64::from(count)
     }
 }
 

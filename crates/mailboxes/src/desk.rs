@@ -6,11 +6,15 @@
 //!
 //! The clock is an input: the owner calls [`Desk::tick`] at the time that [`Desk::wakeup`] names.
 
+mod wishes;
+
 use std::{collections::VecDeque, time::Duration};
 
-use broker::{BrokerError, Delivery};
+use broker::{BrokerError, Delivery, handover::Reply};
 use tokio::time::Instant;
 
+use self::wishes::Wishes;
+pub(super) use self::wishes::{Wish, WishId};
 use super::{
     poll::{Outcome, Poll, PollId, PollOrder},
     window::Window,
@@ -56,6 +60,8 @@ pub(super) enum EndReason {
     Lingered,
     /// A Delivery stayed unconfirmed for the confirm deadline.
     Unconfirmed,
+    /// Another gateway gets the mailbox, and is to be told so after the release.
+    HandedOver(WishId),
 }
 
 /// What the owner has to do.
@@ -67,6 +73,8 @@ pub(super) enum Effect {
     Ask,
     /// Give this poll its answer.
     Answer(PollId, Outcome),
+    /// Tell this to another gateway.
+    Reply(WishId, Reply),
     /// Release the Lease; nothing follows.
     End(EndReason),
 }
@@ -80,6 +88,8 @@ pub(super) struct Desk {
     poll: Option<Seated>,
     /// The poll that was seated last, whether it was answered or not: only its hang-up counts.
     last: Option<PollId>,
+    /// That poll is a stream, which goes on after its answer.
+    goes_on: bool,
     /// The highest number that each browser instance sent; of the last instance only.
     highest: Option<PollOrder>,
     /// The last moment at which there was a poll: it was seated, answered or left.
@@ -89,6 +99,10 @@ pub(super) struct Desk {
     anything_arrived: bool,
     /// The earliest moment of the next question whether the mailbox is drained.
     ask: Instant,
+    /// When the Lease was opened.
+    opened: Instant,
+    /// What other gateways want.
+    wishes: Wishes,
     /// When a poll was displaced last.
     displaced: Option<Instant>,
     /// Displaced polls without an answer, with the time at which it is due; in this order.
@@ -127,11 +141,14 @@ impl Desk {
             window: None,
             poll: None,
             last: None,
+            goes_on: false,
             highest: None,
             last_activity: now,
             last_arrival: now,
             anything_arrived: false,
             ask: now,
+            opened: now,
+            wishes: Wishes::default(),
             displaced: None,
             slowed: VecDeque::new(),
             effects: VecDeque::new(),
@@ -142,6 +159,7 @@ impl Desk {
     /// The Lease is open.
     pub(super) fn open(&mut self, window: Window, now: Instant) {
         self.window = Some(window);
+        self.opened = now;
         self.last_arrival = now;
         self.serve(now);
     }
@@ -159,6 +177,7 @@ impl Desk {
         }
         self.highest.clone_from(&poll.order);
         self.last = Some(poll.id);
+        self.goes_on = poll.goes_on;
         self.last_activity = now;
         self.ask = now;
         self.poll = Some(Seated::new(poll, now, false));
@@ -252,6 +271,7 @@ impl Desk {
             (Some(seated), _) => seated.poll.deadline,
         };
         let due = unconfirmed_since.map_or(due, |since| due.min(since + self.timeouts.confirm_deadline));
+        let due = self.wishes_due().map_or(due, |wish| due.min(wish));
         self.slowed.front().map_or(due, |(slowed, _)| due.min(*slowed))
     }
 
@@ -264,7 +284,7 @@ impl Desk {
     pub(super) fn take_answer(&mut self) -> Option<(PollId, Outcome)> {
         match self.effects.pop_front_if(|effect| matches!(effect, Effect::Answer(..)))? {
             Effect::Answer(poll, outcome) => Some((poll, outcome)),
-            Effect::Confirm(_) | Effect::Ask | Effect::End(_) => None,
+            Effect::Confirm(_) | Effect::Ask | Effect::Reply(..) | Effect::End(_) => None,
         }
     }
 
@@ -283,6 +303,11 @@ impl Desk {
         self.window.as_ref().map_or(0, Window::bytes)
     }
 
+    /// Tells whether it has decided to end.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     fn head_due(&self) -> Instant {
         self.last_arrival + if self.anything_arrived { BACKLOG_GAP_TIMEOUT } else { BACKLOG_FIRST_TIMEOUT }
     }
@@ -294,8 +319,14 @@ impl Desk {
         }
     }
 
-    /// Confirms what the seated poll has seen, then answers it if there is anything to say.
+    /// Serves the seated poll, and then other gateways.
     fn serve(&mut self, now: Instant) {
+        self.serve_poll(now);
+        self.consider_wishes(now);
+    }
+
+    /// Confirms what the seated poll has seen, then answers it if there is anything to say.
+    fn serve_poll(&mut self, now: Instant) {
         let head_due = self.head_due();
         let (Some(window), Some(seated), false) = (&mut self.window, &mut self.poll, self.ended) else { return };
         if window.awaits_head() {
@@ -347,6 +378,7 @@ impl Desk {
         } else {
             Outcome::Broker(BrokerError::Unavailable("it does not deliver the messages of this mailbox".to_owned()))
         };
+        self.goes_on &= matches!(outcome, Outcome::Batch(_) | Outcome::Nothing);
         self.effects.push_back(Effect::Answer(seated.poll.id, outcome));
         self.last_activity = now;
         self.poll = None;

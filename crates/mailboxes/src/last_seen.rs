@@ -6,6 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
+use broker::handover::Instance;
 use events::{EventId, is_token_byte};
 
 /// The longest token, in bytes.
@@ -50,6 +51,11 @@ impl LastSeen {
     #[must_use]
     pub fn elsewhere() -> Self {
         Self { event: None, place: None, text: "elsewhere".to_owned() }
+    }
+
+    /// Returns which process made the token: see [`Context::next_lease`](super::context::Context::next_lease).
+    pub(super) fn instance(&self) -> Option<Instance> {
+        self.place.and_then(|place| u32::try_from(place.lease >> u32::BITS).ok()).map(Instance)
     }
 
     /// Returns the id of the event, for an operator's eyes.

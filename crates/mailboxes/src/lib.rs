@@ -25,7 +25,7 @@ pub use batch::{Batch, BatchEvent};
 pub use context::MailboxOptions;
 pub use last_seen::{LastSeen, LastSeenError};
 pub use metrics::MailboxMetrics;
-pub use poll::{Continuation, Outcome, PollOrder, PollRequest};
+pub use poll::{Continuation, Outcome, PollOrder, PollOrderError, PollRequest};
 pub use registry::{Answered, Receipt, Registry};
 
 #[cfg(test)]

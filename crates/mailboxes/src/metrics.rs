@@ -18,6 +18,8 @@ pub(super) enum Release {
     Lingered,
     /// The confirm deadline passed.
     Unconfirmed,
+    /// Another gateway got the mailbox.
+    HandedOver,
     /// The Lease could not be opened.
     NotOpened,
     /// The mailbox was deleted.
@@ -29,10 +31,11 @@ pub(super) enum Release {
 }
 
 impl Release {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Disconnected,
         Self::Lingered,
         Self::Unconfirmed,
+        Self::HandedOver,
         Self::NotOpened,
         Self::MailboxGone,
         Self::BrokerLost,
@@ -45,6 +48,7 @@ impl Release {
             Self::Disconnected => "the client hung up",
             Self::Lingered => "no poll came",
             Self::Unconfirmed => "the confirm deadline passed",
+            Self::HandedOver => "another gateway got the mailbox",
             Self::NotOpened => "the lease could not be opened",
             Self::MailboxGone => "the mailbox was deleted",
             Self::BrokerLost => "the broker was lost",
@@ -59,6 +63,7 @@ impl EncodeLabelValue for Release {
             Self::Disconnected => "disconnected",
             Self::Lingered => "lingered",
             Self::Unconfirmed => "unconfirmed",
+            Self::HandedOver => "handed_over",
             Self::NotOpened => "not_opened",
             Self::MailboxGone => "mailbox_gone",
             Self::BrokerLost => "broker_lost",

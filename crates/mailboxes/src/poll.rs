@@ -1,9 +1,9 @@
 //! One request that waits at a Session, and what can come of it.
 
-use std::sync::Arc;
+use std::{fmt, str::FromStr, sync::Arc};
 
-use broker::BrokerError;
-use events::TopicPattern;
+use broker::{BrokerError, handover::Claim};
+use events::{TopicPattern, is_token_byte};
 use tokio::time::Instant;
 
 use super::{batch::Batch, last_seen::LastSeen, window::View};
@@ -27,6 +27,19 @@ pub struct PollRequest {
     pub order: Option<PollOrder>,
     /// What the client may be shown, whatever its mailbox is bound to; `None` is everything.
     pub may_see: Option<Arc<[TopicPattern]>>,
+    /// It is a stream: after an answer with events, or with nothing, it goes on.
+    pub goes_on: bool,
+}
+
+impl PollRequest {
+    /// Returns what is said of it to a gateway that holds the mailbox.
+    pub(super) fn claim(&self) -> Claim {
+        Claim {
+            holder: self.last_seen.as_ref().and_then(LastSeen::instance),
+            last_seen: self.last_seen.as_ref().map(|token| token.as_str().to_owned()),
+            poll: self.order.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// The `poll=<instance>.<n>` of a request: within one instance a lower `n` never replaces a higher one.
@@ -38,10 +51,35 @@ pub struct PollOrder {
     pub number: u64,
 }
 
+/// The longest instance, in bytes.
+const MAX_INSTANCE: usize = 64;
+
+/// A text is no `<instance>.<n>`, with 1 to 64 bytes of `A-Z a-z 0-9 . _ ~ -` before the last dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it looks like <instance>.<n>, e.g. poll=tab7.42")]
+pub struct PollOrderError;
+
 impl PollOrder {
     /// Tells whether the same instance sent `self` before `other`.
     pub(super) fn is_before(&self, other: &Self) -> bool {
         self.instance == other.instance && self.number < other.number
+    }
+}
+
+impl FromStr for PollOrder {
+    type Err = PollOrderError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (instance, number) = text.rsplit_once('.').ok_or(PollOrderError)?;
+        let fits = (1..=MAX_INSTANCE).contains(&instance.len()) && instance.bytes().all(is_token_byte);
+        let number = number.parse().map_err(|_| PollOrderError)?;
+        if fits { Ok(Self { instance: instance.to_owned(), number }) } else { Err(PollOrderError) }
+    }
+}
+
+impl fmt::Display for PollOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.instance, self.number)
     }
 }
 
@@ -58,6 +96,8 @@ pub(super) struct Poll {
     /// It has got everything up to this tag, and not confirmed it.
     pub(super) after: Option<u64>,
     pub(super) may_see: Option<Arc<[TopicPattern]>>,
+    /// It goes on after its answer.
+    pub(super) goes_on: bool,
 }
 
 /// What a poll that was answered wants besides, without a word on what it got.
@@ -84,6 +124,7 @@ impl Poll {
             is_resumed: false,
             after: None,
             may_see: request.may_see.clone(),
+            goes_on: request.goes_on,
         }
     }
 
@@ -91,7 +132,8 @@ impl Poll {
         let Continuation { after, limit, deadline, may_see } = continuation;
         let after = after.as_ref().and_then(|token| token.place).map(|place| place.tag);
         let (limit, deadline, may_see) = (*limit, *deadline, may_see.clone());
-        Self { id, last_seen: None, limit, deadline, order: None, is_resumed: true, after, may_see }
+        let (order, is_resumed, goes_on) = (None, true, true);
+        Self { id, last_seen: None, limit, deadline, order, is_resumed, after, may_see, goes_on }
     }
 
     pub(super) fn view(&self) -> View<'_> {

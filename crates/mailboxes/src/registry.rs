@@ -7,12 +7,15 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use broker::Broker;
+use broker::{
+    Broker,
+    handover::{Holder, Reply, Replying, Wanted},
+};
 use events::{ClientId, TopicPattern};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -24,7 +27,7 @@ use super::{
     context::{Context, MailboxOptions},
     metrics::MailboxMetrics,
     poll::{Continuation, Outcome, PollId, PollRequest},
-    session::{Command, Session},
+    session::{Command, Session, Visible},
 };
 
 /// How long a Session is waited for that will end by itself; the broker tells of a deletion in milliseconds.
@@ -46,9 +49,10 @@ struct Shared<B: Broker> {
     tasks: TaskTracker,
 }
 
+#[derive(Clone)]
 struct Entry {
     commands: mpsc::UnboundedSender<Command>,
-    unconfirmed: Arc<AtomicUsize>,
+    visible: Arc<Visible>,
 }
 
 /// What a poll got, and where to complain if it does not arrive.
@@ -65,17 +69,19 @@ pub struct Answered {
 pub struct Receipt {
     poll: PollId,
     commands: mpsc::UnboundedSender<Command>,
+    session: Arc<Visible>,
 }
 
 impl Receipt {
-    /// Continues after what the poll got; `None`: its Session is over. Dropping the call means that the client hung up.
+    /// Continues after what the poll got; `None`: its Session is over, and the mailbox was not given to a reader at
+    /// another gateway. Dropping the call means that the client hung up.
     pub async fn resume(&self, continuation: Continuation) -> Option<Outcome> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Continue(self.poll, continuation, reply)).ok()?;
+        let sent = self.commands.send(Command::Continue(self.poll, continuation, reply));
         let mut waiting = Waiting(Some(self.clone()));
-        let answer = answer.await;
+        let answered = if sent.is_ok() { answer.await.ok() } else { None };
         waiting.0 = None;
-        answer.ok()
+        answered.or_else(|| self.session.is_handed_over.load(Ordering::Acquire).then_some(Outcome::Replaced))
     }
 
     /// Says that the answer did not arrive: if no later poll came, the Session gives everything back at once.
@@ -115,14 +121,14 @@ impl<B: Broker> Registry<B> {
             if self.0.context.shutdown.has_begun() {
                 return Answered { outcome: Outcome::ShuttingDown, receipt: None };
             }
-            let Some(commands) = self.0.session(client) else {
+            let Some(Entry { commands, visible }) = self.0.session(client) else {
                 return Answered { outcome: Outcome::TooManyMailboxes, receipt: None };
             };
             let (reply, answer) = oneshot::channel();
             if commands.send(Command::Attach(poll, request.clone(), reply)).is_err() {
                 continue;
             }
-            let mut waiting = Waiting(Some(Receipt { poll, commands }));
+            let mut waiting = Waiting(Some(Receipt { poll, commands, session: visible }));
             let answer = answer.await;
             let receipt = waiting.0.take();
             if let Ok(outcome) = answer {
@@ -142,14 +148,7 @@ impl<B: Broker> Registry<B> {
     /// Returns how many Deliveries a client has not confirmed; `None` if it has no Session here.
     #[must_use]
     pub fn unconfirmed(&self, client: &ClientId) -> Option<usize> {
-        self.0.sessions().get(client).map(|entry| entry.unconfirmed.load(Ordering::Relaxed))
-    }
-
-    /// Takes note that a mailbox was unbound from a pattern.
-    pub fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
-        if let Some(entry) = self.0.sessions().get(client) {
-            let _ = entry.commands.send(Command::Unbound(topic.clone()));
-        }
+        self.0.sessions().get(client).map(|entry| entry.visible.unconfirmed.load(Ordering::Relaxed))
     }
 
     /// Waits for the end of the Session that a client has at the time of the call, at most 1 s: a poll that comes
@@ -173,6 +172,26 @@ impl<B: Broker> Registry<B> {
     }
 }
 
+impl<B: Broker> Holder for Registry<B> {
+    fn hand_over(&self, wanted: Wanted) -> Option<Replying> {
+        let commands = self.0.sessions().get(&wanted.client)?.commands.clone();
+        Some(Box::pin(async move {
+            let (reply, replied) = oneshot::channel();
+            // A Session that is over, or ends before it has answered, holds nothing any more.
+            if commands.send(Command::Wanted(wanted, reply)).is_err() {
+                return Reply::NotHeld;
+            }
+            replied.await.unwrap_or(Reply::NotHeld)
+        }))
+    }
+
+    fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
+        if let Some(entry) = self.0.sessions().get(client) {
+            let _ = entry.commands.send(Command::Unbound(topic.clone()));
+        }
+    }
+}
+
 impl<B: Broker> Shared<B> {
     fn sessions(&self) -> MutexGuard<'_, HashMap<ClientId, Entry>> {
         // No code that can panic runs under this lock.
@@ -180,11 +199,11 @@ impl<B: Broker> Shared<B> {
     }
 
     /// Returns the way to the Session of a client, and starts one if there is none; `None` if there are too many.
-    fn session(self: &Arc<Self>, client: &ClientId) -> Option<mpsc::UnboundedSender<Command>> {
+    fn session(self: &Arc<Self>, client: &ClientId) -> Option<Entry> {
         let mut sessions = self.sessions();
         // A Session leaves before it closes its channel; one that is here and closed has died of a bug.
         if let Some(entry) = sessions.get(client).filter(|entry| !entry.commands.is_closed()) {
-            return Some(entry.commands.clone());
+            return Some(entry.clone());
         }
         if sessions.len() >= self.context.options.max_mailboxes {
             return None;
@@ -192,8 +211,8 @@ impl<B: Broker> Shared<B> {
         // Unbounded, so that a hang-up can be told from `Drop`. Polls come only as fast as their connections are
         // accepted, and wait here no longer than a broker that does not answer is waited for.
         let (commands, receiver) = mpsc::unbounded_channel();
-        let unconfirmed = Arc::new(AtomicUsize::new(0));
-        let session = Session::run(Arc::clone(&self.context), client.clone(), receiver, Arc::clone(&unconfirmed));
+        let visible = Arc::<Visible>::default();
+        let session = Session::run(Arc::clone(&self.context), client.clone(), receiver, Arc::clone(&visible));
         let shared = Arc::clone(self);
         self.tasks.spawn(async move {
             if let Some(ended) = session.await {
@@ -201,11 +220,11 @@ impl<B: Broker> Shared<B> {
                 ended.answer_polls();
             }
         });
-        let entry = Entry { commands: commands.clone(), unconfirmed };
-        if sessions.insert(client.clone(), entry).is_none() {
+        let entry = Entry { commands, visible };
+        if sessions.insert(client.clone(), entry.clone()).is_none() {
             self.context.metrics.sessions.inc();
         }
-        Some(commands)
+        Some(entry)
     }
 
     /// Takes a Session out whose Lease is released.

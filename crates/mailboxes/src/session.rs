@@ -10,11 +10,14 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
-use broker::{Broker, BrokerError, Lease, LeaseEnded, LeaseRequest, OpenError};
+use broker::{
+    Broker, BrokerError, Lease, LeaseEnded, LeaseRequest, OpenError,
+    handover::{Reply, Wanted},
+};
 use events::{ClientId, TopicPattern};
 use futures_util::FutureExt;
 use tokio::{
@@ -26,7 +29,7 @@ use tracing::debug;
 use super::{
     budget::WindowBytes,
     context::Context,
-    desk::{Desk, Effect, EndReason},
+    desk::{Desk, Effect, EndReason, Wish, WishId},
     metrics::Release,
     poll::{Continuation, Outcome, Poll, PollId, PollRequest},
     window::Window,
@@ -43,8 +46,19 @@ pub(super) enum Command {
     HungUp(PollId),
     /// A poll's client had hung up before the poll could be held.
     Abandoned,
+    /// Another gateway wants the mailbox. A sender that is dropped says: it is not held here any more.
+    Wanted(Wanted, oneshot::Sender<Reply>),
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
     Unbound(TopicPattern),
+}
+
+/// What others see of a Session.
+#[derive(Debug, Default)]
+pub(super) struct Visible {
+    /// How many Deliveries are unconfirmed.
+    pub(super) unconfirmed: AtomicUsize,
+    /// Another gateway got the mailbox.
+    pub(super) is_handed_over: AtomicBool,
 }
 
 /// Why a Session has ended.
@@ -69,7 +83,10 @@ pub(super) struct Session<B: Broker> {
     /// What newer polls want besides, and is not bound yet.
     wanted: Vec<TopicPattern>,
     bytes: WindowBytes,
-    unconfirmed: Arc<AtomicUsize>,
+    visible: Arc<Visible>,
+    /// The gateways that want the mailbox and have no answer yet.
+    wishes: Vec<(WishId, oneshot::Sender<Reply>)>,
+    wished: u64,
 }
 
 impl<B: Broker> Session<B> {
@@ -80,7 +97,7 @@ impl<B: Broker> Session<B> {
         context: Arc<Context<B>>,
         client: ClientId,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        unconfirmed: Arc<AtomicUsize>,
+        visible: Arc<Visible>,
     ) -> Option<EndedSession<B>> {
         // The registry sends the first poll right after it has started this task.
         let Some(Command::Attach(opener, request, reply)) = commands.recv().await else { return None };
@@ -94,7 +111,9 @@ impl<B: Broker> Session<B> {
             bound: HashSet::new(),
             wanted: Vec::new(),
             bytes,
-            unconfirmed,
+            visible,
+            wishes: Vec::new(),
+            wished: 0,
             context,
         };
         let lease_request = LeaseRequest {
@@ -103,6 +122,7 @@ impl<B: Broker> Session<B> {
             seen_before: request.last_seen.is_some(),
             last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
             window: session.context.budget.window(session.context.options.window),
+            claim: request.claim(),
         };
         session.bound.extend(request.topics.iter().cloned());
         session.attach(opener, &request, reply);
@@ -111,6 +131,7 @@ impl<B: Broker> Session<B> {
             Ok(mut lease) => {
                 let Err(end) = session.serve(&mut lease).await;
                 lease.release().await;
+                session.tell_handed_over(&end);
                 end
             }
             Err(end) => end,
@@ -133,8 +154,12 @@ impl<B: Broker> Session<B> {
             while let Some((poll, outcome)) = self.desk.take_answer() {
                 self.answer(poll, outcome);
             }
+            // Its client has gone: nothing more is to be asked of the broker for it.
+            if self.desk.has_ended() {
+                return Err(SessionEnd::Decided(EndReason::Disconnected));
+            }
         };
-        let window = Window::new(rand::random(), lease.window(), lease.backlog());
+        let window = Window::new(self.context.next_lease(), lease.window(), lease.backlog());
         self.desk.open(window, Instant::now());
         Ok(lease)
     }
@@ -183,11 +208,12 @@ impl<B: Broker> Session<B> {
                     self.desk.told(is_drained, Instant::now());
                 }
                 Effect::Answer(poll, outcome) => self.answer(poll, outcome),
+                Effect::Reply(wish, reply) => self.reply(wish, reply),
                 Effect::End(reason) => return Err(SessionEnd::Decided(reason)),
             }
         }
         self.bytes.set(self.desk.bytes());
-        self.unconfirmed.store(self.desk.unconfirmed(), Ordering::Relaxed);
+        self.visible.unconfirmed.store(self.desk.unconfirmed(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -210,6 +236,12 @@ impl<B: Broker> Session<B> {
                 self.desk.resume(Poll::resumed(poll, &continuation), Instant::now());
             }
             Some(Command::HungUp(poll)) => self.desk.hung_up(poll),
+            Some(Command::Wanted(wanted, reply)) => {
+                self.wished += 1;
+                let id = WishId(self.wished);
+                self.wishes.push((id, reply));
+                self.desk.wish(Wish::new(id, &wanted), Instant::now());
+            }
             Some(Command::Abandoned) => self.desk.abandoned(),
             Some(Command::Unbound(topic)) => {
                 self.bound.remove(&topic);
@@ -233,6 +265,21 @@ impl<B: Broker> Session<B> {
         self.context.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
         self.bound.extend(topics);
         Ok(())
+    }
+
+    /// Says that the Lease is released to the gateway that gets the mailbox; the others look for themselves.
+    fn tell_handed_over(&mut self, end: &SessionEnd) {
+        if let SessionEnd::Decided(EndReason::HandedOver(wish)) = end {
+            self.visible.is_handed_over.store(true, Ordering::Release);
+            self.reply(*wish, Reply::Released);
+        }
+    }
+
+    fn reply(&mut self, wish: WishId, reply: Reply) {
+        if let Some(at) = self.wishes.iter().position(|(waiting, _)| *waiting == wish) {
+            // Where nothing waits for it any more, it is not needed.
+            let _ = self.wishes.swap_remove(at).1.send(reply);
+        }
     }
 
     fn answer(&mut self, poll: PollId, outcome: Outcome) {
@@ -288,13 +335,15 @@ impl SessionEnd {
             // Another poll may name topics where the opener named none.
             Self::NotOpened(OpenError::NoMailbox) => opener.then_some(Outcome::NoMailbox),
             Self::NotOpened(OpenError::Held) => Some(Outcome::Held),
+            // Another poll may be newer still.
+            Self::NotOpened(OpenError::Newer) => opener.then_some(Outcome::Replaced),
             Self::NotOpened(OpenError::Broker(error)) | Self::NotBound(error) => Some(Outcome::Broker(error.clone())),
             Self::Lost(LeaseEnded::MailboxGone) => Some(Outcome::MailboxGone),
             Self::Lost(LeaseEnded::BrokerLost) => {
                 Some(Outcome::Broker(BrokerError::Unavailable("the connection was lost".to_owned())))
             }
             Self::ShuttingDown => Some(Outcome::ShuttingDown),
-            Self::Decided(EndReason::Disconnected | EndReason::Lingered | EndReason::Unconfirmed) => None,
+            Self::Decided(_) => None,
         }
     }
 
@@ -303,6 +352,7 @@ impl SessionEnd {
             Self::Decided(EndReason::Disconnected) => Release::Disconnected,
             Self::Decided(EndReason::Lingered) => Release::Lingered,
             Self::Decided(EndReason::Unconfirmed) => Release::Unconfirmed,
+            Self::Decided(EndReason::HandedOver(_)) => Release::HandedOver,
             Self::NotOpened(_) => Release::NotOpened,
             Self::Lost(LeaseEnded::MailboxGone) => Release::MailboxGone,
             Self::Lost(LeaseEnded::BrokerLost) | Self::NotBound(_) => Release::BrokerLost,

@@ -1,5 +1,6 @@
 //! Sessions and their registry, under a paused clock.
 
+mod fleet;
 mod model;
 
 use std::{sync::Arc, time::Duration};
@@ -35,7 +36,7 @@ fn alice() -> ClientId {
 
 fn request(last_seen: Option<&LastSeen>, wait: Duration) -> PollRequest {
     let deadline = Instant::now() + wait;
-    PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None, may_see: None }
+    PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None, may_see: None, goes_on: false }
 }
 
 /// What a well-behaved client knows.

@@ -124,6 +124,11 @@ impl Window {
         }
     }
 
+    /// Returns the number of the Lease.
+    pub(super) const fn lease(&self) -> u64 {
+        self.lease
+    }
+
     /// Takes the next message.
     pub(super) fn deliver(&mut self, delivery: Delivery, now: Instant) {
         self.head = if delivery.redelivered { self.head.saturating_sub(1) } else { 0 };
@@ -171,6 +176,22 @@ impl Window {
         }?;
         self.fresh = false;
         self.remove(last, view)
+    }
+
+    /// Confirms up to and including the place that a token names, if it was handed out under this Lease, for a reader of
+    /// whom nothing else is known; returns the tag to confirm to the broker.
+    ///
+    /// Where something was withheld before that place, it depends on the reader's rights whether the token stands for
+    /// it: then nothing is confirmed, and the next holder of the mailbox, which knows the rights, looks for the run.
+    pub(super) fn confirm_place(&mut self, token: &LastSeen) -> Option<u64> {
+        let (seen, place) = (token.event.as_ref()?, token.place.filter(|place| place.lease == self.lease)?);
+        let is_it = |entry: &Entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id;
+        let last = self.entries.iter().position(is_it)?;
+        if self.entries.iter().take(last + 1).any(|entry| entry.was_withheld) {
+            return None;
+        }
+        self.entries.drain(..=last);
+        Some(place.tag)
     }
 
     /// Tells whether a token with this check stands for all that the view shows up to an entry. There is a doubt only

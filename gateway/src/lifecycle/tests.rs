@@ -5,6 +5,7 @@ use std::time::Duration;
 use access::Access;
 use broker::{
     BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    handover::Instance,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
 use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, KeptMailboxes, Retention};
@@ -63,6 +64,10 @@ impl EventLog for UnfollowableLog {
 impl Broker for Unfollowable {
     type Lease = <EmbeddedBroker as Broker>::Lease;
     type Log = UnfollowableLog;
+
+    fn instance(&self) -> Instance {
+        Instance::random()
+    }
 
     fn log(&self) -> Arc<UnfollowableLog> {
         Arc::new(UnfollowableLog(self.0.log()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, OpenError};
+use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, OpenError, handover::Claim};
 use events::{ClientId, Event, EventId, Topic, TopicPattern, testing};
 use postern_tests::{PATIENCE, unique};
 use tokio::time::timeout;
@@ -73,7 +73,7 @@ impl Reader {
     /// Asks for a mailbox that exists.
     pub(super) fn again(&self) -> LeaseRequest {
         let client = self.client.clone();
-        LeaseRequest { client, topics: Vec::new(), seen_before: false, last_seen: None, window: 64 }
+        LeaseRequest { client, topics: Vec::new(), seen_before: false, last_seen: None, window: 64, claim: Claim::default() }
     }
 
     /// Makes an empty mailbox, without a marker.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use broker::{Broker, Content, Lease, LeaseRequest};
+use broker::{Broker, Content, Lease, LeaseRequest, handover::Claim};
 use events::ClientId;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ fn start() -> EmbeddedBroker {
 
 fn request() -> LeaseRequest {
     let (client, topics) = ("alice".parse::<ClientId>().unwrap(), vec!["a".parse().unwrap()]);
-    LeaseRequest { client, topics, seen_before: false, last_seen: None, window: 64 }
+    LeaseRequest { client, topics, seen_before: false, last_seen: None, window: 64, claim: Claim::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

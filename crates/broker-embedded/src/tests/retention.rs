@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::{
     Broker, Content, Delivery, Lease, LeaseRequest,
+    handover::Claim,
     log::{EventLog, LogTail},
 };
 use events::{ClientId, Topic};
@@ -25,7 +26,7 @@ fn topic() -> Topic {
 
 fn request() -> LeaseRequest {
     let topics = vec!["a".parse().unwrap()];
-    LeaseRequest { client: alice(), topics, seen_before: false, last_seen: None, window: 64 }
+    LeaseRequest { client: alice(), topics, seen_before: false, last_seen: None, window: 64, claim: Claim::default() }
 }
 
 /// Reads what waits in a mailbox: its events by number, `None` for a marker.

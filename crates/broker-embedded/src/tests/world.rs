@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError};
+use broker::{Broker, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError, handover::Claim};
 use events::{ClientId, Event, EventId, Topic, TopicPattern};
 use proptest::prelude::*;
 use tokio::time::timeout;
@@ -183,7 +183,7 @@ impl World {
             return Ok(());
         }
         let request =
-            LeaseRequest { client: client(who), topics: topics.clone(), seen_before, last_seen: None, window };
+            LeaseRequest { client: client(who), topics: topics.clone(), seen_before, last_seen: None, window, claim: Claim::default() };
         let opened = self.broker().open(request).await;
         if topics.is_empty() && !self.model.mailboxes.contains_key(&who) {
             prop_assert!(matches!(opened, Err(OpenError::NoMailbox)), "{:?}", opened);

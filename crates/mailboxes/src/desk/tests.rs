@@ -1,7 +1,9 @@
-//! The desk by table; `asking` has what it asks the broker, `withheld` what not all rights show, and `property` drives it through every interleaving.
+//! The desk by table; `asking` has what it asks the broker, `withheld` what not all rights show, `wishes` what other
+//! gateways are told, and `property` drives it through every interleaving.
 
 mod asking;
 mod property;
+mod wishes;
 mod withheld;
 
 use broker::Content;
@@ -34,6 +36,7 @@ fn poll(id: u64, last_seen: Option<&LastSeen>, deadline: Instant) -> Poll {
         is_resumed: false,
         after: None,
         may_see: None,
+        goes_on: false,
     }
 }
 

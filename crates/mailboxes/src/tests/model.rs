@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError};
+use broker::{Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError, handover::Instance};
 use broker_embedded::EmbeddedLog;
 use events::{ClientId, Event, TopicPattern};
 use tokio::{sync::Notify, time::sleep};
@@ -34,6 +34,23 @@ impl Model {
     pub(super) fn put(&self, client: &ClientId, event: Event) {
         self.with(client, |mailbox| mailbox.ready.push_back((false, event)));
         self.arrived.notify_waiters();
+    }
+
+    /// Opens a Lease, unless one is open.
+    pub(super) fn lease(self: &Arc<Self>, request: &LeaseRequest) -> Option<ModelLease> {
+        let backlog = self.with(&request.client, |mailbox| {
+            let is_held = std::mem::replace(&mut mailbox.leased, true);
+            mailbox.opened += usize::from(!is_held);
+            (!is_held).then_some(mailbox.ready.len())
+        })?;
+        Some(ModelLease {
+            model: Arc::clone(self),
+            client: request.client.clone(),
+            window: request.window,
+            backlog: u32::try_from(backlog).unwrap(),
+            unacked: VecDeque::new(),
+            tags: 0,
+        })
     }
 
     fn with<T>(&self, client: &ClientId, read: impl FnOnce(&mut Mailbox) -> T) -> T {
@@ -72,25 +89,17 @@ impl Broker for ModelBroker {
     type Lease = ModelLease;
     type Log = EmbeddedLog;
 
+    fn instance(&self) -> Instance {
+        Instance(1)
+    }
+
     fn log(&self) -> Arc<EmbeddedLog> {
         unreachable!("mailboxes are not read from it")
     }
 
     async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
-        let (held, backlog) = self.0.with(&request.client, |mailbox| {
-            mailbox.opened += 1;
-            (std::mem::replace(&mut mailbox.leased, true), mailbox.ready.len())
-        });
         // Within one process, Leases of one client never meet: not even for an instant.
-        assert!(!held, "a lease was opened while the last one was not released");
-        Ok(ModelLease {
-            model: Arc::clone(&self.0),
-            client: request.client,
-            window: request.window,
-            backlog: u32::try_from(backlog).unwrap(),
-            unacked: VecDeque::new(),
-            tags: 0,
-        })
+        Ok(self.0.lease(&request).expect("a lease was opened while the last one was not released"))
     }
 
     async fn bind(&self, _: &ClientId, _: &[TopicPattern]) -> Result<(), BrokerError> {

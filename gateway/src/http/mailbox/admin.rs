@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use access::Principal;
-use broker::Broker;
+use broker::{Broker, handover::Holder};
 use events::{ClientId, TopicPattern};
 use hyper::StatusCode;
 use serde_json::json;

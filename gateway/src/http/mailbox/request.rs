@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use events::TopicPattern;
 use hyper::HeaderMap;
-use mailboxes::{LastSeen, PollOrder, PollRequest};
+use mailboxes::{LastSeen, PollRequest};
 
 use crate::http::{
     problem::Problem,
@@ -13,9 +13,6 @@ use crate::http::{
 
 /// The most patterns that one request may name.
 pub(crate) const MAX_TOPICS: usize = 64;
-
-/// The longest instance of `poll=<instance>.<n>`, in bytes.
-const MAX_INSTANCE: usize = 64;
 
 /// Reads a poll of a mailbox, or a stream of it.
 ///
@@ -33,8 +30,9 @@ pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) ->
         },
         limit,
         deadline,
-        order: query.get("poll").map(order).transpose()?,
+        order: query.get("poll").map(|text| text.parse().map_err(|error| bad("poll", &error))).transpose()?,
         may_see: None,
+        goes_on: is_stream,
     })
 }
 
@@ -59,18 +57,11 @@ fn last_seen(query: &Query, headers: &HeaderMap) -> Result<Option<LastSeen>, Pro
     token.map(|(name, text)| LastSeen::from_str(text).map_err(|error| bad(name, &error))).transpose()
 }
 
-fn order(text: &str) -> Result<PollOrder, Problem> {
-    let wrong = || bad("poll", &"it looks like <instance>.<n>, e.g. poll=tab7.42");
-    let (instance, number) = text.rsplit_once('.').ok_or_else(wrong)?;
-    let fits = (1..=MAX_INSTANCE).contains(&instance.len()) && instance.bytes().all(events::is_token_byte);
-    let number = number.parse().map_err(|_| wrong())?;
-    if fits { Ok(PollOrder { instance: instance.to_owned(), number }) } else { Err(wrong()) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use mailboxes::PollOrder;
     use tokio::time::Instant;
 
     use super::*;

@@ -1,10 +1,12 @@
 //! The desk by property: a desk, a model of a broker's queue, and a client that loses answers, hangs up, comes back
 //! with an old token, with none or with nonsense. Whatever happens: nothing is confirmed that the client did not see,
-//! nothing is lost, order is kept, and a repeat says that it is one. The client's rights change from poll to poll, too:
+//! nothing is lost, order is kept, and a repeat says that it is one. Other gateways want the mailbox, for this client
+//! and for others. The client's rights change from poll to poll, too:
 //! it sees nothing that they do not show, nor loses what they show.
 
 use std::{collections::VecDeque, sync::Arc};
 
+use broker::handover::{Claim, Reply, Wanted};
 use events::{Topic, TopicPattern};
 use proptest::prelude::*;
 
@@ -51,6 +53,8 @@ enum Step {
     LoseAnswers(bool),
     HangUp,
     Wait(u64),
+    /// Another gateway wants the mailbox, for a poll with the token of this many answers ago, or none.
+    Wish(Option<usize>),
     /// The broker goes down: what was confirmed last comes back, and everything is flagged.
     Crash,
 }
@@ -67,6 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::LoseAnswers),
         1 => Just(Step::HangUp),
         2 => (0..20_000_u64).prop_map(Step::Wait),
+        1 => prop_oneof![4 => Just(Some(0)), 1 => Just(Some(1)), 1 => Just(None)].prop_map(Step::Wish),
         1 => Just(Step::Crash),
     ]
 }
@@ -108,6 +113,10 @@ struct World {
     withheld: Vec<usize>,
     /// How many of them were never handed out, as the desk counts them and as it should.
     counted: (u64, u64),
+    /// The tokens of the wishes so far.
+    wishes: Vec<Option<LastSeen>>,
+    /// What the desk has decided and is not done.
+    effects: VecDeque<Effect>,
 }
 
 impl World {
@@ -134,6 +143,8 @@ impl World {
             tokens: Vec::new(),
             withheld: Vec::new(),
             counted: (0, 0),
+            wishes: Vec::new(),
+            effects: VecDeque::new(),
         };
         world.open();
         world
@@ -181,6 +192,10 @@ impl World {
                 self.now += Duration::from_millis(*millis);
                 self.desk.tick(self.now);
             }
+            Step::Wish(back) => {
+                let token = back.and_then(|back| self.tokens.iter().rev().nth(back)).cloned();
+                self.wish(token, None);
+            }
             Step::Crash => {
                 for (_, message) in std::mem::take(&mut self.unacked).into_iter().rev() {
                     self.ready.push_front(message);
@@ -216,6 +231,14 @@ impl World {
         self.desk.attach(Poll { limit, may_see: patterns(self.rights.1), ..poll }, self.now);
     }
 
+    fn wish(&mut self, token: Option<LastSeen>, offered: Option<u64>) {
+        self.wishes.push(token.clone());
+        let last_seen = token.map(|token| token.as_str().to_owned());
+        let claim = Claim { holder: None, last_seen, poll: None };
+        let id = WishId(self.wishes.len() as u64 - 1);
+        self.desk.wish(Wish::new(id, &Wanted { client: "alice".parse().unwrap(), claim, offered }), self.now);
+    }
+
     fn drain(&mut self) -> Result<(), TestCaseError> {
         for _ in 0..8 * (self.published + 2) {
             for step in [Step::Poll { back: Some(0), limit: 100 }, Step::Deliver, Step::Wait(1500)] {
@@ -225,8 +248,7 @@ impl World {
         Ok(())
     }
 
-    fn confirm(&mut self, tag: u64) -> Result<(), TestCaseError> {
-        let rights = self.rights.1;
+    fn confirm(&mut self, tag: u64, rights: Rights) -> Result<(), TestCaseError> {
         let named = self.unacked.iter().find(|(unacked, _)| *unacked == tag).map(|(_, message)| *message);
         prop_assert!(named.is_some(), "tag {} is not unacked", tag);
         let names_seen = named.is_some_and(|named| self.seen.contains(&named.number) && shows(rights, named.topic));
@@ -251,9 +273,18 @@ impl World {
     }
 
     fn handle(&mut self) -> Result<(), TestCaseError> {
-        while let Some(effect) = self.desk.take_effect() {
+        while let Some(effect) = self.next_effect() {
             match effect {
-                Effect::Confirm(tag) => self.confirm(tag)?,
+                // For another gateway, whose rights are not known: what it names was seen, whatever was shown then.
+                Effect::Confirm(tag) if matches!(self.effects.front(), Some(Effect::End(EndReason::HandedOver(_)))) => {
+                    self.confirm(tag, None)?;
+                }
+                Effect::Confirm(tag) => self.confirm(tag, self.rights.1)?,
+                Effect::Reply(WishId(wish), Reply::Offered(lease)) => {
+                    let token = self.wishes.get(usize::try_from(wish).unwrap()).cloned().flatten();
+                    self.wish(token, Some(lease));
+                }
+                Effect::Reply(..) => {}
                 Effect::Ask => self.desk.told(self.ready.is_empty(), self.now),
                 Effect::Answer(_, Outcome::Batch(batch)) => self.hand_over(&batch)?,
                 Effect::Answer(..) => {}
@@ -263,6 +294,13 @@ impl World {
         prop_assert!(self.desk.wakeup() > self.now, "what is due is done");
         prop_assert_eq!(self.counted.0, self.counted.1);
         Ok(())
+    }
+
+    fn next_effect(&mut self) -> Option<Effect> {
+        if self.effects.is_empty() {
+            self.effects.extend(std::iter::from_fn(|| self.desk.take_effect()));
+        }
+        self.effects.pop_front()
     }
 
     fn hand_over(&mut self, batch: &Batch) -> Result<(), TestCaseError> {

@@ -1,0 +1,184 @@
+//! What gateways on one broker tell each other.
+//!
+//! The exchange `postern.control` brings a [`Message`] to the inbox of one gateway, by its instance, or to those of all.
+//! Nothing rests on a message: it is transient, expires after a second, and may be lost. A gateway without an inbox,
+//! because its user may not have one or because its connection is gone, only waits longer for what others hold.
+//!
+//! * `inbox` is the queue of this gateway, and what is done with what comes.
+//! * `question` asks the holder of a mailbox for it.
+//! * `message` is what is written. Two versions of it may be in use at once.
+
+mod inbox;
+mod message;
+mod question;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use amqp::names;
+use broker::{
+    BrokerError,
+    handover::{Instance, Reply},
+};
+use events::{ClientId, TopicPattern};
+use lapin::{BasicProperties, options::BasicPublishOptions};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, timeout},
+};
+use tracing::debug;
+
+use self::message::{Answer, Message, Number};
+pub(super) use self::question::Heard;
+use super::{
+    connections::{Connections, OwnChannel},
+    error::Failure,
+};
+
+/// How long a message is of use. The poll that wants a mailbox has an answer within two seconds.
+const EXPIRATION: Duration = Duration::from_secs(1);
+
+/// The routing key of what all gateways get.
+const ALL: &str = "all";
+
+/// How many questions go to all gateways in a second at most. Each of them costs as many messages as there are gateways.
+const MAX_BROADCASTS: u32 = 50;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Control {
+    connections: Arc<Connections>,
+    instance: Instance,
+    /// The inbox is open, so the exchange exists. A message to one that does not closes the channel.
+    is_open: AtomicBool,
+    /// The exchange may be gone.
+    doubt: Notify,
+    /// On the publishing connection, opened for the first message.
+    outbox: tokio::sync::Mutex<Option<OwnChannel>>,
+    /// Who waits for answers, by question.
+    questions: Mutex<HashMap<Number, mpsc::UnboundedSender<(Instance, Reply)>>>,
+    broadcasts: Mutex<Broadcasts>,
+}
+
+impl Control {
+    pub(super) fn new(connections: Arc<Connections>, instance: Instance) -> Self {
+        Self {
+            connections,
+            instance,
+            is_open: AtomicBool::new(false),
+            doubt: Notify::new(),
+            outbox: tokio::sync::Mutex::default(),
+            questions: Mutex::default(),
+            broadcasts: Mutex::new(Broadcasts { since: Instant::now(), sent: 0 }),
+        }
+    }
+
+    pub(super) const fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// Tells all gateways that a mailbox was unbound from a pattern.
+    pub(super) async fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
+        let (from, client, topic) = (self.instance, client.clone(), topic.clone());
+        self.broadcast(&Message::Unbound { from, client, topic }).await;
+    }
+
+    /// Sends a message to one gateway. What cannot be sent in time is of no use any more.
+    async fn tell(&self, to: Instance, message: &Message) {
+        self.send(&to.to_string(), message).await;
+    }
+
+    /// Sends a message to all gateways, unless too many were sent just now.
+    async fn broadcast(&self, message: &Message) {
+        if self.broadcasts().take(Instant::now()) {
+            self.send(ALL, message).await;
+        }
+    }
+
+    async fn send(&self, key: &str, message: &Message) {
+        match timeout(EXPIRATION, self.try_send(key, message)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(%error, "a message to another gateway was not sent"),
+            Err(_) => debug!("a message to another gateway was not sent in time"),
+        }
+    }
+
+    async fn try_send(&self, key: &str, message: &Message) -> Result<(), BrokerError> {
+        let mut outbox = self.outbox.lock().await;
+        if !self.is_open.load(Ordering::Relaxed) {
+            return Err(BrokerError::NotConnected);
+        }
+        let last = outbox.take();
+        let is_closed = |channel: &OwnChannel| !channel.status().connected();
+        if last.as_ref().is_some_and(is_closed) {
+            self.doubt.notify_one();
+            return Err(BrokerError::NotConnected);
+        }
+        let failed = |error| BrokerError::from(Failure("tell another gateway", error));
+        let channel = match last {
+            Some(channel) => channel,
+            None => self.connections.publishing_apart().await?.1.open().await.map_err(failed)?,
+        };
+        let channel = outbox.insert(channel);
+        // While the broker takes nothing, messages would pile up in the library.
+        if self.connections.publishing().await?.is_blocked() {
+            return Err(BrokerError::Blocked);
+        }
+        let properties = BasicProperties::default().with_expiration(EXPIRATION.as_millis().to_string().into());
+        let (exchange, options) = (names::CONTROL_EXCHANGE.into(), BasicPublishOptions::default());
+        channel.basic_publish(exchange, key.into(), options, &message.encode(), properties).await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Brings an answer to its question, if that is still of interest.
+    fn answered(&self, answer: Answer, reply: Reply) {
+        if let Some(waiting) = self.questions().get(&answer.req) {
+            let _ = waiting.send((answer.from, reply));
+        }
+    }
+
+    fn questions(&self) -> MutexGuard<'_, HashMap<Number, mpsc::UnboundedSender<(Instance, Reply)>>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn broadcasts(&self) -> MutexGuard<'_, Broadcasts> {
+        self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was sent to all gateways in the current second.
+#[derive(Debug)]
+struct Broadcasts {
+    since: Instant,
+    sent: u32,
+}
+
+impl Broadcasts {
+    /// Tells whether one more may be sent.
+    fn take(&mut self, now: Instant) -> bool {
+        if now >= self.since + Duration::from_secs(1) {
+            *self = Self { since: now, sent: 0 };
+        }
+        self.sent += 1;
+        self.sent <= MAX_BROADCASTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_broadcasts_are_sent_in_a_second() {
+        let start = Instant::now();
+        let mut broadcasts = Broadcasts { since: start, sent: 0 };
+        let mut sent = |ms| (0..1000).filter(|_| broadcasts.take(start + Duration::from_millis(ms))).count();
+        assert_eq!([0, 999, 1000, 3000].map(&mut sent), [50, 0, 50, 50]);
+    }
+}

@@ -1,0 +1,175 @@
+//! The queue in which a gateway gets what others tell it.
+//!
+//! It is on the administrative connection: the one that publishes is stopped while the broker is short of memory or
+//! disk. Its name has a random part, so that a gateway that reconnects never meets the queue of its last connection.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use amqp::names;
+use broker::{
+    BrokerError, Seldom,
+    handover::{Holder, Instance, Reply, Replying, Wanted},
+};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use lapin::{
+    Channel, Consumer, ExchangeKind,
+    options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use super::{
+    ALL, Control, EXPIRATION,
+    message::{Answer, Message, Request},
+};
+use crate::{call::in_time, connections::OwnChannel};
+
+/// How many messages wait in the inbox; of more, the oldest are dropped.
+const MAX_WAITING: i32 = 10_000;
+
+/// How many questions of other gateways are considered at once; more are not answered.
+const MAX_CONSIDERED: usize = 10_000;
+
+/// The pause before the inbox is opened again. Without it, readers that move wait longer, and nothing else is wrong.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The same where the broker has said no: each refusal takes the number of a channel for good.
+const PAUSE_OF_REFUSED: Duration = Duration::from_mins(1);
+
+/// What came of a question: to whom it goes, and what.
+type Considered = BoxFuture<'static, (Instance, Message)>;
+
+impl Control {
+    /// Answers other gateways, as long as it is polled.
+    pub(crate) async fn answer(&self, holder: Arc<dyn Holder>) {
+        loop {
+            let pause = match self.open().await {
+                Ok((_channel, inbox)) => {
+                    self.is_open.store(true, Ordering::Relaxed);
+                    self.read(inbox, &*holder).await;
+                    self.is_open.store(false, Ordering::Relaxed);
+                    PAUSE
+                }
+                Err(error @ BrokerError::Refused { .. }) => {
+                    static REFUSED: Seldom = Seldom::a_minute();
+                    if REFUSED.due().is_some() {
+                        warn!(
+                            %error,
+                            "other gateways cannot ask this one for mailboxes, so clients that move between them wait; \
+                             permit its user to configure, write and read ^postern\\."
+                        );
+                    }
+                    PAUSE_OF_REFUSED
+                }
+                Err(error) => {
+                    debug!(%error, "the inbox for other gateways could not be opened");
+                    PAUSE
+                }
+            };
+            sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        }
+    }
+
+    /// Declares the inbox and begins to read it. It goes with the channel.
+    async fn open(&self) -> Result<(OwnChannel, Consumer), BrokerError> {
+        let place = self.connections.administering().await?;
+        in_time("open the inbox of this gateway", async {
+            let channel = place.open().await?;
+            declare_exchange(&channel).await?;
+            let queue = declare_queue(&channel, self.instance).await?;
+            for key in [self.instance.to_string().as_str(), ALL] {
+                let (exchange, options) = (names::CONTROL_EXCHANGE.into(), QueueBindOptions::default());
+                channel.queue_bind(queue.clone(), exchange, key.into(), options, FieldTable::default()).await?;
+            }
+            let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
+            let inbox = channel.basic_consume(queue, ShortString::default(), options, FieldTable::default()).await?;
+            Ok((channel, inbox))
+        })
+        .await
+    }
+
+    /// Reads the inbox until it ends.
+    async fn read(&self, mut inbox: Consumer, holder: &dyn Holder) {
+        let mut considered = FuturesUnordered::<Considered>::new();
+        loop {
+            tokio::select! {
+                message = inbox.next() => {
+                    let Some(Ok(message)) = message else { return };
+                    let is_for_all = message.routing_key.as_str() == ALL;
+                    let Some(message) = Message::decode(&message.data) else { continue };
+                    if considered.len() < MAX_CONSIDERED {
+                        considered.extend(self.consider(message, is_for_all, holder));
+                    }
+                }
+                () = self.doubt.notified() => return,
+                Some((to, message)) = considered.next() => self.tell(to, &message).await,
+            }
+        }
+    }
+
+    /// Takes note of a message; returns the answer if it is a question.
+    fn consider(&self, message: Message, is_for_all: bool, holder: &dyn Holder) -> Option<Considered> {
+        match message {
+            Message::Release(request) => self.hand_over(request, None, is_for_all, holder),
+            Message::Take { request, lease } => self.hand_over(request, Some(lease.0), is_for_all, holder),
+            Message::Released(answer) => self.note(answer, Reply::Released),
+            Message::NotHeld(answer) => self.note(answer, Reply::NotHeld),
+            Message::Newer(answer) => self.note(answer, Reply::Newer),
+            Message::Offer { answer, lease } => self.note(answer, Reply::Offered(lease.0)),
+            Message::Unbound { from, client, topic } => {
+                if from != self.instance {
+                    holder.unbound(&client, &topic);
+                }
+                None
+            }
+        }
+    }
+
+    fn note(&self, answer: Answer, reply: Reply) -> Option<Considered> {
+        self.answered(answer, reply);
+        None
+    }
+
+    fn hand_over(
+        &self,
+        request: Request,
+        offered: Option<u64>,
+        is_for_all: bool,
+        holder: &dyn Holder,
+    ) -> Option<Considered> {
+        if request.from == self.instance {
+            return None;
+        }
+        let wanted = Wanted { client: request.client.clone(), claim: request.claim(), offered };
+        let replying: Replying = match holder.hand_over(wanted) {
+            Some(replying) => replying,
+            // Of all gateways at most one has something to say.
+            None if is_for_all => return None,
+            None => Box::pin(std::future::ready(Reply::NotHeld)),
+        };
+        let answer = Answer { req: request.req, from: self.instance };
+        Some(Box::pin(async move { (request.from, Message::reply(answer, replying.await)) }))
+    }
+}
+
+async fn declare_exchange(channel: &Channel) -> Result<(), lapin::Error> {
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let (name, arguments) = (names::CONTROL_EXCHANGE.into(), FieldTable::default());
+    channel.exchange_declare(name, ExchangeKind::Direct, durable, arguments).await
+}
+
+async fn declare_queue(channel: &Channel, instance: Instance) -> Result<ShortString, lapin::Error> {
+    let name: ShortString = format!("{}.{instance}.{:08x}", names::CONTROL_EXCHANGE, rand::random::<u32>()).into();
+    let expiration = i32::try_from(EXPIRATION.as_millis()).unwrap_or(i32::MAX);
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("classic".into()));
+    arguments.insert("x-message-ttl".into(), AMQPValue::LongInt(expiration));
+    arguments.insert("x-max-length".into(), AMQPValue::LongInt(MAX_WAITING));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(name.clone(), options, arguments).await?;
+    Ok(name)
+}
