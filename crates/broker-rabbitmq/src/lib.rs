@@ -268,7 +268,9 @@ impl Broker for AmqpBroker {
                 let pause = Duration::from_millis(rand::random_range(30..100));
                 if !matches!(last, OpenError::Held) {
                     sleep(pause).await;
-                } else if question.get_or_insert_with(|| self.control.question(&request)).wait(pause).await == Heard::Newer {
+                } else if question.get_or_insert_with(|| self.control.question(&request)).wait(pause).await
+                    == Heard::Newer
+                {
                     return Err(OpenError::Newer);
                 }
             }

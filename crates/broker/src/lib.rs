@@ -34,13 +34,13 @@ use std::sync::Arc;
 
 use events::{ClientId, Event, EventId, TopicPattern};
 
-use self::{
-    handover::{Claim, Holder, Instance},
-    log::EventLog,
-};
 pub use self::{
     error::{BrokerError, LeaseEnded, OpenError},
     seldom::Seldom,
+};
+use self::{
+    handover::{Claim, Holder, Instance},
+    log::EventLog,
 };
 
 /// A message that was handed over under a Lease and is not confirmed yet.

@@ -36,7 +36,15 @@ fn alice() -> ClientId {
 
 fn request(last_seen: Option<&LastSeen>, wait: Duration) -> PollRequest {
     let deadline = Instant::now() + wait;
-    PollRequest { topics: Vec::new(), last_seen: last_seen.cloned(), limit: 100, deadline, order: None, may_see: None, goes_on: false }
+    PollRequest {
+        topics: Vec::new(),
+        last_seen: last_seen.cloned(),
+        limit: 100,
+        deadline,
+        order: None,
+        may_see: None,
+        goes_on: false,
+    }
 }
 
 /// What a well-behaved client knows.

@@ -73,7 +73,14 @@ impl Reader {
     /// Asks for a mailbox that exists.
     pub(super) fn again(&self) -> LeaseRequest {
         let client = self.client.clone();
-        LeaseRequest { client, topics: Vec::new(), seen_before: false, last_seen: None, window: 64, claim: Claim::default() }
+        LeaseRequest {
+            client,
+            topics: Vec::new(),
+            seen_before: false,
+            last_seen: None,
+            window: 64,
+            claim: Claim::default(),
+        }
     }
 
     /// Makes an empty mailbox, without a marker.

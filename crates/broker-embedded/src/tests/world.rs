@@ -182,8 +182,14 @@ impl World {
         if self.model.is_leased(who) {
             return Ok(());
         }
-        let request =
-            LeaseRequest { client: client(who), topics: topics.clone(), seen_before, last_seen: None, window, claim: Claim::default() };
+        let request = LeaseRequest {
+            client: client(who),
+            topics: topics.clone(),
+            seen_before,
+            last_seen: None,
+            window,
+            claim: Claim::default(),
+        };
         let opened = self.broker().open(request).await;
         if topics.is_empty() && !self.model.mailboxes.contains_key(&who) {
             prop_assert!(matches!(opened, Err(OpenError::NoMailbox)), "{:?}", opened);

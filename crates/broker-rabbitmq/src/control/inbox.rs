@@ -59,8 +59,8 @@ impl Control {
                     if REFUSED.due().is_some() {
                         warn!(
                             %error,
-                            "other gateways cannot ask this one for mailboxes, so clients that move between them wait; \
-                             permit its user to configure, write and read ^postern\\."
+                            "this user may not use postern.control, so gateways do not hand mailboxes over to each \
+                             other, and clients that move between them wait; see the users of docs/src/amqp.md"
                         );
                     }
                     PAUSE_OF_REFUSED
@@ -114,8 +114,8 @@ impl Control {
     /// Takes note of a message; returns the answer if it is a question.
     fn consider(&self, message: Message, is_for_all: bool, holder: &dyn Holder) -> Option<Considered> {
         match message {
-            Message::Release(request) => self.hand_over(request, None, is_for_all, holder),
-            Message::Take { request, lease } => self.hand_over(request, Some(lease.0), is_for_all, holder),
+            Message::Release(request) => self.hand_over(&request, None, is_for_all, holder),
+            Message::Take { request, lease } => self.hand_over(&request, Some(lease.0), is_for_all, holder),
             Message::Released(answer) => self.note(answer, Reply::Released),
             Message::NotHeld(answer) => self.note(answer, Reply::NotHeld),
             Message::Newer(answer) => self.note(answer, Reply::Newer),
@@ -136,7 +136,7 @@ impl Control {
 
     fn hand_over(
         &self,
-        request: Request,
+        request: &Request,
         offered: Option<u64>,
         is_for_all: bool,
         holder: &dyn Holder,
@@ -151,8 +151,8 @@ impl Control {
             None if is_for_all => return None,
             None => Box::pin(std::future::ready(Reply::NotHeld)),
         };
-        let answer = Answer { req: request.req, from: self.instance };
-        Some(Box::pin(async move { (request.from, Message::reply(answer, replying.await)) }))
+        let (to, answer) = (request.from, Answer { req: request.req, from: self.instance });
+        Some(Box::pin(async move { (to, Message::reply(answer, replying.await)) }))
     }
 }
 

@@ -189,21 +189,37 @@ mod tests {
                 Message::Release(request()),
                 r#"{"v":1,"op":"release","req":"000000000000feed","from":"00000001","client":"alice","last_seen":"e1~00000002000000ff~7~0000abcd","poll":"tab7.42"}"#,
             ),
-            (Message::Release(bare.clone()), r#"{"v":1,"op":"release","req":"000000000000feed","from":"00000001","client":"alice"}"#),
+            (
+                Message::Release(bare.clone()),
+                r#"{"v":1,"op":"release","req":"000000000000feed","from":"00000001","client":"alice"}"#,
+            ),
             (
                 Message::Take { request: bare, lease: Number(u64::MAX) },
                 r#"{"v":1,"op":"take","req":"000000000000feed","from":"00000001","client":"alice","lease":"ffffffffffffffff"}"#,
             ),
-            (Message::reply(answer, Reply::Released), r#"{"v":1,"op":"released","req":"000000000000feed","from":"00000002"}"#),
-            (Message::reply(answer, Reply::NotHeld), r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002"}"#),
-            (Message::reply(answer, Reply::Newer), r#"{"v":1,"op":"newer","req":"000000000000feed","from":"00000002"}"#),
+            (
+                Message::reply(answer, Reply::Released),
+                r#"{"v":1,"op":"released","req":"000000000000feed","from":"00000002"}"#,
+            ),
+            (
+                Message::reply(answer, Reply::NotHeld),
+                r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002"}"#,
+            ),
+            (
+                Message::reply(answer, Reply::Newer),
+                r#"{"v":1,"op":"newer","req":"000000000000feed","from":"00000002"}"#,
+            ),
             (
                 Message::reply(answer, Reply::Offered(7)),
                 r#"{"v":1,"op":"offer","req":"000000000000feed","from":"00000002","lease":"0000000000000007"}"#,
             ),
             (
-                Message::Unbound { from: Instance(1), client: "alice".parse().unwrap(), topic: "jobs.#".parse().unwrap() },
-                r##"{"v":1,"op":"unbound","from":"00000001","client":"alice","topic":"jobs.#"}"##,
+                Message::Unbound {
+                    from: Instance(1),
+                    client: "alice".parse().unwrap(),
+                    topic: "jobs.*".parse().unwrap(),
+                },
+                r#"{"v":1,"op":"unbound","from":"00000001","client":"alice","topic":"jobs.*"}"#,
             ),
         ];
         for (message, text) in recorded {

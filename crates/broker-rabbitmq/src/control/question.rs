@@ -1,8 +1,9 @@
 //! Asking the holder of a mailbox for it.
 //!
 //! The question goes to the gateway that made the client's token. If there is no answer soon, because that gateway is
-//! gone, or is not the holder, it goes to all, once. An answer only tells when to look again: the mailbox is looked at
-//! now and then without any.
+//! gone, or is not the holder, it goes to all. Another gateway may be faster when the mailbox becomes free; then all are
+//! asked again, a few times at most. An answer only tells when to look again: the mailbox is looked at now and then
+//! without any.
 
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ use super::{
 /// How long the gateway that made the token is waited for, before all are asked. A release takes a few milliseconds.
 const DIRECT_WAIT: Duration = Duration::from_millis(50);
 
+/// How often all are asked for one poll at most.
+const MAX_ROUNDS: u32 = 4;
+
 /// What has come of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -40,6 +44,8 @@ pub(crate) struct Question<'a> {
     direct: Option<Instance>,
     /// When all are asked, unless they have been.
     broadcast: Option<Instant>,
+    /// How often they have been.
+    rounds: u32,
     replies: mpsc::UnboundedReceiver<(Instance, Reply)>,
 }
 
@@ -58,7 +64,7 @@ impl Control {
         // This gateway knows that it holds nothing.
         let direct = lease.claim.holder.filter(|holder| *holder != self.instance);
         let wait = if direct.is_some() { DIRECT_WAIT } else { Duration::ZERO };
-        Question { control: self, request, direct, broadcast: Some(Instant::now() + wait), replies }
+        Question { control: self, request, direct, broadcast: Some(Instant::now() + wait), rounds: 0, replies }
     }
 }
 
@@ -74,9 +80,9 @@ impl Question<'_> {
             tokio::select! {
                 biased;
                 Some((from, reply)) = self.replies.recv() => match reply {
-                    Reply::Released => return Heard::Look,
-                    Reply::NotHeld => {
-                        self.broadcast = self.broadcast.map(|_| Instant::now());
+                    // If it is held after this, it is by another one.
+                    Reply::Released | Reply::NotHeld => {
+                        self.broadcast = (self.rounds < MAX_ROUNDS).then(Instant::now);
                         return Heard::Look;
                     }
                     Reply::Newer => return Heard::Newer,
@@ -90,6 +96,7 @@ impl Question<'_> {
                         return Heard::Look;
                     }
                     self.broadcast = None;
+                    self.rounds += 1;
                     self.control.broadcast(&Message::Release(self.request.clone())).await;
                 }
             }

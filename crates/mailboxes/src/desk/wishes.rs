@@ -51,7 +51,8 @@ impl Wish {
 
     /// Returns what is to be done about it, and from when on.
     fn judge(&self, reader: &Reader<'_>) -> (Instant, Verdict) {
-        let same_instance = |highest: &&PollOrder| self.order.as_ref().is_some_and(|own| own.instance == highest.instance);
+        let same_instance =
+            |highest: &&PollOrder| self.order.as_ref().is_some_and(|own| own.instance == highest.instance);
         let highest = reader.highest.filter(same_instance);
         if let (Some(own), Some(highest)) = (&self.order, highest)
             && own.is_before(highest)

@@ -104,7 +104,8 @@ impl Broker for FleetBroker {
             if Instant::now() >= give_up {
                 return Err(OpenError::Held);
             }
-            let wanted = Wanted { client: request.client.clone(), claim: request.claim.clone(), offered: offered.take() };
+            let wanted =
+                Wanted { client: request.client.clone(), claim: request.claim.clone(), offered: offered.take() };
             let others = (0..3).filter(|other| *other != self.number);
             let asked = others.map(|other| {
                 let wanted = &wanted;
@@ -113,9 +114,8 @@ impl Broker for FleetBroker {
             match timeout(Duration::from_millis(100), select_ok(asked)).await {
                 Ok(Ok((Reply::Newer, _))) => return Err(OpenError::Newer),
                 Ok(Ok((Reply::Offered(lease), _))) => offered = Some(lease),
-                Ok(Ok((Reply::Released | Reply::NotHeld, _))) => {}
                 Ok(Err(())) => sleep(Duration::from_millis(50)).await,
-                Err(_) => {}
+                Ok(Ok((Reply::Released | Reply::NotHeld, _))) | Err(_) => {}
             }
         }
     }
@@ -161,7 +161,8 @@ fn fleet(wire: Wire, seed: u64) -> (Vec<Registry<FleetBroker>>, Arc<Model>) {
             Registry::new(Arc::new(broker), OPTIONS, Arc::default())
         })
         .collect();
-    *fleet.holders.lock().unwrap() = gateways.iter().map(|gateway| Arc::new(gateway.clone()) as Arc<dyn Holder>).collect();
+    *fleet.holders.lock().unwrap() =
+        gateways.iter().map(|gateway| Arc::new(gateway.clone()) as Arc<dyn Holder>).collect();
     (gateways, model)
 }
 
@@ -217,9 +218,9 @@ async fn of_two_polls_at_two_gateways_the_newer_wins() {
     let (gateways, model) = fleet(GOOD, 2);
     let alice = alice();
     for is_ordered in [true, false] {
-        let poll = |number| match is_ordered {
-            true => ordered(request(None, Duration::from_secs(25)), number),
-            false => request(None, Duration::from_secs(25)),
+        let poll = |number| {
+            let poll = request(None, Duration::from_secs(25));
+            if is_ordered { ordered(poll, number) } else { poll }
         };
         let began = Instant::now();
         let older = gateways[0].poll(&alice, poll(1));
@@ -264,16 +265,12 @@ async fn an_older_poll_that_comes_late_is_refused_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn two_readers_that_come_back_at_once_change_places_once_a_second() {
     let (gateways, model) = fleet(GOOD, 4);
+    let end = Instant::now() + Duration::from_secs(30);
     let reader = async |gateway: usize| {
-        while Instant::now() < began_at() + Duration::from_secs(30) {
+        while Instant::now() < end {
             gateways[gateway].poll(&alice(), request(None, Duration::from_secs(25))).await;
         }
     };
-    fn began_at() -> Instant {
-        static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-        *BEGAN.get_or_init(Instant::now)
-    }
-    began_at();
     tokio::join!(reader(0), reader(1));
     let opened = model.opened(&alice());
     assert!((10..=60).contains(&opened), "{opened} leases within about 30 s");

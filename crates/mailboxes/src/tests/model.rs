@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError, handover::Instance};
+use broker::{
+    Broker, BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, MailboxStatus, OpenError,
+    handover::Instance,
+};
 use broker_embedded::EmbeddedLog;
 use events::{ClientId, Event, TopicPattern};
 use tokio::{sync::Notify, time::sleep};

@@ -284,10 +284,9 @@ impl World {
                     let token = self.wishes.get(usize::try_from(wish).unwrap()).cloned().flatten();
                     self.wish(token, Some(lease));
                 }
-                Effect::Reply(..) => {}
                 Effect::Ask => self.desk.told(self.ready.is_empty(), self.now),
                 Effect::Answer(_, Outcome::Batch(batch)) => self.hand_over(&batch)?,
-                Effect::Answer(..) => {}
+                Effect::Answer(..) | Effect::Reply(..) => {}
                 Effect::End(_) => self.open(),
             }
         }

@@ -5,8 +5,11 @@ use broker::handover::{Claim, Reply, Wanted};
 use super::*;
 
 fn wish(id: u64, last_seen: Option<&LastSeen>, poll: Option<&str>, offered: Option<u64>) -> Wish {
-    let claim =
-        Claim { holder: None, last_seen: last_seen.map(|token| token.as_str().to_owned()), poll: poll.map(str::to_owned) };
+    let claim = Claim {
+        holder: None,
+        last_seen: last_seen.map(|token| token.as_str().to_owned()),
+        poll: poll.map(str::to_owned),
+    };
     Wish::new(WishId(id), &Wanted { client: "alice".parse().unwrap(), claim, offered })
 }
 
