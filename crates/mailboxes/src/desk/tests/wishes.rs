@@ -49,9 +49,11 @@ fn a_session_that_lingers_confirms_what_was_seen_and_gives_the_mailbox_up() {
 fn what_a_strange_token_names_is_not_confirmed() {
     let now = Instant::now();
     let (_, elsewhere) = after_one_event(now);
+    let not_handed_out = "id-2~0000000000000001~2~00000000".parse().unwrap();
     let elsewhere: LastSeen = elsewhere.as_str().replace("0000000000000001", "0000000000000002").parse().unwrap();
-    for token in [Some(&elsewhere), Some(&"id-1".parse().unwrap()), None] {
+    for token in [Some(&elsewhere), Some(&"id-1".parse().unwrap()), Some(&not_handed_out), None] {
         let (mut desk, _) = after_one_event(now);
+        desk.deliver(delivery(2, false, 2), now);
         desk.tick(now + seconds(1));
         desk.wish(wish(1, token, None, None), now + seconds(1));
         assert!(handed_over(&mut desk), "{token:?}");
