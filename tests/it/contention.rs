@@ -8,8 +8,8 @@ use std::{
 };
 
 use postern_tests::{
-    Broker, DirectPublisher, Gateway, HttpConnection, PATIENCE, Poll, Request, eventually_eq, on_both_brokers,
-    shared_broker, unique,
+    Broker, DirectPublisher, Gateway, HttpConnection, Poll, Request, eventually_eq, on_both_brokers, shared_broker,
+    unique,
 };
 use tokio::time::timeout;
 

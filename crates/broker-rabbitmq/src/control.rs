@@ -86,7 +86,7 @@ impl Control {
     /// Tells all gateways that a mailbox was unbound from a pattern.
     pub(super) async fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
         let (from, client, topic) = (self.instance, client.clone(), topic.clone());
-        self.broadcast(&Message::Unbound { from, client, topic }).await;
+        self.send(ALL, &Message::Unbound { from, client, topic }).await;
     }
 
     /// Sends a message to one gateway. What cannot be sent in time is of no use any more.
@@ -94,11 +94,13 @@ impl Control {
         self.send(&to.to_string(), message).await;
     }
 
-    /// Sends a message to all gateways, unless too many were sent just now.
-    async fn broadcast(&self, message: &Message) {
-        if self.broadcasts().take(Instant::now()) {
+    /// Sends a question to all gateways, unless too many were sent just now; tells whether it was sent.
+    async fn ask_all(&self, message: &Message) -> bool {
+        let may_send = self.broadcasts().take(Instant::now());
+        if may_send {
             self.send(ALL, message).await;
         }
+        may_send
     }
 
     async fn send(&self, key: &str, message: &Message) {
@@ -114,9 +116,12 @@ impl Control {
         if !self.is_open.load(Ordering::Relaxed) {
             return Err(BrokerError::NotConnected);
         }
+        // While the broker takes nothing, messages would pile up in the library.
+        if self.connections.publishing().await?.is_blocked() {
+            return Err(BrokerError::Blocked);
+        }
         let last = outbox.take();
-        let is_closed = |channel: &OwnChannel| !channel.status().connected();
-        if last.as_ref().is_some_and(is_closed) {
+        if last.as_ref().is_some_and(|channel| !channel.status().connected()) {
             self.doubt.notify_one();
             return Err(BrokerError::NotConnected);
         }
@@ -126,10 +131,6 @@ impl Control {
             None => self.connections.publishing_apart().await?.1.open().await.map_err(failed)?,
         };
         let channel = outbox.insert(channel);
-        // While the broker takes nothing, messages would pile up in the library.
-        if self.connections.publishing().await?.is_blocked() {
-            return Err(BrokerError::Blocked);
-        }
         let properties = BasicProperties::default().with_expiration(EXPIRATION.as_millis().to_string().into());
         let (exchange, options) = (names::CONTROL_EXCHANGE.into(), BasicPublishOptions::default());
         channel.basic_publish(exchange, key.into(), options, &message.encode(), properties).await.map_err(failed)?;

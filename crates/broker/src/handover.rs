@@ -73,8 +73,8 @@ pub enum Reply {
     Offered(u64),
 }
 
-/// An answer that may take as long as a release.
-pub type Replying = Pin<Box<dyn Future<Output = Reply> + Send>>;
+/// An answer that may take as long as a release. `None`: the other gateway does best to look for itself.
+pub type Replying = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
 
 /// Reads mailboxes, and gives them up for other gateways.
 pub trait Holder: Send + Sync + 'static {

@@ -6,15 +6,23 @@
 //!
 //! The clock is an input: the owner calls [`Desk::tick`] at the time that [`Desk::wakeup`] names.
 
+mod effect;
+mod seated;
 mod wishes;
 
 use std::{collections::VecDeque, time::Duration};
 
-use broker::{BrokerError, Delivery, handover::Reply};
+use broker::{BrokerError, Delivery};
 use tokio::time::Instant;
 
-use self::wishes::Wishes;
-pub(super) use self::wishes::{Wish, WishId};
+pub(super) use self::{
+    effect::{Effect, EndReason},
+    wishes::{Wish, WishId},
+};
+use self::{
+    seated::Seated,
+    wishes::{Decision, Reader, Wishes},
+};
 use super::{
     poll::{Outcome, Poll, PollId, PollOrder},
     window::Window,
@@ -51,34 +59,6 @@ pub(super) struct Timeouts {
     pub(super) confirm_deadline: Duration,
 }
 
-/// Why a Session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EndReason {
-    /// The client went away, or never got its answer.
-    Disconnected,
-    /// No poll came within the linger.
-    Lingered,
-    /// A Delivery stayed unconfirmed for the confirm deadline.
-    Unconfirmed,
-    /// Another gateway gets the mailbox, and is to be told so after the release.
-    HandedOver(WishId),
-}
-
-/// What the owner has to do.
-#[derive(Debug)]
-pub(super) enum Effect {
-    /// Confirm to the broker up to and including this tag. Always before the answer that follows it.
-    Confirm(u64),
-    /// Ask the broker whether the mailbox is drained, and pass the answer on after the messages that have arrived.
-    Ask,
-    /// Give this poll its answer.
-    Answer(PollId, Outcome),
-    /// Tell this to another gateway.
-    Reply(WishId, Reply),
-    /// Release the Lease; nothing follows.
-    End(EndReason),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -109,29 +89,6 @@ pub(super) struct Desk {
     slowed: VecDeque<(Instant, PollId)>,
     effects: VecDeque<Effect>,
     ended: bool,
-}
-
-#[derive(Debug)]
-struct Seated {
-    poll: Poll,
-    since: Instant,
-    confirmed: bool,
-    /// The broker has said that the mailbox is drained.
-    is_drained: bool,
-    /// Its batch is held back.
-    is_held_back: bool,
-}
-
-impl Seated {
-    const fn new(poll: Poll, since: Instant, confirmed: bool) -> Self {
-        Self { poll, since, confirmed, is_drained: false, is_held_back: false }
-    }
-
-    /// Tells whether it only asks for what is there. Then an event that was confirmed to its publisher must not be
-    /// missed because it is still on its way to this Lease.
-    fn is_short(&self) -> bool {
-        self.poll.deadline <= self.since
-    }
 }
 
 impl Desk {
@@ -227,6 +184,49 @@ impl Desk {
         if self.poll.is_none() {
             self.end(EndReason::Disconnected);
         }
+    }
+
+    /// Another gateway wants the mailbox. It is answered when the Lease is open; if too many wait, the oldest is dropped,
+    /// and returned.
+    pub(super) fn wish(&mut self, wish: Wish, now: Instant) -> Option<WishId> {
+        let dropped = self.wishes.push(wish);
+        self.consider_wishes(now);
+        dropped.map(|wish| wish.id)
+    }
+
+    fn consider_wishes(&mut self, now: Instant) {
+        let mut wishes = std::mem::take(&mut self.wishes);
+        while let Some(decision) = self.reader().and_then(|reader| wishes.decide(&reader, now)) {
+            match decision {
+                Decision::Say(wish, reply) => self.effects.push_back(Effect::Reply(wish, reply)),
+                Decision::HandOver(wish) => self.hand_over(&wish, now),
+            }
+        }
+        self.wishes = wishes;
+    }
+
+    /// Returns when [`Self::consider_wishes`] has something to decide; that may be in the past.
+    fn wishes_due(&self) -> Option<Instant> {
+        self.wishes.due(&self.reader()?)
+    }
+
+    /// Confirms what the client has seen, and ends; a poll that is held here is an older one.
+    fn hand_over(&mut self, wish: &Wish, now: Instant) {
+        let confirmed = self.window.as_mut().zip(wish.last_seen.as_ref());
+        if let Some(tag) = confirmed.and_then(|(window, token)| window.confirm_place(token)) {
+            self.effects.push_back(Effect::Confirm(tag));
+        }
+        self.end(EndReason::HandedOver(wish.id));
+        if let Some(older) = self.poll.take() {
+            self.displace(older.poll.id, now);
+        }
+    }
+
+    /// Returns who reads here, as long as there is anything to be wanted.
+    fn reader(&self) -> Option<Reader<'_>> {
+        let window = self.window.as_ref().filter(|_| !self.ended)?;
+        let is_here = self.poll.is_some() || self.goes_on;
+        Some(Reader { lease: window.lease(), since: self.opened, is_here, highest: self.highest.as_ref() })
     }
 
     fn displace(&mut self, poll: PollId, now: Instant) {

@@ -58,6 +58,11 @@ impl LastSeen {
         self.place.and_then(|place| u32::try_from(place.lease >> u32::BITS).ok()).map(Instance)
     }
 
+    /// Tells whether it was made under this Lease.
+    pub(super) fn is_of(&self, lease: u64) -> bool {
+        self.place.is_some_and(|place| place.lease == lease)
+    }
+
     /// Returns the id of the event, for an operator's eyes.
     #[must_use]
     pub fn event_id(&self) -> Option<&EventId> {

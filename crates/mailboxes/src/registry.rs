@@ -14,7 +14,7 @@ use std::{
 
 use broker::{
     Broker,
-    handover::{Holder, Reply, Replying, Wanted},
+    handover::{Holder, Replying, Wanted},
 };
 use events::{ClientId, TopicPattern};
 use tokio::{
@@ -177,11 +177,8 @@ impl<B: Broker> Holder for Registry<B> {
         let commands = self.0.sessions().get(&wanted.client)?.commands.clone();
         Some(Box::pin(async move {
             let (reply, replied) = oneshot::channel();
-            // A Session that is over, or ends before it has answered, holds nothing any more.
-            if commands.send(Command::Wanted(wanted, reply)).is_err() {
-                return Reply::NotHeld;
-            }
-            replied.await.unwrap_or(Reply::NotHeld)
+            commands.send(Command::Wanted(wanted, reply)).ok()?;
+            replied.await.ok()
         }))
     }
 

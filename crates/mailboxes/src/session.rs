@@ -46,7 +46,7 @@ pub(super) enum Command {
     HungUp(PollId),
     /// A poll's client had hung up before the poll could be held.
     Abandoned,
-    /// Another gateway wants the mailbox. A sender that is dropped says: it is not held here any more.
+    /// Another gateway wants the mailbox. A sender that is dropped says nothing: that gateway looks for itself.
     Wanted(Wanted, oneshot::Sender<Reply>),
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
     Unbound(TopicPattern),
@@ -240,7 +240,9 @@ impl<B: Broker> Session<B> {
                 self.wished += 1;
                 let id = WishId(self.wished);
                 self.wishes.push((id, reply));
-                self.desk.wish(Wish::new(id, &wanted), Instant::now());
+                if let Some(dropped) = self.desk.wish(Wish::new(id, &wanted), Instant::now()) {
+                    self.wishes.retain(|(wish, _)| *wish != dropped);
+                }
             }
             Some(Command::Abandoned) => self.desk.abandoned(),
             Some(Command::Unbound(topic)) => {
@@ -267,7 +269,8 @@ impl<B: Broker> Session<B> {
         Ok(())
     }
 
-    /// Says that the Lease is released to the gateway that gets the mailbox; the others look for themselves.
+    /// Says that the Lease is released to the gateway that gets the mailbox. The others look for themselves a moment
+    /// later: all at once, only one could have it, and each refusal would cost the number of a channel.
     fn tell_handed_over(&mut self, end: &SessionEnd) {
         if let SessionEnd::Decided(EndReason::HandedOver(wish)) = end {
             self.visible.is_handed_over.store(true, Ordering::Release);

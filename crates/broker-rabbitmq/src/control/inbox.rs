@@ -40,8 +40,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The same where the broker has said no: each refusal takes the number of a channel for good.
 const PAUSE_OF_REFUSED: Duration = Duration::from_mins(1);
 
-/// What came of a question: to whom it goes, and what.
-type Considered = BoxFuture<'static, (Instance, Message)>;
+/// What came of a question: to whom an answer goes, and what, if there is one.
+type Considered = BoxFuture<'static, Option<(Instance, Message)>>;
 
 impl Control {
     /// Answers other gateways, as long as it is polled.
@@ -106,7 +106,11 @@ impl Control {
                     }
                 }
                 () = self.doubt.notified() => return,
-                Some((to, message)) = considered.next() => self.tell(to, &message).await,
+                Some(answer) = considered.next() => {
+                    if let Some((to, message)) = answer {
+                        self.tell(to, &message).await;
+                    }
+                }
             }
         }
     }
@@ -149,10 +153,10 @@ impl Control {
             Some(replying) => replying,
             // Of all gateways at most one has something to say.
             None if is_for_all => return None,
-            None => Box::pin(std::future::ready(Reply::NotHeld)),
+            None => Box::pin(std::future::ready(Some(Reply::NotHeld))),
         };
         let (to, answer) = (request.from, Answer { req: request.req, from: self.instance });
-        Some(Box::pin(async move { (to, Message::reply(answer, replying.await)) }))
+        Some(Box::pin(async move { Some((to, Message::reply(answer, replying.await?))) }))
     }
 }
 

@@ -21,8 +21,12 @@ use super::{
     message::{Message, Number, Request},
 };
 
-/// How long the gateway that made the token is waited for, before all are asked. A release takes a few milliseconds.
-const DIRECT_WAIT: Duration = Duration::from_millis(50);
+/// How long the gateway that made the token is waited for, before all are asked. A release takes a few milliseconds, and a
+/// Lease is kept for 50 ms.
+const DIRECT_WAIT: Duration = Duration::from_millis(100);
+
+/// The pause before all are asked after too many questions were.
+const TOO_MANY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often all are asked for one poll at most.
 const MAX_ROUNDS: u32 = 4;
@@ -95,9 +99,12 @@ impl Question<'_> {
                     if broadcast.is_none() {
                         return Heard::Look;
                     }
-                    self.broadcast = None;
-                    self.rounds += 1;
-                    self.control.broadcast(&Message::Release(self.request.clone())).await;
+                    if self.control.ask_all(&Message::Release(self.request.clone())).await {
+                        self.broadcast = None;
+                        self.rounds += 1;
+                    } else {
+                        self.broadcast = Some(Instant::now() + TOO_MANY_PAUSE);
+                    }
                 }
             }
         }

@@ -1,22 +1,22 @@
 //! What other gateways want of a Session, and what they are told.
 //!
-//! A client that moves to another gateway leaves a Session behind. Its mailbox is given up when no poll is here, or when
-//! the client says itself that its poll there is the newer one. A reader that is here has to go for another one only if
-//! that one still waits when the Lease is offered to it, and not before the Lease is a second old: so two readers at two
-//! gateways, of which each comes back at once, move a mailbox once a second, and not as fast as the network lets them.
+//! A client that moves to another gateway leaves a Session behind. Its mailbox is given up at once when no poll is here
+//! and the client shows that it has read here, or when it says itself that its poll there is the newer one. Otherwise the
+//! Lease is kept until it is a second old; and a reader that is here has to go for another one only if that one still
+//! waits when the Lease is offered to it. So two readers at two gateways, of which each comes back at once, move a
+//! mailbox once a second, and not as fast as the network lets them.
 
 use std::{collections::VecDeque, time::Duration};
 
 use broker::handover::{Reply, Wanted};
 use tokio::time::Instant;
 
-use super::{Desk, Effect, EndReason};
 use crate::{last_seen::LastSeen, poll::PollOrder};
 
 /// How long a Lease is kept at least, so that a client that moves all the time costs the broker 20 Leases a second.
 const MIN_TENURE: Duration = Duration::from_millis(50);
 
-/// The same where a reader is here and nothing says that the other one is newer.
+/// The same where nothing says that the other reader is the same client, or newer.
 const MIN_TENURE_OF_READER: Duration = Duration::from_secs(1);
 
 /// How many wishes wait at once; of more, the oldest is dropped.
@@ -59,8 +59,15 @@ impl Wish {
         {
             return (reader.since, Verdict::Say(Reply::Newer));
         }
-        if !reader.is_here || highest.is_some() || self.offered == Some(reader.lease) {
+        // An equal number may be the same poll, which a proxy has brought to both gateways.
+        let is_newer = self.order.as_ref().zip(highest).is_some_and(|(own, highest)| own.number > highest.number);
+        let was_read_here = self.last_seen.as_ref().is_some_and(|token| token.is_of(reader.lease));
+        if is_newer || self.offered == Some(reader.lease) || (!reader.is_here && (was_read_here || highest.is_some())) {
             (reader.since + MIN_TENURE, Verdict::HandOver)
+        } else if !reader.is_here {
+            (reader.since + MIN_TENURE_OF_READER, Verdict::HandOver)
+        } else if highest.is_some() {
+            (reader.since + MIN_TENURE, Verdict::Say(Reply::Offered(reader.lease)))
         } else {
             (reader.since + MIN_TENURE_OF_READER, Verdict::Say(Reply::Offered(reader.lease)))
         }
@@ -117,52 +124,7 @@ impl Wishes {
     }
 
     /// Returns when [`Self::decide`] has something to say.
-    fn due(&self, reader: &Reader<'_>) -> Option<Instant> {
+    pub(super) fn due(&self, reader: &Reader<'_>) -> Option<Instant> {
         self.0.iter().map(|wish| wish.judge(reader).0).min()
-    }
-}
-
-impl Desk {
-    /// Another gateway wants the mailbox. It is answered when the Lease is open.
-    pub(crate) fn wish(&mut self, wish: Wish, now: Instant) {
-        if let Some(dropped) = self.wishes.push(wish) {
-            self.effects.push_back(Effect::Reply(dropped.id, Reply::NotHeld));
-        }
-        self.consider_wishes(now);
-    }
-
-    pub(super) fn consider_wishes(&mut self, now: Instant) {
-        let mut wishes = std::mem::take(&mut self.wishes);
-        while let Some(decision) = self.reader().and_then(|reader| wishes.decide(&reader, now)) {
-            match decision {
-                Decision::Say(wish, reply) => self.effects.push_back(Effect::Reply(wish, reply)),
-                Decision::HandOver(wish) => self.hand_over(&wish, now),
-            }
-        }
-        self.wishes = wishes;
-    }
-
-    /// Returns when [`Self::consider_wishes`] has something to decide; that may be in the past.
-    pub(super) fn wishes_due(&self) -> Option<Instant> {
-        self.wishes.due(&self.reader()?)
-    }
-
-    /// Confirms what the client has seen, and ends; a poll that is held here is an older one.
-    fn hand_over(&mut self, wish: &Wish, now: Instant) {
-        let confirmed = self.window.as_mut().zip(wish.last_seen.as_ref());
-        if let Some(tag) = confirmed.and_then(|(window, token)| window.confirm_place(token)) {
-            self.effects.push_back(Effect::Confirm(tag));
-        }
-        self.end(EndReason::HandedOver(wish.id));
-        if let Some(older) = self.poll.take() {
-            self.displace(older.poll.id, now);
-        }
-    }
-
-    /// Returns who reads here, as long as there is anything to be wanted.
-    fn reader(&self) -> Option<Reader<'_>> {
-        let window = self.window.as_ref().filter(|_| !self.ended)?;
-        let is_here = self.poll.is_some() || self.goes_on;
-        Some(Reader { lease: window.lease(), since: self.opened, is_here, highest: self.highest.as_ref() })
     }
 }

@@ -70,7 +70,7 @@ impl Fleet {
         if self.random(|random| random.random_range(0..10)) == 0 {
             drop(holder.hand_over(wanted.clone()));
         }
-        let reply = holder.hand_over(wanted.clone())?.await;
+        let reply = holder.hand_over(wanted.clone())?.await?;
         self.carry().await;
         Some(reply)
     }
