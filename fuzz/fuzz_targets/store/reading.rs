@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use broker::{Broker, Content, Lease, LeaseRequest, log::EventLog};
+use broker::{Broker, Content, Lease, LeaseRequest, handover::Claim, log::EventLog};
 use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, OpenStoreError, Retention};
 use events::{ClientId, Event, TopicPattern};
 
@@ -115,7 +115,8 @@ async fn read_feed(broker: &EmbeddedBroker, read: &mut Read) {
 
 async fn read_mailbox(broker: &EmbeddedBroker, read: &mut Read) {
     let (client, topics) = (client(), vec![pattern()]);
-    let request = LeaseRequest { client, topics, seen_before: true, last_seen: None, window: u16::MAX };
+    let (claim, window) = (Claim::default(), u16::MAX);
+    let request = LeaseRequest { client, topics, seen_before: true, last_seen: None, window, claim };
     let mut lease = broker.open(request).await.expect("a store that is open");
     while !matches!(lease.is_drained().await, Ok(true)) {
         match lease.next().await.expect("a lease that is open").content {
