@@ -12,7 +12,7 @@ use postern_tests::{
     eventually_eq, shared_node, unique,
 };
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 /// Gateways on a virtual host of their own.
 struct Fleet {
@@ -70,7 +70,6 @@ async fn a_client_that_changes_gateways_at_each_poll_gets_each_event_once_and_in
     let mut poll = Poll::of(&client).topics(&topic).wait(20);
     poll.clone().wait(0).send(&fleet.gateways[0]).await.expect_status(204);
     let publisher = DirectPublisher::connect(&fleet.url).await;
-    let began = Instant::now();
     let mut next = 0;
     for round in 0..150_usize {
         publisher.publish_numbered(&topic, next..next + 2).await;
@@ -85,8 +84,6 @@ async fn a_client_that_changes_gateways_at_each_poll_gets_each_event_once_and_in
         assert_eq!(got, [next, next + 1], "round {round}");
         next += 2;
     }
-    // 150 handovers, of which each would take a few seconds, and then fail, if nothing was asked for.
-    assert!(began.elapsed() < Duration::from_secs(100), "{:?}", began.elapsed());
     let sum = async || {
         let mut sum = 0;
         for gateway in &fleet.gateways {
@@ -129,7 +126,6 @@ async fn two_readers_at_two_gateways_change_places_and_the_newest_stays() {
     let path = format!("/clients/{client}/events");
     let mut stream = EventStream::open(fleet.gateways[0].address(), &path, "").await;
     assert_eq!(stream.next().await.expect("an event").number("n"), 1);
-    sleep(Duration::from_secs(1)).await;
     assert_eq!(poll.clone().wait(5).send(&fleet.gateways[1]).await.batch().numbers("n"), [1]);
     assert_eq!(stream.next().await.expect("a last word").kind, "replaced");
     stream.end().await;

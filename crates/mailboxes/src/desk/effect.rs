@@ -29,6 +29,6 @@ pub(crate) enum Effect {
     Answer(PollId, Outcome),
     /// Tell this to another gateway.
     Reply(WishId, Reply),
-    /// Release the Lease; nothing follows.
+    /// Release the Lease; the answers that follow are given after that.
     End(EndReason),
 }

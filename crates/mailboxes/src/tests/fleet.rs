@@ -9,19 +9,18 @@ use std::{
 };
 
 use broker::{
-    Broker, BrokerError, LeaseRequest, MailboxStatus, OpenError,
+    LeaseRequest, OpenError,
     handover::{Holder, Instance, Reply, Wanted},
     limits::MAX_HOLDER_WAIT,
 };
-use broker_embedded::EmbeddedLog;
-use events::{ClientId, Event, TopicPattern, testing};
+use events::{ClientId, testing};
 use futures_util::future::{join_all, select_ok};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     OPTIONS, alice,
-    model::{Model, ModelLease},
+    model::{Model, ModelBroker, ModelLease, Opens},
     request,
 };
 use crate::{
@@ -76,20 +75,15 @@ impl Fleet {
     }
 }
 
-/// What one gateway knows of the broker.
-struct FleetBroker {
+/// One gateway of the fleet.
+struct Member {
     fleet: Arc<Fleet>,
     number: u32,
 }
 
-impl Broker for FleetBroker {
-    type Lease = ModelLease;
-    type Log = EmbeddedLog;
+type FleetBroker = ModelBroker<Member>;
 
-    fn log(&self) -> Arc<EmbeddedLog> {
-        unreachable!("mailboxes are not read from it")
-    }
-
+impl Opens for Member {
     fn instance(&self) -> Instance {
         Instance(self.number)
     }
@@ -119,32 +113,6 @@ impl Broker for FleetBroker {
             }
         }
     }
-
-    async fn bind(&self, _: &ClientId, _: &[TopicPattern]) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn unbind(&self, _: &ClientId, _: &TopicPattern) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn delete(&self, _: &ClientId) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    async fn mailbox(&self, _: &ClientId) -> Result<Option<MailboxStatus>, BrokerError> {
-        Ok(None)
-    }
-
-    async fn publish(&self, _: &Event) -> Result<(), BrokerError> {
-        Ok(())
-    }
-
-    fn is_ready(&self) -> bool {
-        true
-    }
-
-    async fn close(&self) {}
 }
 
 fn fleet(wire: Wire, seed: u64) -> (Vec<Registry<FleetBroker>>, Arc<Model>) {
@@ -157,7 +125,7 @@ fn fleet(wire: Wire, seed: u64) -> (Vec<Registry<FleetBroker>>, Arc<Model>) {
     });
     let gateways: Vec<Registry<FleetBroker>> = (0..3)
         .map(|number| {
-            let broker = FleetBroker { fleet: Arc::clone(&fleet), number };
+            let broker = ModelBroker(Member { fleet: Arc::clone(&fleet), number });
             Registry::new(Arc::new(broker), OPTIONS, Arc::default())
         })
         .collect();

@@ -84,16 +84,35 @@ pub(super) struct ModelLease {
     tags: u64,
 }
 
+/// How a gateway gets at the mailboxes of a model.
+pub(super) trait Opens: Send + Sync + 'static {
+    fn instance(&self) -> Instance;
+
+    fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<ModelLease, OpenError>> + Send;
+}
+
+/// The gateway is alone.
+impl Opens for Arc<Model> {
+    fn instance(&self) -> Instance {
+        Instance(1)
+    }
+
+    async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
+        // Within one process, Leases of one client never meet: not even for an instant.
+        Ok(self.lease(&request).expect("a lease was opened while the last one was not released"))
+    }
+}
+
 /// What a registry is given.
 #[derive(Debug)]
-pub(super) struct ModelBroker(pub(super) Arc<Model>);
+pub(super) struct ModelBroker<O = Arc<Model>>(pub(super) O);
 
-impl Broker for ModelBroker {
+impl<O: Opens> Broker for ModelBroker<O> {
     type Lease = ModelLease;
     type Log = EmbeddedLog;
 
     fn instance(&self) -> Instance {
-        Instance(1)
+        self.0.instance()
     }
 
     fn log(&self) -> Arc<EmbeddedLog> {
@@ -101,8 +120,7 @@ impl Broker for ModelBroker {
     }
 
     async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
-        // Within one process, Leases of one client never meet: not even for an instant.
-        Ok(self.0.lease(&request).expect("a lease was opened while the last one was not released"))
+        self.0.open(request).await
     }
 
     async fn bind(&self, _: &ClientId, _: &[TopicPattern]) -> Result<(), BrokerError> {
