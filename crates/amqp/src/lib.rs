@@ -1,8 +1,8 @@
 //! Postern on AMQP 0-9-1: everything that the gateway and the publisher must agree on.
 //!
 //! [`names`] and [`message`] are the contract with the rest of the world: any program that follows them can publish.
-//! [`AmqpUrl`], [`connection_properties`], [`ConfirmChannel`] and [`PublishingConnection`] are how Postern's own
-//! binaries connect and publish.
+//! [`AmqpUrls`], [`Rotation`], [`connection_properties`], [`ConfirmChannel`] and [`PublishingConnection`] are how
+//! Postern's own binaries connect and publish.
 //! Auto-recovery of the AMQP library stays off everywhere: it is unsafe with exclusive consumers, and a publisher has
 //! to know which events it must resend.
 
@@ -10,14 +10,20 @@ mod headers;
 pub mod message;
 pub mod names;
 mod publishing;
+mod rotation;
+mod tls;
 mod url;
+mod urls;
 
 use lapin::{ConnectionProperties, types::ShortString};
 
 pub use publishing::{
     ConfirmChannel, Confirmation, ConnectError, PublishError, PublishingConnection, declare_exchange,
 };
+pub use rotation::Rotation;
+pub use tls::{TlsError, TlsFiles};
 pub use url::{AmqpUrl, AmqpUrlError};
+pub use urls::{AmqpUrls, AmqpUrlsError};
 
 /// Returns the properties of a connection that an operator sees under `name`.
 #[must_use]

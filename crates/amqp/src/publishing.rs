@@ -9,16 +9,20 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
 };
 
 use lapin::{
-    Channel, Connection, ErrorKind, ExchangeKind, PublisherConfirm,
+    Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    runtime::default_runtime,
+    tcp::AMQPUriTcpExt,
     types::FieldTable,
+    uri::AMQPScheme,
 };
 
 use super::{AmqpUrl, ShortStringError, connection_properties, message, names, short_string};
@@ -170,6 +174,9 @@ pub enum ConnectError {
     /// There is no exchange yet, and this user may not declare one. A gateway does.
     #[error("there is no exchange yet, and this user may not declare it: start a gateway first ({0})")]
     NoExchange(lapin::Error),
+    /// TLS cannot be spoken with it: the broker is not trusted, or wants another certificate.
+    #[error("{0}")]
+    Untrusted(lapin::Error),
     /// No answer came, or not to the end.
     #[error("{0}")]
     Unreachable(lapin::Error),
@@ -180,7 +187,7 @@ impl ConnectError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Refused(_) => false,
+            Self::Refused(_) | Self::Untrusted(_) => false,
             Self::NoExchange(_) | Self::Unreachable(_) => true,
         }
     }
@@ -194,12 +201,37 @@ impl From<lapin::Error> for ConnectError {
             AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)
                 | AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::PRECONDITIONFAILED)
         ));
-        if said_no { Self::Refused(error) } else { Self::Unreachable(error) }
+        let is_untrusted =
+            matches!(error.kind(), ErrorKind::IOError(reason) if reason.kind() == io::ErrorKind::InvalidData);
+        match (said_no, is_untrusted) {
+            (true, _) => Self::Refused(error),
+            (_, true) => Self::Untrusted(error),
+            _ => Self::Unreachable(error),
+        }
     }
 }
 
 fn is_soft(error: &lapin::Error, kind: AMQPSoftError) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(reply) if *reply.kind() == AMQPErrorKind::Soft(kind))
+}
+
+/// Opens a connection, over TLS if the URL says so.
+async fn connect(url: &AmqpUrl, properties: ConnectionProperties) -> lapin::Result<Connection> {
+    let Some(tls) = url.tls().cloned() else { return Connection::connect(url.secret(), properties).await };
+    // The library's own TLS would trust the authorities of this system as well, and knows no certificates but those.
+    let mut plain = url.uri().clone();
+    plain.scheme = AMQPScheme::AMQP;
+    let host = url.host().to_owned();
+    Connection::connector(
+        plain,
+        default_runtime()?,
+        async move |uri, runtime| {
+            let stream = uri.connect_async(&runtime).await?;
+            Ok(tls.connect(stream, &host).await?)
+        },
+        properties,
+    )
+    .await
 }
 
 /// A connection of its own with one [`ConfirmChannel`] on it.
@@ -212,7 +244,7 @@ pub struct PublishingConnection {
 impl PublishingConnection {
     /// Connects under a name that the broker's operator sees. Tries once; dropping the future abandons the attempt.
     pub async fn open(url: &AmqpUrl, name: &str) -> Result<Self, ConnectError> {
-        let connection = Connection::connect(url.secret(), connection_properties(name)).await?;
+        let connection = connect(url, connection_properties(name)).await?;
         let channel = ConfirmChannel::open(&connection).await?;
         Ok(Self { connection, channel })
     }
@@ -229,8 +261,14 @@ impl PublishingConnection {
         self.connection.status().blocked()
     }
 
+    /// Tells whether the connection is there.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection.status().connected()
+    }
+
     /// Says goodbye to the broker. What is unconfirmed stays unknown; a connection that is gone already is no error.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         // 200: "reply-success" (AMQP 0-9-1, section 1.1).
         let _ = self.connection.close(200, "done".into()).await;
     }
