@@ -18,8 +18,8 @@
 //!   answer's place.
 //!
 //! Every repair keeps the length of the stream. `frames` finds the frames, `fields` mends them, both without I/O;
-//! `stream` is the I/O. TLS, if any, is spoken here, below the repairs, and the library is told a plain URL: it would
-//! put its own TLS on top of them.
+//! `stream` is the I/O. TLS, if any, is spoken below the repairs, by a handshake that the caller gives, and the library
+//! is told a plain URL: it would put its own TLS on top of them.
 
 mod fields;
 mod frames;
@@ -27,9 +27,11 @@ mod method;
 mod stream;
 
 use std::{
+    fmt,
     io::{self, Read, Write},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -38,7 +40,7 @@ use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::{
-    tcp::{AsyncTcpStream, TLSConfig},
+    tcp::AsyncTcpStream,
     uri::{AMQPScheme, AMQPUri},
 };
 
@@ -53,31 +55,42 @@ pub fn sanitize(bytes: &mut [u8]) {
 /// Tokio, but for what its TCP connections carry.
 pub type SanitizingRuntime = Runtime<RuntimeParts<Tokio, SanitizingReactor>>;
 
+/// What a TCP connection to the broker carries, in the clear or over TLS.
+pub type BrokerStream = AsyncTcpStream<<Tokio as Reactor>::TcpStream>;
+
+/// Begins TLS on a stream that was opened a moment ago.
+pub type Handshake =
+    Arc<dyn Fn(BrokerStream) -> Pin<Box<dyn Future<Output = io::Result<BrokerStream>> + Send>> + Send + Sync>;
+
 /// Returns where to connect and by what runtime, from the URL of a broker; needs a tokio runtime. The text that is
-/// returned holds the password, as the URL does.
-pub fn sanitizing(url: &str) -> Result<(String, SanitizingRuntime), String> {
+/// returned holds the password, as the URL does. TLS is spoken if there is a handshake, whatever the scheme.
+pub fn sanitizing(url: &str, handshake: Option<Handshake>) -> Result<(String, SanitizingRuntime), String> {
     let mut uri: AMQPUri = url.parse()?;
-    let tls_domain = match uri.scheme {
-        AMQPScheme::AMQP => None,
-        AMQPScheme::AMQPS => Some(uri.authority.host.as_str().into()),
-    };
     uri.scheme = AMQPScheme::AMQP;
-    let reactor = SanitizingReactor { tokio: Tokio::current(), tls_domain, frame_max: uri.query.frame_max };
+    let frame_max = uri.query.frame_max;
+    // As a URL an address of IPv6 would be one without a host.
+    uri.authority.host = uri.authority.host.replace(':', "%3A");
+    let reactor = SanitizingReactor { tokio: Tokio::current(), handshake, frame_max };
     Ok((uri.to_string(), Runtime::new(RuntimeParts::new(Tokio::current(), reactor))))
 }
 
 /// Connects by tokio, and speaks TLS where the broker wants it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SanitizingReactor {
     tokio: Tokio,
-    /// Whose certificate to ask for, if TLS is spoken.
-    tls_domain: Option<Arc<str>>,
+    handshake: Option<Handshake>,
     /// The largest frame in bytes that the URL allows, if it says.
     frame_max: Option<u32>,
 }
 
+impl fmt::Debug for SanitizingReactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SanitizingReactor").field("tls", &self.handshake.is_some()).finish_non_exhaustive()
+    }
+}
+
 impl Reactor for SanitizingReactor {
-    type TcpStream = SanitizedStream<AsyncTcpStream<<Tokio as Reactor>::TcpStream>>;
+    type TcpStream = SanitizedStream<BrokerStream>;
     type Sleep = <Tokio as Reactor>::Sleep;
 
     fn register<H: Read + Write + AsFd + AsRawFd + Send + 'static>(
@@ -101,11 +114,11 @@ impl Reactor for SanitizingReactor {
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         let connecting = self.tokio.tcp_connect_addr(address);
-        let (tls_domain, frame_max) = (self.tls_domain.clone(), self.frame_max);
+        let (handshake, frame_max) = (self.handshake.clone(), self.frame_max);
         async move {
             let mut stream = AsyncTcpStream::Plain(connecting.await?);
-            if let Some(domain) = tls_domain {
-                stream = stream.into_tls(&domain, TLSConfig::default()).await?;
+            if let Some(handshake) = handshake {
+                stream = handshake(stream).await?;
             }
             Ok(SanitizedStream::new(stream, frame_max))
         }

@@ -18,12 +18,13 @@ fn the_library_still_gives_up_over_what_is_mended() {
 }
 
 #[tokio::test]
-async fn tls_is_spoken_here_and_the_library_sees_a_plain_url_to_the_same_place() {
+async fn the_library_sees_a_plain_url_to_the_same_place_and_speaks_no_tls_itself() {
     for (url, plain) in [
         ("amqp://u:p@broker/v", "amqp://u:p@broker:5672/v"),
         ("amqps://u:p%2F@broker/v?frame_max=9000", "amqp://u:p%2F@broker:5671/v"),
+        ("amqp://u:p@%3A%3A1/v", "amqp://u:p@%3A%3A1:5672/v"),
     ] {
-        let (address, _) = sanitizing(url).unwrap();
+        let (address, _) = sanitizing(url, None).unwrap();
         assert_eq!(address.split('?').next(), Some(plain));
     }
 }

@@ -16,6 +16,7 @@ mod publish_connection;
 mod supervisor;
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use amqp::AmqpUrl;
+use amqp::AmqpUrls;
 use broker::{BrokerError, limits::CALL_TIMEOUT};
 use futures_util::future::join_all;
 use lapin::Channel;
@@ -54,7 +55,7 @@ const MAX_TURN: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Connections {
-    url: AmqpUrl,
+    urls: AmqpUrls,
     publish: Kind,
     admin: Kind,
     lease: Kind,
@@ -81,7 +82,7 @@ pub(super) struct Connections {
 impl std::fmt::Debug for Connections {
     /// The pools would show the broker's password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connections").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Connections").field("urls", &self.urls).finish_non_exhaustive()
     }
 }
 
@@ -89,13 +90,15 @@ impl Connections {
     /// Starts connecting and keeping connected, until [`Self::close`].
     pub(super) fn start(options: &AmqpOptions) -> Result<Arc<Self>, BrokerError> {
         let limits = Arc::<Limits>::default();
-        let kind = |role| Kind::new(&options.url, &options.name, role, Arc::clone(&limits));
+        // At random, so that the gateways of a fleet do not all begin at one node; all kinds of one gateway do.
+        let start = rand::random_range(0..options.urls.iter().len());
+        let kind = |role| Kind::new(&options.urls, start, &options.name, role, Arc::clone(&limits));
         let connections = Arc::new(Self {
             publish: kind(Role::Publish)?,
             admin: kind(Role::Admin)?,
             lease: kind(Role::Lease)?,
             feed: kind(Role::Feed)?,
-            url: options.url.clone(),
+            urls: options.urls.clone(),
             publishing: Mutex::default(),
             administering: Mutex::default(),
             leasing: Mutex::default(),
@@ -237,6 +240,12 @@ impl Connections {
         };
         ChannelSlot::take(connection)
             .ok_or_else(|| no_room("read the feed", "its connection has as many channels as it may"))
+    }
+
+    /// Returns how many connections of each kind there are to each address of the broker.
+    pub(super) fn connected(&self) -> impl Iterator<Item = (&'static str, BTreeMap<&str, usize>)> {
+        let kinds = [&self.publish, &self.admin, &self.lease, &self.feed];
+        kinds.into_iter().map(|kind| (kind.role.as_str(), kind.connected()))
     }
 
     /// Returns how many channels a connection carries, as far as that is known.

@@ -20,6 +20,7 @@ mod creations;
 mod error;
 mod expiry;
 mod lease;
+mod metrics;
 mod options;
 mod queue;
 mod stream;
@@ -35,6 +36,7 @@ use broker::{
 };
 use events::{ClientId, Event, TopicPattern};
 use lapin::{Channel, Queue, options::QueueDeleteOptions};
+use prometheus_client::registry::Registry;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep, timeout, timeout_at},
@@ -49,6 +51,7 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
+    metrics::ConnectionMetrics,
     task::{Absent, Expires, Task},
 };
 pub use self::{
@@ -87,6 +90,11 @@ impl AmqpBroker {
             control,
             restored: Arc::default(),
         })
+    }
+
+    /// Shows its connections to Prometheus.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(ConnectionMetrics(Arc::clone(&self.connections))));
     }
 
     /// Looks at a mailbox; `None` if there is none.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use amqp::AmqpUrl;
+use amqp::AmqpUrls;
 use events::TopicPattern;
 
 /// What an operator can set about the broker.
 #[derive(Debug, Clone)]
 pub struct AmqpOptions {
-    /// Where it is.
-    pub url: AmqpUrl,
+    /// Where it is: any of these addresses will do.
+    pub urls: AmqpUrls,
     /// How an operator sees this gateway in the broker's list of connections.
     pub name: String,
     /// How long a mailbox is kept without a reader; spread by ±10 % between clients.

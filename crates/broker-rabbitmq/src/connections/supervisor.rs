@@ -157,8 +157,8 @@ impl Connections {
     fn tell_state(&self) {
         let is_ready = self.is_ready();
         match (self.was_ready.swap(is_ready, Ordering::Relaxed), is_ready) {
-            (false, true) => info!(broker = %self.url, "connected to the broker"),
-            (true, false) => warn!(broker = %self.url, "the connection to the broker was lost"),
+            (false, true) => info!(broker = %self.urls, "connected to the broker"),
+            (true, false) => warn!(broker = %self.urls, "the connection to the broker was lost"),
             _ => {}
         }
     }
@@ -171,9 +171,9 @@ impl Connections {
         let attempts = failures.attempts;
         let tells = role == Role::Publish || self.is_there(Role::Publish);
         if tells && failures.is_news(error.to_string(), Instant::now()) {
-            warn!(broker = %self.url, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
+            warn!(broker = %self.urls, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
         } else {
-            debug!(broker = %self.url, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
+            debug!(broker = %self.urls, connection, %error, attempts, ?retry_in, "cannot connect to the broker");
         }
     }
 
