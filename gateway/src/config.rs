@@ -9,6 +9,7 @@ mod kept_mailboxes;
 mod limits;
 mod listen;
 mod options;
+mod rabbitmq;
 mod tls;
 mod tokens;
 mod values;
@@ -18,7 +19,6 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{
     CommandFactory, FromArgMatches, Parser,
     builder::{EnumValueParser, PathBufValueParser, StringValueParser},
-    parser::ValueSource,
 };
 use events::TopicPattern;
 use settings::{Setting, boolean, byte_size, whole_number};
@@ -29,6 +29,7 @@ use self::{
     kept_mailboxes::MailboxesKept,
     limits::LimitArgs,
     listen::{Listen, listen},
+    rabbitmq::RabbitMqArgs,
     tls::TlsArgs,
     tokens::TokenArgs,
     values::{MAX_NUMBER, duration, positive_duration},
@@ -76,16 +77,8 @@ Exit codes: 0 after SIGTERM or SIGINT, 64 for a wrong configuration, else 1.";
 #[derive(Debug, Parser)]
 #[command(name = "gateway", version, after_help = EXAMPLES, max_term_width = 120)]
 pub struct Config {
-    /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost. Without it the gateway keeps events itself. A
-    /// command line is seen in the list of processes (ps), so give a password by the variable or by --amqp-url-file
-    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Broker",
-          value_parser = Setting(StringValueParser::new()))]
-    amqp_url: Option<String>,
-
-    /// A file whose one line is the URL of the RabbitMQ broker
-    #[arg(long, env = "AMQP_URL_FILE", value_name = "FILE", help_heading = "Broker",
-          value_parser = Setting(PathBufValueParser::new()))]
-    amqp_url_file: Option<PathBuf>,
+    #[command(flatten)]
+    rabbitmq: RabbitMqArgs,
 
     /// Without RabbitMQ: the folder that events are kept in. One gateway at a time can use it [default: ./postern-data]
     #[arg(long, env = "POSTERN_DATA_DIR", value_name = "FOLDER", help_heading = "Broker",
@@ -259,14 +252,7 @@ impl Config {
     fn parsed(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self, clap::Error> {
         let matches = settings::matches(Self::command(), arguments)?;
         let mut config = Self::from_arg_matches(&matches)?;
-        // An empty URL is none, also as a flag: scripts pass on what they have.
-        config.amqp_url = config.amqp_url.filter(|url| !url.is_empty());
-        // A flag comes before a variable.
-        match (matches.value_source("amqp_url"), matches.value_source("amqp_url_file")) {
-            (Some(ValueSource::CommandLine), Some(ValueSource::EnvVariable)) => config.amqp_url_file = None,
-            (Some(ValueSource::EnvVariable), Some(ValueSource::CommandLine)) => config.amqp_url = None,
-            _ => {}
-        }
+        config.rabbitmq.settle(&matches);
         Ok(config)
     }
 }

@@ -60,7 +60,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
             let broker = AmqpBroker::start(options).context("cannot use the broker")?;
-            listeners.announce(&options.url);
+            broker.register(metrics.postern());
+            listeners.announce(&options.urls);
             lifecycle::run(broker, listeners, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }
         BrokerSettings::Embedded(options) => {

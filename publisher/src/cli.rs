@@ -2,6 +2,7 @@
 //!
 //! Everything is checked here, so that wrong usage ends the process (exit code 64) before anything is read or sent.
 
+mod broker_tls;
 mod values;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -15,9 +16,12 @@ use clap::{
 use events::{ContentType, EventId, Topic};
 use settings::{Setting, boolean, byte_size, open_to_others, unknown_variables, whole_number};
 
-use self::values::{file_type, positive_duration, prefix, rate};
+use self::{
+    broker_tls::BrokerTls,
+    values::{file_type, positive_duration, prefix, rate},
+};
 use crate::{
-    destination::{Destination, GatewayFiles, Given},
+    destination::{Destination, Files, Given},
     emit, pipe,
     publish::Command,
     sender, simulate, source, watch,
@@ -156,16 +160,20 @@ struct Common {
     #[arg(value_parser = Setting(PathBufValueParser::new()))]
     tls_ca: Option<PathBuf>,
 
-    /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost. A command line is seen in the list of
-    /// processes (ps), so give a password by the variable or by --amqp-url-file.
+    /// Publish over AMQP to this broker: amqp[s]://user:password@host:port/vhost. Repeatable, or separated by spaces, for
+    /// the nodes of a cluster: any of them will do. A command line is seen in the list of processes (ps), so give a
+    /// password by the variable or by --amqp-url-file.
     #[arg(long, global = true, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     #[arg(value_parser = Setting(StringValueParser::new()))]
-    amqp_url: Option<String>,
+    amqp_url: Vec<String>,
 
-    /// Publish over AMQP to the broker whose URL is the one line of this file.
+    /// Publish over AMQP to the broker whose URL is in this file, or several, separated by spaces or line ends.
     #[arg(long, global = true, env = "AMQP_URL_FILE", value_name = "FILE")]
     #[arg(value_parser = Setting(StringValueParser::new()))]
     amqp_url_file: Option<String>,
+
+    #[command(flatten)]
+    broker_tls: BrokerTls,
 
     /// How many events may be taken from the input and not confirmed, 1 to 65535.
     #[arg(long, global = true, env = "POSTERN_IN_FLIGHT", value_name = "EVENTS", default_value_t = 256)]
@@ -313,9 +321,11 @@ pub(crate) fn parse() -> Result<Options, clap::Error> {
 fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Options, clap::Error> {
     let matches = settings::matches(Cli::command(), arguments)?;
     let Cli { command, common } = Cli::from_arg_matches(&matches)?;
-    let Common { gateway, token_file, tls_ca, amqp_url, amqp_url_file, in_flight, timeout, quiet, log } = common;
-    let amqp_url = given(&matches, "amqp_url", amqp_url);
-    let files = GatewayFiles { ca: tls_ca.as_deref(), token: token_file.as_deref() };
+    let Common { gateway, token_file, tls_ca, amqp_url, amqp_url_file, broker_tls, in_flight, timeout, quiet, log } =
+        common;
+    let urls = (!amqp_url.is_empty()).then(|| amqp_url.join(" "));
+    let amqp_url = given(&matches, "amqp_url", urls);
+    let files = Files { broker: broker_tls.files(), ca: tls_ca.as_deref(), token: token_file.as_deref() };
     let open_file = amqp_url_file.as_ref().and_then(|path| open_to_others(path.as_ref()));
     let destination = amqp_url
         .or_file(given(&matches, "amqp_url_file", amqp_url_file))

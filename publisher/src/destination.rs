@@ -5,15 +5,18 @@
 
 use std::path::Path;
 
-use amqp::AmqpUrl;
-use settings::read_url;
+use amqp::{AmqpUrls, TlsFiles};
+use settings::read_urls;
 
-use crate::http::{DEFAULT_GATEWAY, Gateway};
+use crate::{
+    amqp::Broker,
+    http::{DEFAULT_GATEWAY, Gateway},
+};
 
 /// Where to publish.
 #[derive(Debug)]
 pub(crate) enum Destination {
-    Broker(AmqpUrl),
+    Broker(Broker),
     Gateway(Gateway),
 }
 
@@ -26,10 +29,10 @@ pub(crate) enum Given {
 }
 
 impl Given {
-    /// Returns this URL, or that which is in a file.
+    /// Returns these URLs, or those that are in a file.
     pub(crate) fn or_file(self, file: Self) -> Result<Self, String> {
         let read = |path: &str| {
-            read_url(path.as_ref())
+            read_urls(path.as_ref())
                 .map_err(|error| format!("--amqp-url-file, or AMQP_URL_FILE in the environment: {error}"))
         };
         match (self, file) {
@@ -46,36 +49,39 @@ impl Given {
     }
 }
 
-/// What a gateway is met with.
+/// What the other side is met with.
 #[derive(Debug, Default)]
-pub(crate) struct GatewayFiles<'a> {
-    /// The authority of its certificate.
+pub(crate) struct Files<'a> {
+    /// TLS to a broker.
+    pub(crate) broker: TlsFiles,
+    /// The authority of a gateway's certificate.
     pub(crate) ca: Option<&'a Path>,
-    /// The token by which it knows who publishes.
+    /// The token by which a gateway knows who publishes.
     pub(crate) token: Option<&'a Path>,
 }
 
 impl Destination {
     /// Decides, or says what is wrong without repeating a URL, which may hold a password.
-    pub(crate) fn choose(amqp_url: &Given, gateway: &Given, files: &GatewayFiles<'_>) -> Result<Self, String> {
+    pub(crate) fn choose(amqp_url: &Given, gateway: &Given, files: &Files<'_>) -> Result<Self, String> {
         use Given::{Environment, Flag, Unset};
         match (amqp_url, gateway) {
             (Flag(_), Flag(_)) => Err("--amqp-url and --gateway name two places; give one of them".to_owned()),
             (Environment(_), Environment(_)) => {
                 Err("AMQP_URL and POSTERN_GATEWAY name two places; choose with --amqp-url or --gateway".to_owned())
             }
-            (Flag(url), _) | (Environment(url), Unset) => Self::over_amqp(url),
+            (Flag(urls), _) | (Environment(urls), Unset) => Self::over_amqp(urls, files),
             (_, Flag(url)) | (Unset, Environment(url)) => Self::over_http(url, files),
             (Unset, Unset) => Self::over_http(DEFAULT_GATEWAY, files),
         }
     }
 
-    fn over_amqp(url: &str) -> Result<Self, String> {
-        let url = url.parse().map_err(|error| format!("--amqp-url, or AMQP_URL in the environment: {error}"))?;
-        Ok(Self::Broker(url))
+    fn over_amqp(urls: &str, files: &Files<'_>) -> Result<Self, String> {
+        let urls = AmqpUrls::read([urls], &files.broker)
+            .map_err(|error| format!("--amqp-url, or AMQP_URL in the environment: {error}"))?;
+        Ok(Self::Broker(Broker::new(urls)))
     }
 
-    fn over_http(url: &str, files: &GatewayFiles<'_>) -> Result<Self, String> {
+    fn over_http(url: &str, files: &Files<'_>) -> Result<Self, String> {
         Gateway::new(url, files.ca, files.token).map(Self::Gateway)
     }
 }
@@ -105,7 +111,7 @@ mod tests {
             (Flag("amqp:/u:s3cret@b".to_owned()), Unset, "AMQP_URL in the environment: not an AMQP URL"),
             (Unset, Flag("https:/u:s3cret@g".to_owned()), "POSTERN_GATEWAY in the environment: not a gateway's URL"),
         ] {
-            let chosen = format!("{:?}", Destination::choose(&amqp_url, &http_url, &GatewayFiles::default()));
+            let chosen = format!("{:?}", Destination::choose(&amqp_url, &http_url, &Files::default()));
             assert!(chosen.contains(expected) && !chosen.contains("s3cret"), "{amqp_url:?} {http_url:?}: {chosen}");
         }
     }

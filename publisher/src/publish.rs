@@ -29,7 +29,7 @@ impl Command {
     /// Publishes everything and returns the exit code.
     pub(crate) async fn run(self, to: &Destination, options: &sender::Options, output: &Output, stop: Stop) -> u8 {
         match to {
-            Destination::Broker(url) => self.run_over(url, options, output, stop).await,
+            Destination::Broker(broker) => self.run_over(broker, options, output, stop).await,
             Destination::Gateway(url) => self.run_over(url, options, output, stop).await,
         }
     }

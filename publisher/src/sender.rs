@@ -34,9 +34,6 @@ use crate::{
     transport::{ConnectError, Link, SendError, Transport},
 };
 
-/// How long one attempt to connect may take; a host that swallows packets must not use up all the patience.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
 /// How to send.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -199,7 +196,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
         loop {
             let attempt = async {
                 sleep(pause).await;
-                timeout(CONNECT_LIMIT, place.connect()).await
+                timeout(place.connect_limit(), place.connect()).await
             };
             let trouble = match self.with_patience(attempt).await {
                 None => return Err(self.out_of_time()),
@@ -214,7 +211,7 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
                     return Err(End::Unreachable(format!("cannot connect to {place}: {reason}")));
                 }
                 Some(Ok(Err(error))) => error.to_string(),
-                Some(Err(_)) => format!("no answer within {} s", CONNECT_LIMIT.as_secs()),
+                Some(Err(_)) => format!("no answer within {} s", place.connect_limit().as_secs()),
             };
             pause = self.pauses.next(rand::random());
             let seconds = pause.as_secs_f64();

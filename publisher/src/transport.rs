@@ -25,7 +25,12 @@ pub(crate) trait Transport: Display {
     /// Returns what may be on its way at once so that events are stored in this order.
     fn concurrency(&self, order: Order) -> Concurrency;
 
-    /// Connects, or says why not. Tries once and takes its time.
+    /// Returns how long one attempt to connect may take; a host that swallows packets must not use up all the patience.
+    fn connect_limit(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// Connects, or says why not. Tries once, each address if there are several, and takes its time.
     async fn connect(&self) -> Result<Self::Link, ConnectError>;
 }
 

@@ -27,7 +27,7 @@ async fn connect(url: &str) -> AmqpBroker {
 /// Connects; readers are kept for so long.
 async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
     let broker = AmqpBroker::start(&AmqpOptions {
-        url: url.parse().unwrap(),
+        urls: url.parse().unwrap(),
         name: "feed".to_owned(),
         mailbox_expiry: Duration::from_hours(1),
         max_leases: 10,

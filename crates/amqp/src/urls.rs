@@ -1,6 +1,6 @@
 //! Where a broker is, at several addresses.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use super::{
     tls::{TlsError, TlsFiles},
@@ -94,9 +94,12 @@ fn difference(one: &AmqpUrl, other: &AmqpUrl) -> Option<&'static str> {
     .find_map(|(what, differs)| differs.then_some(what))
 }
 
-impl From<AmqpUrl> for AmqpUrls {
-    fn from(url: AmqpUrl) -> Self {
-        Self(vec![url])
+impl FromStr for AmqpUrls {
+    type Err = AmqpUrlsError;
+
+    /// As [`Self::read`] without further files of TLS.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::read([text], &TlsFiles::default())
     }
 }
 

@@ -30,12 +30,12 @@ pub enum ReadUrlError {
     #[error("{0} cannot be read: {1}")]
     Unreadable(String, io::Error),
     /// There is nothing in the file.
-    #[error("{0} is empty; its one line is the URL")]
+    #[error("{0} is empty; there has to be a URL in it")]
     Empty(String),
 }
 
-/// Reads the URL that is all there is in a file, without the end of its line.
-pub fn read_url(path: &Path) -> Result<String, ReadUrlError> {
+/// Reads the URL that is all there is in a file, or several that are separated by white space.
+pub fn read_urls(path: &Path) -> Result<String, ReadUrlError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| ReadUrlError::Unreadable(shown.clone(), error))?;
     let url = text.trim();

@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use amqp::AmqpUrlError;
+use amqp::AmqpUrlsError;
 use broker_embedded::{EmbeddedOptions, Retention};
 use broker_rabbitmq::{AmqpOptions, FeedRetention};
 use clap::CommandFactory;
 use feeds::{FeedOptions, WindowLimits};
 use mailboxes::MailboxOptions;
-use settings::{ReadUrlError, open_to_others, read_url, unknown_variables};
+use settings::{ReadUrlError, unknown_variables};
 use tracing::warn;
 
 use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
@@ -53,9 +53,9 @@ pub enum ConfigError {
     /// Two URLs of the broker.
     #[error("--amqp-url and --amqp-url-file (or AMQP_URL and AMQP_URL_FILE) are two brokers: give one of them")]
     TwoUrls,
-    /// The broker's URL is none. It is not left to the parser of flags, which would repeat its password.
+    /// The broker's URL is none, or cannot be used. It is not left to the parser of flags, which would repeat its password.
     #[error("--amqp-url or AMQP_URL: {0}")]
-    Url(#[from] AmqpUrlError),
+    Url(#[from] AmqpUrlsError),
     /// The file that should hold the broker's URL does not.
     #[error("--amqp-url-file or AMQP_URL_FILE: {0}")]
     UrlFile(#[from] ReadUrlError),
@@ -123,18 +123,7 @@ impl Config {
         if !unknown.is_empty() {
             warn!(variables = unknown.join(", "), "no setting has these environment variables; they have no effect");
         }
-        let url = match (self.amqp_url, self.amqp_url_file) {
-            (Some(_), Some(_)) => return Err(ConfigError::TwoUrls),
-            (Some(url), None) => Some(url),
-            (None, Some(path)) => {
-                let url = read_url(&path)?;
-                if let Some(warning) = open_to_others(&path) {
-                    warn!("{warning}");
-                }
-                Some(url)
-            }
-            (None, None) => None,
-        };
+        let urls = self.rabbitmq.urls()?;
         let port_alone = self.listen.iter().find_map(|listen| match listen {
             Listen::PortAlone(port) => Some(*port),
             _ => None,
@@ -144,10 +133,10 @@ impl Config {
         if let Some(port) = port_alone.filter(|_| self.allow_anonymous && open.is_none()) {
             return Err(ConfigError::PortAlone(port));
         }
-        let broker = match url {
+        let broker = match urls {
             Some(_) if self.memory => return Err(ConfigError::TwoBrokers),
-            Some(url) => BrokerSettings::Amqp(AmqpOptions {
-                url: url.parse()?,
+            Some(urls) => BrokerSettings::Amqp(AmqpOptions {
+                urls,
                 name: format!("postern gateway {}", listen.first().map_or_else(String::new, ToString::to_string)),
                 mailbox_expiry: self.kept.mailbox_expiry,
                 max_leases: self.max_mailboxes,

@@ -27,7 +27,7 @@ pub(super) struct Alone {
 
 async fn connect(url: &str, mailbox_expiry: Duration, LogOptions { topics, bytes }: LogOptions) -> AmqpBroker {
     let options = AmqpOptions {
-        url: url.parse().unwrap(),
+        urls: url.parse().unwrap(),
         name: "contract".to_owned(),
         mailbox_expiry,
         max_leases: 100,

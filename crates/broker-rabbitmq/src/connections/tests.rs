@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use amqp::AmqpUrl;
-
 use super::*;
 use crate::FeedRetention;
 
@@ -13,7 +11,7 @@ use crate::FeedRetention;
 async fn a_task_that_panicked_is_noticed_and_an_orderly_end_is_no_panic() {
     let options = AmqpOptions {
         // Nothing listens there.
-        urls: "amqp://guest:guest@127.0.0.1:1/%2f".parse::<AmqpUrl>().unwrap().into(),
+        urls: "amqp://guest:guest@127.0.0.1:1/%2f".parse().unwrap(),
         name: "test".to_owned(),
         mailbox_expiry: Duration::from_hours(1),
         max_leases: 10,
