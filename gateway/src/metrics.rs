@@ -1,7 +1,7 @@
 //! What Prometheus reads: the registry of everything that is counted, and its text.
 //!
 //! Each part of the gateway counts in a `metrics` module of its own and registers that here, once, at the start. Labels
-//! are bounded sets of words; no client id and no topic is ever one. Every word of a small set is there from the start,
+//! are bounded sets of words, or what the configuration names; no client id and no topic is ever one. Every word of a small set is there from the start,
 //! so that the first occurrence is an increase; only histograms come with their first value.
 
 // Elsewhere there is no /proc, and the process is not measured.

@@ -8,7 +8,8 @@ mod variables;
 use std::{fs, net::TcpListener, time::Duration};
 
 use postern_tests::{
-    Finished, Folder, Gateway, GatewayBuilder, Poll, Request, eventually_eq, free_port, shared_broker, unique,
+    Finished, Folder, Gateway, GatewayBuilder, Poll, Publisher, Request, eventually_eq, free_port, shared_broker,
+    unique,
 };
 use tokio::net::TcpStream;
 
@@ -57,7 +58,18 @@ async fn what_is_wrong_ends_the_process_with_64_before_it_listens() {
         (Gateway::builder().switch("--memory").flag("--data-dir", "x"), &["--memory", "--data-dir"]),
         (Gateway::builder().switch("--memory").env("POSTERN_DATA_DIR", "x"), &["--memory", "POSTERN_DATA_DIR"]),
         (Gateway::builder().amqp_url("amqp://u:pa/ss@broker"), &["percent-encode user, password and virtual host"]),
-        (Gateway::builder().amqp_url("amqps://u@broker?cacertfile=/ca.pem"), &["cacertfile", "SSL_CERT_FILE"]),
+        (Gateway::builder().amqp_url("amqps://u@broker?verify=verify_none"), &["verify", "SSL_CERT_FILE"]),
+        (
+            Gateway::builder().amqp_url("amqps://u@broker?cacertfile=/no/such/ca.pem"),
+            &["/no/such/ca.pem cannot be read"],
+        ),
+        (Gateway::builder().amqp_url("amqp://u@broker?cacertfile=/ca.pem"), &["cacertfile", "write amqps://"]),
+        (with("--amqp-ca-file", "/ca.pem"), &["--amqp-ca-file", "write amqps://"]),
+        (Gateway::builder().amqp_url("amqps://broker").flag("--amqp-cert-file", "/c"), &["needs", "--amqp-key-file"]),
+        (Gateway::builder().amqp_url("amqp://a,b"), &["--amqp-url", "repeat --amqp-url"]),
+        (Gateway::builder().env("AMQP_URL", "amqp://a amqps://a"), &["differ in scheme", "one cluster"]),
+        (Gateway::builder().amqp_url("amqp://a/v").amqp_url("amqp://b/w"), &["differ in virtual host"]),
+        (Gateway::builder().amqp_url("amqp://a/v").amqp_url("amqp://u@b/v"), &["differ in user"]),
         (Gateway::builder().switch("--no-such-flag"), &["--no-such-flag", "--help"]),
         (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LISTEN", "0.0.0.0:0"), &["0.0.0.0:0"]),
         (Gateway::builder().env("AMQP_URL", NO_BROKER).env("POSTERN_LINGER", "soon"), &["--linger"]),
@@ -78,12 +90,26 @@ async fn a_wrong_url_is_refused_without_its_password() {
         "alice:hunter2@broker",
         "amqp://alice:hunter2@broker/%2f?heartbeat=never",
         "amqp://alice:hunter2@broker:5672:5672/",
+        "amqp://alice@a/%2f amqp://alice:hunter2@broker:port/%2f",
     ] {
         for builder in [Gateway::builder().amqp_url(url), Gateway::builder().env("AMQP_URL", url)] {
             let said = refused(builder).await;
             assert!(!said.contains("hunter2"), "{url}: {said}");
             assert!(said.contains("amqp://user:password@host"), "{url}: {said}");
         }
+    }
+    // Lists as other clients take them, and addresses that do not belong together.
+    for (urls, words) in [
+        ("amqp://alice:1@a/%2f,amqp://alice:hunter2@b/%2f", "repeat --amqp-url"),
+        ("amqp://alice:1@a:5672,amqp://alice:hunter2@b:5672", "repeat --amqp-url"),
+        ("amqp://alice:1@a,alice:hunter2@b/v", "repeat --amqp-url"),
+        ("amqp://alice:1@a/v amqp://alice:hunter2@b/v", "differ in password"),
+    ] {
+        let said = refused(Gateway::builder().env("AMQP_URL", urls)).await;
+        assert!(said.contains(words) && !said.contains("hunter2"), "{urls}: {said}");
+        let Finished { status, stderr, .. } = Publisher::new(&["emit", "a", "1"]).amqp_url(urls).run().await;
+        assert_eq!(status.code(), Some(64), "{stderr}");
+        assert!(stderr.contains(words) && !stderr.contains("hunter2"), "{urls}: {stderr}");
     }
 }
 
@@ -116,6 +142,7 @@ async fn help_names_every_flag_and_says_how_durations_are_written() {
         "[default: 64MiB]",
         "[default: 1GiB]",
         "--amqp-url-file",
+        "--amqp-ca-file",
         "(ps)",
     ] {
         assert!(stdout.contains(word), "{word} is not in {stdout}");

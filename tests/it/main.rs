@@ -3,6 +3,7 @@
 
 mod access;
 mod access_log;
+mod addresses;
 mod admin;
 mod broker_limits;
 mod browser;

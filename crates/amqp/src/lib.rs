@@ -21,7 +21,7 @@ pub use publishing::{
     ConfirmChannel, Confirmation, ConnectError, PublishError, PublishingConnection, declare_exchange,
 };
 pub use rotation::Rotation;
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{TlsError, TlsFiles, connect_reason};
 pub use url::{AmqpUrl, AmqpUrlError};
 pub use urls::{AmqpUrls, AmqpUrlsError};
 

@@ -25,7 +25,7 @@ use lapin::{
     uri::AMQPScheme,
 };
 
-use super::{AmqpUrl, ShortStringError, connection_properties, message, names, short_string};
+use super::{AmqpUrl, ShortStringError, connect_reason, connection_properties, message, names, short_string};
 use events::Event;
 
 /// Why an event is not known to be stored.
@@ -175,7 +175,7 @@ pub enum ConnectError {
     #[error("there is no exchange yet, and this user may not declare it: start a gateway first ({0})")]
     NoExchange(lapin::Error),
     /// TLS cannot be spoken with it: the broker is not trusted, or wants another certificate.
-    #[error("{0}")]
+    #[error("{}", connect_reason(.0))]
     Untrusted(lapin::Error),
     /// No answer came, or not to the end.
     #[error("{0}")]

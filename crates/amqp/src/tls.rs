@@ -4,13 +4,16 @@
 //! cannot be used any more leaves open connections alone.
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use futures_io::{AsyncRead, AsyncWrite};
-use lapin::tcp::{AsyncTcpStream, RustlsConnector};
+use lapin::{
+    ErrorKind,
+    tcp::{AsyncTcpStream, RustlsConnector},
+};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore,
     crypto::aws_lc_rs,
@@ -145,15 +148,36 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|error| TlsError::Unreadable(path.to_owned(), error))
 }
 
-/// Says in other words why a handshake failed, where an operator can do something about it.
+/// Says why a connection could not be opened, in words by which an operator can do something about it.
+///
+/// In TLS 1.3 a broker refuses the certificate of its client after the handshake, so that the library meets it.
+#[must_use]
+pub fn connect_reason(error: &lapin::Error) -> String {
+    let ErrorKind::IOError(reason) = error.kind() else { return error.to_string() };
+    let tls = reason.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls.and_then(in_words) {
+        Some(words) => words,
+        None if reason.kind() == io::ErrorKind::InvalidData => reason.to_string(),
+        None => error.to_string(),
+    }
+}
+
 fn explained(error: io::Error) -> io::Error {
-    let Some(reason) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else { return error };
-    let text = match reason {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls.and_then(in_words) {
+        Some(words) => io::Error::new(io::ErrorKind::InvalidData, words),
+        None => error,
+    }
+}
+
+fn in_words(error: &rustls::Error) -> Option<String> {
+    let words = match error {
+        // The second is that of another authority of the same name.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the broker's certificate is of an authority that is not trusted; --amqp-ca-file (or cacertfile in the URL) names \
              the file of its authority"
         }
-        rustls::Error::InvalidCertificate(_) => return untrusted(format!("the broker is not trusted: {reason}")),
+        rustls::Error::InvalidCertificate(_) => return Some(format!("the broker is not trusted: {error}")),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             "what answers there speaks no TLS; is it amqp://?"
         }
@@ -161,11 +185,10 @@ fn explained(error: io::Error) -> io::Error {
             "the broker wants a client certificate; give --amqp-cert-file and --amqp-key-file (or certfile and keyfile in the \
              URL)"
         }
-        _ => return error,
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate | AlertDescription::UnknownCA | AlertDescription::CertificateExpired,
+        ) => return Some(format!("the broker does not take the client certificate: {error}")),
+        _ => return None,
     };
-    untrusted(text)
-}
-
-fn untrusted(text: impl fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text.to_string())
+    Some(words.to_owned())
 }

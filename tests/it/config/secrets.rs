@@ -63,6 +63,10 @@ const FILTERS: [&str; 3] =
 async fn the_password_is_in_no_log_line_at_any_level() {
     let known = known_login().await;
     let wrong = known.replace(USER, "alicia");
+    // Of several addresses none shows it either, whether it is in use or not.
+    let (user, place) = known.split_once('@').expect("the URL names a user");
+    let elsewhere = format!("{user}@127.0.0.1:1/{}", place.split_once('/').expect("it names a virtual host").1);
+    let known = format!("{elsewhere} {known}");
     for (url, message) in [(known.clone(), "connected to the broker"), (wrong, "cannot connect to the broker")] {
         for filter in FILTERS {
             let mut gateway = Gateway::builder().amqp_url(&url).flag("--log", filter).start().await;

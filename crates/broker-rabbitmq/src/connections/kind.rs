@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use amqp::{AmqpUrl, AmqpUrls, Rotation, connection_properties};
+use amqp::{AmqpUrl, AmqpUrls, Rotation, connect_reason, connection_properties};
 use amqp_sanitizer::{BrokerStream, Handshake, sanitizing};
 use broker::{BrokerError, limits::CALL_TIMEOUT};
 use deadpool_lapin::{Manager, Object, Pool, PoolError, Runtime};
@@ -67,7 +67,7 @@ impl Address {
 
     async fn connect(&self) -> Result<Connection, BrokerError> {
         let object = self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => BrokerError::Unavailable(error.to_string()),
+            PoolError::Backend(error) => BrokerError::Unavailable(connect_reason(&error)),
             error => BrokerError::Unavailable(error.to_string()),
         })?;
         // It leaves the pool at once: a connection knows itself how long it is of use, and one that is worn out, or lost
