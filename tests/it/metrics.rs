@@ -239,8 +239,10 @@ async fn dashboard_and_alerts_ask_for_what_a_gateway_has() {
 
     let gateway = start(Broker::Embedded).await;
     use_all(&gateway).await;
+    // It has the same, and its connections besides.
+    let on_rabbitmq = start(Broker::RabbitMq).await;
     let complete = async || {
-        let text = metrics(&gateway, "text/plain").await;
+        let text = metrics(&gateway, "text/plain").await + &metrics(&on_rabbitmq, "text/plain").await;
         let missing: Vec<_> = asked.iter().filter(|selector| !is_there(selector, &text)).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
     };
