@@ -36,6 +36,7 @@ use self::{
 };
 pub use self::{
     options::{BrokerSettings, ConfigError, Settings},
+    rabbitmq::RabbitMqConfigError,
     tokens::AccessConfigError,
 };
 use crate::{http::Origin, telemetry::LogFormat};

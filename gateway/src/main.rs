@@ -59,8 +59,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let listeners = Listeners::bind(&settings.listen, &settings.admin_listen, settings.tls).await?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
-            let broker = AmqpBroker::start(options).context("cannot use the broker")?;
-            broker.register(metrics.postern());
+            let broker = AmqpBroker::start(options).context("cannot use the broker")?.registered(metrics.postern());
             listeners.announce(&options.urls);
             lifecycle::run(broker, listeners, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }

@@ -75,6 +75,7 @@ impl AmqpUrls {
     }
 
     /// Returns each address.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &AmqpUrl> {
         self.0.iter()
     }

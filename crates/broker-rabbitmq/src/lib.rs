@@ -93,8 +93,10 @@ impl AmqpBroker {
     }
 
     /// Shows its connections to Prometheus.
-    pub fn register(&self, registry: &mut Registry) {
+    #[must_use]
+    pub fn registered(self, registry: &mut Registry) -> Self {
         registry.register_collector(Box::new(ConnectionMetrics(Arc::clone(&self.connections))));
+        self
     }
 
     /// Looks at a mailbox; `None` if there is none.

@@ -2,16 +2,15 @@
 
 use std::net::SocketAddr;
 
-use amqp::AmqpUrlsError;
 use broker_embedded::{EmbeddedOptions, Retention};
 use broker_rabbitmq::{AmqpOptions, FeedRetention};
 use clap::CommandFactory;
 use feeds::{FeedOptions, WindowLimits};
 use mailboxes::MailboxOptions;
-use settings::{ReadUrlError, unknown_variables};
+use settings::unknown_variables;
 use tracing::warn;
 
-use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, listen::Listen};
+use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, RabbitMqConfigError, listen::Listen};
 use crate::{
     http::{AllowedHosts, AllowedOrigins, HttpOptions, ListenAddress},
     process::Hangup,
@@ -50,15 +49,9 @@ pub enum ConfigError {
          (POSTERN_MEMORY is the variable of --memory)"
     )]
     TwoStores,
-    /// Two URLs of the broker.
-    #[error("--amqp-url and --amqp-url-file (or AMQP_URL and AMQP_URL_FILE) are two brokers: give one of them")]
-    TwoUrls,
-    /// The broker's URL is none, or cannot be used. It is not left to the parser of flags, which would repeat its password.
-    #[error("--amqp-url or AMQP_URL: {0}")]
-    Url(#[from] AmqpUrlsError),
-    /// The file that should hold the broker's URL does not.
-    #[error("--amqp-url-file or AMQP_URL_FILE: {0}")]
-    UrlFile(#[from] ReadUrlError),
+    /// The broker cannot be as it is configured.
+    #[error(transparent)]
+    RabbitMq(#[from] RabbitMqConfigError),
     /// Access cannot be as it is configured.
     #[error(transparent)]
     Access(#[from] AccessConfigError),
@@ -243,7 +236,7 @@ mod tests {
         assert_eq!(folder(&["--memory"]), None);
         assert!(matches!(broker(&["--memory", "--data-dir", "x"]), Err(ConfigError::TwoStores)));
         let both = ["--amqp-url", "amqp://broker", "--amqp-url-file", "x"];
-        assert!(matches!(broker(&both), Err(ConfigError::TwoUrls)));
+        assert!(matches!(broker(&both), Err(ConfigError::RabbitMq(RabbitMqConfigError::TwoUrls))));
     }
 
     #[test]
@@ -256,6 +249,10 @@ mod tests {
     #[test]
     fn a_wrong_url_does_not_show_its_password() {
         let error = settings(&["--amqp-url", "amqp://alice:hunter2@broker:port/"]).unwrap_err();
-        assert!(matches!(error, ConfigError::Url(_)) && !error.to_string().contains("hunter2"), "{error}");
+        assert!(
+            matches!(error, ConfigError::RabbitMq(RabbitMqConfigError::Url(_)))
+                && !error.to_string().contains("hunter2"),
+            "{error}"
+        );
     }
 }

@@ -2,19 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
-use amqp::{AmqpUrls, TlsFiles};
+use amqp::{AmqpUrls, AmqpUrlsError, TlsFiles};
 use clap::{
     ArgMatches, Args,
     builder::{PathBufValueParser, StringValueParser},
     parser::ValueSource,
 };
-use settings::{Setting, open_to_others, read_urls};
+use settings::{ReadUrlError, Setting, open_to_others, read_urls};
 use tracing::warn;
 
-use super::ConfigError;
+/// Why RabbitMQ cannot be connected to as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum RabbitMqConfigError {
+    /// Two places that name the broker.
+    #[error("--amqp-url and --amqp-url-file (or AMQP_URL and AMQP_URL_FILE) are two brokers: give one of them")]
+    TwoUrls,
+    /// The broker's URL is none, or cannot be used. It is not left to the parser of flags, which would repeat its
+    /// password.
+    #[error("--amqp-url or AMQP_URL: {0}")]
+    Url(#[from] AmqpUrlsError),
+    /// The file that should hold the broker's URL does not.
+    #[error("--amqp-url-file or AMQP_URL_FILE: {0}")]
+    UrlFile(#[from] ReadUrlError),
+}
 
 #[allow(clippy::doc_markdown, rustdoc::bare_urls, reason = "these are the texts of --help, which is not Markdown")]
 /// See the module.
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 #[derive(Debug, Args)]
 pub(super) struct RabbitMqArgs {
     /// The RabbitMQ broker: amqp[s]://user:password@host:port/vhost. Without it the gateway keeps events itself.
@@ -59,9 +73,9 @@ impl RabbitMqArgs {
     }
 
     /// Returns where the broker is; `None` if none is named.
-    pub(super) fn urls(self) -> Result<Option<AmqpUrls>, ConfigError> {
+    pub(super) fn urls(self) -> Result<Option<AmqpUrls>, RabbitMqConfigError> {
         let texts = match &self.amqp_url_file {
-            Some(_) if !self.amqp_url.is_empty() => return Err(ConfigError::TwoUrls),
+            Some(_) if !self.amqp_url.is_empty() => return Err(RabbitMqConfigError::TwoUrls),
             Some(path) => vec![read(path)?],
             None if self.amqp_url.is_empty() => return Ok(None),
             None => self.amqp_url,
@@ -71,7 +85,7 @@ impl RabbitMqArgs {
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+fn read(path: &Path) -> Result<String, RabbitMqConfigError> {
     let text = read_urls(path)?;
     if let Some(warning) = open_to_others(path) {
         warn!("{warning}");

@@ -7,6 +7,7 @@ use clap::{Args, builder::PathBufValueParser};
 use settings::Setting;
 
 /// See the module.
+#[expect(clippy::struct_field_names, reason = "they are the names of the flags")]
 #[derive(Args)]
 pub(super) struct BrokerTls {
     /// Over amqps: trust the authorities in this file (PEM), and no others, to say who the broker is [default: those

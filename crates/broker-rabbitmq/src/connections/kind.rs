@@ -9,7 +9,7 @@ use std::{
     future::ready,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -26,7 +26,6 @@ use tracing::{debug, info};
 use super::{
     connection::{BrokerConnection, Role},
     limits::Limits,
-    locked,
 };
 
 /// See the module.
@@ -149,7 +148,7 @@ impl Kind {
         let connection = BrokerConnection::new(connection, self.role, Arc::clone(&self.limits));
         match timeout(CALL_TIMEOUT, prepare(connection)).await {
             Ok(Ok(connection)) => {
-                locked(&self.opened).push((at, status));
+                self.opened().push((at, status));
                 Ok(connection)
             }
             Ok(Err(error)) => Err(BrokerError::Unavailable(error.to_string())),
@@ -157,9 +156,13 @@ impl Kind {
         }
     }
 
+    fn opened(&self) -> MutexGuard<'_, Vec<(usize, ConnectionStatus)>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Goes on at the next address where a connection was lost: its node may be about to stop, or be silent.
     fn leave_lost(&self) {
-        locked(&self.opened).retain(|(at, status)| {
+        self.opened().retain(|(at, status)| {
             let is_there = status.connected();
             if !is_there {
                 self.rotation.leave(*at);
@@ -198,7 +201,7 @@ impl Kind {
     pub(super) fn connected(&self) -> BTreeMap<&str, usize> {
         let mut counts: BTreeMap<&str, usize> =
             self.addresses.iter().map(|address| (address.shown.as_str(), 0)).collect();
-        for (at, _) in locked(&self.opened).iter().filter(|(_, status)| status.connected()) {
+        for (at, _) in self.opened().iter().filter(|(_, status)| status.connected()) {
             *counts.entry(&self.addresses[*at].shown).or_default() += 1;
         }
         counts
