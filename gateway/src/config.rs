@@ -35,6 +35,7 @@ use self::{
     values::{MAX_NUMBER, duration, positive_duration},
 };
 pub use self::{
+    listen::PassedSocketError,
     options::{BrokerSettings, ConfigError, Settings},
     rabbitmq::RabbitMqConfigError,
     tokens::AccessConfigError,
@@ -105,8 +106,9 @@ pub struct Config {
     #[command(flatten)]
     kept: MailboxesKept,
 
-    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), 8080 (loopback), or
-    /// unix:/run/postern/gateway.sock (a socket file). Port 0 takes a free one. Repeatable, or separated by commas
+    /// Where to listen: 127.0.0.1:8080, [::1]:8080, localhost:8080, 0.0.0.0:8080 (all addresses), 8080 (loopback),
+    /// unix:/run/postern/gateway.sock (a socket file), systemd:NAME (sockets of that name that systemd passes) or systemd
+    /// (the others of them). Port 0 takes a free one. Repeatable, or separated by commas
     #[arg(long, env = "POSTERN_LISTEN", value_name = "ADDRESS", value_delimiter = ',',
           default_value = "127.0.0.1:8080", value_parser = Setting(listen), help_heading = "HTTP")]
     listen: Vec<Listen>,
@@ -164,7 +166,13 @@ pub struct Config {
           value_parser = Setting(positive_duration), help_heading = "HTTP")]
     idle_timeout: Duration,
 
-    /// How long open requests may take once the gateway is told to stop
+    /// How long everything is still served after the gateway is told to stop, while /ready says 503: the time in which
+    /// a load balancer that asks /ready leaves it
+    #[arg(long, env = "POSTERN_SHUTDOWN_DELAY", value_name = "DURATION", default_value = "0s",
+          value_parser = Setting(duration), help_heading = "HTTP")]
+    shutdown_delay: Duration,
+
+    /// How long open requests may take once the gateway stops; more for more than 1,000 mailboxes a second
     #[arg(long, env = "POSTERN_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s",
           value_parser = Setting(duration), help_heading = "HTTP")]
     shutdown_grace: Duration,

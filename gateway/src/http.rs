@@ -59,29 +59,29 @@ mod transit;
 use std::sync::Arc;
 
 use broker::Broker;
-use tokio_util::task::TaskTracker;
 
+use self::connection::Connections;
 pub use self::{
     app::{App, HttpOptions},
     cors::{AllowedOrigins, Origin, OriginError},
     credentials::TokenCookies,
     guard::{AllowedHosts, HostName, HostNameError},
     limits::{LimitOptions, PublishRate, TrustedProxies, TrustedProxy, TrustedProxyError},
-    listener::{ListenAddress, ListenError, Listener, Listeners},
+    listener::{InheritedSocket, ListenAddress, ListenError, Listener, Listeners},
 };
 
 /// Serves HTTP. It ends nothing by itself: what its requests wait for has to be ended between [`Self::stop`] and
-/// [`Self::drained`].
+/// [`Self::drained`], and the listeners between that and [`Self::ended`].
 pub struct Server<B: Broker> {
     app: Arc<App<B>>,
-    connections: TaskTracker,
+    connections: Connections,
 }
 
 impl<B: Broker> Server<B> {
     /// Makes a server of what its handlers need.
     #[must_use]
     pub fn new(app: App<B>) -> Self {
-        Self { app: Arc::new(app), connections: TaskTracker::new() }
+        Self { app: Arc::new(app), connections: Connections::default() }
     }
 
     /// Accepts connections and serves them; ends only by being dropped, which closes the listeners. The connections that
@@ -90,15 +90,30 @@ impl<B: Broker> Server<B> {
         connection::run(listeners, &self.app, &self.connections).await;
     }
 
-    /// Has every connection end with the requests that it carries, and those that carry none at once.
+    /// Has `/ready` say that this gateway should get no more requests. Those that come are served, and each connection
+    /// of HTTP/1 ends with its answer.
+    pub fn leave(&self) {
+        self.app.leaving.cancel();
+    }
+
+    /// Has every connection end with the requests that it carries, and those that carry none at once. From then on no
+    /// poll is held: it gets a `503`.
     pub fn stop(&self) {
+        self.leave();
         self.app.shutting_down.cancel();
     }
 
-    /// Waits for the last connection, and for what requests have changed to be done. Cancel-safe.
+    /// Waits for the last of the connections that were open when the gateway stopped. Cancel-safe.
     pub async fn drained(&self) {
-        self.connections.close();
-        self.connections.wait().await;
+        self.connections.open.close();
+        self.connections.open.wait().await;
+    }
+
+    /// Waits for those that came later, once the listeners are closed, and for what requests have changed to be done.
+    /// Cancel-safe.
+    pub async fn ended(&self) {
+        self.connections.late.close();
+        self.connections.late.wait().await;
         self.app.effects.close();
         self.app.effects.wait().await;
     }
@@ -106,6 +121,6 @@ impl<B: Broker> Server<B> {
     /// Returns how many connections are open.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.connections.len()
+        self.connections.open.len() + self.connections.late.len()
     }
 }

@@ -3,6 +3,9 @@
 //! The order of its end is a promise. A client that is told to come back, or whose connection ends, must find its
 //! mailbox free on another gateway; so a Session releases its Lease before its poll is answered, and answers are
 //! written before sockets close. The broker goes last, because releases and confirms need it.
+//!
+//! Listeners stay open to the end of the drain: `/live` is 200 there as long as a poll waits for its answer, so that a
+//! load balancer that asks for it does not cut those polls.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,14 +19,18 @@ use tracing::{info, warn};
 use crate::{
     http::{App, HttpOptions, Listeners, Server, key_set::KeySet},
     metrics::Metrics,
-    process::{Reloads, StopSignals},
+    process::{Reloads, StopSignals, systemd},
 };
 
 /// How much of the grace period the Sessions have to release and answer their polls; the rest is for those answers.
 const SHARE_OF_POLLS: f64 = 0.8;
 
-/// Serves until the first signal, then drains and closes the broker; a second signal ends it at once, with an error. So
-/// does the end of a part without which the gateway serves nothing: a supervisor starts it again.
+/// What the grace period is at least for each mailbox that is read: other gateways open about 1,000 a second.
+const GRACE_OF_MAILBOX: Duration = Duration::from_millis(1);
+
+/// Serves until the first signal and for the delay after it, then drains and closes the broker. Another signal ends the
+/// delay; one after that ends it at once, with an error. So does the end of a part without which the gateway serves
+/// nothing: a supervisor starts it again.
 pub async fn run<B: Broker>(
     broker: B,
     listeners: Listeners,
@@ -40,7 +47,7 @@ pub async fn run<B: Broker>(
     listeners.register(metrics.postern());
     let registry = Registry::new(Arc::clone(&broker), mailboxes, mailbox_metrics);
     let feed = Feed::new(broker.log(), feeds, feed_metrics);
-    let grace = http.shutdown_grace;
+    let (delay, grace) = (http.shutdown_delay, http.shutdown_grace);
     let _keeping = keep_keys(&http)?;
     let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http));
 
@@ -62,14 +69,18 @@ pub async fn run<B: Broker>(
 
     let (stop, stopped) = oneshot::channel::<()>();
     let living = async {
+        let mut serving = Box::pin(server.run(listeners));
+        systemd::ready();
         tokio::select! {
             _ = stopped => {}
-            () = server.run(listeners) => {}
+            () = &mut serving => {}
         }
-        info!(connections = server.connections(), ?grace, "shutting down");
+        let mailboxes = u32::try_from(registry.sessions()).unwrap_or(u32::MAX);
+        let grace = grace.max(GRACE_OF_MAILBOX * mailboxes);
+        info!(connections = server.connections(), mailboxes, ?grace, "shutting down");
         server.stop();
         feed.close();
-        drain(&server, &registry, grace).await;
+        drain(&server, &registry, grace, serving).await;
         // It ends by itself: the feed is closed.
         following.join_next().await;
         answering_others.shutdown().await;
@@ -77,12 +88,19 @@ pub async fn run<B: Broker>(
     };
     let stopping = async {
         signals.first().await;
+        systemd::stopping();
+        if !delay.is_zero() {
+            info!(?delay, "not ready any more; everything is still served");
+            server.leave();
+            let _ = timeout(delay, signals.second()).await;
+        }
         let _ = stop.send(());
         signals.second().await;
     };
     tokio::select! {
         () = living => info!("stopped"),
         () = stopping => anyhow::bail!("a second signal: ended at once"),
+        never = systemd::keep_watchdog_quiet() => match never {},
         part = broker.failed() => {
             // Never dropped: what is left of it may wait for the part that is gone.
             std::mem::forget(Arc::clone(&broker));
@@ -117,11 +135,25 @@ fn keep_keys(http: &HttpOptions) -> anyhow::Result<JoinSet<()>> {
     Ok(keeping)
 }
 
-/// Releases the Leases, answers their polls, and waits until the answers are written and the sockets closed.
-async fn drain<B: Broker>(server: &Server<B>, registry: &Registry<B>, grace: Duration) {
+/// Releases the Leases, answers their polls, and waits until the answers are written and the sockets closed; the
+/// listeners last, which `serving` has.
+async fn drain<B: Broker>(
+    server: &Server<B>,
+    registry: &Registry<B>,
+    grace: Duration,
+    mut serving: impl Future<Output = ()> + Unpin,
+) {
     let drained = async {
-        registry.shut_down(grace.mul_f64(SHARE_OF_POLLS)).await;
-        server.drained().await;
+        let answered = async {
+            registry.shut_down(grace.mul_f64(SHARE_OF_POLLS)).await;
+            server.drained().await;
+        };
+        tokio::select! {
+            () = answered => {}
+            () = &mut serving => {}
+        }
+        drop(serving);
+        server.ended().await;
     };
     if timeout(grace, drained).await.is_err() {
         let connections = server.connections();

@@ -1,6 +1,8 @@
-//! What the operating system has to do with it: signals and file descriptors.
+//! What the operating system has to do with it: signals, file descriptors, and systemd.
 
-use std::{io, num::NonZeroUsize, thread::available_parallelism, time::Duration};
+pub(crate) mod systemd;
+
+use std::{io, num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
 
 use rustix::{
     fs::Mode,
@@ -12,6 +14,8 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tracing::{error, info, warn};
+
+use self::systemd::Reloading;
 
 /// Descriptors besides client connections: logs, the broker's connections or files, the listener, the runtime's own.
 const OWN_DESCRIPTORS: u64 = 256;
@@ -84,6 +88,8 @@ const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
 pub struct Reloads {
     hangup: Signal,
     interval: Interval,
+    /// What was asked for last, until it is done.
+    under_way: Option<Arc<Reloading>>,
 }
 
 /// Why they are.
@@ -100,13 +106,17 @@ impl Reloads {
     pub fn listen() -> io::Result<Self> {
         let mut interval = interval_at(Instant::now() + RELOAD_INTERVAL, RELOAD_INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { hangup: signal(SignalKind::hangup())?, interval })
+        Ok(Self { hangup: signal(SignalKind::hangup())?, interval, under_way: None })
     }
 
-    /// Waits until it is time. Cancel-safe.
+    /// Waits until it is time. The call after that says that the files were read. Cancel-safe.
     pub async fn next(&mut self) -> Cause {
+        self.under_way = None;
         tokio::select! {
-            _ = self.hangup.recv() => Cause::Hangup,
+            _ = self.hangup.recv() => {
+                self.under_way = Some(Reloading::begin());
+                Cause::Hangup
+            }
             _ = self.interval.tick() => Cause::Time,
         }
     }

@@ -53,6 +53,7 @@ mod scale;
 mod security_headers;
 mod shutdown;
 mod sse;
+mod systemd;
 mod takeover;
 mod tls;
 mod transit;

@@ -3,10 +3,12 @@
 //! Where the broker is RabbitMQ, the mailbox is looked at as soon as the answer is there, and "elsewhere" is another
 //! gateway. An embedded broker can be looked at only after its next start.
 
-use std::{io::ErrorKind, time::Duration};
+mod delay;
+
+use std::time::Duration;
 
 use postern_tests::{Broker, HttpConnection, Left, Poll, Request, World, eventually, on_both_brokers, unique};
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::AsyncReadExt;
 
 /// The default grace period and some time for a busy machine.
 const GRACE: Duration = Duration::from_secs(15);
@@ -46,8 +48,8 @@ async fn a_held_poll_is_answered_once_its_events_are_back_in_the_queue(broker: B
     assert_eq!(world.mailbox().await, (Some(3), Some(0)));
 }
 
-on_both_brokers!(a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused);
-async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(broker: Broker) {
+on_both_brokers!(a_post_is_finished_while_idle_connections_end_and_new_polls_are_refused);
+async fn a_post_is_finished_while_idle_connections_end_and_new_polls_are_refused(broker: Broker) {
     let mut world = World::new(broker).await;
     let mut idle = HttpConnection::open(world.gateway.address()).await;
     idle.request(&Request::get("/live")).await.expect_status(200);
@@ -55,8 +57,16 @@ async fn a_post_is_finished_while_idle_connections_end_and_new_ones_are_refused(
     world.gateway.terminate();
     assert_eq!(idle.left().await, Left::Closed);
     world.gateway.wait_logged("shutting down", GRACE).await;
-    let refused = TcpStream::connect(world.gateway.address()).await.err().map(|error| error.kind());
-    assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
+    let refusal = world.poll().send(&world.gateway).await;
+    assert_eq!((refusal.header("connection"), refusal.header("retry-after")), (Some("close"), Some("1")));
+    assert!(refusal.problem(503).contains("shutting down"));
+    // A load balancer that checks this does not cut what is still to be answered.
+    Request::get("/live").send(world.gateway.address()).await.expect_status(200);
+    Request::get("/ready").send(world.gateway.address()).await.problem(503);
+    // An EventSource gives up on an error.
+    let stream = Request::get(&format!("/topics/{}/events", world.topic)).header("accept", "text/event-stream");
+    let stream = stream.send(world.gateway.address()).await.expect_status(200);
+    assert!(stream.text().starts_with("retry: "), "{stream:?}");
     post.send(b":1}").await;
     let accepted = post.answer().await.expect_status(202);
     assert_eq!(accepted.header("connection"), Some("close"));

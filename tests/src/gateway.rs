@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, Permissions},
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::Arc,
@@ -13,7 +13,12 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Finished, Folder, Log, Process, eventually, free_port, program, request::Request};
+use crate::{
+    Finished, Folder, Log, Process, eventually, free_port,
+    passed_socket::{PassedSocket, passing},
+    program,
+    request::Request,
+};
 
 /// What every JSON Web Token begins with: `{"` in base64url. No test has any other reason to have it logged.
 const BEGINNING_OF_TOKENS: &str = "eyJ";
@@ -36,6 +41,7 @@ pub struct GatewayBuilder {
     /// The folder of an embedded broker.
     folder: Option<Arc<Folder>>,
     current: Option<PathBuf>,
+    sockets: Vec<PassedSocket>,
     /// Instead of the binary of this build.
     binary: Option<PathBuf>,
 }
@@ -82,6 +88,12 @@ impl GatewayBuilder {
     /// Adds a flag that has no value.
     pub fn switch(mut self, name: &str) -> Self {
         self.flags.push(name.into());
+        self
+    }
+
+    /// Passes a socket that listens, as systemd does, at each start. At most two.
+    pub fn socket(mut self, name: &str, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push(PassedSocket::new(name, socket.into()));
         self
     }
 
@@ -150,7 +162,7 @@ impl GatewayBuilder {
         if let Some(folder) = &self.current {
             command.current_dir(folder);
         }
-        command
+        if self.sockets.is_empty() { command } else { passing(&self.sockets, &command) }
     }
 
     fn spawn(&self, log: &Log) -> Process {

@@ -74,6 +74,7 @@ mod log;
 mod long_log;
 mod median;
 mod names;
+mod passed_socket;
 mod poll;
 mod process;
 mod program;

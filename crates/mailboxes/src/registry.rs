@@ -162,6 +162,12 @@ impl<B: Broker> Registry<B> {
         }
     }
 
+    /// Returns how many Sessions there are.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.0.sessions().len()
+    }
+
     /// Ends every Session: releases its Lease, then answers its poll. Spread over a time that grows with their number,
     /// 2 ms for each but at most `grace`, so that the clients do not reach the next gateway all at once.
     pub async fn shut_down(&self, grace: Duration) {

@@ -4,7 +4,6 @@ use clap::Args;
 use settings::Setting;
 
 use super::listen::{Listen, listen};
-use crate::http::ListenAddress;
 
 #[allow(clippy::doc_markdown, reason = "these are the texts of --help, which is not Markdown")]
 /// See the module.
@@ -15,12 +14,5 @@ pub(super) struct AdminArgs {
     /// by commas
     #[arg(long, env = "POSTERN_ADMIN_LISTEN", value_name = "ADDRESS", value_delimiter = ',',
           value_parser = Setting(listen), help_heading = "HTTP")]
-    admin_listen: Vec<Listen>,
-}
-
-impl AdminArgs {
-    /// Returns the addresses. One that other machines can reach is the operator's choice: the answers hold no events.
-    pub(super) fn addresses(self) -> Vec<ListenAddress> {
-        self.admin_listen.into_iter().map(Listen::address).collect()
-    }
+    pub(super) admin_listen: Vec<Listen>,
 }

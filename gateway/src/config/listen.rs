@@ -1,17 +1,20 @@
 //! Where to listen, as people write it.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
 };
 
-use crate::http::ListenAddress;
+use tracing::warn;
+
+use crate::http::{InheritedSocket, ListenAddress};
 
 /// A socket's path has at most 107 bytes (unix(7)), and is bound under a longer name first.
 const MAX_PATH: usize = 96;
 
 const FORMS: &str =
-    "it is no address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, and no unix:/path";
+    "it is no address and port, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080, no unix:/path, and no systemd";
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,21 +25,19 @@ pub(super) enum Listen {
     PortAlone(u16),
     /// At the file of a socket.
     Unix(PathBuf),
+    /// At the sockets of this name that systemd passes, or at those that no setting names.
+    Systemd(Option<String>),
 }
 
-impl Listen {
-    /// Returns the address; that of loopback if none is said. Other programs would listen on all.
-    pub(super) fn address(self) -> ListenAddress {
-        match self {
-            Self::Address(address) => ListenAddress::Tcp(address),
-            Self::PortAlone(port) => ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into()),
-            Self::Unix(path) => ListenAddress::Unix(path),
-        }
-    }
-}
-
-/// Reads `address:port`, `name:port`, `:port`, `port` or `unix:/path`.
+/// Reads `address:port`, `name:port`, `:port`, `port`, `unix:/path`, `systemd` or `systemd:name`.
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    match text.strip_prefix("systemd") {
+        Some("") => return Ok(Listen::Systemd(None)),
+        Some(name) if name.starts_with(':') && name.len() > 1 => {
+            return Ok(Listen::Systemd(Some(name[1..].to_owned())));
+        }
+        _ => {}
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_file(path);
     }
@@ -57,6 +58,81 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => resolve(host, text),
         None if is_host(text) && text.parse::<u64>().is_err() => Err(format!("it has no port: {text}:8080 has one")),
         _ => Err(FORMS.to_owned()),
+    }
+}
+
+/// Why there is no socket where one should be that systemd passes.
+#[derive(Debug, thiserror::Error)]
+pub enum PassedSocketError {
+    /// There is none of this name.
+    #[error(
+        "{setting} systemd{}: systemd has passed no such socket; name it with FileDescriptorName= in its .socket unit, and \
+         have the .service unit started with it (Sockets=)",
+        .name.as_ref().map(|name| format!(":{name}")).unwrap_or_default()
+    )]
+    Missing {
+        /// The flag.
+        setting: &'static str,
+        /// The name in it.
+        name: Option<String>,
+    },
+    /// What was passed cannot be used.
+    #[error("a socket that systemd has passed cannot be used: {0}")]
+    Unusable(#[from] io::Error),
+}
+
+/// Returns the addresses of settings, each a flag with what was given; those of loopback where none is said. Other
+/// programs would listen on all.
+pub(super) fn addresses<const N: usize>(
+    settings: [(&'static str, Vec<Listen>); N],
+) -> Result<[Vec<ListenAddress>; N], PassedSocketError> {
+    let given = || settings.iter().flat_map(|(_, listens)| listens);
+    let is_asked = given().any(|listen| matches!(listen, Listen::Systemd(_)));
+    let passed = if is_asked { InheritedSocket::all()? } else { Vec::new() };
+    let mut passed = Passed { named: given().filter_map(Listen::name).map(str::to_owned).collect(), left: passed };
+    let mut all = [const { Vec::new() }; N];
+    for (addresses, (setting, listens)) in all.iter_mut().zip(settings) {
+        for listen in listens {
+            match listen {
+                Listen::Address(address) => addresses.push(ListenAddress::Tcp(address)),
+                Listen::PortAlone(port) => addresses.push(ListenAddress::Tcp((Ipv4Addr::LOCALHOST, port).into())),
+                Listen::Unix(path) => addresses.push(ListenAddress::Unix(path)),
+                Listen::Systemd(name) => addresses.extend(passed.take(setting, name)?),
+            }
+        }
+    }
+    if !passed.left.is_empty() {
+        // Their clients would wait for ever.
+        warn!(sockets = ?passed.left, "systemd has passed sockets at which this gateway does not listen");
+    }
+    Ok(all)
+}
+
+/// The sockets that systemd has passed.
+struct Passed {
+    /// The names in settings.
+    named: Vec<String>,
+    left: Vec<InheritedSocket>,
+}
+
+impl Passed {
+    /// Takes those of a name, or those that no setting names.
+    fn take(&mut self, setting: &'static str, name: Option<String>) -> Result<Vec<ListenAddress>, PassedSocketError> {
+        let is_meant = |socket: &mut InheritedSocket| match &name {
+            Some(name) => socket.name() == Some(name),
+            None => !self.named.iter().any(|name| socket.name() == Some(name)),
+        };
+        let taken: Vec<_> = self.left.extract_if(.., is_meant).map(ListenAddress::Inherited).collect();
+        if taken.is_empty() { Err(PassedSocketError::Missing { setting, name }) } else { Ok(taken) }
+    }
+}
+
+impl Listen {
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Systemd(name) => name.as_deref(),
+            _ => None,
+        }
     }
 }
 
@@ -92,10 +168,24 @@ mod tests {
             (":8080", "127.0.0.1:8080"),
             ("8080", "127.0.0.1:8080"),
         ] {
-            assert_eq!(listen(text).unwrap().address(), ListenAddress::Tcp(address.parse().unwrap()), "{text}");
+            assert_eq!(address_of(text), ListenAddress::Tcp(address.parse().unwrap()), "{text}");
         }
-        let socket = listen("unix:/run/postern.sock").unwrap().address();
-        assert_eq!(socket, ListenAddress::Unix("/run/postern.sock".into()));
+        assert_eq!(address_of("unix:/run/postern.sock"), ListenAddress::Unix("/run/postern.sock".into()));
+        assert_eq!(listen("systemd").unwrap(), Listen::Systemd(None));
+        assert_eq!(listen("systemd:http").unwrap(), Listen::Systemd(Some("http".to_owned())));
+    }
+
+    fn address_of(text: &str) -> ListenAddress {
+        let [mut addresses] = addresses([("--listen", vec![listen(text).unwrap()])]).unwrap();
+        addresses.remove(0)
+    }
+
+    #[test]
+    fn a_socket_that_is_not_passed_is_an_error() {
+        for (text, remedy) in [("systemd", "--listen systemd: "), ("systemd:http", "--listen systemd:http: ")] {
+            let error = addresses([("--listen", vec![listen(text).unwrap()])]).unwrap_err();
+            assert!(error.to_string().starts_with(remedy), "{error}");
+        }
     }
 
     #[test]
@@ -115,6 +205,8 @@ mod tests {
             ("a b:8080", FORMS),
             ("*:8080", FORMS),
             ("", FORMS),
+            ("systemd:", FORMS),
+            ("systemd80", "systemd80:8080"),
             ("unix:", "unix:/run/postern/gateway.sock"),
             ("unix:gateway.sock", "unix:/run/postern/gateway.sock"),
             ("unix:/run/", "unix:/run/postern/gateway.sock"),

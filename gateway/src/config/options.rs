@@ -10,7 +10,10 @@ use mailboxes::MailboxOptions;
 use settings::unknown_variables;
 use tracing::warn;
 
-use super::{AccessConfigError, Config, DEFAULT_DATA_DIR, RabbitMqConfigError, listen::Listen};
+use super::{
+    AccessConfigError, Config, DEFAULT_DATA_DIR, RabbitMqConfigError,
+    listen::{Listen, PassedSocketError, addresses},
+};
 use crate::{
     http::{AllowedHosts, AllowedOrigins, HttpOptions, ListenAddress},
     process::Hangup,
@@ -58,6 +61,9 @@ pub enum ConfigError {
     /// The files of TLS cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// A socket that should be passed is not.
+    #[error("{0}")]
+    PassedSocket(#[from] PassedSocketError),
     /// A listener that others can reach.
     #[error(
         "--listen {0} can be reached from other machines and there is no authentication: give the keys that tokens are \
@@ -121,7 +127,9 @@ impl Config {
             Listen::PortAlone(port) => Some(*port),
             _ => None,
         });
-        let listen: Vec<_> = self.listen.into_iter().map(Listen::address).collect();
+        // One for operators that other machines can reach is the operator's choice: the answers hold no events.
+        let [admin_listen, listen] =
+            addresses([("--admin-listen", self.admin.admin_listen), ("--listen", self.listen)])?;
         let open = listen.iter().find_map(ListenAddress::open);
         if let Some(port) = port_alone.filter(|_| self.allow_anonymous && open.is_none()) {
             return Err(ConfigError::PortAlone(port));
@@ -150,7 +158,6 @@ impl Config {
             return Err(ConfigError::OpenToAll(address));
         }
         let access = self.tokens.access(self.allow_anonymous, is_local && self.hosts.host.is_empty())?;
-        let admin_listen = self.admin.addresses();
         Ok(Settings {
             listen,
             tls: self.tls.load()?,
@@ -173,6 +180,7 @@ impl Config {
                 max_transit: self.max_transit,
                 header_timeout: self.header_timeout,
                 idle_timeout: self.idle_timeout,
+                shutdown_delay: self.shutdown_delay,
                 shutdown_grace: self.shutdown_grace,
                 has_public_metrics: admin_listen.is_empty() && !access.access.takes_tokens(),
                 access: access.access,

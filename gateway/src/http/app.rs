@@ -37,6 +37,8 @@ pub struct HttpOptions {
     pub header_timeout: Duration,
     /// How long a connection is kept on which nothing is asked.
     pub idle_timeout: Duration,
+    /// How long everything is still served once the gateway is to leave.
+    pub shutdown_delay: Duration,
     /// How long held polls and open answers may take once the gateway shuts down.
     pub shutdown_grace: Duration,
     /// Who may do what.
@@ -76,6 +78,9 @@ pub struct App<B: Broker> {
     pub(super) outgoing: Transit,
     /// What requests change, as long as it is on its way.
     pub(super) effects: TaskTracker,
+    /// The gateway should get no more requests, and serves those that come.
+    pub(super) leaving: CancellationToken,
+    /// No more polls are held.
     pub(super) shutting_down: CancellationToken,
 }
 
@@ -90,8 +95,8 @@ impl<B: Broker> App<B> {
     ) -> Self {
         let publishing = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
         let (incoming, outgoing) = (Transit::new(options.max_transit), Transit::new(options.max_transit));
-        let shutting_down = CancellationToken::new();
-        let readiness = Readiness::new(&broker, &feed, &options.access, &shutting_down);
+        let leaving = CancellationToken::new();
+        let readiness = Readiness::new(&broker, &feed, &options.access, &leaving);
         let metrics = HttpMetrics::default();
         metrics.max_connections.set(i64::try_from(options.max_connections).unwrap_or(i64::MAX));
         metrics.register(all_metrics.postern());
@@ -113,7 +118,8 @@ impl<B: Broker> App<B> {
             incoming,
             outgoing,
             effects: TaskTracker::new(),
-            shutting_down,
+            leaving,
+            shutting_down: CancellationToken::new(),
         }
     }
 

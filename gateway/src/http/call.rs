@@ -236,6 +236,11 @@ pub(super) async fn answer<B: Broker>(
     // Who would guess the ids of mailboxes, if the request does that.
     let guesser = caller.as_ref().filter(|_| sender.is_for_mailbox);
     let guesser = guesser.and_then(|caller| sender.principal(caller.subject()));
+    // None is held any more: a poll that came a moment before was answered by the end of its Session.
+    let call = match call {
+        Ok(call) if call.is_poll() && app.shutting_down.is_cancelled() => Err(Problem::ShuttingDown),
+        call => call,
+    };
     let mut response = match admitted(app, call, caller, sender, guesser.as_ref()).await {
         Ok((call, admitted)) => {
             call.carry_out(app, status, admitted).await.unwrap_or_else(|problem| refusal(problem, is_stream, sender))
@@ -265,6 +270,7 @@ fn refusal(problem: Problem, is_stream: bool, sender: Sender) -> HttpResponse {
     }
     match problem {
         Problem::Limited(_, wait) if is_stream => wait.map_or_else(sse::come_back_later, sse::come_back_after),
+        Problem::ShuttingDown if is_stream => sse::come_back_later(),
         problem => problem.into(),
     }
 }

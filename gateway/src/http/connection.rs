@@ -22,6 +22,6 @@ pub(super) mod stream;
 pub(super) mod stream_task;
 mod version;
 
-pub(super) use self::accept::run;
+pub(super) use self::accept::{Connections, run};
 #[cfg(feature = "fuzzing")]
 pub(super) use self::exchange::{Arrival, serve_client};

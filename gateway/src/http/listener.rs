@@ -1,8 +1,9 @@
-//! Where clients come in: addresses of the network, and socket files.
+//! Where clients come in: addresses of the network, socket files, and sockets that the process was started with.
 //!
 //! All listeners are bound before any is served, so that a gateway which cannot have one of them serves nothing. A
 //! listener ends by being dropped; the file of its socket goes with it.
 
+mod inherited;
 mod socket_file;
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
@@ -11,6 +12,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::info;
 
+pub use self::inherited::InheritedSocket;
 use self::socket_file::SocketFile;
 use super::{connection::stream::ClientStream, guard};
 use crate::{process::Reloads, tls::Tls};
@@ -22,6 +24,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// At the file of a socket.
     Unix(PathBuf),
+    /// At a socket that the process was started with.
+    Inherited(InheritedSocket),
 }
 
 impl ListenAddress {
@@ -31,6 +35,7 @@ impl ListenAddress {
         match self {
             Self::Tcp(address) => Some(*address).filter(|address| !address.ip().is_loopback()),
             Self::Unix(_) => None,
+            Self::Inherited(socket) => socket.open(),
         }
     }
 }
@@ -40,6 +45,7 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(socket) => write!(f, "{socket}"),
         }
     }
 }
@@ -75,6 +81,7 @@ pub struct Listener {
     /// What its clients are shown; without it they speak in the clear.
     tls: Option<Arc<Tls>>,
     is_for_admins: bool,
+    outlives_process: bool,
 }
 
 #[derive(Debug)]
@@ -89,17 +96,21 @@ impl Listener {
         let bound = match address {
             ListenAddress::Tcp(wanted) => TcpListener::bind(wanted).await.and_then(|listener| {
                 let address = ListenAddress::Tcp(listener.local_addr()?);
-                Ok(Self { _file: None, socket: Socket::Tcp(listener), address, tls: None, is_for_admins: false })
+                Ok(Self::at(address, Socket::Tcp(listener)))
             }),
             ListenAddress::Unix(path) => socket_file::bind(path).await.map(|(file, listener)| Self {
                 _file: Some(file),
-                socket: Socket::Unix(listener),
-                address: address.clone(),
-                tls: None,
-                is_for_admins: false,
+                ..Self::at(address.clone(), Socket::Unix(listener))
             }),
+            ListenAddress::Inherited(inherited) => {
+                inherited.listen().map(|(socket, address)| Self { outlives_process: true, ..Self::at(address, socket) })
+            }
         };
         bound.map_err(|error| ListenError::Address(address.clone(), setting, error))
+    }
+
+    fn at(address: ListenAddress, socket: Socket) -> Self {
+        Self { _file: None, socket, address, tls: None, is_for_admins: false, outlives_process: false }
     }
 
     /// Returns whom it is for.
@@ -107,7 +118,7 @@ impl Listener {
         match &self.address {
             _ if self.is_for_admins => Audience::Admins,
             ListenAddress::Tcp(address) => Audience::Clients(guard::Listener::of(Some(*address), self.tls.is_some())),
-            ListenAddress::Unix(_) => Audience::Clients(guard::Listener::of(None, false)),
+            ListenAddress::Unix(_) | ListenAddress::Inherited(_) => Audience::Clients(guard::Listener::of(None, false)),
         }
     }
 
@@ -120,6 +131,11 @@ impl Listener {
     /// Returns what its clients are shown over TLS, if they speak it.
     pub(super) const fn tls(&self) -> Option<&Arc<Tls>> {
         self.tls.as_ref()
+    }
+
+    /// Tells whether another process has its socket, too: connections that are not accepted wait for the next gateway.
+    pub(super) const fn outlives_process(&self) -> bool {
+        self.outlives_process
     }
 
     /// Returns its address.

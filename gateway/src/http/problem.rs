@@ -322,7 +322,12 @@ pub(super) fn log_refusal(error: &BrokerError, event: Option<&str>) {
 impl From<Problem> for HttpResponse {
     fn from(problem: Problem) -> Self {
         let status = problem.status();
-        let wait = if let Problem::Limited(_, wait) = problem { wait } else { None };
+        let wait = match problem {
+            Problem::Limited(_, wait) => wait,
+            // Another gateway is there, or this one is soon back. Whole seconds are written, and so one.
+            Problem::ShuttingDown => Some(Duration::ZERO),
+            _ => None,
+        };
         let (kind, title) = match problem {
             Problem::MailboxFull(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full"),
             _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
@@ -360,7 +365,8 @@ impl From<Problem> for HttpResponse {
             | Problem::BodyTooSlow(_)
             | Problem::NoRoomForEvent
             | Problem::TransferCoding
-            | Problem::Multipart => {
+            | Problem::Multipart
+            | Problem::ShuttingDown => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

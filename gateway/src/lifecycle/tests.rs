@@ -115,6 +115,7 @@ fn http() -> HttpOptions {
         max_transit: 1 << 20,
         header_timeout: FOREVER,
         idle_timeout: FOREVER,
+        shutdown_delay: Duration::ZERO,
         shutdown_grace: FOREVER,
         access: Arc::new(Access::open()),
         key_set: None,

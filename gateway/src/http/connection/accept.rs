@@ -12,13 +12,14 @@ use tracing::{debug, warn};
 use super::{
     exchange::{Arrival, SURPLUS_HEAD_TIMEOUT, serve_client, serve_surplus},
     handshake::{self, shake_hands},
+    protocol::unless_too_late,
     stream::ClientStream,
 };
 use crate::http::{
     app::App,
     limits::Admission,
     listener::{Audience, Listener, Listeners},
-    metrics::{HttpMetrics, Limit},
+    metrics::Limit,
     problem::Problem,
 };
 
@@ -35,8 +36,26 @@ struct Places {
     surplus: Arc<Semaphore>,
 }
 
-/// Serves connections, each by a task of `connections`. Ends only by being dropped, which closes the listeners.
-pub(crate) async fn run<B: Broker>(mut listeners: Listeners, app: &Arc<App<B>>, connections: &TaskTracker) {
+/// The tasks that serve connections.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    /// Of those that came before the gateway shut down.
+    pub(crate) open: TaskTracker,
+    /// Of those that came later. Clients that are refused come again, so there may be some at any time.
+    pub(crate) late: TaskTracker,
+}
+
+impl Connections {
+    /// Serves a connection that has just come.
+    fn spawn<B: Broker>(&self, app: &App<B>, serving: impl Future<Output = ()> + Send + 'static) {
+        let tracker = if app.shutting_down.is_cancelled() { &self.late } else { &self.open };
+        tracker.spawn(serving);
+    }
+}
+
+/// Serves connections, each by a task of its own, also while the gateway shuts down. Ends only by being dropped, which
+/// closes the listeners.
+pub(crate) async fn run<B: Broker>(mut listeners: Listeners, app: &Arc<App<B>>, connections: &Connections) {
     let places = Places {
         clients: Arc::new(Semaphore::new(app.options.max_connections)),
         surplus: Arc::new(Semaphore::new(MAX_SURPLUS)),
@@ -53,10 +72,10 @@ pub(crate) async fn run<B: Broker>(mut listeners: Listeners, app: &Arc<App<B>>, 
     tokio::join!(accepting, accepting_admins, keeping_fresh);
 }
 
-async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>>, connections: &TaskTracker) {
+async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>>, connections: &Connections) {
     let audience = listener.audience();
     loop {
-        let stream = accept(listener, &app.metrics).await;
+        let stream = accept(listener, app).await;
         let app = Arc::clone(app);
         let (of_peer, is_surplus) = match app.limits.connect(stream.remote()) {
             Admission::Admitted(of_peer) => (of_peer, false),
@@ -69,10 +88,10 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
         let place = if is_surplus { None } else { Arc::clone(&places.clients).try_acquire_owned().ok() };
         if let Some(place) = place {
             let tls = listener.tls().map(|tls| tls.for_client());
-            connections.spawn(async move {
+            connections.spawn(&Arc::clone(&app), async move {
                 app.metrics.connections.inc();
                 let begun = begin(stream, audience, tls, app.options.header_timeout);
-                if let Some(Some((stream, arrival))) = app.shutting_down.run_until_cancelled(begun).await {
+                if let Some(Some((stream, arrival))) = unless_too_late(&app, begun).await {
                     serve_client(stream, arrival, &app).await;
                 }
                 app.metrics.connections.dec();
@@ -84,7 +103,7 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
                 continue;
             };
             let tls = listener.tls().map(|tls| tls.for_surplus());
-            connections.spawn(async move {
+            connections.spawn(&Arc::clone(&app), async move {
                 let full = if is_surplus { too_many_of_peer } else { too_many };
                 if let Some((stream, arrival)) = begin(stream, audience, tls, SURPLUS_HEAD_TIMEOUT).await {
                     serve_surplus(stream, arrival, full, &app).await;
@@ -100,16 +119,16 @@ async fn serve_admins<B: Broker>(
     listener: &Listener,
     places: &Arc<Semaphore>,
     app: &Arc<App<B>>,
-    connections: &TaskTracker,
+    connections: &Connections,
 ) {
     loop {
-        let stream = accept(listener, &app.metrics).await;
+        let stream = accept(listener, app).await;
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             app.metrics.connections_refused.inc();
             continue;
         };
         let (app, audience) = (Arc::clone(app), listener.audience());
-        connections.spawn(async move {
+        connections.spawn(&Arc::clone(&app), async move {
             let arrival = Arrival { remote: stream.remote(), audience, agreed: None };
             serve_client(stream, arrival, &app).await;
             drop(place);
@@ -151,13 +170,20 @@ const fn too_many_of_peer() -> Problem {
 }
 
 /// Accepts the next connection. A lack of file descriptors passes; nothing else ends a listener.
-async fn accept(listener: &Listener, metrics: &HttpMetrics) -> ClientStream {
+///
+/// Once the gateway shuts down, connections of a socket that it was started with are left to the next gateway.
+async fn accept<B: Broker>(listener: &Listener, app: &App<B>) -> ClientStream {
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            () = app.shutting_down.cancelled(), if listener.outlives_process() => std::future::pending().await,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
             Ok(stream) => return stream,
             Err(error) => {
                 static FAILED: Seldom = Seldom::a_minute();
-                metrics.accepts_failed.inc();
+                app.metrics.accepts_failed.inc();
                 if let Some(left_out) = FAILED.due() {
                     warn!(%error, listener = %listener.address(), left_out, "cannot accept a connection");
                 }

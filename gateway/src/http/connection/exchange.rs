@@ -20,8 +20,8 @@ use tracing::{Instrument, Span, debug, debug_span};
 
 use super::{
     open_requests::OpenRequests,
-    persistence::{announce_close_to_http_1_0, announce_idle_timeout},
-    protocol::{Times, http1, serve_http1, serve_http2},
+    persistence::{announce_close, announce_close_to_http_1_0, announce_idle_timeout},
+    protocol::{Times, http1, serve_http1, serve_http2, unless_too_late},
     socket::{ConnectionStatus, ObservedSocket},
     version::{self, FirstBytes},
 };
@@ -120,7 +120,7 @@ pub(crate) async fn serve_client<B: Broker>(
         (version, FirstBytes::default())
     } else {
         let detecting = version::detect(&mut stream, app.options.header_timeout);
-        let Some(Ok(detected)) = app.shutting_down.run_until_cancelled(detecting).await else { return };
+        let Some(Ok(detected)) = unless_too_late(app, detecting).await else { return };
         detected
     };
     let status = Arc::new(ConnectionStatus::default());
@@ -150,6 +150,9 @@ pub(crate) async fn serve_client<B: Broker>(
             if record.open.is_some() {
                 response = body::paced(response, status, &app.outgoing);
             } else {
+                if app.leaving.is_cancelled() {
+                    announce_close(&mut response);
+                }
                 announce_close_to_http_1_0(version, &mut response);
                 announce_idle_timeout(&mut response, app.options.idle_timeout);
             }

@@ -28,6 +28,12 @@ pub(super) fn announce_close_to_http_1_0(version: Version, response: &mut HttpRe
     }
 }
 
+/// Has a connection end with this answer, unless that is said already. Its client opens the next one where a load
+/// balancer sends it, which an end between two requests could not tell it without a race.
+pub(super) fn announce_close(response: &mut HttpResponse) {
+    response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+}
+
 /// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068,
 /// section 19.7.1.1).
 pub(super) fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {

@@ -9,7 +9,10 @@ use hyper::{
     service::HttpService,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{sleep, timeout},
+};
 
 use super::{
     head_timer::HeadTimer,
@@ -24,9 +27,22 @@ use crate::http::{access_log::Recorded, app::App};
 /// 431. Over HTTP/2 each header counts as 32 bytes more (RFC 9113, section 6.5.2).
 const MAX_HEAD: usize = 32 * 1024;
 
-/// How long a connection of HTTP/2 that carries no request is kept once its client was told that it ends. A client that
-/// is well answers a ping by then.
+/// How long a connection that carries no request is kept once the gateway shuts down. The first request of a new
+/// connection may be on its way, and so may be those of a client of HTTP/2 that was told that its connection ends: a
+/// client that is well answers a ping by then.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Waits for what a client sends first, but not for long once the gateway shuts down.
+pub(super) async fn unless_too_late<B: Broker, T>(app: &App<B>, waiting: impl Future<Output = T>) -> Option<T> {
+    let too_late = async {
+        app.shutting_down.cancelled().await;
+        sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        came = waiting => Some(came),
+        () = too_late => None,
+    }
+}
 
 pub(super) async fn serve_http1<B: Broker>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
@@ -40,6 +56,14 @@ pub(super) async fn serve_http1<B: Broker>(
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = app.shutting_down.cancelled() => {
+            if !status.was_asked() {
+                // hyper would close a connection on which nothing came yet. An answer says that it ends with it.
+                let first = timeout(FAREWELL, connection.as_mut());
+                // On the heap: every connection would be as large.
+                if let Ok(ended) = Box::pin(first).await {
+                    return ended;
+                }
+            }
             connection.as_mut().graceful_shutdown();
             // hyper waits for the rest of a head. Browsers keep spare connections without a request.
             if status.was_asked() { connection.await } else { Ok(()) }
@@ -64,6 +88,12 @@ where
         ended = connection.as_mut() => return ended,
         () = app.shutting_down.cancelled() => {}
         () = open.idle(app.options.idle_timeout) => {}
+    }
+    // hyper would close a connection that has not said what it can do.
+    if !status.was_asked()
+        && let Ok(ended) = timeout(FAREWELL, connection.as_mut()).await
+    {
+        return ended;
     }
     connection.as_mut().graceful_shutdown();
     if !status.was_asked() {
