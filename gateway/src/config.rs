@@ -172,7 +172,7 @@ pub struct Config {
           value_parser = Setting(duration), help_heading = "HTTP")]
     shutdown_delay: Duration,
 
-    /// How long open requests may take once the gateway stops; more for more than 1,000 mailboxes a second
+    /// How long open requests may take once the gateway stops, but at least 1 ms for each mailbox that is read
     #[arg(long, env = "POSTERN_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s",
           value_parser = Setting(duration), help_heading = "HTTP")]
     shutdown_grace: Duration,

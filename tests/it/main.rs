@@ -28,6 +28,7 @@ mod feed_amqp;
 mod feed_loss;
 mod feed_quiet;
 mod feed_scale;
+mod fleet_proxies;
 mod foreign;
 mod forward_auth;
 mod guard;

@@ -1,4 +1,8 @@
-//! The proxies of `docs/src/proxies.md`, run with the blocks of that page.
+//! The proxies of `docs/src/proxies.md`, run with the blocks of that page, or with the files of `deploy/`.
+
+mod fleet;
+
+pub use self::fleet::Balance;
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
