@@ -58,3 +58,4 @@ mod systemd;
 mod takeover;
 mod tls;
 mod transit;
+mod versions;
