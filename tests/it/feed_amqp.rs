@@ -3,7 +3,7 @@
 
 mod readers;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use amqp::names::{CONTROL, EXCHANGE, FEED, STREAM_OFFSET};
 use broker::{
@@ -26,7 +26,7 @@ async fn connect(url: &str) -> AmqpBroker {
 
 /// Connects; readers are kept for so long.
 async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
-    let broker = AmqpBroker::start(&AmqpOptions {
+    let options = AmqpOptions {
         urls: url.parse().unwrap(),
         name: "feed".to_owned(),
         mailbox_expiry: Duration::from_hours(1),
@@ -34,8 +34,8 @@ async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
         feed_topics: vec![pattern("#")],
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
         feed_linger: linger,
-    });
-    let broker = broker.unwrap();
+    };
+    let broker = AmqpBroker::start(&options, Arc::default()).unwrap();
     wait_ready(&broker).await;
     broker
 }

@@ -1,5 +1,6 @@
 //! Mailboxes on RabbitMQ 3.10 to 4.x: a classic durable queue for each, read by an exclusive consumer.
 //!
+//! * `admission` paces the opening of Leases when many clients come at once.
 //! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short
 //!   of memory stops reading, acknowledgements included, from any connection that publishes.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
@@ -13,6 +14,7 @@
 //! is done on the administrative connection, nothing of it on one with Leases, and a connection with too many such
 //! channels is replaced. What a refusal means is read in `error`, and nowhere else.
 
+mod admission;
 mod call;
 mod connections;
 mod control;
@@ -44,6 +46,7 @@ use tokio::{
 use tracing::{debug, warn};
 
 use self::{
+    admission::Admission,
     call::in_time,
     connections::{Connections, Published},
     control::{Control, Heard},
@@ -51,10 +54,10 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
-    metrics::ConnectionMetrics,
     task::{Absent, Expires, Task},
 };
 pub use self::{
+    metrics::{ConnectionMetrics, OpeningMetrics},
     options::{AmqpOptions, FeedRetention},
     stream::{AmqpTail, StreamLog},
 };
@@ -66,6 +69,7 @@ const _: () = assert!(amqp::message::MAX_INFLATED <= MAX_BATCH_BYTES);
 #[derive(Debug, Clone)]
 pub struct AmqpBroker {
     connections: Arc<Connections>,
+    admission: Arc<Admission>,
     expiry: Arc<Expiry>,
     creations: Creations,
     log: Arc<StreamLog>,
@@ -76,7 +80,7 @@ pub struct AmqpBroker {
 
 impl AmqpBroker {
     /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
-    pub fn start(options: &AmqpOptions) -> Result<Self, BrokerError> {
+    pub fn start(options: &AmqpOptions, metrics: Arc<OpeningMetrics>) -> Result<Self, BrokerError> {
         let connections = Connections::start(options)?;
         let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
         let tidied = Arc::clone(&log);
@@ -84,6 +88,7 @@ impl AmqpBroker {
         let control = Arc::new(Control::new(Arc::clone(&connections), Instance::random()));
         Ok(Self {
             connections,
+            admission: Arc::new(Admission::new(metrics)),
             expiry: Arc::new(Expiry::new(options.mailbox_expiry)),
             creations: Creations::default(),
             log,
@@ -262,11 +267,12 @@ impl Broker for AmqpBroker {
     }
 
     async fn open(&self, request: LeaseRequest) -> Result<AmqpLease, OpenError> {
+        let mut admitted = self.admission.admit().await;
         let give_up = Instant::now() + MAX_HOLDER_WAIT;
         let (mut last, mut question) = (OpenError::Held, None);
         let attempts = async {
             loop {
-                match self.try_open(&request).await? {
+                match admitted.in_turn(self.try_open(&request)).await? {
                     Attempt::Opened(lease) => return Ok(*lease),
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
@@ -285,10 +291,12 @@ impl Broker for AmqpBroker {
                 }
             }
         };
-        match timeout_at(give_up + CALL_TIMEOUT, attempts).await {
+        let opened = match timeout_at(give_up + CALL_TIMEOUT, attempts).await {
             Ok(opened) => opened,
             Err(_) => Err(BrokerError::Unavailable("no answer while opening a lease".to_owned()).into()),
-        }
+        };
+        admitted.ended(&opened);
+        opened
     }
 
     async fn bind(&self, client: &ClientId, topics: &[TopicPattern]) -> Result<(), BrokerError> {

@@ -1,6 +1,6 @@
 //! Brokers on RabbitMQ.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use broker::{Broker, Lease, LeaseRequest};
 use broker_rabbitmq::{AmqpBroker, AmqpOptions, FeedRetention};
@@ -35,7 +35,7 @@ async fn connect(url: &str, mailbox_expiry: Duration, LogOptions { topics, bytes
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes },
         feed_linger: Duration::from_secs(15),
     };
-    let broker = AmqpBroker::start(&options).unwrap();
+    let broker = AmqpBroker::start(&options, Arc::default()).unwrap();
     wait_ready(&broker).await;
     broker
 }
