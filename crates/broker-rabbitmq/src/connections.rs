@@ -5,7 +5,8 @@
 //! one more, so that no replay stands in the way of a Lease; it is opened when it is first needed, and again when it is
 //! needed after a loss. Any other connection that is lost is replaced by the `supervisor` of its kind, with growing,
 //! jittered pauses: a kind that fails, or waits, holds up no other. Until then every call that needs one fails at once
-//! with [`BrokerError::NotConnected`]; only at the very start it waits for the outcome of the first try.
+//! with [`BrokerError::Reconnecting`], or once a try has failed with [`BrokerError::NotConnected`]; only at the very
+//! start it waits for the outcome of the first try.
 //!
 //! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
 
@@ -135,7 +136,8 @@ impl Connections {
     /// Returns the connection that publishes.
     pub(super) async fn publishing(&self) -> Result<Arc<PublishConnection>, BrokerError> {
         self.publish.tried.cancelled().await;
-        locked(&self.publishing).clone().filter(|connection| connection.is_connected()).ok_or(BrokerError::NotConnected)
+        let connection = locked(&self.publishing).clone();
+        connection.filter(|connection| connection.is_connected()).ok_or_else(|| self.publish.no_connection())
     }
 
     /// Returns the connection that publishes, with room for another channel; waits for that.
@@ -149,7 +151,8 @@ impl Connections {
     pub(super) async fn administering(&self) -> Result<ChannelSlot, BrokerError> {
         self.admin.tried.cancelled().await;
         let connection = locked(&self.administering).clone();
-        let connection = connection.filter(|connection| connection.is_connected()).ok_or(BrokerError::NotConnected)?;
+        let connection = connection.filter(|connection| connection.is_connected());
+        let connection = connection.ok_or_else(|| self.admin.no_connection())?;
         self.place(&connection).await
     }
 
@@ -208,7 +211,7 @@ impl Connections {
                     connections.len(),
                 )
             };
-            let connection = least.ok_or(BrokerError::NotConnected)?;
+            let connection = least.ok_or_else(|| self.lease.no_connection())?;
             if let Some(place) = ChannelSlot::take(Arc::clone(&connection)) {
                 return Ok(place);
             }

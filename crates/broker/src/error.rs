@@ -11,6 +11,13 @@ pub enum BrokerError {
     /// There is no connection, so the broker was not asked; the same call can succeed later.
     #[error("there is no connection to the broker now; the gateway keeps trying")]
     NotConnected,
+    /// The connection was lost a moment ago, and no try to connect again has failed, so the broker was not asked; the
+    /// same call can succeed very soon.
+    #[error("the connection to the broker was lost; the gateway connects again")]
+    Reconnecting,
+    /// The broker is slower than it is asked, and the call still waits for its turn; the same call can succeed later.
+    #[error("the broker is slow, and earlier calls come first")]
+    Busy,
     /// It is connected, and takes nothing because it is short of memory or disk; the same call can succeed later.
     #[error("the broker is short of memory or disk and takes nothing")]
     Blocked,
@@ -76,7 +83,7 @@ impl BrokerError {
     #[must_use]
     pub fn after_sending(self) -> Self {
         match self {
-            Self::NotConnected => Self::Unavailable("the connection was lost".to_owned()),
+            Self::NotConnected | Self::Reconnecting => Self::Unavailable("the connection was lost".to_owned()),
             other => other,
         }
     }
@@ -87,6 +94,8 @@ impl BrokerError {
         match self {
             Self::Unavailable(_)
             | Self::NotConnected
+            | Self::Reconnecting
+            | Self::Busy
             | Self::Blocked
             | Self::QueueAway { .. }
             | Self::NoRoom { .. }

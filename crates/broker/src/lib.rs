@@ -114,8 +114,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Opens the Lease of a mailbox; creates and binds the mailbox as far as needed.
     ///
-    /// Asks a holder to let go, and waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for it. A dropped call
-    /// keeps no Lease; one that was on its way is free again a moment later.
+    /// Asks a holder to let go, and waits up to [`MAX_HOLDER_WAIT`](limits::MAX_HOLDER_WAIT) for it. When more are asked
+    /// for than the broker opens, a call waits for its turn for as long as it is not dropped. A dropped call keeps no
+    /// Lease; one that was on its way is free again a moment later.
     fn open(&self, request: LeaseRequest) -> impl Future<Output = Result<Self::Lease, OpenError>> + Send;
 
     /// Says at once, as far as this process knows, whether a mailbox has room for these topics: a stream cannot say it
@@ -140,9 +141,8 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// A broker that knows that it has stored an event of this id and topic a short time ago leaves it at that.
     ///
-    /// On any error but [`BrokerError::Refused`] and [`BrokerError::NotConnected`] it may be stored all the same; after
-    /// [`BrokerError::Rejected`] it is, in
-    /// every mailbox that had room.
+    /// On any error but [`BrokerError::Refused`], [`BrokerError::NotConnected`] and [`BrokerError::Reconnecting`] it may
+    /// be stored all the same; after [`BrokerError::Rejected`] it is, in every mailbox that had room.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
     /// Tells whether the broker can be used now.

@@ -115,7 +115,9 @@ impl<L: EventLog> Feed<L> {
                 let Err(error) = self.follow_once(&mut pause).await;
                 match error {
                     // Whose supervisor says so, at each attempt.
-                    BrokerError::NotConnected => debug!("the log waits for a connection to the broker"),
+                    BrokerError::NotConnected | BrokerError::Reconnecting => {
+                        debug!("the log waits for a connection to the broker");
+                    }
                     error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
                 }
                 *self.state.lock() = None;

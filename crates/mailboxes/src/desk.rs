@@ -7,6 +7,7 @@
 //! The clock is an input: the owner calls [`Desk::tick`] at the time that [`Desk::wakeup`] names.
 
 mod effect;
+mod opening;
 mod seated;
 mod wishes;
 

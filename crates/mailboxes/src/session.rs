@@ -143,13 +143,16 @@ impl<B: Broker> Session<B> {
 
     /// Opens the Lease; polls may come, replace each other and go meanwhile.
     async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, SessionEnd> {
-        let broker = Arc::clone(&self.context.broker);
+        let (broker, context) = (Arc::clone(&self.context.broker), Arc::clone(&self.context));
+        let mut shutdown = Box::pin(context.shutdown.staggered());
         // On the heap, where it goes away: a Session lasts, and its own state should be small.
         let mut opening = Box::pin(broker.open(request));
         let lease = loop {
             tokio::select! {
                 opened = &mut opening => break opened.map_err(SessionEnd::NotOpened)?,
                 command = self.commands.recv() => self.handle(command),
+                () = sleep_until(self.desk.opening_wakeup()) => self.desk.tick_opening(Instant::now()),
+                () = &mut shutdown => return Err(SessionEnd::ShuttingDown),
             }
             while let Some((poll, outcome)) = self.desk.take_answer() {
                 self.answer(poll, outcome);
@@ -343,7 +346,7 @@ impl SessionEnd {
             Self::NotOpened(OpenError::Broker(error)) | Self::NotBound(error) => Some(Outcome::Broker(error.clone())),
             Self::Lost(LeaseEnded::MailboxGone) => Some(Outcome::MailboxGone),
             Self::Lost(LeaseEnded::BrokerLost) => {
-                Some(Outcome::Broker(BrokerError::Unavailable("the connection was lost".to_owned())))
+                Some(Outcome::Broker(BrokerError::Reconnecting))
             }
             Self::ShuttingDown => Some(Outcome::ShuttingDown),
             Self::Decided(_) => None,

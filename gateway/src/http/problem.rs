@@ -260,6 +260,11 @@ fn refusal(error: &BrokerError) -> String {
              kept; try again"
                 .to_owned()
         }
+        BrokerError::Busy => {
+            "the broker is slow now, and the mailboxes that were asked for earlier are opened first; try again: the place \
+             among them is kept for a while"
+                .to_owned()
+        }
         BrokerError::Blocked => {
             "the broker is short of memory or disk and takes nothing now; try again later".to_owned()
         }
@@ -276,7 +281,7 @@ fn no_confirm(id: &str, error: &BrokerError) -> String {
         BrokerError::Blocked => format!(
             "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
         ),
-        BrokerError::NotConnected => {
+        BrokerError::NotConnected | BrokerError::Reconnecting => {
             format!("the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}")
         }
         BrokerError::Refused { .. } => {
@@ -326,6 +331,10 @@ impl From<Problem> for HttpResponse {
             Problem::Limited(_, wait) => wait,
             // Another gateway is there, or this one is soon back. Whole seconds are written, and so one.
             Problem::ShuttingDown => Some(Duration::ZERO),
+            // The connection is back in a moment. Whole seconds are written, and so one.
+            Problem::Broker(BrokerError::Reconnecting) | Problem::NotConfirmed(_, BrokerError::Reconnecting) => {
+                Some(Duration::ZERO)
+            }
             _ => None,
         };
         let (kind, title) = match problem {

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Kind {
     limits: Arc<Limits>,
     /// Cancelled once the first try to connect is over, however it went.
     pub(super) tried: CancellationToken,
+    /// The last try to connect failed.
+    has_failed: AtomicBool,
 }
 
 /// One of the broker's addresses.
@@ -105,7 +107,19 @@ impl Kind {
             told: AtomicUsize::new(usize::MAX),
             limits,
             tried: CancellationToken::new(),
+            has_failed: AtomicBool::new(false),
         })
+    }
+
+    /// Takes note of what came of a try to connect.
+    pub(super) fn note(&self, has_failed: bool) {
+        self.has_failed.store(has_failed, Ordering::Relaxed);
+        self.tried.cancel();
+    }
+
+    /// Says why there is no connection.
+    pub(super) fn no_connection(&self) -> BrokerError {
+        if self.has_failed.load(Ordering::Relaxed) { BrokerError::NotConnected } else { BrokerError::Reconnecting }
     }
 
     /// Opens another connection.

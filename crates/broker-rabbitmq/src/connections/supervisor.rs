@@ -70,7 +70,7 @@ impl Connections {
         let mut failures = Failures::default();
         loop {
             let reconnected = self.reconnect_missing(kind).await;
-            kind.tried.cancel();
+            kind.note(reconnected.is_err());
             self.tell_state();
             match reconnected {
                 Ok(()) => {
