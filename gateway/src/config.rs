@@ -4,6 +4,7 @@
 //! everywhere.
 
 mod admin;
+mod feed_topics;
 mod hosts;
 mod kept_mailboxes;
 mod limits;
@@ -20,11 +21,11 @@ use clap::{
     CommandFactory, FromArgMatches, Parser,
     builder::{EnumValueParser, PathBufValueParser, StringValueParser},
 };
-use events::TopicPattern;
 use settings::{Setting, boolean, byte_size, whole_number};
 
 use self::{
     admin::AdminArgs,
+    feed_topics::FeedTopic,
     hosts::Hosts,
     kept_mailboxes::MailboxesKept,
     limits::LimitArgs,
@@ -202,11 +203,11 @@ pub struct Config {
           value_parser = Setting(byte_size::<usize>(0..=MAX_SIZE)), help_heading = "Mailboxes")]
     max_memory: usize,
 
-    /// A topic or pattern whose events can be followed as feeds. Repeatable, or separated by commas. RabbitMQ keeps
-    /// only those in its stream
+    /// A topic or pattern whose events can be followed as feeds; none for no feeds. Repeatable, or separated by commas.
+    /// RabbitMQ keeps only those in its stream
     #[arg(long, env = "POSTERN_FEED_TOPICS", value_name = "TOPIC", value_delimiter = ',', default_value = "#",
-          value_parser = Setting(str::parse::<TopicPattern>), help_heading = "Feeds")]
-    feed_topics: Vec<TopicPattern>,
+          value_parser = Setting(str::parse::<FeedTopic>), help_heading = "Feeds")]
+    feed_topics: Vec<FeedTopic>,
 
     /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up
     /// in the log. A topic takes about 250 bytes of memory, and one of more than 64 bytes counts as several

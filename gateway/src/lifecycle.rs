@@ -48,6 +48,7 @@ pub async fn run<B: Broker>(
     let registry = Registry::new(Arc::clone(&broker), mailboxes, mailbox_metrics);
     let feed = Feed::new(broker.log(), feeds, feed_metrics);
     let (delay, grace) = (http.shutdown_delay, http.shutdown_grace);
+    let has_feeds = !http.feed_topics.is_empty();
     let _keeping = keep_keys(&http)?;
     let server = Server::new(App::new(Arc::clone(&broker), registry.clone(), Arc::clone(&feed), metrics, http));
 
@@ -55,7 +56,9 @@ pub async fn run<B: Broker>(
     let followed = Arc::clone(&feed);
     let (ends_well, ended) = oneshot::channel();
     following.spawn(async move {
-        followed.follow().await;
+        if has_feeds {
+            followed.follow().await;
+        }
         let _ = ends_well.send(());
     });
     let (answering, holder) = (Arc::clone(&broker), Arc::new(registry.clone()));

@@ -193,10 +193,13 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
         eventually(Duration::from_mins(1), "the broker is missed", missed).await;
         assert!(matches!(
             broker.log().open_tail(|_, _| ()).await,
-            Err(BrokerError::NotConnected | BrokerError::Unavailable(_))
+            Err(BrokerError::NotConnected | BrokerError::Reconnecting | BrokerError::Unavailable(_))
         ));
         let search = broker.log().search(&pattern("#"), 0, known.next, 10).await;
-        assert!(matches!(search, Err(BrokerError::NotConnected | BrokerError::Unavailable(_))), "{search:?}");
+        assert!(
+            matches!(search, Err(BrokerError::NotConnected | BrokerError::Reconnecting | BrokerError::Unavailable(_))),
+            "{search:?}"
+        );
         node.start_again().await;
         wait_ready(&broker).await;
         end = end_soon(&broker).await;

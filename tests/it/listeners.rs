@@ -8,6 +8,10 @@ use std::{
 };
 
 use postern_tests::{Broker, Folder, Gateway, HttpConnection, Poll, Request, eventually, free_port, unique};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -62,6 +66,29 @@ async fn one_gateway_is_served_at_all_of_them_and_names_each() {
     gateway.terminate();
     assert_eq!(gateway.wait_exit(SOON).await.code(), Some(0));
     assert!(!path.exists(), "the file goes with its gateway");
+}
+
+/// More than the 128 that a listener has by default.
+const CROWD: usize = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_may_connect_before_it_is_accepted() {
+    let (_folder, path) = place();
+    let gateway = Broker::Embedded.gateway().await.flag("--listen", format!("127.0.0.1:0,{}", unix(&path)));
+    let gateway = gateway.start().await;
+    gateway.process().freeze();
+    let connecting = async {
+        let mut connections = Vec::new();
+        for _ in 0..CROWD {
+            connections.push(TcpStream::connect(gateway.address()).await.map(drop));
+            connections.push(UnixStream::connect(&path).await.map(drop));
+        }
+        connections
+    };
+    let connected = timeout(SOON, connecting).await.expect("the system should take all of them at once");
+    gateway.process().thaw();
+    let refused: Vec<_> = connected.into_iter().filter_map(Result::err).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

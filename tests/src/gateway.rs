@@ -239,9 +239,9 @@ impl Gateway {
         self.start_again().await;
     }
 
-    /// Waits until `GET /ready` answers 200.
+    /// Waits until mailboxes and feeds can be read.
     pub async fn wait_ready(&self) {
-        self.wait_answer("/ready", 200, START).await;
+        self.wait_answer("/ready?feeds", 200, START).await;
     }
 
     /// Waits until a GET of a path is answered with this status.

@@ -79,7 +79,7 @@ impl LongLog {
 
     async fn ready(mut self) -> Self {
         let began = Instant::now();
-        self.gateway.wait_answer("/ready", 200, READY).await;
+        self.gateway.wait_answer("/ready?feeds", 200, READY).await;
         self.ready_in = began.elapsed();
         self
     }

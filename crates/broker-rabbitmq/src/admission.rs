@@ -7,12 +7,7 @@
 //! So a bounded number of openings is under way, first come, first served. An opening that waits for its turn has asked
 //! the broker for nothing: dropping it, as when its client hangs up, costs nothing. Its time begins with its turn.
 
-use std::{
-    future::pending,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
 use broker::{BrokerError, OpenError, Seldom};
 use prometheus_client::metrics::gauge::Gauge;

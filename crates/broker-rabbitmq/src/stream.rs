@@ -113,8 +113,11 @@ impl StreamLog {
         Ok(())
     }
 
-    /// Binds the stream to the exchange; what is bound already stays.
+    /// Binds the stream to the exchange; what is bound already stays. Without topics there is no stream.
     pub(super) async fn bind(&self) -> Result<(), BrokerError> {
+        if self.kept.topics.is_empty() {
+            return Ok(());
+        }
         self.connections
             .administer("bind the feed", async |channel: &Channel| {
                 queue::not_found_is_transient(queue::bind(channel, &self.kept.topics).await)

@@ -30,7 +30,7 @@ use broker::{
 };
 use events::TopicPattern;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::yield_now,
     time::{Instant, sleep, timeout_at},
 };
@@ -56,6 +56,9 @@ use self::{
 /// one.
 const MAX_LAG: Duration = Duration::from_secs(1);
 
+/// How long a poll that does not wait waits all the same while the end of the log is looked for at the start.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+
 /// What an operator can set about Feeds.
 #[derive(Debug, Clone)]
 pub struct FeedOptions {
@@ -70,7 +73,7 @@ pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
     state: SharedState,
-    is_ready: AtomicBool,
+    is_ready: watch::Sender<bool>,
     has_been_ready: AtomicBool,
     closing: CancellationToken,
     metrics: Arc<FeedMetrics>,
@@ -83,28 +86,22 @@ impl<L: EventLog> Feed<L> {
             log,
             options,
             state: SharedState::default(),
-            is_ready: AtomicBool::new(false),
+            is_ready: watch::Sender::new(false),
             has_been_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             metrics,
         })
     }
 
-    /// Tells whether the end of the log was ever found. It stays true: if the end is lost later, polls are turned away,
-    /// but mailboxes are read.
-    pub fn has_been_ready(&self) -> bool {
-        self.has_been_ready.load(Ordering::Relaxed)
-    }
-
     /// Tells whether the end of the log is known now, so that polls are served.
     pub fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Relaxed)
+        *self.is_ready.borrow()
     }
 
     fn set_ready(&self, is_ready: bool) {
         self.metrics.ready.set(i64::from(is_ready));
-        self.is_ready.store(is_ready, Ordering::Relaxed);
         self.has_been_ready.fetch_or(is_ready, Ordering::Relaxed);
+        self.is_ready.send_replace(is_ready);
     }
 
     /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
@@ -173,6 +170,7 @@ impl<L: EventLog> Feed<L> {
 
     /// Answers a poll. Dropping it means that the client hung up.
     pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
+        self.begun(request.deadline).await;
         let mut start = request.start;
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
@@ -248,6 +246,21 @@ impl<L: EventLog> Feed<L> {
                     return FeedOutcome::Broker(error);
                 }
             }
+        }
+    }
+
+    /// Waits until the end of the log was found for the first time, for as long as a poll waits, and a short one for a
+    /// moment: the gateway serves mailboxes before that. A log that was lost is not waited for.
+    async fn begun(&self, deadline: Instant) {
+        if !self.has_been_ready.load(Ordering::Relaxed) {
+            let mut is_ready = self.is_ready.subscribe();
+            let begun = async {
+                tokio::select! {
+                    _ = is_ready.wait_for(|is_ready| *is_ready) => {}
+                    () = self.closing.cancelled() => {}
+                }
+            };
+            let _ = timeout_at(deadline.max(Instant::now() + FIRST_WAIT), begun).await;
         }
     }
 

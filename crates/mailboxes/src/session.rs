@@ -345,9 +345,7 @@ impl SessionEnd {
             Self::NotOpened(OpenError::Newer) => opener.then_some(Outcome::Replaced),
             Self::NotOpened(OpenError::Broker(error)) | Self::NotBound(error) => Some(Outcome::Broker(error.clone())),
             Self::Lost(LeaseEnded::MailboxGone) => Some(Outcome::MailboxGone),
-            Self::Lost(LeaseEnded::BrokerLost) => {
-                Some(Outcome::Broker(BrokerError::Reconnecting))
-            }
+            Self::Lost(LeaseEnded::BrokerLost) => Some(Outcome::Broker(BrokerError::Reconnecting)),
             Self::ShuttingDown => Some(Outcome::ShuttingDown),
             Self::Decided(_) => None,
         }

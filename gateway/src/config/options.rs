@@ -11,7 +11,7 @@ use settings::unknown_variables;
 use tracing::warn;
 
 use super::{
-    AccessConfigError, Config, DEFAULT_DATA_DIR, RabbitMqConfigError,
+    AccessConfigError, Config, DEFAULT_DATA_DIR, RabbitMqConfigError, feed_topics,
     listen::{Listen, PassedSocketError, addresses},
 };
 use crate::{
@@ -64,6 +64,9 @@ pub enum ConfigError {
     /// A socket that should be passed is not.
     #[error("{0}")]
     PassedSocket(#[from] PassedSocketError),
+    /// No feeds, and some.
+    #[error("--feed-topics none switches feeds off; give it alone, or the topics without it")]
+    NoFeedsAndSome,
     /// A listener that others can reach.
     #[error(
         "--listen {0} can be reached from other machines and there is no authentication: give the keys that tokens are \
@@ -134,6 +137,7 @@ impl Config {
         if let Some(port) = port_alone.filter(|_| self.allow_anonymous && open.is_none()) {
             return Err(ConfigError::PortAlone(port));
         }
+        let feed_topics = feed_topics::patterns(self.feed_topics).ok_or(ConfigError::NoFeedsAndSome)?;
         let broker = match urls {
             Some(_) if self.memory => return Err(ConfigError::TwoBrokers),
             Some(urls) => BrokerSettings::Amqp(AmqpOptions {
@@ -141,7 +145,7 @@ impl Config {
                 name: format!("postern gateway {}", listen.first().map_or_else(String::new, ToString::to_string)),
                 mailbox_expiry: self.kept.mailbox_expiry,
                 max_leases: self.max_mailboxes,
-                feed_topics: self.feed_topics.clone(),
+                feed_topics: feed_topics.clone(),
                 feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
                 feed_linger: self.linger,
             }),
@@ -150,7 +154,7 @@ impl Config {
                 data_dir: (!self.memory).then(|| self.data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.into())),
                 mailboxes: self.kept.embedded(),
                 retention: Retention { age: self.retention_age, bytes: self.retention_bytes },
-                feed_topics: self.feed_topics.clone(),
+                feed_topics: feed_topics.clone(),
             }),
         };
         let is_local = open.is_none();
@@ -190,7 +194,7 @@ impl Config {
                 max_streams: self.limits.max_streams(),
                 limits: self.limits.options(),
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
-                feed_topics: self.feed_topics,
+                feed_topics,
             },
             admin_listen,
         })
@@ -252,6 +256,16 @@ mod tests {
         let age = |flags: &[&str]| settings(flags).unwrap().feeds.window.age;
         assert_eq!(age(&["--retention-age", "10m"]), Duration::from_mins(10));
         assert_eq!(age(&["--retention-age", "10m", "--feed-window-age", "1m"]), Duration::from_mins(1));
+    }
+
+    #[test]
+    fn feeds_are_of_some_topics_or_none() {
+        let topics = |flags: &[&str]| settings(flags).map(|settings| settings.http.feed_topics);
+        assert_eq!(topics(&[]).unwrap(), ["#".parse().unwrap()]);
+        assert_eq!(topics(&["--feed-topics", "a.#,none.b"]).unwrap().len(), 2);
+        assert!(topics(&["--feed-topics", "none"]).unwrap().is_empty());
+        assert!(topics(&["--feed-topics", "none", "--feed-topics", "none"]).unwrap().is_empty());
+        assert!(matches!(topics(&["--feed-topics", "none,a"]), Err(ConfigError::NoFeedsAndSome)));
     }
 
     #[test]

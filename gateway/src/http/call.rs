@@ -26,7 +26,8 @@ use super::{
     limits::Sender,
     mailbox,
     metrics::Operation,
-    openapi, ops,
+    openapi,
+    ops::{self, ReadyFor},
     problem::Problem,
     publish, query, response,
     routes::{self, Found, Right, Route},
@@ -53,7 +54,7 @@ pub(super) enum Call {
     BrowserClient(HeaderMap),
     OpenApi,
     Live,
-    Ready,
+    Ready(ReadyFor),
     /// In this format.
     Metrics(TextFormat),
     /// The methods of this path.
@@ -101,7 +102,7 @@ impl Call {
             Operation::BrowserClient => Self::BrowserClient(parts.headers),
             Operation::OpenApi => Self::OpenApi,
             Operation::Live => Self::Live,
-            Operation::Ready => Self::Ready,
+            Operation::Ready => Self::Ready(ReadyFor::of(query)),
             Operation::Metrics => Self::Metrics(ops::format(headers)),
             Operation::Options => Self::Options(route),
             Operation::Unknown if route.operations.is_empty() => return Err(routes::no_such_path(route.path)),
@@ -153,7 +154,7 @@ impl Call {
             | Self::BrowserClient(_)
             | Self::OpenApi
             | Self::Live
-            | Self::Ready
+            | Self::Ready(_)
             | Self::Metrics(_)
             | Self::Options(_) => Ok(()),
         }
@@ -207,7 +208,7 @@ impl Call {
             Self::BrowserClient(headers) => Ok(site::client_js(&headers)),
             Self::OpenApi => Ok(openapi::document()),
             Self::Live => Ok(ops::live()),
-            Self::Ready => ops::ready(app),
+            Self::Ready(part) => ops::ready(app, part),
             Self::Metrics(format) => Ok(ops::metrics(app, format)),
             Self::Options(route) => Ok(options(route)),
         }

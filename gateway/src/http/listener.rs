@@ -6,7 +6,7 @@
 mod inherited;
 mod socket_file;
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fmt, io, net::SocketAddr, os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, UnixListener};
@@ -90,6 +90,20 @@ enum Socket {
     Unix(UnixListener),
 }
 
+impl Socket {
+    /// Has as many connections wait to be accepted as the system allows (Linux: `net.core.somaxconn`). The standard
+    /// library asks for 128; when thousands of clients connect at once, the system drops the others, and they try again
+    /// after 1, 3 and 7 s.
+    fn lengthen_queue(&self) -> io::Result<()> {
+        let descriptor = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        // For a socket that listens already, this changes the length alone.
+        Ok(rustix::net::listen(descriptor, i32::MAX)?)
+    }
+}
+
 impl Listener {
     /// Listens at an address. The setting is named in errors.
     pub async fn bind(address: &ListenAddress, setting: &'static str) -> Result<Self, ListenError> {
@@ -106,7 +120,9 @@ impl Listener {
                 inherited.listen().map(|(socket, address)| Self { outlives_process: true, ..Self::at(address, socket) })
             }
         };
-        bound.map_err(|error| ListenError::Address(address.clone(), setting, error))
+        bound
+            .and_then(|listener| listener.socket.lengthen_queue().map(|()| listener))
+            .map_err(|error| ListenError::Address(address.clone(), setting, error))
     }
 
     fn at(address: ListenAddress, socket: Socket) -> Self {

@@ -207,9 +207,11 @@ fn about(operation: Operation) -> About {
         },
         Operation::OpenApi => About::new("This document", vec![("200", text("application/json"))], &["400"]),
         Operation::Live => About::new("Tells that the process answers", vec![("200", text("text/plain"))], &["400"]),
-        Operation::Ready => {
-            About::new("Tells whether the broker can be used", vec![("200", text("text/plain"))], &["400", "503"])
-        }
+        Operation::Ready => About::new(
+            "Tells whether mailboxes can be served; with ?feeds, whether feeds can",
+            vec![("200", text("text/plain"))],
+            &["400", "503"],
+        ),
         Operation::Metrics => {
             let formats = json!({
                 "description": "In the OpenMetrics format if Accept names it",

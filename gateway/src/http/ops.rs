@@ -14,9 +14,28 @@ pub(super) fn live() -> HttpResponse {
     response::typed("text/plain; charset=utf-8", "live\n")
 }
 
-/// `GET /ready`: the broker can be used and the gateway is not leaving.
-pub(super) fn ready<B: Broker>(app: &App<B>) -> Result<HttpResponse, Problem> {
-    app.readiness.check()?;
+/// What `GET /ready` is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadyFor {
+    Mailboxes,
+    /// With `?feeds`.
+    Feeds,
+}
+
+impl ReadyFor {
+    /// Reads a query. Any other parameter is left alone: checks of some balancers add one.
+    pub(super) fn of(query: Option<&str>) -> Self {
+        let mut parameters = query.unwrap_or_default().split('&');
+        if parameters.any(|parameter| matches!(parameter, "feeds" | "feeds=")) { Self::Feeds } else { Self::Mailboxes }
+    }
+}
+
+/// `GET /ready`: mailboxes, or feeds, can be served and the gateway is not leaving.
+pub(super) fn ready<B: Broker>(app: &App<B>, part: ReadyFor) -> Result<HttpResponse, Problem> {
+    match part {
+        ReadyFor::Mailboxes => app.readiness.check()?,
+        ReadyFor::Feeds => app.readiness.check_feeds()?,
+    }
     Ok(response::typed("text/plain; charset=utf-8", "ready\n"))
 }
 

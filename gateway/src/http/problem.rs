@@ -148,6 +148,9 @@ impl Problem {
                  or PUT /clients/{client}/topics/{pattern}"
                 .to_owned(),
             Self::MetricsElsewhere => "metrics are served on a listener of their own (--admin-listen)".to_owned(),
+            Self::NotFollowed(_, topics) if topics.is_empty() => {
+                "feeds are switched off at this gateway (--feed-topics none)".to_owned()
+            }
             Self::NotFollowed(pattern, topics) => {
                 let topics: Vec<&str> = topics.iter().map(TopicPattern::as_str).collect();
                 format!(

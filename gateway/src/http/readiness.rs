@@ -43,21 +43,25 @@ impl<B: Broker> Readiness<B> {
         self.broker.is_ready()
     }
 
-    /// Says why this gateway should get no requests.
+    /// Says why this gateway should get no requests: it cannot serve mailboxes.
     ///
-    /// Feeds that were read once do not count: if they cannot be read any more, mailboxes still can. They are named all
-    /// the same if the broker cannot be used.
+    /// Feeds do not count: where their log is long, it takes minutes until they can be read. They are named all the same
+    /// if the broker cannot be used.
     pub(super) fn check(&self) -> Result<(), Problem> {
         if self.shutting_down.is_cancelled() {
             return Err(Problem::ShuttingDown);
         }
         match (self.broker.is_ready(), self.feed.is_ready()) {
             (true, _) if !self.access.is_ready() => Err(Problem::PartsNotReady("keys of tokens")),
-            (true, true) => Ok(()),
-            (true, false) if self.feed.has_been_ready() => Ok(()),
-            (true, false) => Err(Problem::PartsNotReady("feeds")),
+            (true, _) => Ok(()),
             (false, true) => Err(Problem::PartsNotReady("broker")),
             (false, false) => Err(Problem::PartsNotReady("broker, feeds")),
         }
+    }
+
+    /// Says why this gateway should get no requests for feeds.
+    pub(super) fn check_feeds(&self) -> Result<(), Problem> {
+        self.check()?;
+        if self.feed.is_ready() { Ok(()) } else { Err(Problem::PartsNotReady("feeds")) }
     }
 }

@@ -1,11 +1,14 @@
 //! Whether feeds can be read, as operators and load balancers are told.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::{task::yield_now, time::timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout},
+};
 
-use super::World;
-use crate::{FeedOutcome, Start};
+use super::{World, broker, log::TestLog};
+use crate::{Feed, FeedOptions, FeedOutcome, FeedRequest, Start, WindowLimits};
 
 /// Waits until something is so.
 async fn turns(is_so: impl Fn() -> bool) {
@@ -18,15 +21,33 @@ async fn turns(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_lost_log_is_told_while_it_is_lost_and_was_ready_all_the_same() {
+async fn a_lost_log_is_told_while_it_is_lost() {
     let world = World::roomy().await;
-    let told = || (world.feed.metrics.ready.get(), world.feed.is_ready(), world.feed.has_been_ready());
-    assert_eq!(told(), (1, true, true));
+    let told = || (world.feed.metrics.ready.get(), world.feed.is_ready());
+    assert_eq!(told(), (1, true));
     world.feed.log.lost.notify_one();
     turns(|| told().0 == 0).await;
-    assert_eq!(told(), (0, false, true));
+    assert_eq!(told(), (0, false));
     let outcome = world.poll("a", Start::Now, Duration::ZERO).await;
     assert!(matches!(outcome, FeedOutcome::NotReady), "{outcome:?}");
     turns(|| told().0 == 1).await;
-    assert_eq!(told(), (1, true, true));
+    assert_eq!(told(), (1, true));
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_the_first_start_of_the_feed() {
+    let log = TestLog { broker: broker(1 << 30), knows_newest: true, lost: Arc::default() };
+    let options = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: Duration::from_hours(1) }, topics: 1000 };
+    let feed = Feed::new(Arc::new(log), options, Arc::default());
+    let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
+    let poll = feed.poll(FeedRequest { pattern, start: Start::Now, limit: 100, latest_only: false, deadline });
+    let start = async {
+        yield_now().await;
+        feed.follow().await;
+    };
+    let outcome = tokio::select! {
+        outcome = poll => outcome,
+        () = start => panic!("it is not closed"),
+    };
+    assert!(matches!(outcome, FeedOutcome::Nothing(_)), "{outcome:?}");
 }
