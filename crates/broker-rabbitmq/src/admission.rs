@@ -115,7 +115,7 @@ impl Admitted<'_> {
         match opened {
             Ok(_) => metrics.durations.observe(self.came.elapsed().as_secs_f64()),
             // These say something about the client.
-            Err(OpenError::NoMailbox | OpenError::Held) => {}
+            Err(OpenError::NoMailbox | OpenError::Held | OpenError::Newer) => {}
             Err(OpenError::Broker(error)) => {
                 metrics.failed.inc();
                 tell_failed(error);

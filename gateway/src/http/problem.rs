@@ -1,5 +1,7 @@
 //! Every error that a client can get: RFC 9457 `application/problem+json`, with a detail that a person can act on.
 
+mod limit;
+
 use std::time::Duration;
 
 use access::{Denied, TokenError};
@@ -11,6 +13,7 @@ use hyper::{
 };
 use serde_json::json;
 
+use self::limit::too_many;
 use super::{body::HttpResponse, guard::Refusal, metrics::Limit, response};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
@@ -207,31 +210,6 @@ impl Problem {
                  change its policy, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, error) => no_confirm(id, error),
-        }
-    }
-}
-
-/// Says what a sender has too much of, and which setting says so.
-const fn too_many(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Connections => {
-            "one address has as many connections as it may (--max-connections-per-peer; a proxy is named with \
-             --trusted-proxy); end one, or try again"
-        }
-        Limit::Polls => {
-            "one client holds as many polls and streams as it may (--max-polls-per-token, for an address without a token \
-             --max-polls-per-peer); end one, or try again"
-        }
-        Limit::Publishes => {
-            "one client publishes more than it may (--publish-rate, --publish-burst); try again after the time of Retry-After"
-        }
-        Limit::Mailboxes => {
-            "one client makes more mailboxes than it may (--mailbox-rate, --mailbox-burst); use one that is there, or try \
-             again after the time of Retry-After"
-        }
-        Limit::Failures => {
-            "too many requests of one client for mailboxes were refused, or found none (--failure-rate); try again after the \
-             time of Retry-After"
         }
     }
 }
