@@ -1,0 +1,190 @@
+//! The benchmark of a crowd: how long it takes until everyone who comes at once has the mailbox open.
+//!
+//! The mailboxes exist, as after a restart. Clients poll them through a gateway, all at once; a bare AMQP client does for
+//! each of them what has to be done on the broker: a channel, a declare, a bind, a prefetch and an exclusive consumer, on
+//! as many connections and with as many at a time as the gateway. Both in turn within one run, on a private RabbitMQ.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use amqp::names;
+use anyhow::{Context, ensure};
+use clap::Parser;
+use events::ClientId;
+use futures_util::future::try_join_all;
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions},
+    types::FieldTable,
+};
+use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, Table, eventually, median, note};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{task::JoinSet, time::Instant};
+
+/// Measures how fast a crowd that comes back is served, beside a bare AMQP client.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "bench-crowd", max_term_width = 120)]
+struct Options {
+    /// How many clients come at once; each takes an open file here and one in the gateway
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    clients: usize,
+
+    /// How often both sides are measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+}
+
+/// What all mailboxes are bound to.
+const TOPIC: &str = "crowd";
+
+/// As many openings as a gateway has under way at a time.
+const AT_ONCE: usize = 64;
+
+/// Mailboxes on one connection of the bare client, as on one of a gateway.
+const ON_ONE_CONNECTION: usize = 1000;
+
+/// How long a side may take.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+    raise_open_files(options.clients)?;
+    note("starting a private RabbitMQ");
+    let node = RabbitNode::start().await;
+    let max_connections = (options.clients + 16).to_string();
+    let gateway = Gateway::builder()
+        .amqp_url(&node.url())
+        .flag("--max-connections", &max_connections)
+        .flag("--max-mailboxes", &max_connections)
+        .start()
+        .await;
+    gateway.wait_ready().await;
+    let made = through_gateway(&gateway, options.clients).await?;
+    note(&format!("{} mailboxes were made in {made:.1} s", options.clients));
+    let (mut bare, mut served, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        let alone = without_gateway(&node.url(), options.clients).await?;
+        let through = through_gateway(&gateway, options.clients).await?;
+        note(&format!("bare {alone:.1} s, gateway {through:.1} s"));
+        bare.push(alone);
+        served.push(through);
+        ratios.push(through / alone);
+    }
+    let mut table = Table::new(format!(
+        "{} clients at once, medians of {} rounds: seconds until all mailboxes are open",
+        options.clients, options.rounds
+    ));
+    table.row("", ["gateway", "bare client", "ratio"].map(str::to_owned).into_iter());
+    let row = [median(served), median(bare), median(ratios)];
+    table.row("mailboxes that exist", row.map(|value| format!("{value:.2}")).into_iter());
+    println(&table.to_string());
+    Ok(())
+}
+
+fn raise_open_files(clients: usize) -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::try_from(clients)? + 1024;
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).context("so many files may not be open (ulimit -n)")
+}
+
+fn client(n: usize) -> anyhow::Result<ClientId> {
+    Ok(format!("crowd-{n}").parse()?)
+}
+
+/// Has all clients poll at once; returns the seconds until their mailboxes are open.
+async fn through_gateway(gateway: &Gateway, clients: usize) -> anyhow::Result<f64> {
+    let before = counted(gateway, "postern_opening_seconds_count").await.unwrap_or_default();
+    let began = Instant::now();
+    let mut polling = JoinSet::new();
+    for n in 0..clients {
+        let (address, client) = (gateway.address(), client(n)?);
+        polling.spawn(async move {
+            let mut http = LeanHttp::open(address).await?;
+            http.send("GET", &format!("/clients/{client}/events?topics={TOPIC}&wait=55")).await?;
+            anyhow::Ok(http)
+        });
+    }
+    let mut held = Vec::with_capacity(clients);
+    while let Some(http) = polling.join_next().await {
+        held.push(http??);
+    }
+    let all_open = async || {
+        let opened = counted(gateway, "postern_opening_seconds_count").await.unwrap_or_default() - before;
+        if opened >= clients { Ok(began.elapsed()) } else { Err(opened) }
+    };
+    let took = eventually(PATIENCE, "every mailbox to be open", all_open).await;
+    held.into_iter().try_for_each(LeanHttp::reset)?;
+    let none_open = async || match counted(gateway, "postern_sessions").await {
+        Some(0) => Ok(()),
+        open => Err(open),
+    };
+    eventually(PATIENCE, "every mailbox to be free", none_open).await;
+    Ok(took.as_secs_f64())
+}
+
+async fn counted(gateway: &Gateway, name: &str) -> Option<usize> {
+    let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Opens all mailboxes without a gateway; returns the seconds until they are.
+async fn without_gateway(url: &str, clients: usize) -> anyhow::Result<f64> {
+    let connecting =
+        (0..clients.div_ceil(ON_ONE_CONNECTION)).map(|_| Connection::connect(url, ConnectionProperties::default()));
+    let connections: Arc<[Connection]> = try_join_all(connecting).await?.into();
+    let (began, next) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
+    let mut opening = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let (connections, next) = (Arc::clone(&connections), Arc::clone(&next));
+        opening.spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= clients {
+                    return anyhow::Ok(open);
+                }
+                open.push(consume(&connections[n % connections.len()], &client(n)?).await?);
+            }
+        });
+    }
+    let mut open = Vec::with_capacity(clients);
+    while let Some(opened) = opening.join_next().await {
+        open.extend(opened??);
+    }
+    let took = began.elapsed();
+    ensure!(open.len() == clients, "only {} mailboxes were opened", open.len());
+    try_join_all(connections.iter().map(|connection| connection.close(200, "done".into()))).await?;
+    Ok(took.as_secs_f64())
+}
+
+async fn consume(connection: &Connection, client: &ClientId) -> anyhow::Result<(Channel, lapin::Consumer)> {
+    let channel = connection.create_channel().await?;
+    // Passive: its arguments are the gateway's to know.
+    let passive = QueueDeclareOptions { passive: true, durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(names::mailbox(client), passive, FieldTable::default()).await?;
+    let (exchange, key) = (names::EXCHANGE.into(), TOPIC.into());
+    channel
+        .queue_bind(names::mailbox(client), exchange, key, QueueBindOptions::default(), FieldTable::default())
+        .await?;
+    channel.basic_qos(64, BasicQosOptions::default()).await?;
+    let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
+    let tag = client.as_str().into();
+    let consumer = channel.basic_consume(names::mailbox(client), tag, exclusive, FieldTable::default()).await?;
+    Ok((channel, consumer))
+}
+
+#[expect(clippy::print_stdout, reason = "the output of this program")]
+fn println(line: &str) {
+    println!("{line}");
+}
