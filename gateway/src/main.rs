@@ -13,7 +13,6 @@ use gateway::{
     process::{self, StopSignals},
     telemetry, tls,
 };
-use tracing::error;
 
 /// Holding and answering polls is mostly small allocations.
 #[global_allocator]
@@ -45,7 +44,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<gateway::config::ConfigError>() => usage(&error),
         Err(error) => {
-            error!("{error:#}");
+            tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
@@ -54,9 +53,8 @@ fn main() -> ExitCode {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen(settings.hangup()).context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
-    let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
+    let (mut metrics, store, openings) = <(Metrics, Arc<StoreMetrics>, Arc<OpeningMetrics>)>::default();
     store.register(metrics.postern());
-    let openings = Arc::new(OpeningMetrics::default());
     openings.register(metrics.postern());
     let listeners = Listeners::bind(&settings.listen, &settings.admin_listen, settings.tls).await?;
     match &settings.broker {

@@ -1,4 +1,4 @@
-//! The benchmark of a crowd: how long it takes until everyone who comes at once has the mailbox open.
+//! The benchmark of a crowd: how long it takes until the mailboxes of all clients that come at once are open.
 //!
 //! The mailboxes exist, as after a restart. Clients poll them through a gateway, all at once; a bare AMQP client does for
 //! each of them what has to be done on the broker: a channel, a declare, a bind, a prefetch and an exclusive consumer, on

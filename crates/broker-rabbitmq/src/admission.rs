@@ -7,7 +7,12 @@
 //! So a bounded number of openings is under way, first come, first served. An opening that waits for its turn has asked
 //! the broker for nothing: dropping it, as when its client hangs up, costs nothing. Its time begins with its turn.
 
-use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use broker::{BrokerError, OpenError, Seldom};
 use prometheus_client::metrics::gauge::Gauge;
@@ -89,14 +94,13 @@ impl Admission {
 
 impl Admitted<'_> {
     /// Runs a try in its turn: the first at once, another one when it has a turn again.
-    pub(super) async fn in_turn<T>(&mut self, attempt: impl Future<Output = T>) -> T {
+    pub(super) async fn in_turn<T>(&mut self, mut attempt: Pin<&mut impl Future<Output = T>>) -> T {
         let admission = self.admission;
         let turn = match self.turn.take() {
             Some(turn) => turn,
             None => turn_of(&admission.tries_again).await,
         };
         let _under_way = Counted::new(&admission.metrics.under_way);
-        let mut attempt = pin!(attempt);
         if let Ok(done) = timeout(MAX_TURN, attempt.as_mut()).await {
             return done;
         }
@@ -187,7 +191,7 @@ mod tests {
                 sleep(Duration::from_millis(10)).await;
                 under_way.lock().unwrap().0 -= 1;
             };
-            admitted.in_turn(attempt).await;
+            admitted.in_turn(pin!(attempt)).await;
         };
         join_all((0..1000).map(open)).await;
         assert_eq!(under_way.lock().unwrap().1, MAX_OPENINGS);
@@ -213,7 +217,7 @@ mod tests {
         let (admission, answer) = (admission(), Notify::new());
         let stuck = async || {
             let mut admitted = admission.admit().await;
-            admitted.in_turn(answer.notified()).await;
+            admitted.in_turn(pin!(answer.notified())).await;
         };
         let mut all = Box::pin(join_all((0..1000).map(|_| stuck())));
         assert!(timeout(Duration::from_mins(1), all.as_mut()).await.is_err());
@@ -229,9 +233,9 @@ mod tests {
     async fn a_second_try_does_not_queue_behind_those_that_have_not_begun() {
         let admission = admission();
         let mut admitted = admission.admit().await;
-        admitted.in_turn(async {}).await;
+        admitted.in_turn(pin!(async {})).await;
         let _others: Vec<_> = join_all((0..MAX_OPENINGS).map(|_| admission.admit())).await;
         let _waits = Box::pin(admission.admit());
-        assert!(admitted.in_turn(async {}).now_or_never().is_some());
+        assert!(admitted.in_turn(pin!(async {})).now_or_never().is_some());
     }
 }

@@ -28,7 +28,7 @@ mod queue;
 mod stream;
 mod task;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use amqp::{declare_exchange, names};
 use broker::{
@@ -270,9 +270,10 @@ impl Broker for AmqpBroker {
         let mut admitted = self.admission.admit().await;
         let give_up = Instant::now() + MAX_HOLDER_WAIT;
         let (mut last, mut question) = (OpenError::Held, None);
-        let attempts = async {
+        // On the heap only now: thousands may wait for their turn.
+        let attempts = Box::pin(async {
             loop {
-                match admitted.in_turn(self.try_open(&request)).await? {
+                match admitted.in_turn(pin!(self.try_open(&request))).await? {
                     Attempt::Opened(lease) => return Ok(*lease),
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
@@ -290,7 +291,7 @@ impl Broker for AmqpBroker {
                     return Err(OpenError::Newer);
                 }
             }
-        };
+        });
         let opened = match timeout_at(give_up + CALL_TIMEOUT, attempts).await {
             Ok(opened) => opened,
             Err(_) => Err(BrokerError::Unavailable("no answer while opening a lease".to_owned()).into()),
