@@ -61,8 +61,8 @@ mod tests {
         Poll::resumed(PollId(id), &Continuation { after: None, limit: 100, deadline, may_see: None })
     }
 
-    fn is_busy(answer: Option<(PollId, Outcome)>, id: u64) -> bool {
-        matches!(answer, Some((PollId(answered), Outcome::Broker(BrokerError::Busy))) if answered == id)
+    fn is_busy(answer: Option<&(PollId, Outcome)>, id: u64) -> bool {
+        matches!(answer, Some((PollId(answered), Outcome::Broker(BrokerError::Busy))) if *answered == id)
     }
 
     #[test]
@@ -76,7 +76,7 @@ mod tests {
             desk.tick_opening(due - Duration::from_millis(1));
             assert!(desk.take_answer().is_none());
             desk.tick_opening(due);
-            assert!(is_busy(desk.take_answer(), 1));
+            assert!(is_busy(desk.take_answer().as_ref(), 1));
             assert!(!desk.has_ended(), "it keeps its place");
         }
     }
@@ -88,12 +88,12 @@ mod tests {
         desk.attach(poll(1, now), now);
         let answered = now + MAX_LATENESS;
         desk.tick_opening(answered);
-        assert!(is_busy(desk.take_answer(), 1));
+        assert!(is_busy(desk.take_answer().as_ref(), 1));
         assert_eq!(desk.opening_wakeup(), answered + LINGER);
         let back = answered + Duration::from_secs(5);
         desk.attach(poll(2, back), back);
         desk.tick_opening(answered + LINGER);
-        assert!(is_busy(desk.take_answer(), 2) && !desk.has_ended());
+        assert!(is_busy(desk.take_answer().as_ref(), 2) && !desk.has_ended());
         desk.attach(poll(3, back), answered + LINGER);
         desk.open(Window::new(1, 8, 0), answered + LINGER);
         assert!(desk.take_effect().is_some(), "the broker is asked, or the poll is answered");
