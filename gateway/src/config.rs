@@ -49,6 +49,9 @@ pub const EXIT_USAGE: u8 = 64;
 /// Beyond this a number of threads is a slip: each waits for a core, and takes memory.
 const MAX_THREADS: usize = 1024;
 
+/// More than the nodes of any cluster.
+const MAX_REPLICAS: u8 = 255;
+
 /// Beyond this a size is a slip: 4 EiB, half of what RabbitMQ can be told.
 const MAX_SIZE: u64 = 1 << 62;
 
@@ -208,6 +211,12 @@ pub struct Config {
     #[arg(long, env = "POSTERN_FEED_TOPICS", value_name = "TOPIC", value_delimiter = ',', default_value = "#",
           value_parser = Setting(str::parse::<FeedTopic>), help_heading = "Feeds")]
     feed_topics: Vec<FeedTopic>,
+
+    /// On how many nodes of a RabbitMQ cluster a new stream is kept: with 3, any one may be lost. By default on all that
+    /// the cluster has at that time
+    #[arg(long, env = "POSTERN_FEED_REPLICAS", value_name = "N", value_parser = Setting(whole_number(1..=MAX_REPLICAS)),
+          help_heading = "Feeds")]
+    feed_replicas: Option<u8>,
 
     /// Of how many topics the newest event is known at once. Those of topics that were quiet for longer are looked up
     /// in the log. A topic takes about 250 bytes of memory, and one of more than 64 bytes counts as several

@@ -33,6 +33,7 @@ async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
         max_leases: 10,
         feed_topics: vec![pattern("#")],
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_replicas: None,
         feed_linger: linger,
     };
     let broker = AmqpBroker::start(&options, Arc::default()).unwrap();

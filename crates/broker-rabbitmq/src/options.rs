@@ -20,6 +20,8 @@ pub struct AmqpOptions {
     pub feed_topics: Vec<TopicPattern>,
     /// How long it keeps them.
     pub feed_retention: FeedRetention,
+    /// On how many nodes of a cluster it is kept, if it is made here; by default on all that the cluster has then.
+    pub feed_replicas: Option<u8>,
     /// How long a reader of old events is kept open for the next search.
     pub feed_linger: Duration,
 }

@@ -71,6 +71,7 @@ pub struct StreamLog {
 struct Kept {
     topics: Vec<TopicPattern>,
     retention: FeedRetention,
+    replicas: Option<u8>,
     readers: ReaderPool,
     sizes: MessageSize,
     warned: AtomicBool,
@@ -81,6 +82,7 @@ impl StreamLog {
         let kept = Kept {
             topics: options.feed_topics.clone(),
             retention: options.feed_retention,
+            replicas: options.feed_replicas,
             readers: ReaderPool::new(options.feed_linger),
             sizes: MessageSize::default(),
             warned: AtomicBool::new(false),
@@ -98,7 +100,7 @@ impl StreamLog {
         let other = self
             .connections
             .administer("declare the feed", async |channel: &Channel| {
-                match queue::declare(channel, self.kept.retention).await {
+                match queue::declare(channel, self.kept.retention, self.kept.replicas).await {
                     Err(error) if is_mismatch(&error) => Ok(Ok(Some(error.to_string()))),
                     other => queue::not_found_is_transient(other.map(|()| None)),
                 }
@@ -107,7 +109,8 @@ impl StreamLog {
         if let Some(reason) = other.filter(|_| !self.kept.warned.swap(true, Ordering::Relaxed)) {
             warn!(
                 reason,
-                "the feed exists with another retention and keeps it; a policy can change it (max-age, max-length-bytes)"
+                "the feed exists with another retention or number of replicas, and keeps them; a policy changes the first \
+                 (max-age, max-length-bytes), rabbitmq-streams the second (add_replica, delete_replica)"
             );
         }
         Ok(())

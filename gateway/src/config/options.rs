@@ -147,6 +147,7 @@ impl Config {
                 max_leases: self.max_mailboxes,
                 feed_topics: feed_topics.clone(),
                 feed_retention: FeedRetention { age: self.retention_age, bytes: self.retention_bytes },
+                feed_replicas: self.feed_replicas,
                 feed_linger: self.linger,
             }),
             None if self.memory && self.data_dir.is_some() => return Err(ConfigError::TwoStores),

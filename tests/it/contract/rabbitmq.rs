@@ -33,6 +33,7 @@ async fn connect(url: &str, mailbox_expiry: Duration, LogOptions { topics, bytes
         max_leases: 100,
         feed_topics: vec![topics.parse().unwrap()],
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes },
+        feed_replicas: None,
         feed_linger: Duration::from_secs(15),
     };
     let broker = AmqpBroker::start(&options, Arc::default()).unwrap();

@@ -17,6 +17,7 @@ async fn a_task_that_panicked_is_noticed_and_an_orderly_end_is_no_panic() {
         max_leases: 10,
         feed_topics: Vec::new(),
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
+        feed_replicas: None,
         feed_linger: Duration::from_secs(1),
     };
     let connections = Connections::start(&options).unwrap();

@@ -26,12 +26,16 @@ const SEGMENTS: u64 = 16;
 const SEGMENT_BYTES: RangeInclusive<u64> = 4096..=500_000_000;
 
 /// Declares the stream. Closes the channel if it exists with other arguments.
-pub(super) async fn declare(channel: &Channel, retention: FeedRetention) -> Result<(), lapin::Error> {
+pub(super) async fn declare(
+    channel: &Channel,
+    retention: FeedRetention,
+    replicas: Option<u8>,
+) -> Result<(), lapin::Error> {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(names::FEED.into(), durable, arguments(retention)).await.map(drop)
+    channel.queue_declare(names::FEED.into(), durable, arguments(retention, replicas)).await.map(drop)
 }
 
-fn arguments(retention: FeedRetention) -> FieldTable {
+fn arguments(retention: FeedRetention, replicas: Option<u8>) -> FieldTable {
     let age = format!("{}s", retention.age.as_secs().max(1));
     let signed = |bytes| AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX));
     let segment = (retention.bytes / SEGMENTS).clamp(*SEGMENT_BYTES.start(), *SEGMENT_BYTES.end());
@@ -40,6 +44,9 @@ fn arguments(retention: FeedRetention) -> FieldTable {
     arguments.insert("x-max-age".into(), AMQPValue::LongString(age.into()));
     arguments.insert("x-max-length-bytes".into(), signed(retention.bytes));
     arguments.insert("x-stream-max-segment-size-bytes".into(), signed(segment));
+    if let Some(replicas) = replicas {
+        arguments.insert("x-initial-cluster-size".into(), AMQPValue::LongLongInt(replicas.into()));
+    }
     arguments
 }
 
@@ -85,7 +92,7 @@ mod tests {
     #[test]
     fn retention_is_written_as_the_broker_reads_it() {
         let written = |age, bytes| {
-            let table = arguments(FeedRetention { age, bytes });
+            let table = arguments(FeedRetention { age, bytes }, None);
             let of = |name: &str| table.inner()[name].clone();
             (of("x-max-age"), of("x-max-length-bytes"), of("x-stream-max-segment-size-bytes"))
         };
@@ -96,5 +103,13 @@ mod tests {
         assert_eq!(written(Duration::from_hours(168), 1 << 30), expected("604800s", 1 << 30, 1 << 26));
         assert_eq!(written(Duration::from_millis(1), u64::MAX), expected("1s", i64::MAX, 500_000_000));
         assert_eq!(written(Duration::from_secs(1), 1000), expected("1s", 1000, 4096));
+    }
+
+    /// A stream that was made before is compared with the declaration, so what is not asked for must not be in it.
+    #[test]
+    fn replicas_are_named_where_they_are_asked_for() {
+        let retention = FeedRetention { age: Duration::from_secs(1), bytes: 1000 };
+        let named = |replicas| arguments(retention, replicas).inner().get("x-initial-cluster-size").cloned();
+        assert_eq!((named(None), named(Some(3))), (None, Some(AMQPValue::LongLongInt(3))));
     }
 }
