@@ -124,7 +124,7 @@ pub use program::Finished;
 pub use progress::note;
 pub use proxy::{Balance, Proxy, ProxyProgram};
 pub use publisher::{Publisher, RunningPublisher};
-pub use rabbit::{QueueRow, RabbitNode};
+pub use rabbit::{QueueRow, RabbitCluster, RabbitNode};
 pub use readme::{Page, Snippet};
 pub use relay::{Relay, Side};
 pub use request::Request;

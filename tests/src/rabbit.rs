@@ -10,6 +10,8 @@ mod place;
 
 use std::{process::ExitStatus, time::Duration};
 
+pub use self::cluster::RabbitCluster;
+
 use serde::Deserialize;
 use tokio::net::TcpStream;
 

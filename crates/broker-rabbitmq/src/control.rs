@@ -30,15 +30,16 @@ use events::{ClientId, TopicPattern};
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use tokio::{
     sync::{Notify, mpsc},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tracing::debug;
 
-use self::message::{Answer, Message, Number};
+use self::message::{Answer, Clients, Message, Number};
 pub(super) use self::question::Heard;
 use super::{
     connections::{Connections, OwnChannel},
     error::Failure,
+    out_of_reach::{News, OutOfReach},
 };
 
 /// How long a message is of use. The poll that wants a mailbox has an answer within two seconds.
@@ -49,6 +50,9 @@ const ALL: &str = "all";
 
 /// How many questions go to all gateways in a second at most. Each of them costs as many messages as there are gateways.
 const MAX_BROADCASTS: u32 = 50;
+
+/// The pause between two pieces of news. There are many after the loss of thousands of mailboxes.
+const NEWS_PAUSE: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]
@@ -64,10 +68,11 @@ pub(super) struct Control {
     /// Who waits for answers, by question.
     questions: Mutex<HashMap<Number, mpsc::UnboundedSender<(Instance, Reply)>>>,
     broadcasts: Mutex<Broadcasts>,
+    out_of_reach: Arc<OutOfReach>,
 }
 
 impl Control {
-    pub(super) fn new(connections: Arc<Connections>, instance: Instance) -> Self {
+    pub(super) fn new(connections: Arc<Connections>, instance: Instance, out_of_reach: Arc<OutOfReach>) -> Self {
         Self {
             connections,
             instance,
@@ -76,6 +81,7 @@ impl Control {
             outbox: tokio::sync::Mutex::default(),
             questions: Mutex::default(),
             broadcasts: Mutex::new(Broadcasts { since: Instant::now(), sent: 0 }),
+            out_of_reach,
         }
     }
 
@@ -87,6 +93,19 @@ impl Control {
     pub(super) async fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
         let (from, client, topic) = (self.instance, client.clone(), topic.clone());
         self.send(ALL, &Message::Unbound { from, client, topic }).await;
+    }
+
+    /// Tells all gateways of mailboxes that are out of reach, and of clients that were told, as long as it is polled.
+    pub(super) async fn tell_news(&self) {
+        loop {
+            let from = self.instance;
+            let message = match self.out_of_reach.news().await {
+                News::Away(node, clients) => Message::Away { from, node: node.into(), clients: Clients(clients) },
+                News::Told(clients) => Message::Told { from, clients: Clients(clients) },
+            };
+            self.send(ALL, &message).await;
+            sleep(NEWS_PAUSE).await;
+        }
     }
 
     /// Sends a message to one gateway. What cannot be sent in time is of no use any more.

@@ -104,6 +104,13 @@ fn mismatch(text: &str) -> Refusal {
     }
 }
 
+/// Reads on which node a queue is that cannot be reached, if the broker says so: "home node 'rabbit@b' of durable queue
+/// 'q' in vhost '/' is down or inaccessible".
+pub(super) fn home_node(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("home node '")?;
+    rest.split_once('\'').map(|(node, _)| node)
+}
+
 /// A limit of channels that a user, or a node, has; and how many, if the broker says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChannelLimit(pub(super) Option<usize>);

@@ -9,7 +9,7 @@ use std::{pin::Pin, sync::Arc};
 
 use amqp::{message, names, short_string};
 use broker::{BrokerError, Content, Delivery, Lease, LeaseEnded, LeaseRequest, Seldom, limits::CALL_TIMEOUT};
-use events::ClientId;
+use events::{ClientId, Event};
 use futures_util::{FutureExt, StreamExt, stream::Peekable};
 use lapin::{
     Channel, Consumer,
@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 use super::{
     connections::{ChannelSlot, Connections, OwnChannel},
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
+    out_of_reach::OutOfReach,
     queue, task,
 };
 
@@ -39,6 +40,7 @@ pub(super) enum Attempt {
 #[derive(Debug)]
 pub struct AmqpLease {
     connections: Arc<Connections>,
+    out_of_reach: Arc<OutOfReach>,
     client: ClientId,
     channel: OwnChannel,
     consumer: Peekable<Consumer>,
@@ -47,6 +49,9 @@ pub struct AmqpLease {
     /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same
     /// moment.
     has_begun: bool,
+    /// A loss was told that no Lease had told before: its client has yet to see it, so a further one before the end of
+    /// this Lease, of another gateway that knew of the loss, tells nothing more.
+    has_told_loss: bool,
     /// The consumer has ended without an error, and why is still to be asked.
     is_over: bool,
     ended: Option<LeaseEnded>,
@@ -56,6 +61,7 @@ pub struct AmqpLease {
 /// call keeps nothing open.
 pub(super) async fn open(
     connections: &Arc<Connections>,
+    out_of_reach: &Arc<OutOfReach>,
     mut slot: ChannelSlot,
     request: &LeaseRequest,
     backlog: u32,
@@ -76,12 +82,14 @@ pub(super) async fn open(
     match consume(&channel, request).await {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
             connections: Arc::clone(connections),
+            out_of_reach: Arc::clone(out_of_reach),
             client: request.client.clone(),
             channel,
             consumer: consumer.peekable(),
             backlog,
             window: request.window,
             has_begun: false,
+            has_told_loss: false,
             is_over: false,
             ended: None,
         }))),
@@ -110,16 +118,29 @@ fn consumer_tag(request: &LeaseRequest) -> ShortString {
 
 fn read(message: Message) -> Delivery {
     let control = message::control(&message);
-    let is_marker = matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == queue::MARKER.as_bytes());
+    let is =
+        |sought: &str| matches!(control, Some(AMQPValue::LongString(kind)) if kind.as_bytes() == sought.as_bytes());
+    let (is_marker, is_loss) = (is(queue::MARKER), is(queue::LOST));
     let event = message::read(&message.routing_key, &message.properties, message.data);
-    let content = if is_marker { Content::Created(event.id) } else { Content::Event(event) };
+    let content = match event {
+        Event { id, .. } if is_marker => Content::Created(id),
+        Event { id, .. } if is_loss => Content::Lost(id),
+        event => Content::Event(event),
+    };
     Delivery { tag: message.delivery_tag, redelivered: message.redelivered, content }
 }
 
 impl AmqpLease {
     /// Asks why the consumer has ended: only a mailbox that does not exist was deleted.
     async fn why_over(&self) -> LeaseEnded {
-        match task::look(&self.connections, &self.client).await {
+        let looked = task::look(&self.connections, &self.client).await;
+        match &looked {
+            Ok(None) => {}
+            Err(error @ BrokerError::QueueAway { .. }) => self.out_of_reach.met(&self.client, error),
+            // It may be back already.
+            Ok(Some(_)) | Err(_) => self.out_of_reach.suspect(&self.client),
+        }
+        match looked {
             Ok(None) => LeaseEnded::MailboxGone,
             Ok(Some(_)) => LeaseEnded::BrokerLost,
             Err(error) => {
@@ -165,7 +186,15 @@ impl Lease for AmqpLease {
                 Some(Ok(message)) => {
                     let delivery = read(message);
                     let is_later = std::mem::replace(&mut self.has_begun, true);
-                    if !(is_later && matches!(delivery.content, Content::Created(_))) {
+                    let is_told = match delivery.content {
+                        Content::Event(_) => false,
+                        Content::Created(_) => is_later,
+                        Content::Lost(_) => {
+                            let has_told = self.has_told_loss || !delivery.redelivered;
+                            std::mem::replace(&mut self.has_told_loss, has_told)
+                        }
+                    };
+                    if !is_told {
                         return Ok(delivery);
                     }
                     // If this call is dropped before, a later confirm takes the second marker along.
@@ -211,6 +240,7 @@ impl Lease for AmqpLease {
             Ok(Err(error)) => {
                 debug!(%error, "a lease was lost");
                 let is_gone = matches!(refusal(&error), Some(Refusal::NoQueue));
+                self.out_of_reach.met(&self.client, &Failure("look at a mailbox", error).into());
                 Err(if is_gone { LeaseEnded::MailboxGone } else { LeaseEnded::BrokerLost })
             }
             Err(_) => Ok(false),

@@ -8,6 +8,7 @@
 //!   over.
 //! * `stream` is the log that Feeds are read from: one stream queue, on a connection of its own.
 //! * `control` is how gateways ask each other for mailboxes.
+//! * `out_of_reach` has clients told that were not sure to get what was published.
 //! * `lease` is the consumer: one channel each, since a channel shares every misfortune among its users.
 //!
 //! A channel that the *server* closed leaves its number unusable in the AMQP library. So whatever the broker may refuse
@@ -24,6 +25,7 @@ mod expiry;
 mod lease;
 mod metrics;
 mod options;
+mod out_of_reach;
 mod queue;
 mod stream;
 mod task;
@@ -54,6 +56,7 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
+    out_of_reach::OutOfReach,
     task::{Absent, Expires, Task},
 };
 pub use self::{
@@ -74,6 +77,7 @@ pub struct AmqpBroker {
     creations: Creations,
     log: Arc<StreamLog>,
     control: Arc<Control>,
+    out_of_reach: Arc<OutOfReach>,
     /// When the exchange was declared anew; locked meanwhile.
     restored: Arc<Mutex<Option<Instant>>>,
 }
@@ -85,7 +89,13 @@ impl AmqpBroker {
         let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
         let tidied = Arc::clone(&log);
         connections.run_beside(async move { tidied.tidy().await });
-        let control = Arc::new(Control::new(Arc::clone(&connections), Instance::random()));
+        let out_of_reach = Arc::new(OutOfReach::new(Arc::clone(&connections)));
+        let control = Control::new(Arc::clone(&connections), Instance::random(), Arc::clone(&out_of_reach));
+        let control = Arc::new(control);
+        let (telling, telling_others) = (Arc::clone(&out_of_reach), Arc::clone(&control));
+        connections.run_beside(async move {
+            tokio::join!(telling.run(), telling_others.tell_news());
+        });
         Ok(Self {
             connections,
             admission: Arc::new(Admission::new(metrics)),
@@ -93,6 +103,7 @@ impl AmqpBroker {
             creations: Creations::default(),
             log,
             control,
+            out_of_reach,
             restored: Arc::default(),
         })
     }
@@ -106,7 +117,8 @@ impl AmqpBroker {
 
     /// Looks at a mailbox; `None` if there is none.
     async fn look(&self, client: &ClientId) -> Result<Option<Queue>, BrokerError> {
-        task::look(&self.connections, client).await
+        let looked = task::look(&self.connections, client).await;
+        looked.inspect_err(|error| self.out_of_reach.met(client, error))
     }
 
     /// Makes a mailbox, with a marker, unless one was made here since so many creations had ended.
@@ -196,7 +208,11 @@ impl AmqpBroker {
         if mailbox.consumer_count() > 0 {
             return Ok(Attempt::Held);
         }
-        Ok(lease::open(&self.connections, slot, request, mailbox.message_count()).await?)
+        if let Err(error) = self.out_of_reach.tell(&request.client).await {
+            debug!(%error, "a client could not be told yet that its mailbox was out of reach");
+        }
+        let opened = lease::open(&self.connections, &self.out_of_reach, slot, request, mailbox.message_count()).await;
+        Ok(opened.inspect_err(|error| self.out_of_reach.met(&request.client, error))?)
     }
 
     /// Declares the exchange, which an operator has deleted, and binds the feed to it again.
@@ -240,7 +256,8 @@ impl AmqpBroker {
                         _ => Err(error),
                     },
                 })
-                .await?;
+                .await
+                .inspect_err(|error| self.out_of_reach.met(client, error))?;
             if let Some(done) = done {
                 return Ok(done);
             }
@@ -320,9 +337,16 @@ impl Broker for AmqpBroker {
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {
         self.connections
             .administer("delete a mailbox", async |channel: &Channel| {
-                channel.queue_delete(names::mailbox(client), QueueDeleteOptions::default()).await
+                // RabbitMQ 4 answers that it is done also where it cannot reach the queue.
+                match queue::look(channel, client).await {
+                    Err(error) if refusal(&error) == Some(Refusal::NoQueue) => return Ok(()),
+                    looked => looked?,
+                };
+                channel.queue_delete(names::mailbox(client), QueueDeleteOptions::default()).await.map(drop)
             })
-            .await?;
+            .await
+            .inspect_err(|error| self.out_of_reach.met(client, error))?;
+        self.out_of_reach.forget(client);
         Ok(())
     }
 

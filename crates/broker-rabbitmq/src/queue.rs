@@ -11,13 +11,16 @@ use amqp::{message::PERSISTENT, names};
 use broker::expiry::spread;
 use events::{ClientId, EventId};
 use lapin::{
-    BasicProperties, Channel, Queue,
+    BasicProperties, Channel, Confirmation, Queue,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable},
 };
 
 /// The value of the control header of the first message of a new mailbox.
 pub(super) const MARKER: &str = "marker";
+
+/// The same of the message that says that events may be lost which were published before it.
+pub(super) const LOST: &str = "lost";
 
 /// Looks at a mailbox; the same resets the clock of its expiry. Closes the channel if there is none.
 pub(super) async fn look(channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {
@@ -49,19 +52,31 @@ pub(super) async fn declare(
 /// Both steps are written at once, so that no crash of this process comes between them.
 pub(super) async fn create(channel: &Channel, client: &ClientId, expires_ms: i64) -> Result<(), lapin::Error> {
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
-    let mut headers = FieldTable::default();
-    headers.insert(names::CONTROL.into(), AMQPValue::LongString(MARKER.into()));
-    // A UUID: always short enough.
-    let id = EventId::new().as_str().into();
-    let marker = BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id).with_headers(headers);
+    let (options, marker) = (BasicPublishOptions::default(), control_message(MARKER));
     let (declared, published) = tokio::join!(
         biased;
         declare(channel, client, Some(expires_ms)),
-        channel.basic_publish("".into(), names::mailbox(client), BasicPublishOptions::default(), &[], marker),
+        channel.basic_publish("".into(), names::mailbox(client), options, &[], marker),
     );
     declared?;
     published?.await?;
     Ok(())
+}
+
+/// Says in a mailbox that events may be lost which were published before, and waits for the broker's word on it.
+pub(super) async fn mark_lost(channel: &Channel, client: &ClientId) -> Result<Confirmation, lapin::Error> {
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    channel.basic_publish("".into(), names::mailbox(client), mandatory, &[], control_message(LOST)).await?.await
+}
+
+/// Returns the properties of a message that is no event. It has an id, so that a client can confirm it.
+fn control_message(kind: &str) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    headers.insert(names::CONTROL.into(), AMQPValue::LongString(kind.into()));
+    // A UUID: always short enough.
+    let id = EventId::new().as_str().into();
+    BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id).with_headers(headers)
 }
 
 /// Binds a mailbox to each topic; what is bound already stays as it is.

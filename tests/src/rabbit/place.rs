@@ -148,6 +148,6 @@ fn installed(program: &str) -> bool {
 }
 
 /// Returns the folder of another RabbitMQ's programs, if one was asked for.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     std::env::var_os(PROGRAMS).filter(|folder| !folder.is_empty()).map(PathBuf::from)
 }

@@ -130,6 +130,18 @@ impl Control {
                 }
                 None
             }
+            Message::Away { from, node, clients } => {
+                if from != self.instance {
+                    self.out_of_reach.heard(clients.0, &node);
+                }
+                None
+            }
+            Message::Told { from, clients } => {
+                if from != self.instance {
+                    self.out_of_reach.told_elsewhere(clients.0);
+                }
+                None
+            }
         }
     }
 

@@ -76,6 +76,47 @@ pub(super) enum Message {
         #[serde(with = "text")]
         topic: TopicPattern,
     },
+    /// Mailboxes are out of reach, with their node.
+    Away {
+        /// Who says so.
+        #[serde(with = "text")]
+        from: Instance,
+        /// Which node, if the broker named it.
+        node: String,
+        /// Whose mailboxes.
+        #[serde(with = "text")]
+        clients: Clients,
+    },
+    /// Their clients were told that events may be lost.
+    Told {
+        /// Who says so.
+        #[serde(with = "text")]
+        from: Instance,
+        /// Whose mailboxes.
+        #[serde(with = "text")]
+        clients: Clients,
+    },
+}
+
+/// Some mailboxes, written with commas between them, which no id has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Clients(pub(super) Vec<ClientId>);
+
+impl fmt::Display for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, client) in self.0.iter().enumerate() {
+            write!(f, "{}{client}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Clients {
+    type Err = <ClientId as FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// A question for a mailbox.
@@ -168,6 +209,7 @@ mod text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::out_of_reach::MAX_AT_ONCE;
 
     fn request() -> Request {
         Request {
@@ -177,6 +219,17 @@ mod tests {
             last_seen: Some("e1~00000002000000ff~7~0000abcd".to_owned()),
             poll: Some("tab7.42".to_owned()),
         }
+    }
+
+    fn clients<const N: usize>(ids: [&str; N]) -> Clients {
+        Clients(ids.iter().map(|id| id.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn so_many_mailboxes_have_room_in_a_message() {
+        let longest = clients([&*"c".repeat(128); MAX_AT_ONCE]);
+        let message = Message::Away { from: Instance(1), node: "n".repeat(255), clients: longest };
+        assert_eq!(Message::decode(&message.encode()), Some(message));
     }
 
     /// What the first version has written. It is here for good: a gateway must understand those of the version before.
@@ -220,6 +273,14 @@ mod tests {
                     topic: "jobs.*".parse().unwrap(),
                 },
                 r#"{"v":1,"op":"unbound","from":"00000001","client":"alice","topic":"jobs.*"}"#,
+            ),
+            (
+                Message::Away { from: Instance(1), node: "rabbit@b".to_owned(), clients: clients(["alice", "bob"]) },
+                r#"{"v":1,"op":"away","from":"00000001","node":"rabbit@b","clients":"alice,bob"}"#,
+            ),
+            (
+                Message::Told { from: Instance(1), clients: clients(["alice"]) },
+                r#"{"v":1,"op":"told","from":"00000001","clients":"alice"}"#,
             ),
         ];
         for (message, text) in recorded {

@@ -51,6 +51,13 @@ fn one_reply_code_is_not_taken_for_one_cause() {
 }
 
 #[test]
+fn the_node_of_a_queue_is_read_from_the_refusal() {
+    let down = "NOT_FOUND - home node 'b@host' of durable queue 'q' in vhost '/' is down or inaccessible";
+    assert_eq!(home_node(down), Some("b@host"));
+    assert_eq!(home_node("NOT_FOUND - queue 'q' in vhost '/' process is stopped by supervisor"), None);
+}
+
+#[test]
 fn an_acknowledgement_that_came_too_late_is_told_from_other_refusals() {
     let late = "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms…";
     assert!(is_ack_timeout(&error(406, late)));
