@@ -41,7 +41,7 @@ pub(super) use self::{
     connection::{BrokerConnection, ChannelSlot, OwnChannel},
     publish_connection::{PublishConnection, Published},
 };
-use super::{call::in_time, options::AmqpOptions};
+use super::{call::in_time, options::AmqpOptions, pulse::Pulse};
 
 /// How often a supervisor looks whether its connections are well.
 const CHECK_EVERY: Duration = Duration::from_millis(200);
@@ -77,6 +77,7 @@ pub(super) struct Connections {
     closing: CancellationToken,
     /// A task has panicked.
     failed: CancellationToken,
+    pulse: Pulse,
     tasks: TaskTracker,
 }
 
@@ -112,10 +113,18 @@ impl Connections {
             was_ready: AtomicBool::new(false),
             closing: CancellationToken::new(),
             failed: CancellationToken::new(),
+            pulse: Pulse::new(),
             tasks: TaskTracker::new(),
         });
         connections.spawn(Arc::clone(&connections).supervise());
+        let beating = Arc::clone(&connections);
+        connections.run_beside(async move { beating.pulse.beat().await });
         Ok(connections)
+    }
+
+    /// Returns what tells whether this process has stood still.
+    pub(super) const fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Tells whether there is a connection of each kind that the supervisors keep.

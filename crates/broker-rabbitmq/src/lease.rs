@@ -17,7 +17,7 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::{
@@ -55,6 +55,8 @@ pub struct AmqpLease {
     /// The consumer has ended without an error, and why is still to be asked.
     is_over: bool,
     ended: Option<LeaseEnded>,
+    /// When it was surely held.
+    held_at: Instant,
 }
 
 /// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped
@@ -79,6 +81,7 @@ pub(super) async fn open(
             Err(error) => return Err(failed(error)),
         }
     };
+    let held_at = Instant::now();
     match consume(&channel, request).await {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
             connections: Arc::clone(connections),
@@ -92,6 +95,7 @@ pub(super) async fn open(
             has_told_loss: false,
             is_over: false,
             ended: None,
+            held_at,
         }))),
         Err(error) => match refusal(&error) {
             Some(Refusal::InUse) => Ok(Attempt::Held),
@@ -245,6 +249,22 @@ impl Lease for AmqpLease {
             }
             Err(_) => Ok(false),
         }
+    }
+
+    async fn ensure_held(&mut self) -> Result<(), LeaseEnded> {
+        if self.connections.pulse().has_run_since(self.held_at) {
+            return Ok(());
+        }
+        let now = Instant::now();
+        // Anything that is answered will do: the broker has not given up this channel then.
+        let asked = timeout(CALL_TIMEOUT, self.channel.basic_qos(self.window, BasicQosOptions::default())).await;
+        if !matches!(asked, Ok(Ok(()))) {
+            debug!(client = %self.client, "a lease was lost while this process stood still");
+            self.ended = Some(LeaseEnded::BrokerLost);
+            return Err(LeaseEnded::BrokerLost);
+        }
+        self.held_at = now;
+        Ok(())
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {

@@ -26,6 +26,7 @@ mod lease;
 mod metrics;
 mod options;
 mod out_of_reach;
+mod pulse;
 mod queue;
 mod stream;
 mod task;

@@ -175,6 +175,13 @@ pub trait Lease: Send + 'static {
     /// After an error only [`Self::release`] may be called.
     fn is_drained(&mut self) -> impl Future<Output = Result<bool, LeaseEnded>> + Send;
 
+    /// Makes sure that the mailbox was not given to another Lease while this process stood still, frozen or asleep, and
+    /// has not noticed yet. What was handed over before such a pause may be read and confirmed elsewhere by now. Costs
+    /// nothing as long as there was none. After an error only [`Self::release`] may be called.
+    fn ensure_held(&mut self) -> impl Future<Output = Result<(), LeaseEnded>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Confirms everything up to and including `tag`, for good. Not cancel-safe.
     fn confirm(&mut self, tag: u64) -> impl Future<Output = Result<(), LeaseEnded>> + Send;
 

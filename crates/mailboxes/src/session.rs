@@ -210,7 +210,12 @@ impl<B: Broker> Session<B> {
                     self.take_arrived(lease)?;
                     self.desk.told(is_drained, Instant::now());
                 }
-                Effect::Answer(poll, outcome) => self.answer(poll, outcome),
+                Effect::Answer(poll, outcome) => {
+                    if !matches!(outcome, Outcome::Replaced) {
+                        lease.ensure_held().await.map_err(SessionEnd::Lost)?;
+                    }
+                    self.answer(poll, outcome);
+                }
                 Effect::Reply(wish, reply) => self.reply(wish, reply),
                 Effect::End(reason) => return Err(SessionEnd::Decided(reason)),
             }
