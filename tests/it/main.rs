@@ -52,6 +52,7 @@ mod queue_type;
 mod readme;
 mod refusal;
 mod roaming;
+mod rolling_restart;
 mod scale;
 mod security_headers;
 mod shutdown;

@@ -1,108 +1,32 @@
 //! Clients that change gateways at each poll, hang up, overlap and repeat; publishers that lose confirms; gateways that
-//! are killed and connections that are closed. What the clients see is judged against what is promised.
+//! are killed, restarted and frozen, and connections that are closed. What the clients see is judged against what is
+//! promised.
 //!
-//! `POSTERN_TEST_SEED` repeats the decisions of a run, `POSTERN_TEST_SECONDS` has each test go on for longer, and
-//! `POSTERN_TEST_HANDOVERS` says how often the clients that take turns change gateways.
+//! `POSTERN_TEST_SEED` repeats the decisions of a run, `POSTERN_TEST_SECONDS` has each test go on for longer,
+//! `POSTERN_TEST_CLIENTS` sets how many clients there are, and `POSTERN_TEST_HANDOVERS` says how often the clients that
+//! take turns change gateways. The long run, with everything some 30 times, is
+//!
+//! ```sh
+//! POSTERN_TEST_SECONDS=600 POSTERN_TEST_CLIENTS=500 cargo test -p postern-tests --test it -- --nocapture \
+//!   roaming::clients_roam_between_gateways_that_are_killed_restarted_frozen_and_cut_off
+//! ```
 
-use std::time::Duration;
+mod place;
 
 use postern_tests::{
-    Gateway, GatewayBuilder,
-    history::Promises,
-    roaming::{Habit, Plan, Roaming, Settings},
+    GatewayBuilder,
+    history::Returned,
+    roaming::{Counts, Habit, Plan, Roaming, Settings},
     shared_node,
 };
-use tokio::time::Instant;
 
-/// What each test takes in CI, besides its start and its end; there are nine.
+use self::place::{EVERYTHING, Fault, LONG, Place, SHORT};
+
+/// What each test takes in CI, besides its start and its end; there are ten.
 const SECONDS: u64 = 7;
 
 /// How often clients that take turns change gateways in CI.
 const HANDOVERS: u64 = 300;
-
-/// The lingers and windows of the gateways: no two are equal.
-const LINGERS: [&str; 3] = ["700ms", "1500ms", "300ms"];
-const WINDOWS: [usize; 3] = [8, 5, 16];
-
-/// So many bytes that retention takes nothing from who roams for hours.
-const EVERYTHING: &str = "100000000000";
-
-/// How long the gateways are left in peace between two kills.
-const PEACE: Duration = Duration::from_secs(2);
-
-/// Gateways on a virtual host of their own, or one with an embedded broker.
-struct Place {
-    gateways: Vec<Gateway>,
-    amqp_url: Option<String>,
-}
-
-impl Place {
-    async fn on_rabbitmq(count: usize) -> Self {
-        Self::on(&shared_node().await.vhost("roam").await, count).await
-    }
-
-    async fn on(url: &str, count: usize) -> Self {
-        let mut gateways = Vec::new();
-        for (linger, window) in LINGERS.iter().zip(WINDOWS).take(count) {
-            let builder = Gateway::builder().amqp_url(url).with_feed().flag("--linger", linger);
-            let builder = builder.flag("--retention-bytes", EVERYTHING);
-            gateways.push(builder.flag("--window", window.to_string()).start().await);
-        }
-        Self { gateways, amqp_url: Some(url.to_owned()) }.ready().await
-    }
-
-    async fn embedded(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
-        let builder = Gateway::builder().embedded().flag("--linger", LINGERS[0]);
-        let builder = flags(builder.flag("--window", WINDOWS[0].to_string()));
-        Self { gateways: vec![builder.start().await], amqp_url: None }.ready().await
-    }
-
-    async fn ready(self) -> Self {
-        for gateway in &self.gateways {
-            gateway.wait_ready().await;
-        }
-        self
-    }
-
-    /// Describes what most tests start.
-    fn plan(&self) -> Plan {
-        let windows = WINDOWS.iter().take(self.gateways.len());
-        Plan {
-            gateways: self.gateways.iter().map(Gateway::address).collect(),
-            amqp_url: self.amqp_url.clone(),
-            feeds: true,
-            retention: false,
-            clients: 24,
-            shared: 2,
-            drops: false,
-            habit: Habit::Anything,
-            promises: Promises { tokens_hold: true, window: windows.copied().min().unwrap_or(1) },
-            seed: 0,
-        }
-    }
-
-    /// Kills one gateway after the other, and closes all connections to RabbitMQ, for as long as all is well.
-    async fn disturb(&mut self, roaming: &Roaming, time: Duration) {
-        let end = Instant::now() + time;
-        let mut round = 0;
-        while Instant::now() < end && roaming.goes_on_for(PEACE).await {
-            round += 1;
-            roaming.disturb("begins");
-            let vhost = self.amqp_url.as_ref().and_then(|url| url.rsplit('/').next());
-            if let Some(vhost) = vhost.filter(|_| round % 3 == 0) {
-                let close = ["close_all_connections", "--vhost", vhost, "a test"];
-                shared_node().await.rabbitmqctl(&close).await;
-            } else {
-                let count = self.gateways.len();
-                let gateway = &mut self.gateways[round % count];
-                gateway.kill9();
-                gateway.start_again().await;
-                gateway.wait_ready().await;
-            }
-            roaming.disturb("is over");
-        }
-    }
-}
 
 #[expect(clippy::print_stderr, reason = "the seed and the counts of a run belong to its output")]
 fn tell(text: &str) {
@@ -112,50 +36,60 @@ fn tell(text: &str) {
 async fn start(plan: Plan) -> (Roaming, Settings) {
     let settings = Settings::or(SECONDS, HANDOVERS);
     tell(&format!("POSTERN_TEST_SEED={}", settings.seed));
-    (Roaming::start(Plan { seed: settings.seed, ..plan }).await, settings)
+    let clients = settings.clients_or(plan.clients);
+    (Roaming::start(Plan { seed: settings.seed, clients, ..plan }).await, settings)
+}
+
+async fn finish(roaming: Roaming) -> Counts {
+    let (counts, delays) = roaming.finish().await;
+    tell(&counts.to_string());
+    if delays.timed() > 0 {
+        tell(&delays.to_string());
+    }
+    counts
 }
 
 async fn roams(plan: Plan) {
     let (roaming, settings) = start(plan).await;
     roaming.goes_on_for(settings.time).await;
-    tell(&roaming.finish().await.to_string());
+    finish(roaming).await;
 }
 
-async fn roams_disturbed(place: &mut Place, plan: Plan) {
+async fn roams_disturbed(place: &mut Place, plan: Plan, faults: &[Fault]) {
     let (roaming, settings) = start(plan).await;
-    place.disturb(&roaming, settings.time).await;
-    tell(&roaming.finish().await.to_string());
+    place.disturb(&roaming, settings.time, faults).await;
+    finish(roaming).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_between_two_gateways_and_no_promise_is_broken() {
-    let place = Place::on_rabbitmq(2).await;
+    let place = Place::on_rabbitmq(&SHORT[..2]).await;
     roams(place.plan()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_between_three_gateways_and_no_promise_is_broken() {
-    let place = Place::on_rabbitmq(3).await;
+    let place = Place::on_rabbitmq(&LONG).await;
     roams(place.plan()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_roam_between_gateways_that_are_killed_and_cut_off() {
-    let mut place = Place::on_rabbitmq(3).await;
-    let plan = place.plan();
-    roams_disturbed(&mut place, plan).await;
+async fn clients_roam_between_gateways_that_are_killed_restarted_frozen_and_cut_off() {
+    let mut place = Place::on_rabbitmq(&LONG).await;
+    let plan = Plan { measuring: 3, ..place.plan() };
+    roams_disturbed(&mut place, plan, Fault::ALL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_drop_their_mailboxes_and_are_told_so_once() {
-    let place = Place::on_rabbitmq(2).await;
+    let place = Place::on_rabbitmq(&SHORT[..2]).await;
     roams(Plan { drops: true, ..place.plan() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_roam_where_queues_are_quorum_queues_unless_told_otherwise() {
     let url = shared_node().await.vhost_of_type("roam", "quorum").await;
-    let place = Place::on(&url, 2).await;
+    let place = Place::on(&url, &LONG[..2]).await;
     roams(place.plan()).await;
 }
 
@@ -169,14 +103,14 @@ async fn clients_come_and_go_at_an_embedded_gateway() {
 async fn clients_come_and_go_at_an_embedded_gateway_that_is_killed() {
     let mut place = Place::embedded(|builder| builder.flag("--retention-bytes", EVERYTHING)).await;
     let plan = place.plan();
-    roams_disturbed(&mut place, plan).await;
+    roams_disturbed(&mut place, plan, Fault::OF_EMBEDDED).await;
 }
 
 /// Has followers read an embedded log that keeps little, through a gateway that is killed now and then.
 async fn follow_a_log_that_forgets(flags: impl FnOnce(GatewayBuilder) -> GatewayBuilder) {
     let mut place = Place::embedded(|builder| flags(builder.flag("--retention-bytes", "300000"))).await;
     let plan = Plan { clients: 0, shared: 8, retention: true, ..place.plan() };
-    roams_disturbed(&mut place, plan).await;
+    roams_disturbed(&mut place, plan, Fault::OF_EMBEDDED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,11 +127,11 @@ async fn followers_of_a_log_that_forgets_are_told_where_memory_holds_more_than_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_turns_between_two_gateways_gets_each_event_once_and_in_order() {
-    let place = Place::on_rabbitmq(2).await;
+    let place = Place::on_rabbitmq(&LONG[..2]).await;
     let plan = Plan { clients: 6, feeds: false, habit: Habit::TakesTurns, ..place.plan() };
     let (roaming, settings) = start(plan).await;
     roaming.goes_on_until_handed_over(settings.handovers).await;
-    let counts = roaming.finish().await;
-    tell(&counts.to_string());
+    let counts = finish(roaming).await;
     assert!(counts.handed_over >= settings.handovers, "{counts}");
+    assert_eq!(counts.returned, Returned::default(), "{counts}");
 }

@@ -22,7 +22,7 @@ mod published;
 
 pub use fault::{Fault, FaultKind};
 pub use feed::{FeedHistory, FeedStep, Place};
-pub use mailbox::{MailboxHistory, Promises, Step};
+pub use mailbox::{MailboxHistory, Promises, Returned, Step};
 pub use published::{Published, Sent, Stored};
 
 use crate::EventView;

@@ -122,7 +122,7 @@ pub use poll::Poll;
 pub use process::Process;
 pub use program::Finished;
 pub use progress::note;
-pub use proxy::{Balance, Proxy, ProxyProgram};
+pub use proxy::{Balance, Proxy, ProxyProgram, Spread};
 pub use publisher::{Publisher, RunningPublisher};
 pub use rabbit::{QueueRow, RabbitCluster, RabbitNode};
 pub use readme::{Page, Snippet};

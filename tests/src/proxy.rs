@@ -1,8 +1,10 @@
-//! The proxies of `docs/src/proxies.md`, run with the blocks of that page, or with the files of `deploy/`.
+//! The proxies of `docs/src/proxies.md`, run with the blocks of that page, or with the files of `deploy/`; `spread` has one
+//! before any number of gateways.
 
 mod fleet;
+mod spread;
 
-pub use self::fleet::Balance;
+pub use self::{fleet::Balance, spread::Spread};
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -13,6 +15,7 @@ use std::{
 
 use tokio::time::Instant;
 
+pub use self::fleet::Spread;
 use crate::{Folder, Log, Process, eventually, free_port, program};
 
 /// Read when a proxy starts, so that a change of the page needs no build.
@@ -90,6 +93,11 @@ impl Proxy {
     /// Returns where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns the process, to read what it uses.
+    pub const fn process(&self) -> &Process {
+        &self.process
     }
 
     async fn spawn(name: &'static str, mut command: Command, folder: Folder, port: u16) -> Self {
@@ -170,7 +178,7 @@ impl ProxyProgram {
         match self {
             Self::Nginx => {
                 // One process: a worker would outlive a master that is killed.
-                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents {}\nhttp {\n\
+                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents { worker_connections 8192; }\nhttp {\n\
                               access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
                               fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n";
                 let file = folder.write("nginx.conf", &format!("{around}{block}}}\n"));

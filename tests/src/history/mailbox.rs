@@ -14,7 +14,10 @@ mod log;
 mod show;
 mod step;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    iter::Sum,
+};
 
 use self::log::{At, Log, Waiting};
 pub use self::step::Step;
@@ -39,6 +42,25 @@ pub struct Promises {
     pub window: usize,
 }
 
+/// Events that came again although the request said by its token that they were seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// The token was younger than the last disturbance. It did not have to hold, for one of the reasons of
+    /// [`Promises::tokens_hold`], or else that is a fault.
+    pub quietly: u64,
+    /// The others.
+    pub after_faults: u64,
+}
+
+impl Sum for Returned {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            quietly: sum.quietly + one.quietly,
+            after_faults: sum.after_faults + one.after_faults,
+        })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct MailboxHistory {
@@ -59,6 +81,10 @@ pub struct MailboxHistory {
     dropped: Option<u64>,
     /// What was stored when the client began to drain its mailbox.
     waiting: Vec<Waiting>,
+    returned: Returned,
+    disturbed_at: u64,
+    /// Acknowledgements get lost.
+    breaks: bool,
     now: u64,
     steps: Steps,
 }
@@ -67,6 +93,8 @@ pub struct MailboxHistory {
 struct Token {
     from: usize,
     to: usize,
+    /// When it came.
+    at: u64,
 }
 
 /// A request without an end yet.
@@ -79,6 +107,8 @@ struct Request {
     floor: usize,
     must_hold: bool,
     disturbed: bool,
+    /// There was a disturbance since its token came.
+    is_token_disturbed: bool,
     /// Where its answer began, and what follows.
     from: Option<usize>,
     next: usize,
@@ -100,6 +130,9 @@ impl MailboxHistory {
             open: BTreeMap::new(),
             dropped: None,
             waiting: Vec::new(),
+            returned: Returned::default(),
+            disturbed_at: 0,
+            breaks: false,
             now: 0,
             steps: Steps::default(),
         }
@@ -120,6 +153,11 @@ impl MailboxHistory {
     /// Tells whether everything that is surely stored was handed out.
     pub fn has_all(&self, published: &Published) -> bool {
         self.log.unseen(published).0 == 0
+    }
+
+    /// Returns what came again although the client had said that it has seen it.
+    pub fn returned(&self) -> Returned {
+        self.returned
     }
 
     /// Tells whether the mailbox was dropped and the client was not told yet.
@@ -174,7 +212,11 @@ impl MailboxHistory {
             Step::Ended { request, .. } | Step::Broken { request, .. } => {
                 self.open.remove(request);
             }
-            Step::Disturbed(_) => self.disturbed(),
+            Step::Breaks(_) | Step::Disturbed(_) => {
+                self.disturbed();
+                self.breaks = matches!(step, Step::Breaks(_));
+            }
+            Step::Changed(_) => {}
             Step::Drains => self.waiting = self.log.waiting(published),
             Step::Drained => {
                 if let Some(withheld) = self.log.withheld(&self.waiting) {
@@ -199,11 +241,13 @@ impl MailboxHistory {
             let whole = sent.from == self.sure && (self.maybe == sent.from || self.maybe == sent.to);
             whole && sent.to - sent.from <= self.promises.window
         };
-        let must_hold = self.promises.tokens_hold && self.calm.is_some() && sent.is_some_and(fits);
+        let must_hold = self.promises.tokens_hold && !self.breaks && self.calm.is_some() && sent.is_some_and(fits);
         let to = sent.map(|sent| sent.to);
         self.maybe = self.maybe.max(to.unwrap_or(0));
         let (began, floor) = (self.now, self.sure);
-        let asked = Request { began, to, floor, must_hold, disturbed: false, from: None, next: 0 };
+        let is_token_disturbed = sent.is_some_and(|sent| sent.at <= self.disturbed_at);
+        let asked =
+            Request { began, to, floor, must_hold, disturbed: self.breaks, is_token_disturbed, from: None, next: 0 };
         self.open.insert(request, asked);
     }
 
@@ -225,6 +269,10 @@ impl MailboxHistory {
             }
             request.from.get_or_insert(index);
             request.next = index + 1;
+            if request.to.is_some_and(|to| index < to) {
+                let Returned { quietly, after_faults } = &mut self.returned;
+                *if request.disturbed || request.is_token_disturbed { after_faults } else { quietly } += 1;
+            }
             if resent && !event.redelivered {
                 return Err((FaultKind::UnflaggedResend, event.to_string()));
             }
@@ -282,7 +330,7 @@ impl MailboxHistory {
     }
 
     fn keep_token(&mut self, token: &str, request: &Request) {
-        let kept = Token { from: request.from.unwrap_or(request.next), to: request.next };
+        let kept = Token { from: request.from.unwrap_or(request.next), to: request.next, at: self.now };
         if self.tokens.insert(token.to_owned(), kept).is_none() {
             self.order.push_back(token.to_owned());
             if self.order.len() > TOKENS
@@ -311,7 +359,7 @@ impl MailboxHistory {
         if let Some(oldest) = self.proofs.front() {
             self.sure = self.sure.min(*oldest);
         }
-        self.calm = None;
+        (self.calm, self.disturbed_at) = (None, self.now);
         for request in self.open.values_mut() {
             (request.floor, request.must_hold, request.disturbed) = (request.floor.min(self.sure), false, true);
         }

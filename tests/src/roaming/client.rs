@@ -25,6 +25,16 @@ const DRAIN: Duration = Duration::from_secs(90);
 /// The pause of a client that was refused: far below what it is told, so that hand-overs are in a hurry.
 const REFUSED: Duration = Duration::from_millis(60);
 
+/// How much longer each client pauses for each [`PACE`](super::ground::PACE) of clients beside it.
+const CROWD_MS: u64 = 300;
+
+/// A client that measures waits so long for an answer: longer than a poll of a second takes that is refused at last.
+const UNANSWERED: Duration = Duration::from_millis(2500);
+
+/// For how long it leaves a gateway alone that did not answer, and one that is gone.
+const SILENT: Duration = Duration::from_secs(10);
+const GONE: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Client {
     ground: Arc<Ground>,
@@ -34,12 +44,14 @@ pub(super) struct Client {
     /// The newest last.
     tokens: VecDeque<String>,
     kept: Vec<Kept>,
+    /// Until when which gateway is left alone.
+    avoided: Option<(usize, Instant)>,
 }
 
 impl Client {
     pub(super) fn new(ground: Arc<Ground>, number: usize, random: SmallRng) -> Self {
         let kept = ground.gateways.iter().map(|_| Kept::default()).collect();
-        Self { ground, number, random, gateway: 0, tokens: VecDeque::new(), kept }
+        Self { ground, number, random, gateway: 0, tokens: VecDeque::new(), kept, avoided: None }
     }
 
     /// Roams, then reads the mailbox to its end.
@@ -51,6 +63,8 @@ impl Client {
                 }
                 Habit::Anything => self.does_anything().await,
                 Habit::TakesTurns => self.takes_its_turn().await,
+                Habit::Holds => self.holds().await,
+                Habit::Measures => self.measures().await,
             }
         }
         if !self.ground.has_failed() {
@@ -59,13 +73,43 @@ impl Client {
     }
 
     async fn takes_its_turn(&mut self) {
-        let leave = if self.random.random_ratio(1, 20) { Leave::Closes } else { Leave::Resets };
+        let leave = match self.random.random_range(0..20) {
+            0 => Leave::Closes,
+            1..10 => Leave::Resets,
+            _ => Leave::Stays,
+        };
         let call = Call { limit: 3, wait: 3, ..self.call(Way::Http1, leave) };
         let reply = self.make(call).await;
         match reply {
-            // The other gateway gives a mailbox back that it keeps for its own client a while longer.
             Reply::Refused => sleep(REFUSED).await,
             _ => self.gateway = (self.gateway + 1) % self.ground.gateways.len(),
+        }
+    }
+
+    async fn holds(&mut self) {
+        self.gateway = self.number % self.ground.gateways.len();
+        let call = Call { limit: 100, wait: 5, ..self.call(Way::Http1, Leave::Stays) };
+        if matches!(self.make(call).await, Reply::Refused | Reply::Broken) {
+            sleep(REFUSED).await;
+        }
+    }
+
+    async fn measures(&mut self) {
+        let asked = Instant::now();
+        self.avoided.take_if(|(_, until)| *until < asked);
+        self.gateway = (self.gateway + 1) % self.ground.gateways.len();
+        if self.avoided.is_some_and(|(gateway, _)| gateway == self.gateway) {
+            self.gateway = (self.gateway + 1) % self.ground.gateways.len();
+        }
+        let leave = Leave::HangsUp { after: UNANSWERED, reset: false };
+        let call = Call { limit: 100, wait: 1, ..self.call(Way::Http1, leave) };
+        match self.make(call).await {
+            Reply::Broken => {
+                let time = if asked.elapsed() < UNANSWERED { GONE } else { SILENT };
+                self.avoided = Some((self.gateway, asked + time));
+            }
+            Reply::Refused => sleep(REFUSED).await,
+            Reply::Token(_) | Reply::Nothing => {}
         }
     }
 
@@ -124,6 +168,7 @@ impl Client {
             // Longer than a gateway keeps the mailbox for its client.
             _ => 2000,
         };
+        let pause = pause + (self.ground.crowd - 1) * CROWD_MS;
         sleep(Duration::from_millis(self.random.random_range(0..=pause))).await;
     }
 

@@ -12,16 +12,19 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Plan;
+use super::{Habit, Plan, delays::Times};
 use crate::{
     Request,
-    history::{Fault, FeedHistory, FeedStep, MailboxHistory, Published, Step, Stored},
+    history::{Fault, FeedHistory, FeedStep, MailboxHistory, Published, Returned, Step, Stored},
     unique,
 };
 
 const ROAMING: u8 = 0;
 const PUBLISHED: u8 = 1;
 const DRAINING: u8 = 2;
+
+/// So many clients go at full pace; each of more clients does less, so that the machine can bear all of them.
+pub(super) const PACE: usize = 24;
 
 /// See the module.
 pub(super) struct Ground {
@@ -33,6 +36,9 @@ pub(super) struct Ground {
     /// The log forgets.
     pub(super) retention: bool,
     pub(super) counts: Counters,
+    pub(super) times: Times,
+    /// How many times more clients there are than go at full pace.
+    pub(super) crowd: u64,
     published: Mutex<Published>,
     faults: Mutex<Vec<Fault>>,
     failed_at: Mutex<Option<Instant>>,
@@ -83,6 +89,8 @@ pub struct Counts {
     pub broken: u64,
     /// Events that followers of feeds got.
     pub followed: u64,
+    /// Events that came again although the request said by its token that they were seen.
+    pub returned: Returned,
 }
 
 impl fmt::Display for Counts {
@@ -90,7 +98,7 @@ impl fmt::Display for Counts {
         write!(
             f,
             "{} published, {} events ({} repeats), {} handed over, {} of nothing, {} replaced, {} refused, {} broken off, \
-             {} followed",
+             {} followed, {} returned after their token ({} of them after a fault)",
             self.published,
             self.events,
             self.repeats,
@@ -99,7 +107,9 @@ impl fmt::Display for Counts {
             self.replaced,
             self.refused,
             self.broken,
-            self.followed
+            self.followed,
+            self.returned.quietly + self.returned.after_faults,
+            self.returned.after_faults
         )
     }
 }
@@ -107,7 +117,9 @@ impl fmt::Display for Counts {
 impl Ground {
     pub(super) fn new(plan: &Plan) -> Self {
         let tag = unique("roam");
-        let own = (0..plan.clients).map(|client| format!("{tag}.own{client}"));
+        let own = (0..plan.clients + plan.measuring).map(|client| format!("{tag}.own{client}"));
+        let is_timed = |client: &usize| plan.habit == Habit::Holds || *client >= plan.clients;
+        let timed = own.clone().enumerate().filter(|(client, _)| is_timed(client)).map(|(_, topic)| topic);
         let shared: Vec<_> = (0..plan.shared).map(|number| format!("{tag}.all{number}")).collect();
         let clients = own.clone().enumerate().map(|(client, own)| {
             let name = format!("{tag}-{client}");
@@ -130,6 +142,8 @@ impl Ground {
             retention: plan.retention,
             topics: own.chain(shared).collect(),
             counts: Counters::default(),
+            times: Times::of(timed.collect()),
+            crowd: u64::try_from(plan.clients.div_ceil(PACE).max(1)).unwrap_or(u64::MAX),
             published: Mutex::default(),
             faults: Mutex::default(),
             failed_at: Mutex::default(),
@@ -187,11 +201,17 @@ impl Ground {
     }
 
     pub(super) fn begin(&self, topic: &str, id: &str, resent: bool) -> u64 {
-        locked(&self.published).begin(topic, id, resent)
+        let number = locked(&self.published).begin(topic, id, resent);
+        self.times.published(topic, number);
+        number
     }
 
     pub(super) fn settle(&self, topic: &str, number: u64, stored: Stored) {
         locked(&self.published).settle(topic, number, stored);
+    }
+
+    pub(super) fn is_timed(&self, topic: &str) -> bool {
+        self.times.is_timed(topic)
     }
 
     /// Writes down that a client asks, and numbers the request.
@@ -207,6 +227,11 @@ impl Ground {
 
     pub(super) fn record(&self, client: usize, step: &Step) {
         self.counts.count(step);
+        if let Step::Events { events, .. } = step {
+            for event in events {
+                self.times.handed_out(&event.topic, event.number);
+            }
+        }
         let mut client = locked(&self.clients[client]);
         let judged = client.history.record(step, &locked(&self.published));
         // After the first fault of a client, all that follows from it would be faults as well.
@@ -233,9 +258,9 @@ impl Ground {
         }
     }
 
-    pub(super) fn disturb(&self, how: &str) {
+    pub(super) fn record_for_all(&self, step: &Step) {
         for client in 0..self.clients.len() {
-            self.record(client, &Step::Disturbed(how.to_owned()));
+            self.record(client, step);
         }
     }
 
@@ -274,6 +299,7 @@ impl Ground {
             refused: refused.load(Ordering::Relaxed),
             broken: broken.load(Ordering::Relaxed),
             followed: followed.load(Ordering::Relaxed),
+            returned: self.clients.iter().map(|client| locked(client).history.returned()).sum(),
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The only publisher of a topic: one message after the other, over HTTP or over AMQP. A message without a confirm is
 //! sent again as the same event: marked, and as another message; or, where the broker stores one event once, as it was.
+//! Over AMQP publishers share connections: one for each would be a load of its own.
 
 use std::{sync::Arc, time::Duration};
 
 use amqp::{AmqpUrl, PublishError, PublishingConnection};
 use events::{ContentType, Event, EventId};
 use rand::{RngExt, rngs::SmallRng};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use super::ground::Ground;
@@ -17,6 +21,9 @@ const ATTEMPTS: u32 = 50;
 
 /// The pause between two messages of a topic is up to this, unless some topics are quieter than others.
 const PAUSE_MS: u64 = 250;
+
+/// The pause where the pace is steady.
+const STEADY: Duration = Duration::from_millis(50);
 
 /// The pause after one that was not confirmed.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -30,24 +37,52 @@ pub(super) struct Publisher {
     topic: String,
     random: SmallRng,
     pause_ms: u64,
+    is_steady: bool,
     /// The broker knows what it has stored.
     is_stored_once: bool,
-    amqp: Option<AmqpUrl>,
-    connection: Option<PublishingConnection>,
+    line: Option<Arc<Line>>,
     http: Option<HttpConnection>,
 }
 
-impl Publisher {
-    pub(super) fn new(ground: Arc<Ground>, topic: String, url: Option<String>, random: SmallRng) -> Self {
-        let pause_ms = PAUSE_MS;
-        let amqp = url.map(|url| url.parse().expect("the URL of a broker"));
-        let is_stored_once = false;
-        Self { ground, topic, random, pause_ms, is_stored_once, amqp, connection: None, http: None }
+/// A connection to RabbitMQ, opened anew when it is lost.
+pub(super) struct Line {
+    url: AmqpUrl,
+    connection: Mutex<Option<Arc<PublishingConnection>>>,
+}
+
+impl Line {
+    pub(super) fn to(url: &str) -> Self {
+        Self { url: url.parse().expect("the URL of a broker"), connection: Mutex::default() }
     }
 
-    /// Halves its pace so many times.
-    pub(super) fn quieter(self, halvings: u32) -> Self {
-        Self { pause_ms: self.pause_ms << halvings, ..self }
+    async fn connection(&self) -> Option<Arc<PublishingConnection>> {
+        let mut connection = self.connection.lock().await;
+        if connection.as_ref().is_none_or(|connection| !connection.channel().is_open()) {
+            *connection = PublishingConnection::open(&self.url, "roaming publisher").await.ok().map(Arc::new);
+        }
+        connection.clone()
+    }
+
+    /// Has the next one open another, unless that was done.
+    async fn lost(&self, lost: &Arc<PublishingConnection>) {
+        self.connection.lock().await.take_if(|connection| Arc::ptr_eq(connection, lost));
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(ground: Arc<Ground>, topic: String, line: Option<Arc<Line>>, random: SmallRng) -> Self {
+        let (pause_ms, is_steady, is_stored_once) = (PAUSE_MS, false, false);
+        Self { ground, topic, random, pause_ms, is_steady, is_stored_once, line, http: None }
+    }
+
+    /// Has it publish so many times less often.
+    pub(super) fn slower(self, times: u64) -> Self {
+        Self { pause_ms: self.pause_ms * times, ..self }
+    }
+
+    /// Has it publish at a steady pace.
+    pub(super) fn steady(self) -> Self {
+        Self { is_steady: true, ..self }
     }
 
     /// Relies on a broker that stores one event once, or does not.
@@ -58,7 +93,8 @@ impl Publisher {
     pub(super) async fn run(mut self) {
         while self.ground.is_publishing() {
             self.publish().await;
-            sleep(Duration::from_millis(self.random.random_range(0..self.pause_ms))).await;
+            let pause = Duration::from_millis(self.random.random_range(0..self.pause_ms));
+            sleep(if self.is_steady { STEADY } else { pause }).await;
         }
     }
 
@@ -66,13 +102,18 @@ impl Publisher {
     async fn publish(&mut self) {
         let id = Uuid::from_u128(self.random.random());
         // One of thirty is larger than what a socket takes at once.
-        let padding = if self.random.random_ratio(1, 30) { self.random.random_range(0..400_000) } else { 0 };
+        let padding =
+            if !self.is_steady && self.random.random_ratio(1, 30) { self.random.random_range(0..400_000) } else { 0 };
         let (mut resent, mut message) = (false, None);
         for _ in 0..ATTEMPTS {
+            if let Some(line) = &self.line {
+                // An event that is timed begins with a connection.
+                line.connection().await;
+            }
             let begin = || self.ground.begin(&self.topic, &id.to_string(), resent);
             let number = message.take().unwrap_or_else(begin);
             let payload = format!("{{\"n\":{number},\"padding\":\"{}\"}}", "-".repeat(padding));
-            let stored = if self.amqp.is_some() {
+            let stored = if self.line.is_some() {
                 self.over_amqp(id.into(), resent, payload).await
             } else {
                 self.over_http(&id.to_string(), resent, payload).await
@@ -91,11 +132,8 @@ impl Publisher {
     }
 
     async fn over_amqp(&mut self, id: EventId, resent: bool, payload: String) -> Stored {
-        let Some(url) = &self.amqp else { return Stored::No };
-        if self.connection.is_none() {
-            self.connection = PublishingConnection::open(url, "roaming publisher").await.ok();
-        }
-        let Some(connection) = &self.connection else { return Stored::No };
+        let Some(line) = &self.line else { return Stored::No };
+        let Some(connection) = line.connection().await else { return Stored::No };
         let topic = self.topic.parse().expect("it is a topic");
         let event = Event { id, resent, ..Event::new(topic, Some(ContentType::json()), payload) };
         let confirmed = async { connection.channel().publish(&event).await?.stored().await };
@@ -103,7 +141,7 @@ impl Publisher {
             Ok(Ok(())) => Stored::Yes,
             Ok(Err(PublishError::Rejected)) => Stored::Perhaps,
             Ok(Err(_)) | Err(_) => {
-                self.connection = None;
+                line.lost(&connection).await;
                 Stored::Perhaps
             }
         }

@@ -11,6 +11,8 @@ pub struct Settings {
     pub time: Duration,
     /// `POSTERN_TEST_HANDOVERS`: how often clients change gateways where that is counted.
     pub handovers: u64,
+    /// `POSTERN_TEST_CLIENTS`: how many clients roam, where there are any; unless a test says it.
+    clients: Option<usize>,
 }
 
 impl Settings {
@@ -20,7 +22,13 @@ impl Settings {
             seed: number("POSTERN_TEST_SEED").unwrap_or_else(|| u64::from(rand::random::<u32>())),
             time: Duration::from_secs(number("POSTERN_TEST_SECONDS").unwrap_or(seconds)),
             handovers: number("POSTERN_TEST_HANDOVERS").unwrap_or(handovers),
+            clients: number("POSTERN_TEST_CLIENTS").and_then(|clients| usize::try_from(clients).ok()),
         }
+    }
+
+    /// Returns how many clients roam, of a test that has so many by itself.
+    pub fn clients_or(&self, clients: usize) -> usize {
+        self.clients.filter(|_| clients > 0).unwrap_or(clients)
     }
 }
 

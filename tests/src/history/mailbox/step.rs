@@ -57,9 +57,13 @@ pub enum Step {
         /// How, for people.
         how: String,
     },
-    /// A gateway was killed, or connections to the broker were closed: acknowledgements up to here may be lost. At the
-    /// beginning of such a thing, and again at its end.
+    /// A gateway is about to be killed, or connections to the broker to be closed: from here to the next `Disturbed`,
+    /// acknowledgements may get lost at any moment.
+    Breaks(String),
+    /// Acknowledgements up to here may be lost, and no others.
     Disturbed(String),
+    /// Something changed through which nothing may be lost, such as a gateway that was asked to end.
+    Changed(String),
     /// From a moment later on, the client reads without waiting.
     Drains,
     /// It was told that there is nothing more: it has all that was stored when it began.

@@ -331,3 +331,14 @@ fn a_fault_shows_who_what_and_the_last_steps() {
     assert!(fault.starts_with("alice: Skipped: t#2 came, and t#1, stored before it, did not\n"), "{fault}");
     assert!(fault.ends_with("5 [0..1] 0   got [t#2] (…b)\n"), "{fault}");
 }
+
+#[test]
+fn what_is_answered_while_something_breaks_proves_nothing() {
+    let breaks = || Step::Breaks("kill".to_owned());
+    let over = || Step::Disturbed("kill".to_owned());
+    let begun = || Tale::of(4).poll("", "0 1", "a").step(breaks()).poll("a", "2", "b");
+    assert_eq!(begun().poll("b", "0R 1R 2R", "c").poll("c", "3", "d").ends(1), None);
+    assert_eq!(begun().step(over()).poll("b", "0R 1R 2R", "c").ends(4), None);
+    let after = begun().step(over()).poll("b", "3", "c");
+    assert_eq!(after.poll("c", "2R 3R", "d").ends(2), Some(ConfirmedAgain));
+}
