@@ -32,6 +32,9 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long a gateway is frozen: until it was given up, surely, and the others went on without it.
 const FROZEN: Duration = HEARTBEAT.saturating_mul(4);
 
+/// How long a gateway may take to be ready again: it reads the feed first, while all clients are at the others.
+const BACK: Duration = Duration::from_mins(5);
+
 /// What can happen to the gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -134,7 +137,7 @@ impl Place {
         if fault == Fault::Restart {
             roaming.changes(name);
             gateway.restart().await;
-            return gateway.wait_ready().await;
+            return gateway.wait_answer("/ready", 200, BACK).await;
         }
         roaming.breaks(name);
         match fault {
@@ -155,10 +158,10 @@ impl Place {
                 let vhost = url.expect("the URL names a virtual host");
                 let close = ["close_all_connections", "--vhost", vhost, "a test"];
                 shared_node().await.rabbitmqctl(&close).await;
-                gateway.wait_ready().await;
+                gateway.wait_answer("/ready", 200, BACK).await;
                 roaming.mended(name);
             }
         }
-        gateway.wait_ready().await;
+        gateway.wait_answer("/ready", 200, BACK).await;
     }
 }
