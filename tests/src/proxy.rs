@@ -15,7 +15,6 @@ use std::{
 
 use tokio::time::Instant;
 
-pub use self::fleet::Spread;
 use crate::{Folder, Log, Process, eventually, free_port, program};
 
 /// Read when a proxy starts, so that a change of the page needs no build.

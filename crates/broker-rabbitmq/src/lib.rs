@@ -57,11 +57,12 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
+    metrics::ConnectionMetrics,
     out_of_reach::OutOfReach,
     task::{Absent, Expires, Task},
 };
 pub use self::{
-    metrics::{ConnectionMetrics, OpeningMetrics},
+    metrics::OpeningMetrics,
     options::{AmqpOptions, FeedRetention},
     stream::{AmqpTail, StreamLog},
 };
