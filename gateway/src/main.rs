@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use broker_embedded::{EmbeddedBroker, StoreMetrics};
-use broker_rabbitmq::{AmqpBroker, OpeningMetrics};
+use broker_rabbitmq::AmqpBroker;
 use gateway::{
     config::{BrokerSettings, Config, EXIT_USAGE, Settings},
     http::{self, Listeners},
@@ -53,14 +53,12 @@ fn main() -> ExitCode {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let signals = StopSignals::listen(settings.hangup()).context("cannot listen for signals")?;
     process::raise_open_files(settings.http.max_connections);
-    let (mut metrics, store, openings) = <(Metrics, Arc<StoreMetrics>, Arc<OpeningMetrics>)>::default();
+    let (mut metrics, store) = (Metrics::default(), Arc::new(StoreMetrics::default()));
     store.register(metrics.postern());
-    openings.register(metrics.postern());
     let listeners = Listeners::bind(&settings.listen, &settings.admin_listen, settings.tls).await?;
     match &settings.broker {
         BrokerSettings::Amqp(options) => {
-            let broker = AmqpBroker::start(options, openings).context("cannot use the broker")?;
-            let broker = broker.registered(metrics.postern());
+            let broker = AmqpBroker::start(options, metrics.postern()).context("cannot use the broker")?;
             listeners.announce(&options.urls);
             lifecycle::run(broker, listeners, settings.mailboxes, settings.feeds, settings.http, metrics, signals).await
         }

@@ -3,7 +3,7 @@
 
 mod readers;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use amqp::names::{CONTROL, EXCHANGE, FEED, STREAM_OFFSET};
 use broker::{
@@ -18,6 +18,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
+use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
 async fn connect(url: &str) -> AmqpBroker {
@@ -36,7 +37,7 @@ async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
         feed_replicas: None,
         feed_linger: linger,
     };
-    let broker = AmqpBroker::start(&options, Arc::default()).unwrap();
+    let broker = AmqpBroker::start(&options, &mut Registry::default()).unwrap();
     wait_ready(&broker).await;
     broker
 }

@@ -10,7 +10,6 @@
 use std::{
     future::pending,
     pin::{Pin, pin},
-    sync::Arc,
     time::Duration,
 };
 
@@ -47,7 +46,7 @@ pub(super) struct Admission {
     openings: Semaphore,
     tries_again: Semaphore,
     slow: Semaphore,
-    metrics: Arc<OpeningMetrics>,
+    metrics: OpeningMetrics,
 }
 
 /// An opening whose turn has come.
@@ -60,7 +59,7 @@ pub(super) struct Admitted<'a> {
 }
 
 impl Admission {
-    pub(super) fn new(metrics: Arc<OpeningMetrics>) -> Self {
+    pub(super) fn new(metrics: OpeningMetrics) -> Self {
         Self {
             openings: Semaphore::new(MAX_OPENINGS),
             tries_again: Semaphore::new(MAX_TRIES_AGAIN),
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
 
     fn admission() -> Admission {
-        Admission::new(Arc::default())
+        Admission::new(OpeningMetrics::default())
     }
 
     #[tokio::test(start_paused = true)]

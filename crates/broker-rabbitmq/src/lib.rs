@@ -57,12 +57,11 @@ use self::{
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
     lease::{AmqpLease, Attempt},
-    metrics::ConnectionMetrics,
+    metrics::{ConnectionMetrics, OpeningMetrics},
     out_of_reach::OutOfReach,
     task::{Absent, Expires, Task},
 };
 pub use self::{
-    metrics::OpeningMetrics,
     options::{AmqpOptions, FeedRetention},
     stream::{AmqpTail, StreamLog},
 };
@@ -85,9 +84,13 @@ pub struct AmqpBroker {
 }
 
 impl AmqpBroker {
-    /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime.
-    pub fn start(options: &AmqpOptions, metrics: Arc<OpeningMetrics>) -> Result<Self, BrokerError> {
+    /// Starts connecting, and keeps trying for as long as the process lives; needs a tokio runtime. What is counted is
+    /// shown in the registry.
+    pub fn start(options: &AmqpOptions, metrics: &mut Registry) -> Result<Self, BrokerError> {
         let connections = Connections::start(options)?;
+        metrics.register_collector(Box::new(ConnectionMetrics(Arc::clone(&connections))));
+        let openings = OpeningMetrics::default();
+        openings.register(metrics);
         let log = Arc::new(StreamLog::new(Arc::clone(&connections), options));
         let tidied = Arc::clone(&log);
         connections.run_beside(async move { tidied.tidy().await });
@@ -100,7 +103,7 @@ impl AmqpBroker {
         });
         Ok(Self {
             connections,
-            admission: Arc::new(Admission::new(metrics)),
+            admission: Arc::new(Admission::new(openings)),
             expiry: Arc::new(Expiry::new(options.mailbox_expiry)),
             creations: Creations::default(),
             log,
@@ -108,13 +111,6 @@ impl AmqpBroker {
             out_of_reach,
             restored: Arc::default(),
         })
-    }
-
-    /// Shows its connections to Prometheus.
-    #[must_use]
-    pub fn registered(self, registry: &mut Registry) -> Self {
-        registry.register_collector(Box::new(ConnectionMetrics(Arc::clone(&self.connections))));
-        self
     }
 
     /// Looks at a mailbox; `None` if there is none.

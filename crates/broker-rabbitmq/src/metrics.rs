@@ -20,9 +20,9 @@ use crate::connections::Connections;
 /// clients.
 const OPENINGS: [f64; 12] = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Counts the openings of Leases on RabbitMQ. All of it is 0 as long as no broker uses it.
+/// Counts the openings of Leases.
 #[derive(Debug)]
-pub struct OpeningMetrics {
+pub(crate) struct OpeningMetrics {
     /// Openings that wait for their turn.
     pub(super) waiting: Gauge,
     /// Openings that the broker works on.
@@ -46,7 +46,7 @@ impl Default for OpeningMetrics {
 
 impl OpeningMetrics {
     /// Shows all of this to Prometheus.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("openings_waiting", "Mailboxes that wait for their turn to be opened", self.waiting.clone());
         registry.register("openings_under_way", "Mailboxes that are being opened", self.under_way.clone());
         registry.register("openings_failed", "Mailboxes that the broker did not open", self.failed.clone());

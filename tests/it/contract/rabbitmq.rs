@@ -1,12 +1,13 @@
 //! Brokers on RabbitMQ.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use broker::{Broker, Lease, LeaseRequest};
 use broker_rabbitmq::{AmqpBroker, AmqpOptions, FeedRetention};
 use events::ClientId;
 use futures_util::future::join_all;
 use postern_tests::{Amqp, RabbitNode, eventually, shared_node};
+use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
 use super::{
@@ -36,7 +37,7 @@ async fn connect(url: &str, mailbox_expiry: Duration, LogOptions { topics, bytes
         feed_replicas: None,
         feed_linger: Duration::from_secs(15),
     };
-    let broker = AmqpBroker::start(&options, Arc::default()).unwrap();
+    let broker = AmqpBroker::start(&options, &mut Registry::default()).unwrap();
     wait_ready(&broker).await;
     broker
 }
