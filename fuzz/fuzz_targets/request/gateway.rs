@@ -157,6 +157,7 @@ fn http() -> HttpOptions {
         header_timeout: Duration::from_secs(4),
         idle_timeout: Duration::from_secs(4),
         shutdown_grace: Duration::from_secs(4),
+        shutdown_delay: Duration::ZERO,
         access: Arc::new(Access::open()),
         key_set: None,
         token_cookies: TokenCookies::default(),
