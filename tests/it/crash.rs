@@ -66,7 +66,7 @@ async fn a_broker_killed_in_the_middle_loses_nothing_that_it_confirmed() {
     assert!(refused.problem(503).contains("cannot be reached") && refused.header("retry-after").is_some());
 
     node.start_again().await;
-    gateway.wait_ready().await;
+    gateway.wait_mailboxes().await;
     while seen.last() != Some(&99) {
         let batch = with(&poll, token.as_ref()).send(&gateway).await.batch();
         assert!(batch.events.iter().all(|event| event.redelivered), "after a crash everything is flagged");

@@ -244,6 +244,12 @@ impl Gateway {
         self.wait_answer("/ready?feeds", 200, START).await;
     }
 
+    /// Waits until mailboxes can be read. Feeds stay out of reach if RabbitMQ was killed within three minutes of the
+    /// making of its first stream: it writes only then to its disk that it has any.
+    pub async fn wait_mailboxes(&self) {
+        self.wait_answer("/ready", 200, START).await;
+    }
+
     /// Waits until a GET of a path is answered with this status.
     pub async fn wait_answer(&self, path: &str, status: u16, deadline: Duration) {
         eventually(deadline, &format!("GET {path} to answer {status}"), async || {

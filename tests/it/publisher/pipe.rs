@@ -130,6 +130,6 @@ async fn a_killed_broker_in_the_middle_of_a_pipe_loses_nothing() {
     let says = |words: &str| pipe.stderr().lines().iter().any(|line| line.contains(words));
     assert!(says("lost amqp://") && !summary.contains(" 0 resent"), "it was in the middle: {summary}");
 
-    world.gateway.wait_ready().await;
+    world.gateway.wait_mailboxes().await;
     world.reads_through_repeats(LINES).await;
 }

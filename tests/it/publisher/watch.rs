@@ -248,7 +248,7 @@ async fn over_amqp_a_killed_broker_gets_the_newest_content_when_it_is_back() {
     fs::write(&file, "newest").unwrap();
     node.start_again().await;
     says(&watcher, "6 bytes").await;
-    reader.world.gateway.wait_ready().await;
+    reader.world.gateway.wait_mailboxes().await;
     // What was read and not confirmed before may come again.
     let mut next = reader.next().await;
     while next.redelivered {
