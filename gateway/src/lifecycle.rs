@@ -7,11 +7,12 @@
 //! Listeners stay open to the end of the drain: `/live` is 200 there as long as a poll waits for its answer, so that a
 //! load balancer that asks for it does not cut those polls.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use broker::Broker;
 use feeds::{Feed, FeedMetrics, FeedOptions};
+use futures_util::FutureExt;
 use mailboxes::{MailboxMetrics, MailboxOptions, Registry};
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 use tracing::{info, warn};
@@ -54,21 +55,14 @@ pub async fn run<B: Broker>(
 
     let mut following = JoinSet::new();
     let followed = Arc::clone(&feed);
-    let (ends_well, ended) = oneshot::channel();
-    following.spawn(async move {
+    let follower_died = spawn(&mut following, async move {
         if has_feeds {
             followed.follow().await;
         }
-        let _ = ends_well.send(());
     });
     let (answering, holder) = (Arc::clone(&broker), Arc::new(registry.clone()));
     let mut answering_others = JoinSet::new();
-    answering_others.spawn(async move { answering.answer_others(holder).await });
-    let follower_died = async {
-        if ended.await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let answerer_died = spawn(&mut answering_others, async move { answering.answer_others(holder).await });
 
     let (stop, stopped) = oneshot::channel::<()>();
     let living = async {
@@ -109,9 +103,32 @@ pub async fn run<B: Broker>(
             std::mem::forget(Arc::clone(&broker));
             anyhow::bail!("{part}; the gateway ends, to be started again");
         }
-        () = follower_died => anyhow::bail!("the task that follows the log has failed; the gateway ends, to be started again"),
+        () = told(follower_died) => {
+            anyhow::bail!("the task that follows the log has failed; the gateway ends, to be started again")
+        }
+        () = told(answerer_died) => {
+            anyhow::bail!("the task that answers other gateways has failed; the gateway ends, to be started again")
+        }
     }
     Ok(())
+}
+
+/// Spawns a task that tells if it panics.
+fn spawn(tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) -> oneshot::Receiver<()> {
+    let (died, told) = oneshot::channel();
+    tasks.spawn(async move {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            let _ = died.send(());
+        }
+    });
+    told
+}
+
+/// Waits until a task tells that it has died; one that ended does not.
+async fn told(died: oneshot::Receiver<()>) {
+    if died.await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Keeps the keys of tokens as new as their files and their URL, until the tasks are dropped.
