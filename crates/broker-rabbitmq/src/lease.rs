@@ -36,6 +36,15 @@ pub(super) enum Attempt {
     Vanished,
 }
 
+/// Whether messages still come.
+#[derive(Debug, Clone, Copy)]
+enum Consuming {
+    On,
+    /// The consumer has ended without an error, and why is still to be asked.
+    Over,
+    Ended(LeaseEnded),
+}
+
 /// The exclusive consumer of one mailbox, on a channel of its own.
 #[derive(Debug)]
 pub struct AmqpLease {
@@ -46,15 +55,15 @@ pub struct AmqpLease {
     consumer: Peekable<Consumer>,
     backlog: u32,
     window: u16,
+    /// The gateway that has let go for it has confirmed what the client has seen.
+    is_seen_confirmed: bool,
     /// A message came under this Lease: a marker of a creation that comes later is that of another gateway at the same
     /// moment.
     has_begun: bool,
     /// A loss was told that no Lease had told before: its client has yet to see it, so a further one before the end of
     /// this Lease, of another gateway that knew of the loss, tells nothing more.
     has_told_loss: bool,
-    /// The consumer has ended without an error, and why is still to be asked.
-    is_over: bool,
-    ended: Option<LeaseEnded>,
+    consuming: Consuming,
     /// When it was surely held.
     held_at: Instant,
 }
@@ -91,10 +100,10 @@ pub(super) async fn open(
             consumer: consumer.peekable(),
             backlog,
             window: request.window,
+            is_seen_confirmed: false,
             has_begun: false,
             has_told_loss: false,
-            is_over: false,
-            ended: None,
+            consuming: Consuming::On,
             held_at,
         }))),
         Err(error) => match refusal(&error) {
@@ -135,6 +144,11 @@ fn read(message: Message) -> Delivery {
 }
 
 impl AmqpLease {
+    /// Takes note of what the gateway has confirmed that has let go for it.
+    pub(super) fn after(self, is_seen_confirmed: bool) -> Self {
+        Self { is_seen_confirmed, ..self }
+    }
+
     /// Asks why the consumer has ended: only a mailbox that does not exist was deleted.
     async fn why_over(&self) -> LeaseEnded {
         let looked = task::look(&self.connections, &self.client).await;
@@ -179,13 +193,17 @@ impl Lease for AmqpLease {
         self.window
     }
 
+    fn is_seen_confirmed(&self) -> bool {
+        self.is_seen_confirmed
+    }
+
     async fn next(&mut self) -> Result<Delivery, LeaseEnded> {
         // The library's stream is pending for ever once it has ended.
-        if let Some(ended) = self.ended {
+        if let Consuming::Ended(ended) = self.consuming {
             return Err(ended);
         }
         let ended = loop {
-            let next = if self.is_over { None } else { self.consumer.next().await };
+            let next = if matches!(self.consuming, Consuming::Over) { None } else { self.consumer.next().await };
             match next {
                 Some(Ok(message)) => {
                     let delivery = read(message);
@@ -208,7 +226,7 @@ impl Lease for AmqpLease {
                 // and when its connection is closed by us. A call that is dropped here leaves the question to the next
                 // one.
                 None if self.channel.status().connected() => {
-                    self.is_over = true;
+                    self.consuming = Consuming::Over;
                     break self.why_over().await;
                 }
                 None => break LeaseEnded::BrokerLost,
@@ -222,7 +240,7 @@ impl Lease for AmqpLease {
                 }
             }
         };
-        self.ended = Some(ended);
+        self.consuming = Consuming::Ended(ended);
         Err(ended)
     }
 
@@ -260,7 +278,7 @@ impl Lease for AmqpLease {
         let asked = timeout(CALL_TIMEOUT, self.channel.basic_qos(self.window, BasicQosOptions::default())).await;
         if !matches!(asked, Ok(Ok(()))) {
             debug!(client = %self.client, "a lease was lost while this process stood still");
-            self.ended = Some(LeaseEnded::BrokerLost);
+            self.consuming = Consuming::Ended(LeaseEnded::BrokerLost);
             return Err(LeaseEnded::BrokerLost);
         }
         self.held_at = now;

@@ -64,9 +64,10 @@ pub struct Wanted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
     /// The Lease is released.
-    Released,
-    /// It is not held here, or no longer.
-    NotHeld,
+    Released {
+        /// What the token of the [`Claim`] stands for is confirmed.
+        is_seen_confirmed: bool,
+    },
     /// The same instance of the client sent a newer poll here.
     Newer,
     /// Another reader is here. It has to go if the poll still waits: that is to be said with the number of this Lease.

@@ -28,6 +28,7 @@ pub mod expiry;
 pub mod handover;
 pub mod limits;
 pub mod log;
+mod remembered;
 mod seldom;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use events::{ClientId, Event, EventId, TopicPattern};
 
 pub use self::{
     error::{BrokerError, LeaseEnded, OpenError},
+    remembered::Remembered,
     seldom::Seldom,
 };
 use self::{
@@ -166,6 +168,12 @@ pub trait Lease: Send + 'static {
 
     /// Returns how many messages may be unconfirmed at once; never more than was asked for.
     fn window(&self) -> u16;
+
+    /// Tells whether the holder that has let go for this Lease has confirmed what the token of the
+    /// [`Claim`] stands for. Then nothing that is handed over now is what the client saw, however alike it is.
+    fn is_seen_confirmed(&self) -> bool {
+        false
+    }
 
     /// Waits for the next message. Cancel-safe. After an error it must not be called again.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, LeaseEnded>> + Send;

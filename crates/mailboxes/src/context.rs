@@ -2,17 +2,21 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use broker::Broker;
+use broker::{Broker, Remembered};
+use events::ClientId;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{budget::WindowBudget, desk::Timeouts, metrics::MailboxMetrics};
+use super::{budget::WindowBudget, desk::Timeouts, last_seen::Place, metrics::MailboxMetrics};
+
+/// Of how many clients it is remembered what they have confirmed: a megabyte or two, for those that come back soon.
+const REMEMBERED: usize = 16_384;
 
 /// What an operator can set about mailboxes.
 #[derive(Debug, Clone)]
@@ -44,13 +48,37 @@ pub(super) struct Context<B> {
     pub(super) shutdown: Shutdown,
     /// How many Leases were opened, from anywhere.
     leases: AtomicU32,
+    /// Up to where the last Lease of each client has confirmed.
+    confirmed: Mutex<Remembered<ClientId, Place>>,
 }
 
 impl<B: Broker> Context<B> {
     pub(super) fn new(broker: Arc<B>, options: MailboxOptions, metrics: Arc<MailboxMetrics>) -> Self {
         metrics.max_sessions.set(i64::try_from(options.max_mailboxes).unwrap_or(i64::MAX));
         let budget = WindowBudget::new(options.memory, metrics.window_bytes.clone());
-        Self { broker, options, budget, metrics, shutdown: Shutdown::default(), leases: AtomicU32::new(rand::random()) }
+        Self {
+            broker,
+            options,
+            budget,
+            metrics,
+            shutdown: Shutdown::default(),
+            leases: AtomicU32::new(rand::random()),
+            confirmed: Mutex::new(Remembered::new(REMEMBERED)),
+        }
+    }
+
+    /// Takes note of what a Lease has confirmed that was released in order: the broker has got its confirms.
+    pub(super) fn remember_confirmed(&self, client: &ClientId, place: Place) {
+        self.last_confirmed().insert(client.clone(), place);
+    }
+
+    /// Returns up to where the last Lease of a client here has confirmed, as far as it is known.
+    pub(super) fn confirmed(&self, client: &ClientId) -> Option<Place> {
+        self.last_confirmed().get(client).copied()
+    }
+
+    fn last_confirmed(&self) -> MutexGuard<'_, Remembered<ClientId, Place>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of a new Lease, which stands in its tokens: the instance in the upper half, so that each token

@@ -13,7 +13,7 @@ mod wishes;
 
 use std::{collections::VecDeque, time::Duration};
 
-use broker::{BrokerError, Delivery};
+use broker::{BrokerError, Delivery, handover::Reply};
 use tokio::time::Instant;
 
 pub(super) use self::{
@@ -25,6 +25,7 @@ use self::{
     wishes::{Decision, Reader, Wishes},
 };
 use super::{
+    last_seen::Place,
     poll::{Outcome, Poll, PollId, PollOrder},
     window::Window,
 };
@@ -213,11 +214,12 @@ impl Desk {
 
     /// Confirms what the client has seen, and ends; a poll that is held here is an older one.
     fn hand_over(&mut self, wish: &Wish, now: Instant) {
-        let confirmed = self.window.as_mut().zip(wish.last_seen.as_ref());
-        if let Some(tag) = confirmed.and_then(|(window, token)| window.confirm_place(token)) {
-            self.effects.push_back(Effect::Confirm(tag));
+        let mut is_seen_confirmed = false;
+        if let (Some(window), Some(token)) = (&mut self.window, &wish.last_seen) {
+            self.effects.extend(window.confirm_place(token).map(Effect::Confirm));
+            is_seen_confirmed = window.has_confirmed(token);
         }
-        self.end(EndReason::HandedOver(wish.id));
+        self.end(EndReason::HandedOver(wish.id, Reply::Released { is_seen_confirmed }));
         if let Some(older) = self.poll.take() {
             self.displace(older.poll.id, now);
         }
@@ -297,6 +299,11 @@ impl Desk {
     /// Returns how many events were confirmed without having been shown since the last time that this was asked.
     pub(super) fn take_withheld(&mut self) -> u64 {
         self.window.as_mut().map_or(0, Window::take_withheld)
+    }
+
+    /// Returns the last place that was confirmed.
+    pub(super) fn confirmed(&self) -> Option<Place> {
+        self.window.as_ref().and_then(Window::confirmed)
     }
 
     /// Returns how many bytes the unconfirmed Deliveries take in memory.

@@ -40,6 +40,13 @@ pub(super) struct Place {
     pub(super) tag: u64,
 }
 
+impl Place {
+    /// Tells whether a confirm of this place confirms that one.
+    pub(super) const fn includes(self, other: Self) -> bool {
+        self.lease == other.lease && other.tag <= self.tag
+    }
+}
+
 impl LastSeen {
     /// Makes the token of one delivery; the check is of the run that ends with it.
     pub(super) fn new(id: EventId, place: Place, check: u32) -> Self {

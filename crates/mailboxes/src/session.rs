@@ -30,6 +30,7 @@ use super::{
     budget::WindowBytes,
     context::Context,
     desk::{Desk, Effect, EndReason, Wish, WishId},
+    last_seen::LastSeen,
     metrics::Release,
     poll::{Continuation, Outcome, Poll, PollId, PollRequest},
     window::Window,
@@ -116,21 +117,27 @@ impl<B: Broker> Session<B> {
             wished: 0,
             context,
         };
+        let (claim, last_seen) = (request.claim(), request.last_seen.clone());
         let lease_request = LeaseRequest {
             client: session.client.clone(),
             topics: request.topics.clone(),
             seen_before: request.last_seen.is_some(),
             last_seen: request.last_seen.as_ref().and_then(|token| token.event_id().cloned()),
             window: session.context.budget.window(session.context.options.window),
-            claim: request.claim(),
+            claim,
         };
         session.bound.extend(request.topics.iter().cloned());
         session.attach(opener, &request, reply);
 
-        let end = match session.open(lease_request).await {
+        let end = match session.open(lease_request, last_seen).await {
             Ok(mut lease) => {
                 let Err(end) = session.serve(&mut lease).await;
                 lease.release().await;
+                if let (SessionEnd::Decided(_) | SessionEnd::ShuttingDown, Some(place)) =
+                    (&end, session.desk.confirmed())
+                {
+                    session.context.remember_confirmed(&session.client, place);
+                }
                 session.tell_handed_over(&end);
                 end
             }
@@ -141,8 +148,8 @@ impl<B: Broker> Session<B> {
         Some(EndedSession { session, end })
     }
 
-    /// Opens the Lease; polls may come, replace each other and go meanwhile.
-    async fn open(&mut self, request: LeaseRequest) -> Result<B::Lease, SessionEnd> {
+    /// Opens the Lease for a poll with this token; polls may come, replace each other and go meanwhile.
+    async fn open(&mut self, request: LeaseRequest, last_seen: Option<LastSeen>) -> Result<B::Lease, SessionEnd> {
         let (broker, context) = (Arc::clone(&self.context.broker), Arc::clone(&self.context));
         let mut shutdown = Box::pin(context.shutdown.staggered());
         // On the heap, where it goes away: a Session lasts, and its own state should be small.
@@ -162,7 +169,9 @@ impl<B: Broker> Session<B> {
                 return Err(SessionEnd::Decided(EndReason::Disconnected));
             }
         };
-        let window = Window::new(self.context.next_lease(), lease.window(), lease.backlog());
+        let confirmed_elsewhere = last_seen.filter(|_| lease.is_seen_confirmed()).and_then(|token| token.place);
+        let confirmed = confirmed_elsewhere.or_else(|| self.context.confirmed(&self.client));
+        let window = Window::new(self.context.next_lease(), lease.window(), lease.backlog()).after(confirmed);
         self.desk.open(window, Instant::now());
         Ok(lease)
     }
@@ -280,9 +289,9 @@ impl<B: Broker> Session<B> {
     /// Says that the Lease is released to the gateway that gets the mailbox. The others look for themselves a moment
     /// later: all at once, only one could have it, and each refusal would cost the number of a channel.
     fn tell_handed_over(&mut self, end: &SessionEnd) {
-        if let SessionEnd::Decided(EndReason::HandedOver(wish)) = end {
+        if let SessionEnd::Decided(EndReason::HandedOver(wish, reply)) = end {
             self.visible.is_handed_over.store(true, Ordering::Release);
-            self.reply(*wish, Reply::Released);
+            self.reply(*wish, *reply);
         }
     }
 
@@ -361,7 +370,7 @@ impl SessionEnd {
             Self::Decided(EndReason::Disconnected) => Release::Disconnected,
             Self::Decided(EndReason::Lingered) => Release::Lingered,
             Self::Decided(EndReason::Unconfirmed) => Release::Unconfirmed,
-            Self::Decided(EndReason::HandedOver(_)) => Release::HandedOver,
+            Self::Decided(EndReason::HandedOver(..)) => Release::HandedOver,
             Self::NotOpened(_) => Release::NotOpened,
             Self::Lost(LeaseEnded::MailboxGone) => Release::MailboxGone,
             Self::Lost(LeaseEnded::BrokerLost) | Self::NotBound(_) => Release::BrokerLost,

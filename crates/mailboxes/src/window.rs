@@ -45,6 +45,10 @@ pub(super) struct Window {
     /// Nothing that a reader saw was confirmed under this Lease yet, so the run that a token of another one stands for
     /// may be at the front.
     fresh: bool,
+    /// The last entry that was confirmed under this Lease.
+    confirmed: Option<Place>,
+    /// The same of the Lease before, if it is known.
+    confirmed_before: Option<Place>,
     /// How many events were confirmed without having been shown.
     withheld: u64,
 }
@@ -120,8 +124,20 @@ impl Window {
             // A broker need not count further than it hands over.
             was_full: backlog >= u32::from(capacity),
             fresh: true,
+            confirmed: None,
+            confirmed_before: None,
             withheld: 0,
         }
+    }
+
+    /// Takes note of what was confirmed under the Lease before, if that is known.
+    pub(super) fn after(self, confirmed: Option<Place>) -> Self {
+        Self { confirmed_before: confirmed, ..self }
+    }
+
+    /// Returns the last place that was confirmed under this Lease.
+    pub(super) const fn confirmed(&self) -> Option<Place> {
+        self.confirmed
     }
 
     /// Returns the number of the Lease.
@@ -155,7 +171,8 @@ impl Window {
     /// As long as nothing was confirmed under this Lease, the run that a token of another Lease stands for is looked
     /// for at the redelivered head, so the head must not be awaited any more. An equal event further back does not do:
     /// what stands before it was not seen. Nor does an event that the view does not show: whether it is there is no
-    /// business of the client's.
+    /// business of the client's. And what was confirmed under the Lease before is not looked for: a publisher may send
+    /// equal messages under one id, and the one that stands at the head now was not seen.
     pub(super) fn confirm(&mut self, token: &LastSeen, view: View<'_>) -> Option<u64> {
         let seen = token.event.as_ref()?;
         let place = token.place.filter(|place| place.lease == self.lease);
@@ -165,7 +182,7 @@ impl Window {
                 .iter()
                 .position(|entry| entry.delivery.tag == place.tag && entry.handed_out > 0 && *entry.id() == seen.id)
                 .filter(|last| view.shows(&self.entries[*last]) && self.was_shown(*last, seen.check, view)),
-            None if self.fresh => {
+            None if self.fresh && !token.place.is_some_and(|place| self.was_confirmed_before(place)) => {
                 let mut check = 0;
                 self.entries.iter().take_while(|entry| entry.delivery.redelivered).position(|entry| {
                     check = view.check(check, entry);
@@ -176,6 +193,15 @@ impl Window {
         }?;
         self.fresh = false;
         self.remove(last, view)
+    }
+
+    fn was_confirmed_before(&self, place: Place) -> bool {
+        self.confirmed_before.is_some_and(|confirmed| confirmed.includes(place))
+    }
+
+    /// Tells whether the place that a token names is confirmed.
+    pub(super) fn has_confirmed(&self, token: &LastSeen) -> bool {
+        self.confirmed.zip(token.place).is_some_and(|(confirmed, place)| confirmed.includes(place))
     }
 
     /// Confirms up to and including the place that a token names, if it was handed out under this Lease, for a reader of
@@ -191,7 +217,12 @@ impl Window {
             return None;
         }
         self.entries.drain(..=last);
-        Some(place.tag)
+        Some(self.note_confirmed(place.tag))
+    }
+
+    fn note_confirmed(&mut self, tag: u64) -> u64 {
+        self.confirmed = Some(Place { lease: self.lease, tag });
+        tag
     }
 
     /// Tells whether a token with this check stands for all that the view shows up to an entry. There is a doubt only
@@ -208,7 +239,7 @@ impl Window {
         let removed = self.entries.drain(..=last);
         let withheld = removed.filter(|entry| entry.event().is_some() && entry.handed_out == 0 && !view.shows(entry));
         self.withheld += withheld.count() as u64;
-        Some(tag)
+        Some(self.note_confirmed(tag))
     }
 
     /// Confirms the older half of a full window of which the view shows nothing; returns the tag.
@@ -223,7 +254,7 @@ impl Window {
     pub(super) fn skip_marker(&mut self, view: View<'_>) -> Option<u64> {
         let tells_nothing = |entry: &mut Entry| entry.event().is_none() && !view.shows(entry);
         let marker = self.entries.pop_front_if(tells_nothing)?;
-        Some(marker.delivery.tag)
+        Some(self.note_confirmed(marker.delivery.tag))
     }
 
     /// Hands out the run of at most `limit` events from the front, or from after a tag, or a marker alone, as far as the

@@ -14,8 +14,8 @@ pub(crate) enum EndReason {
     Lingered,
     /// A Delivery stayed unconfirmed for the confirm deadline.
     Unconfirmed,
-    /// Another gateway gets the mailbox, and is to be told so after the release.
-    HandedOver(WishId),
+    /// Another gateway gets the mailbox, and is to be told this after the release.
+    HandedOver(WishId, Reply),
 }
 
 /// What the owner has to do.

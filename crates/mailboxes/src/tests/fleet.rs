@@ -90,9 +90,10 @@ impl Opens for Member {
 
     async fn open(&self, request: LeaseRequest) -> Result<ModelLease, OpenError> {
         let give_up = Instant::now() + MAX_HOLDER_WAIT;
-        let mut offered = None;
+        let (mut offered, mut is_confirmed) = (None, false);
         loop {
-            if let Some(lease) = self.fleet.model.lease(&request) {
+            if let Some(mut lease) = self.fleet.model.lease(&request) {
+                lease.is_seen_confirmed = is_confirmed;
                 return Ok(lease);
             }
             if Instant::now() >= give_up {
@@ -109,7 +110,8 @@ impl Opens for Member {
                 Ok(Ok((Reply::Newer, _))) => return Err(OpenError::Newer),
                 Ok(Ok((Reply::Offered(lease), _))) => offered = Some(lease),
                 Ok(Err(())) => sleep(Duration::from_millis(50)).await,
-                Ok(Ok((Reply::Released | Reply::NotHeld, _))) | Err(_) => {}
+                Ok(Ok((Reply::Released { is_seen_confirmed }, _))) => is_confirmed = is_seen_confirmed,
+                Err(_) => {}
             }
         }
     }
@@ -179,6 +181,28 @@ async fn a_client_that_changes_gateways_at_each_poll_gets_each_event_once_and_at
         assert_eq!((client.seen, client.confirmed), (number + 1, number), "nothing came twice");
         assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
     }
+}
+
+/// A publisher that sends one id for all has its events told apart by what is in them, and these are equal.
+#[tokio::test(start_paused = true)]
+async fn of_equal_events_none_is_taken_for_one_that_was_seen() {
+    let (gateways, model) = fleet(GOOD, 5);
+    let event = testing::event("jobs.1", 0);
+    let path = [0, 1, 2, 2, 1, 0];
+    (0..=path.len()).for_each(|_| model.put(&alice(), event.clone()));
+    let mut last_seen = None;
+    let poll = async |gateway: usize, last_seen: Option<&LastSeen>| {
+        let poll = PollRequest { limit: 1, ..request(last_seen, Duration::from_secs(25)) };
+        let answered = gateways[gateway].poll(&alice(), poll).await;
+        let Outcome::Batch(batch) = answered.outcome else { panic!("{:?} at {gateway}", answered.outcome) };
+        (batch.last_seen, answered.receipt.unwrap())
+    };
+    for gateway in path {
+        last_seen = Some(poll(gateway, last_seen.as_ref()).await.0);
+    }
+    // The last poll confirms what came before, and its client never gets the answer.
+    poll(0, last_seen.as_ref()).await.1.undelivered();
+    poll(0, last_seen.as_ref()).await;
 }
 
 #[tokio::test(start_paused = true)]

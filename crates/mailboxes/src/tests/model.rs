@@ -51,6 +51,7 @@ impl Model {
             client: request.client.clone(),
             window: request.window,
             backlog: u32::try_from(backlog).unwrap(),
+            is_seen_confirmed: false,
             unacked: VecDeque::new(),
             tags: 0,
         })
@@ -80,6 +81,7 @@ pub(super) struct ModelLease {
     client: ClientId,
     window: u16,
     backlog: u32,
+    pub(super) is_seen_confirmed: bool,
     unacked: VecDeque<(u64, Event)>,
     tags: u64,
 }
@@ -157,6 +159,10 @@ impl Lease for ModelLease {
 
     fn window(&self) -> u16 {
         self.window
+    }
+
+    fn is_seen_confirmed(&self) -> bool {
+        self.is_seen_confirmed
     }
 
     async fn next(&mut self) -> Result<Delivery, LeaseEnded> {

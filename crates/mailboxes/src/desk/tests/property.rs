@@ -146,12 +146,13 @@ impl World {
             wishes: Vec::new(),
             effects: VecDeque::new(),
         };
-        world.open();
+        world.open(None);
         world
     }
 
-    /// Opens a Lease: all that was unacked is back in its old place.
-    fn open(&mut self) {
+    /// Opens a Lease: all that was unacked is back in its old place. If the last one ended in order, it is known what it
+    /// has confirmed.
+    fn open(&mut self, confirmed: Option<Place>) {
         while let Some((_, message)) = self.unacked.pop_back() {
             self.ready.push_front(Message { redelivered: true, ..message });
         }
@@ -161,7 +162,7 @@ impl World {
         self.handed_out_here.clear();
         self.desk = Desk::new(TIMEOUTS, self.now);
         let counted = u32::try_from(self.ready.len()).unwrap();
-        self.desk.open(Window::new(self.leases, self.prefetch, counted), self.now);
+        self.desk.open(Window::new(self.leases, self.prefetch, counted).after(confirmed), self.now);
     }
 
     fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -203,7 +204,7 @@ impl World {
                 self.ready.extend(self.last_acked.take());
                 self.ready.make_contiguous().sort_by_key(|message| message.number);
                 self.ready.iter_mut().for_each(|message| message.redelivered = true);
-                self.open();
+                self.open(None);
             }
         }
         self.handle()
@@ -276,7 +277,9 @@ impl World {
         while let Some(effect) = self.next_effect() {
             match effect {
                 // For another gateway, whose rights are not known: what it names was seen, whatever was shown then.
-                Effect::Confirm(tag) if matches!(self.effects.front(), Some(Effect::End(EndReason::HandedOver(_)))) => {
+                Effect::Confirm(tag)
+                    if matches!(self.effects.front(), Some(Effect::End(EndReason::HandedOver(..)))) =>
+                {
                     self.confirm(tag, None)?;
                 }
                 Effect::Confirm(tag) => self.confirm(tag, self.rights.1)?,
@@ -287,7 +290,7 @@ impl World {
                 Effect::Ask => self.desk.told(self.ready.is_empty(), self.now),
                 Effect::Answer(_, Outcome::Batch(batch)) => self.hand_over(&batch)?,
                 Effect::Answer(..) | Effect::Reply(..) => {}
-                Effect::End(_) => self.open(),
+                Effect::End(_) => self.open(self.desk.confirmed()),
             }
         }
         prop_assert!(self.desk.wakeup() > self.now, "what is due is done");
