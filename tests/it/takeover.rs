@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use amqp::names;
-use lapin::BasicProperties;
+use lapin::{BasicProperties, types::FieldTable};
 use postern_tests::{
     Amqp, DirectPublisher, EventStream, Gateway, HttpConnection, PATIENCE, Poll, RabbitNode, Request, eventually,
     eventually_eq, shared_node, unique,
@@ -92,6 +92,32 @@ async fn a_client_that_changes_gateways_at_each_poll_gets_each_event_once_and_in
         sum
     };
     assert!(sum().await >= 149, "{}", sum().await);
+}
+
+/// Most clients wait most of the time: they have no token that would name the gateway that they were at.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_without_events_that_take_turns_are_asked_for_by_name() {
+    const CLIENTS: usize = 20;
+    const ROUNDS: usize = 12;
+    let fleet = Fleet::new(3).await;
+    let amqp = Amqp::connect(&fleet.url).await;
+    amqp.declare_queue("heard", FieldTable::default()).await;
+    amqp.bind_to(names::CONTROL_EXCHANGE, "heard", "all").await;
+    // Before it expires, a second after it was said.
+    let mut heard = amqp.hold("heard", 1000).await.expect("it is there");
+    let polls: Vec<Poll> = (0..CLIENTS).map(|_| Poll::of(&unique("alice")).topics("none").wait(0)).collect();
+    for round in 0..ROUNDS {
+        for poll in &polls {
+            let poll = poll.clone().query("poll", &format!("tab.{round}"));
+            poll.send(&fleet.gateways[round % 3]).await.expect_status(204);
+        }
+    }
+    // Each gateway has to find out once. A busy machine lets a question by name take too long now and then.
+    let mut asked = 0;
+    while heard.next(Duration::from_secs(2)).await.is_some() {
+        asked += 1;
+    }
+    assert!((CLIENTS..CLIENTS * ROUNDS / 2).contains(&asked), "{asked} questions to all, for {CLIENTS} clients");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,20 +254,28 @@ async fn gateways_that_may_not_ask_each_other_say_so_and_serve_as_one_alone_does
     node.rabbitmqctl(&["add_user", "narrow", "secret"]).await;
     let only = r"^(amq\.default|postern\.(events|feed|mailbox\..*))$";
     node.rabbitmqctl(&["set_permissions", "narrow", only, only, only]).await;
-    let url = node.url_as("narrow", "secret", "%2F");
+    refused_each_other(&node.url_as("narrow", "secret", "%2F")).await;
+    // One that may hear what others ask, and not ask.
+    node.rabbitmqctl(&["add_user", "silent", "secret"]).await;
+    node.rabbitmqctl(&["set_permissions", "silent", ".*", only, ".*"]).await;
+    refused_each_other(&node.url_as("silent", "secret", "%2F")).await;
+}
+
+/// Two gateways that may not use `postern.control` serve a client, one after the other.
+async fn refused_each_other(url: &str) {
     let mut gateways = Vec::new();
     for _ in 0..2 {
-        let gateway = Gateway::builder().amqp_url(&url).flag("--linger", "3s").start().await;
+        let gateway = Gateway::builder().amqp_url(url).flag("--linger", "3s").start().await;
         gateway.wait_ready().await;
         gateways.push(gateway);
     }
-    let warning = "this user may not use postern.control, so gateways do not hand mailboxes over to each other, and clients \
-                   that move between them wait; see the users of docs/src/amqp.md";
-    assert_eq!(gateways[0].wait_logged(warning, PATIENCE).await["level"], "WARN");
     let (client, topic) = (unique("alice"), unique("jobs"));
     let poll = Poll::of(&client).topics(&topic);
     poll.clone().wait(0).send(&gateways[0]).await.expect_status(204);
     poll.clone().wait(0).send(&gateways[1]).await.expect_status(503);
+    let warning = "this user may not use postern.control, so gateways do not hand mailboxes over to each other, and clients \
+                   that move between them wait; see the users of docs/src/amqp.md";
+    assert_eq!(gateways[1].wait_logged(warning, PATIENCE).await["level"], "WARN");
     eventually(PATIENCE, "the other gateway to let go", async || {
         let answer = poll.clone().wait(0).send(&gateways[1]).await;
         if answer.status == 204 { Ok(()) } else { Err(answer.status) }

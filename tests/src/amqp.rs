@@ -98,8 +98,12 @@ impl Amqp {
 
     /// Binds a queue to Postern's exchange.
     pub async fn bind(&self, queue: &str, pattern: &str) {
+        self.bind_to(amqp::names::EXCHANGE, queue, pattern).await;
+    }
+
+    /// Binds a queue to any exchange.
+    pub async fn bind_to(&self, exchange: &str, queue: &str, pattern: &str) {
         let (options, arguments) = (QueueBindOptions::default(), FieldTable::default());
-        let exchange = amqp::names::EXCHANGE;
         let bound = self.channel.queue_bind(queue.into(), exchange.into(), pattern.into(), options, arguments).await;
         bound.expect("a queue should be bound");
     }

@@ -22,10 +22,7 @@ use std::{
 };
 
 use amqp::names;
-use broker::{
-    BrokerError,
-    handover::{Instance, Reply},
-};
+use broker::{BrokerError, Remembered, handover::Instance};
 use events::{ClientId, TopicPattern};
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use tokio::{
@@ -34,8 +31,11 @@ use tokio::{
 };
 use tracing::debug;
 
-use self::message::{Answer, Clients, Message, Number};
-pub(super) use self::question::Heard;
+pub(super) use self::question::{Heard, Question};
+use self::{
+    message::{Answer, Clients, Message, Number},
+    question::Said,
+};
 use super::{
     connections::{Connections, OwnChannel},
     error::Failure,
@@ -49,7 +49,13 @@ const EXPIRATION: Duration = Duration::from_secs(1);
 const ALL: &str = "all";
 
 /// How many questions go to all gateways in a second at most. Each of them costs as many messages as there are gateways.
-const MAX_BROADCASTS: u32 = 50;
+const MAX_BROADCASTS: usize = 50;
+
+/// How many of them may be for one mailbox.
+const MAX_BROADCASTS_OF_CLIENT: usize = 4;
+
+/// Of how many mailboxes it is remembered which gateway was given them: a megabyte or two.
+const MAX_SUCCESSORS: usize = 16_384;
 
 /// The pause between two pieces of news. There are many after the loss of thousands of mailboxes.
 const NEWS_PAUSE: Duration = Duration::from_millis(20);
@@ -66,8 +72,10 @@ pub(super) struct Control {
     /// On the publishing connection, opened for the first message.
     outbox: tokio::sync::Mutex<Option<OwnChannel>>,
     /// Who waits for answers, by question.
-    questions: Mutex<HashMap<Number, mpsc::UnboundedSender<(Instance, Reply)>>>,
+    questions: Mutex<HashMap<Number, mpsc::UnboundedSender<(Instance, Said)>>>,
     broadcasts: Mutex<Broadcasts>,
+    /// To which gateway a mailbox was given last.
+    successors: Mutex<Remembered<ClientId, Instance>>,
     out_of_reach: Arc<OutOfReach>,
 }
 
@@ -80,7 +88,8 @@ impl Control {
             doubt: Notify::new(),
             outbox: tokio::sync::Mutex::default(),
             questions: Mutex::default(),
-            broadcasts: Mutex::new(Broadcasts { since: Instant::now(), sent: 0 }),
+            broadcasts: Mutex::new(Broadcasts { since: Instant::now(), sent: Vec::new() }),
+            successors: Mutex::new(Remembered::new(MAX_SUCCESSORS)),
             out_of_reach,
         }
     }
@@ -113,13 +122,18 @@ impl Control {
         self.send(&to.to_string(), message).await;
     }
 
-    /// Sends a question to all gateways, unless too many were sent just now; tells whether it was sent.
-    async fn ask_all(&self, message: &Message) -> bool {
-        let may_send = self.broadcasts().take(Instant::now());
+    /// Sends a question for a mailbox to all gateways, unless too many were sent just now; tells whether it was sent.
+    async fn ask_all(&self, client: &ClientId, message: &Message) -> bool {
+        let may_send = self.broadcasts().take(client, Instant::now());
         if may_send {
             self.send(ALL, message).await;
         }
         may_send
+    }
+
+    /// Returns the gateway that was given a mailbox last.
+    fn successor(&self, client: &ClientId) -> Option<Instance> {
+        self.successors().get(client).copied()
     }
 
     async fn send(&self, key: &str, message: &Message) {
@@ -157,14 +171,18 @@ impl Control {
     }
 
     /// Brings an answer to its question, if that is still of interest.
-    fn answered(&self, answer: Answer, reply: Reply) {
+    fn answered(&self, answer: Answer, said: Said) {
         if let Some(waiting) = self.questions().get(&answer.req) {
-            let _ = waiting.send((answer.from, reply));
+            let _ = waiting.send((answer.from, said));
         }
     }
 
-    fn questions(&self) -> MutexGuard<'_, HashMap<Number, mpsc::UnboundedSender<(Instance, Reply)>>> {
+    fn questions(&self) -> MutexGuard<'_, HashMap<Number, mpsc::UnboundedSender<(Instance, Said)>>> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn successors(&self) -> MutexGuard<'_, Remembered<ClientId, Instance>> {
+        self.successors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn broadcasts(&self) -> MutexGuard<'_, Broadcasts> {
@@ -176,17 +194,21 @@ impl Control {
 #[derive(Debug)]
 struct Broadcasts {
     since: Instant,
-    sent: u32,
+    sent: Vec<ClientId>,
 }
 
 impl Broadcasts {
-    /// Tells whether one more may be sent.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Tells whether one more may be sent, for this mailbox.
+    fn take(&mut self, client: &ClientId, now: Instant) -> bool {
         if now >= self.since + Duration::from_secs(1) {
-            *self = Self { since: now, sent: 0 };
+            *self = Self { since: now, sent: Vec::new() };
         }
-        self.sent += 1;
-        self.sent <= MAX_BROADCASTS
+        let of_client = self.sent.iter().filter(|sent| *sent == client).count();
+        let may_send = self.sent.len() < MAX_BROADCASTS && of_client < MAX_BROADCASTS_OF_CLIENT;
+        if may_send {
+            self.sent.push(client.clone());
+        }
+        may_send
     }
 }
 
@@ -197,8 +219,13 @@ mod tests {
     #[test]
     fn so_many_broadcasts_are_sent_in_a_second() {
         let start = Instant::now();
-        let mut broadcasts = Broadcasts { since: start, sent: 0 };
-        let mut sent = |ms| (0..1000).filter(|_| broadcasts.take(start + Duration::from_millis(ms))).count();
+        let mut broadcasts = Broadcasts { since: start, sent: Vec::new() };
+        let mut take = |client: &str, ms| broadcasts.take(&client.parse().unwrap(), start + Duration::from_millis(ms));
+        let mut sent = |ms| (0..1000).filter(|n| take(&format!("c{n}"), ms)).count();
         assert_eq!([0, 999, 1000, 3000].map(&mut sent), [50, 0, 50, 50]);
+        // One that comes again and again leaves room for others.
+        let mut of_one = || (0..1000).filter(|_| take("alice", 5000)).count();
+        assert_eq!((of_one(), of_one()), (4, 0));
+        assert!(take("bob", 5000));
     }
 }

@@ -52,7 +52,7 @@ use self::{
     admission::Admission,
     call::in_time,
     connections::{Connections, Published},
-    control::{Control, Heard},
+    control::{Control, Heard, Question},
     creations::Creations,
     error::{Refusal, is_mismatch, refusal},
     expiry::Expiry,
@@ -218,6 +218,13 @@ impl AmqpBroker {
     /// The mailboxes are bound again as their clients name topics for a new session: only they know which. It was
     /// missed by a call that began at `since`.
     async fn restore_exchange(&self, since: Instant) -> Result<(), BrokerError> {
+        // In a task of its own: a caller that hangs up between its steps would leave the feed unbound.
+        let broker = self.clone();
+        let restoring = tokio::spawn(async move { broker.restore_exchange_now(since).await });
+        restoring.await.unwrap_or_else(|error| Err(BrokerError::Unavailable(error.to_string())))
+    }
+
+    async fn restore_exchange_now(&self, since: Instant) -> Result<(), BrokerError> {
         let mut restored = self.restored.lock().await;
         if restored.is_some_and(|restored| restored >= since) {
             return Ok(());
@@ -289,7 +296,9 @@ impl Broker for AmqpBroker {
         let attempts = Box::pin(async {
             loop {
                 match admitted.in_turn(pin!(self.try_open(&request))).await? {
-                    Attempt::Opened(lease) => return Ok(*lease),
+                    Attempt::Opened(lease) => {
+                        return Ok(lease.after(question.as_ref().is_some_and(Question::is_seen_confirmed)));
+                    }
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
                     Attempt::Vanished => last = OpenError::NoMailbox,

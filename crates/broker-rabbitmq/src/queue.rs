@@ -10,6 +10,7 @@ use std::time::Duration;
 use amqp::{message::PERSISTENT, names};
 use broker::expiry::spread;
 use events::{ClientId, EventId};
+use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, Queue,
     options::{BasicPublishOptions, ConfirmSelectOptions, QueueBindOptions, QueueDeclareOptions},
@@ -79,20 +80,20 @@ fn control_message(kind: &str) -> BasicProperties {
     BasicProperties::default().with_delivery_mode(PERSISTENT).with_message_id(id).with_headers(headers)
 }
 
-/// Binds a mailbox to each topic; what is bound already stays as it is.
+/// Binds a mailbox to each topic; what is bound already stays as it is. The requests are written one after the other and
+/// answered in that order, without a wait for each: a mailbox that moves is bound anew, to up to 64 topics.
 pub(super) async fn bind(
     channel: &Channel,
     client: &ClientId,
     topics: &[events::TopicPattern],
 ) -> Result<(), lapin::Error> {
-    for topic in topics {
+    let bind = |topic: &events::TopicPattern| {
         // A TopicPattern has at most 255 bytes, so the conversion cannot panic.
         let key = topic.as_str().into();
-        let options = QueueBindOptions::default();
         let (queue, exchange) = (names::mailbox(client), names::EXCHANGE.into());
-        channel.queue_bind(queue, exchange, key, options, FieldTable::default()).await?;
-    }
-    Ok(())
+        channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default())
+    };
+    try_join_all(topics.iter().map(bind)).await.map(drop)
 }
 
 /// Returns the argument `x-expires`, equal on every gateway, because the arguments of a queue must be.

@@ -4,6 +4,7 @@
 //! disk. Its name has a random part, so that a gateway that reconnects never meets the queue of its last connection.
 
 use std::{
+    fmt,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use std::{
 use amqp::names;
 use broker::{
     BrokerError, Seldom,
-    handover::{Holder, Instance, Reply, Replying, Wanted},
+    handover::{Holder, Instance, Reply, Wanted},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use lapin::{
@@ -19,12 +20,13 @@ use lapin::{
     options::{BasicConsumeOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::{
     ALL, Control, EXPIRATION,
-    message::{Answer, Message, Request},
+    message::{Answer, Message, Named, Request},
+    question::Said,
 };
 use crate::{call::in_time, connections::OwnChannel};
 
@@ -40,29 +42,38 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The same where the broker has said no: each refusal takes the number of a channel for good.
 const PAUSE_OF_REFUSED: Duration = Duration::from_mins(1);
 
-/// What came of a question: to whom an answer goes, and what, if there is one.
-type Considered = BoxFuture<'static, Option<(Instance, Message)>>;
+/// Why an inbox is not read any more.
+enum Ended {
+    /// Its channel or its queue is gone.
+    Lost,
+    /// The broker has refused a message: the exchange is gone, or may not be written to.
+    InDoubt,
+}
+
+/// A question of another gateway, until it is answered.
+type Considered<'a> = BoxFuture<'a, ()>;
 
 impl Control {
     /// Answers other gateways, as long as it is polled.
     pub(crate) async fn answer(&self, holder: Arc<dyn Holder>) {
+        let mut last_doubt: Option<Instant> = None;
         loop {
             let pause = match self.open().await {
                 Ok((_channel, inbox)) => {
                     self.is_open.store(true, Ordering::Relaxed);
-                    self.read(inbox, &*holder).await;
+                    let ended = self.read(inbox, &*holder).await;
                     self.is_open.store(false, Ordering::Relaxed);
-                    PAUSE
+                    let now = Instant::now();
+                    match ended {
+                        Ended::InDoubt if last_doubt.replace(now).is_some_and(|last| now < last + PAUSE_OF_REFUSED) => {
+                            tell_refused(&"messages to it are refused");
+                            PAUSE_OF_REFUSED
+                        }
+                        Ended::InDoubt | Ended::Lost => PAUSE,
+                    }
                 }
                 Err(error @ BrokerError::Refused { .. }) => {
-                    static REFUSED: Seldom = Seldom::a_minute();
-                    if REFUSED.due().is_some() {
-                        warn!(
-                            %error,
-                            "this user may not use postern.control, so gateways do not hand mailboxes over to each \
-                             other, and clients that move between them wait; see the users of docs/src/amqp.md"
-                        );
-                    }
+                    tell_refused(&error);
                     PAUSE_OF_REFUSED
                 }
                 Err(error) => {
@@ -93,60 +104,41 @@ impl Control {
     }
 
     /// Reads the inbox until it ends.
-    async fn read(&self, mut inbox: Consumer, holder: &dyn Holder) {
-        let mut considered = FuturesUnordered::<Considered>::new();
+    async fn read(&self, mut inbox: Consumer, holder: &dyn Holder) -> Ended {
+        let mut considered = FuturesUnordered::<Considered<'_>>::new();
         loop {
             tokio::select! {
                 message = inbox.next() => {
-                    let Some(Ok(message)) = message else { return };
+                    let Some(Ok(message)) = message else { return Ended::Lost };
                     let is_for_all = message.routing_key.as_str() == ALL;
                     let Some(message) = Message::decode(&message.data) else { continue };
                     if considered.len() < MAX_CONSIDERED {
                         considered.extend(self.consider(message, is_for_all, holder));
                     }
                 }
-                () = self.doubt.notified() => return,
-                Some(answer) = considered.next() => {
-                    if let Some((to, message)) = answer {
-                        self.tell(to, &message).await;
-                    }
-                }
+                () = self.doubt.notified() => return Ended::InDoubt,
+                Some(()) = considered.next() => {}
             }
         }
     }
 
-    /// Takes note of a message; returns the answer if it is a question.
-    fn consider(&self, message: Message, is_for_all: bool, holder: &dyn Holder) -> Option<Considered> {
+    /// Takes note of a message; if it is a question, the answer is still to be given.
+    fn consider(&self, message: Message, is_for_all: bool, holder: &dyn Holder) -> Option<Considered<'_>> {
         match message {
-            Message::Release(request) => self.hand_over(&request, None, is_for_all, holder),
-            Message::Take { request, lease } => self.hand_over(&request, Some(lease.0), is_for_all, holder),
-            Message::Released(answer) => self.note(answer, Reply::Released),
-            Message::NotHeld(answer) => self.note(answer, Reply::NotHeld),
-            Message::Newer(answer) => self.note(answer, Reply::Newer),
-            Message::Offer { answer, lease } => self.note(answer, Reply::Offered(lease.0)),
-            Message::Unbound { from, client, topic } => {
-                if from != self.instance {
-                    holder.unbound(&client, &topic);
-                }
-                None
+            Message::Release(request) => return self.hand_over(&request, None, is_for_all, holder),
+            Message::Take { request, lease } => return self.hand_over(&request, Some(lease.0), is_for_all, holder),
+            Message::Released { answer, confirmed } => self.answered(answer, Said::Released { confirmed }),
+            Message::NotHeld { answer, to } => self.answered(answer, Said::NotHeld(to.map(|named| named.0))),
+            Message::Newer(answer) => self.answered(answer, Said::Newer),
+            Message::Offer { answer, lease } => self.answered(answer, Said::Offered(lease)),
+            Message::Unbound { from, client, topic } if from != self.instance => holder.unbound(&client, &topic),
+            Message::Away { from, node, clients } if from != self.instance => {
+                self.out_of_reach.heard(clients.0, &node);
             }
-            Message::Away { from, node, clients } => {
-                if from != self.instance {
-                    self.out_of_reach.heard(clients.0, &node);
-                }
-                None
-            }
-            Message::Told { from, clients } => {
-                if from != self.instance {
-                    self.out_of_reach.told_elsewhere(clients.0);
-                }
-                None
-            }
+            Message::Told { from, clients } if from != self.instance => self.out_of_reach.told_elsewhere(clients.0),
+            // It comes from here.
+            Message::Unbound { .. } | Message::Away { .. } | Message::Told { .. } => {}
         }
-    }
-
-    fn note(&self, answer: Answer, reply: Reply) -> Option<Considered> {
-        self.answered(answer, reply);
         None
     }
 
@@ -156,19 +148,42 @@ impl Control {
         offered: Option<u64>,
         is_for_all: bool,
         holder: &dyn Holder,
-    ) -> Option<Considered> {
+    ) -> Option<Considered<'_>> {
         if request.from == self.instance {
             return None;
         }
         let wanted = Wanted { client: request.client.clone(), claim: request.claim(), offered };
-        let replying: Replying = match holder.hand_over(wanted) {
-            Some(replying) => replying,
-            // Of all gateways at most one has something to say.
-            None if is_for_all => return None,
-            None => Box::pin(std::future::ready(Some(Reply::NotHeld))),
-        };
+        let replying = holder.hand_over(wanted);
+        // Of all gateways at most one has something to say.
+        if replying.is_none() && is_for_all {
+            return None;
+        }
         let (to, answer) = (request.from, Answer { req: request.req, from: self.instance });
-        Some(Box::pin(async move { Some((to, Message::reply(answer, replying.await?))) }))
+        let client = request.client.clone();
+        Some(Box::pin(async move {
+            let message = match replying {
+                None => Message::NotHeld { answer, to: self.successor(&client).map(Named) },
+                Some(replying) => {
+                    let Some(reply) = replying.await else { return };
+                    if let Reply::Released { .. } = reply {
+                        self.successors().insert(client, to);
+                    }
+                    Message::reply(answer, reply)
+                }
+            };
+            self.tell(to, &message).await;
+        }))
+    }
+}
+
+fn tell_refused(error: &dyn fmt::Display) {
+    static REFUSED: Seldom = Seldom::a_minute();
+    if REFUSED.due().is_some() {
+        warn!(
+            %error,
+            "this user may not use postern.control, so gateways do not hand mailboxes over to each other, and clients \
+             that move between them wait; see the users of docs/src/amqp.md"
+        );
     }
 }
 

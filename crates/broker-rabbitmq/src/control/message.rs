@@ -50,9 +50,23 @@ pub(super) enum Message {
         lease: Number,
     },
     /// The mailbox is free.
-    Released(Answer),
+    Released {
+        /// To what.
+        #[serde(flatten)]
+        answer: Answer,
+        /// What the token of the question stands for is confirmed.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        confirmed: bool,
+    },
     /// It is not held here.
-    NotHeld(Answer),
+    NotHeld {
+        /// To what.
+        #[serde(flatten)]
+        answer: Answer,
+        /// The gateway that was given it last, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Named>,
+    },
     /// There is a newer poll of the same instance here.
     Newer(Answer),
     /// Another reader is here, which goes if the poll still waits.
@@ -148,6 +162,11 @@ pub(super) struct Answer {
     pub(super) from: Instance,
 }
 
+/// A gateway by its name, where one may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Named(#[serde(with = "text")] pub(super) Instance);
+
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
     v: u8,
@@ -159,8 +178,7 @@ impl Message {
     /// Makes the answer to a question.
     pub(super) const fn reply(answer: Answer, reply: Reply) -> Self {
         match reply {
-            Reply::Released => Self::Released(answer),
-            Reply::NotHeld => Self::NotHeld(answer),
+            Reply::Released { is_seen_confirmed } => Self::Released { answer, confirmed: is_seen_confirmed },
             Reply::Newer => Self::Newer(answer),
             Reply::Offered(lease) => Self::Offer { answer, lease: Number(lease) },
         }
@@ -251,12 +269,20 @@ mod tests {
                 r#"{"v":1,"op":"take","req":"000000000000feed","from":"00000001","client":"alice","lease":"ffffffffffffffff"}"#,
             ),
             (
-                Message::reply(answer, Reply::Released),
+                Message::reply(answer, Reply::Released { is_seen_confirmed: false }),
                 r#"{"v":1,"op":"released","req":"000000000000feed","from":"00000002"}"#,
             ),
             (
-                Message::reply(answer, Reply::NotHeld),
+                Message::reply(answer, Reply::Released { is_seen_confirmed: true }),
+                r#"{"v":1,"op":"released","req":"000000000000feed","from":"00000002","confirmed":true}"#,
+            ),
+            (
+                Message::NotHeld { answer, to: None },
                 r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002"}"#,
+            ),
+            (
+                Message::NotHeld { answer, to: Some(Named(Instance(3))) },
+                r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002","to":"00000003"}"#,
             ),
             (
                 Message::reply(answer, Reply::Newer),

@@ -1,16 +1,13 @@
 //! Asking the holder of a mailbox for it.
 //!
-//! The question goes to the gateway that made the client's token. If there is no answer soon, because that gateway is
-//! gone, or is not the holder, it goes to all. Another gateway may be faster when the mailbox becomes free; then all are
-//! asked again, a few times at most. An answer only tells when to look again: the mailbox is looked at now and then
-//! without any.
+//! The question goes to the gateway that made the client's token, or that was given the mailbox here. Where that one has
+//! given it to another, it says so, and that one is asked. If there is no answer soon, because the gateway is gone, or
+//! nothing is known, all are asked, a few times at most: a message may be lost, or another gateway be faster when the
+//! mailbox becomes free. An answer only tells when to look again: the mailbox is looked at now and then without any.
 
 use std::time::Duration;
 
-use broker::{
-    LeaseRequest,
-    handover::{Instance, Reply},
-};
+use broker::{LeaseRequest, handover::Instance};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -21,15 +18,37 @@ use super::{
     message::{Message, Number, Request},
 };
 
-/// How long the gateway that made the token is waited for, before all are asked. A release takes a few milliseconds, and a
-/// Lease is kept for 50 ms.
+/// How long one gateway is waited for, before all are asked. A release takes a few milliseconds, and a Lease is kept for
+/// 50 ms.
 const DIRECT_WAIT: Duration = Duration::from_millis(100);
+
+/// How many gateways are asked one after the other at most. In a round robin of more, asking all is quicker.
+const MAX_DIRECT: u32 = 3;
+
+/// The pause before all are asked again where no answer came. A holder may be waiting for its Lease to be a second old.
+const ASK_AGAIN: Duration = Duration::from_millis(700);
 
 /// The pause before all are asked after too many questions were.
 const TOO_MANY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often all are asked for one poll at most.
 const MAX_ROUNDS: u32 = 4;
+
+/// What another gateway says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The mailbox is free.
+    Released {
+        /// What the token of the question stands for is confirmed.
+        confirmed: bool,
+    },
+    /// It is not held there; it was given to this gateway last.
+    NotHeld(Option<Instance>),
+    /// The client has a newer poll there.
+    Newer,
+    /// The reader of this Lease has to go if the poll still waits.
+    Offered(Number),
+}
 
 /// What has come of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +63,16 @@ pub(crate) enum Heard {
 pub(crate) struct Question<'a> {
     control: &'a Control,
     request: Request,
-    /// Who is asked first, and has not been.
+    /// Who is asked next.
     direct: Option<Instance>,
-    /// When all are asked, unless they have been.
+    /// How many gateways were asked by name.
+    asked: u32,
+    /// When all are asked, unless they have been often enough.
     broadcast: Option<Instant>,
     /// How often they have been.
     rounds: u32,
-    replies: mpsc::UnboundedReceiver<(Instance, Reply)>,
+    is_seen_confirmed: bool,
+    replies: mpsc::UnboundedReceiver<(Instance, Said)>,
 }
 
 impl Control {
@@ -66,48 +88,69 @@ impl Control {
         let (sender, replies) = mpsc::unbounded_channel();
         self.questions().insert(request.req, sender);
         // This gateway knows that it holds nothing.
-        let direct = lease.claim.holder.filter(|holder| *holder != self.instance);
-        let wait = if direct.is_some() { DIRECT_WAIT } else { Duration::ZERO };
-        Question { control: self, request, direct, broadcast: Some(Instant::now() + wait), rounds: 0, replies }
+        let holder = lease.claim.holder.filter(|holder| *holder != self.instance);
+        let direct = holder.or_else(|| self.successor(&lease.client));
+        let broadcast = Some(Instant::now());
+        Question { control: self, request, direct, asked: 0, broadcast, rounds: 0, is_seen_confirmed: false, replies }
     }
 }
 
 impl Question<'_> {
+    /// Tells whether a gateway that has let go has confirmed what the token of the poll stands for.
+    pub(crate) const fn is_seen_confirmed(&self) -> bool {
+        self.is_seen_confirmed
+    }
+
     /// Asks, unless that was done, and waits for an answer, but not longer than this.
     pub(crate) async fn wait(&mut self, time: Duration) -> Heard {
         let until = Instant::now() + time;
-        if let Some(holder) = self.direct.take() {
-            self.control.tell(holder, &Message::Release(self.request.clone())).await;
-        }
         loop {
+            if let Some(holder) = self.direct.take() {
+                self.asked += 1;
+                self.control.tell(holder, &Message::Release(self.request.clone())).await;
+                self.broadcast_after(DIRECT_WAIT);
+            }
             let broadcast = self.broadcast.filter(|broadcast| *broadcast <= until);
             tokio::select! {
                 biased;
-                Some((from, reply)) = self.replies.recv() => match reply {
-                    // If it is held after this, it is by another one.
-                    Reply::Released | Reply::NotHeld => {
-                        self.broadcast = (self.rounds < MAX_ROUNDS).then(Instant::now);
+                Some((from, said)) = self.replies.recv() => match said {
+                    Said::Newer => return Heard::Newer,
+                    Said::Offered(lease) => {
+                        let take = Message::Take { request: self.request.clone(), lease };
+                        self.control.tell(from, &take).await;
+                    }
+                    Said::NotHeld(Some(next)) if self.asked < MAX_DIRECT && next != self.control.instance => {
+                        self.direct = Some(next);
+                    }
+                    Said::NotHeld(_) => {
+                        self.broadcast_after(Duration::ZERO);
                         return Heard::Look;
                     }
-                    Reply::Newer => return Heard::Newer,
-                    Reply::Offered(lease) => {
-                        let take = Message::Take { request: self.request.clone(), lease: Number(lease) };
-                        self.control.tell(from, &take).await;
+                    Said::Released { confirmed } => {
+                        self.is_seen_confirmed |= confirmed;
+                        // If it is held after this, it is by another one.
+                        self.broadcast_after(Duration::ZERO);
+                        return Heard::Look;
                     }
                 },
                 () = sleep_until(broadcast.unwrap_or(until)) => {
                     if broadcast.is_none() {
                         return Heard::Look;
                     }
-                    if self.control.ask_all(&Message::Release(self.request.clone())).await {
-                        self.broadcast = None;
+                    let question = Message::Release(self.request.clone());
+                    if self.control.ask_all(&self.request.client, &question).await {
                         self.rounds += 1;
+                        self.broadcast_after(ASK_AGAIN);
                     } else {
-                        self.broadcast = Some(Instant::now() + TOO_MANY_PAUSE);
+                        self.broadcast_after(TOO_MANY_PAUSE);
                     }
                 }
             }
         }
+    }
+
+    fn broadcast_after(&mut self, pause: Duration) {
+        self.broadcast = (self.rounds < MAX_ROUNDS).then(|| Instant::now() + pause);
     }
 }
 
