@@ -86,6 +86,7 @@ pub struct MailboxHistory {
     /// Acknowledgements get lost.
     breaks: bool,
     now: u64,
+    has_failed: bool,
     steps: Steps,
 }
 
@@ -134,6 +135,7 @@ impl MailboxHistory {
             disturbed_at: 0,
             breaks: false,
             now: 0,
+            has_failed: false,
             steps: Steps::default(),
         }
     }
@@ -143,11 +145,17 @@ impl MailboxHistory {
         &self.client
     }
 
-    /// Takes the next step; what was published before it must be known.
+    /// Takes the next step; what was published before it must be known. After a fault nothing is judged any more: a
+    /// stream goes on when it has shown one, and what follows from it is none.
     pub fn record(&mut self, step: &Step, published: &Published) -> Result<(), Fault> {
+        if self.has_failed {
+            return Ok(());
+        }
         self.now += 1;
         self.steps.push(self.show(step));
-        self.judge(step, published).map_err(|fault| self.fault(fault))
+        let judged = self.judge(step, published);
+        self.has_failed = judged.is_err();
+        judged.map_err(|fault| self.fault(fault))
     }
 
     /// Tells whether everything that is surely stored was handed out.
