@@ -181,7 +181,9 @@ impl Lease for EmbeddedLease {
         if result.is_err_and(|error| error.is_closed()) { Err(LeaseEnded::BrokerLost) } else { Ok(()) }
     }
 
-    async fn release(self) {}
+    async fn release(self) -> bool {
+        true
+    }
 }
 
 impl Drop for EmbeddedLease {

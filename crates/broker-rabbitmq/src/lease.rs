@@ -289,13 +289,13 @@ impl Lease for AmqpLease {
         self.acknowledge(tag, true).await
     }
 
-    async fn release(mut self) {
+    async fn release(mut self) -> bool {
         if !self.channel.status().connected() {
-            return;
+            return false;
         }
         // After that time the whole connection is given up, which does the same by force.
         match timeout(CALL_TIMEOUT, self.give_back()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => debug!(%error, "a release met a channel that was closed already"),
             Err(_) => {
                 static UNANSWERED: Seldom = Seldom::a_minute();
@@ -306,6 +306,7 @@ impl Lease for AmqpLease {
                 self.channel.replace_connection().await;
             }
         }
+        false
     }
 }
 

@@ -197,5 +197,8 @@ pub trait Lease: Send + 'static {
     ///
     /// When it returns, another Lease of the mailbox can be opened. Takes at most
     /// [`CALL_TIMEOUT`](limits::CALL_TIMEOUT).
-    fn release(self) -> impl Future<Output = ()> + Send;
+    ///
+    /// Returns whether the broker has surely taken every confirm of this Lease: one that was on its way when a connection
+    /// broke may be lost, and then what it named is handed over again.
+    fn release(self) -> impl Future<Output = bool> + Send;
 }

@@ -13,7 +13,7 @@ mod wishes;
 
 use std::{collections::VecDeque, time::Duration};
 
-use broker::{BrokerError, Delivery, handover::Reply};
+use broker::{BrokerError, Delivery};
 use tokio::time::Instant;
 
 pub(super) use self::{
@@ -214,12 +214,12 @@ impl Desk {
 
     /// Confirms what the client has seen, and ends; a poll that is held here is an older one.
     fn hand_over(&mut self, wish: &Wish, now: Instant) {
-        let mut is_seen_confirmed = false;
+        let mut has_confirmed_seen = false;
         if let (Some(window), Some(token)) = (&mut self.window, &wish.last_seen) {
             self.effects.extend(window.confirm_place(token).map(Effect::Confirm));
-            is_seen_confirmed = window.has_confirmed(token);
+            has_confirmed_seen = window.has_confirmed(token);
         }
-        self.end(EndReason::HandedOver(wish.id, Reply::Released { is_seen_confirmed }));
+        self.end(EndReason::HandedOver { wish: wish.id, has_confirmed_seen });
         if let Some(older) = self.poll.take() {
             self.displace(older.poll.id, now);
         }

@@ -132,13 +132,13 @@ impl<B: Broker> Session<B> {
         let end = match session.open(lease_request, last_seen).await {
             Ok(mut lease) => {
                 let Err(end) = session.serve(&mut lease).await;
-                lease.release().await;
-                if let (SessionEnd::Decided(_) | SessionEnd::ShuttingDown, Some(place)) =
-                    (&end, session.desk.confirmed())
-                {
+                // Where a decision of the desk could not be carried out, it is not known either.
+                let is_confirmed =
+                    lease.release().await && matches!(end, SessionEnd::Decided(_) | SessionEnd::ShuttingDown);
+                if let Some(place) = session.desk.confirmed().filter(|_| is_confirmed) {
                     session.context.remember_confirmed(&session.client, place);
                 }
-                session.tell_handed_over(&end);
+                session.tell_handed_over(&end, is_confirmed);
                 end
             }
             Err(end) => end,
@@ -288,10 +288,10 @@ impl<B: Broker> Session<B> {
 
     /// Says that the Lease is released to the gateway that gets the mailbox. The others look for themselves a moment
     /// later: all at once, only one could have it, and each refusal would cost the number of a channel.
-    fn tell_handed_over(&mut self, end: &SessionEnd) {
-        if let SessionEnd::Decided(EndReason::HandedOver(wish, reply)) = end {
+    fn tell_handed_over(&mut self, end: &SessionEnd, is_confirmed: bool) {
+        if let SessionEnd::Decided(EndReason::HandedOver { wish, has_confirmed_seen }) = end {
             self.visible.is_handed_over.store(true, Ordering::Release);
-            self.reply(*wish, *reply);
+            self.reply(*wish, Reply::Released { is_seen_confirmed: is_confirmed && *has_confirmed_seen });
         }
     }
 
@@ -370,7 +370,7 @@ impl SessionEnd {
             Self::Decided(EndReason::Disconnected) => Release::Disconnected,
             Self::Decided(EndReason::Lingered) => Release::Lingered,
             Self::Decided(EndReason::Unconfirmed) => Release::Unconfirmed,
-            Self::Decided(EndReason::HandedOver(..)) => Release::HandedOver,
+            Self::Decided(EndReason::HandedOver { .. }) => Release::HandedOver,
             Self::NotOpened(_) => Release::NotOpened,
             Self::Lost(LeaseEnded::MailboxGone) => Release::MailboxGone,
             Self::Lost(LeaseEnded::BrokerLost) | Self::NotBound(_) => Release::BrokerLost,

@@ -39,7 +39,8 @@ pub(super) async fn a_second_lease_opens_as_soon_as_the_first_is_released<F: Fac
     let first = open(world.broker(), alice.request()).await;
     let mut second = pin!(world.broker().open(alice.request()));
     assert!(timeout(MOMENT, &mut second).await.is_err(), "it has to wait");
-    let ((), second) = tokio::join!(first.release(), second);
+    let (is_sure, second) = tokio::join!(first.release(), second);
+    assert!(is_sure, "the broker has taken every confirm");
     let mut second = again_if_held(second, world.broker(), &alice).await;
     alice.publish(world.broker(), 0..1).await;
     assert_eq!(numbers(&take(&mut second, 1).await), [0]);

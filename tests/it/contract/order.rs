@@ -40,7 +40,7 @@ async fn given_back<F: Factory>(give_back: impl AsyncFnOnce(<F::Broker as Broker
 }
 
 pub(super) async fn what_a_release_gives_back_stands_in_its_old_place<F: Factory>() {
-    given_back::<F>(async |lease| lease.release().await).await;
+    given_back::<F>(async |lease| assert!(lease.release().await)).await;
 }
 
 pub(super) async fn what_a_dropped_lease_gives_back_stands_in_its_old_place<F: Factory>() {

@@ -14,8 +14,12 @@ pub(crate) enum EndReason {
     Lingered,
     /// A Delivery stayed unconfirmed for the confirm deadline.
     Unconfirmed,
-    /// Another gateway gets the mailbox, and is to be told this after the release.
-    HandedOver(WishId, Reply),
+    /// Another gateway gets the mailbox, and is to be told so after the release.
+    HandedOver {
+        wish: WishId,
+        /// What the token of the wish stands for was confirmed.
+        has_confirmed_seen: bool,
+    },
 }
 
 /// What the owner has to do.

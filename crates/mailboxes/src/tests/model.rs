@@ -195,7 +195,7 @@ impl Lease for ModelLease {
         Ok(())
     }
 
-    async fn release(mut self) {
+    async fn release(mut self) -> bool {
         sleep(self.model.release_time).await;
         self.model.with(&self.client, |mailbox| {
             for (_, event) in std::mem::take(&mut self.unacked).into_iter().rev() {
@@ -203,5 +203,6 @@ impl Lease for ModelLease {
             }
             mailbox.leased = false;
         });
+        true
     }
 }

@@ -278,7 +278,7 @@ impl World {
             match effect {
                 // For another gateway, whose rights are not known: what it names was seen, whatever was shown then.
                 Effect::Confirm(tag)
-                    if matches!(self.effects.front(), Some(Effect::End(EndReason::HandedOver(..)))) =>
+                    if matches!(self.effects.front(), Some(Effect::End(EndReason::HandedOver { .. }))) =>
                 {
                     self.confirm(tag, None)?;
                 }

@@ -27,7 +27,7 @@ fn after_one_event(now: Instant) -> (Desk, LastSeen) {
 }
 
 fn handed_over(desk: &mut Desk) -> bool {
-    matches!(desk.take_effect(), Some(Effect::End(EndReason::HandedOver(WishId(1), _))))
+    matches!(desk.take_effect(), Some(Effect::End(EndReason::HandedOver { wish: WishId(1), .. })))
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn wishes_wait_for_the_lease_and_not_without_a_bound() {
     desk.told(true, now + seconds(1));
     assert!(matches!(desk.take_effect(), Some(Effect::Answer(PollId(1), Outcome::Nothing))));
     desk.tick(now + seconds(2));
-    assert!(matches!(desk.take_effect(), Some(Effect::End(EndReason::HandedOver(WishId(2), _)))));
+    assert!(matches!(desk.take_effect(), Some(Effect::End(EndReason::HandedOver { wish: WishId(2), .. }))));
     desk.tick(now + seconds(3));
     assert!(desk.take_effect().is_none(), "it ends once");
 }
