@@ -38,11 +38,14 @@ impl Fleet {
         fleet
     }
 
+    fn vhost(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+
     /// Waits until every gateway can be asked.
     async fn wait_inboxes(&self, count: usize) {
-        let vhost = self.url.rsplit('/').next().unwrap_or_default();
         let inboxes = async || {
-            let queues = shared_node().await.queues(vhost).await;
+            let queues = shared_node().await.queues(self.vhost()).await;
             queues.iter().filter(|queue| queue.name.starts_with(names::CONTROL_EXCHANGE)).count()
         };
         eventually_eq(PATIENCE, "inboxes", count, inboxes).await;
@@ -155,6 +158,30 @@ async fn two_readers_at_two_gateways_change_places_and_the_newest_stays() {
     assert_eq!(poll.clone().wait(5).send(&fleet.gateways[1]).await.batch().numbers("n"), [1]);
     assert_eq!(stream.next().await.expect("a last word").kind, "replaced");
     stream.end().await;
+}
+
+/// A connection that is lost says nothing of what may be asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_that_lose_their_connections_now_and_then_ask_each_other_again() {
+    let fleet = Fleet::new(2).await;
+    let (client, topic) = (unique("alice"), unique("jobs"));
+    let poll = Poll::of(&client).topics(&topic).wait(0);
+    for round in 0..4 {
+        // One after the other holds the mailbox. The older Lease may be too young to be given up at once.
+        for gateway in [&fleet.gateways[round % 2], &fleet.gateways[(round + 1) % 2]] {
+            eventually(PATIENCE, "the mailbox to be handed over", async || {
+                let answer = poll.send(gateway).await;
+                if answer.status == 204 { Ok(()) } else { Err(answer.status) }
+            })
+            .await;
+        }
+        let close = ["close_all_connections", "--vhost", fleet.vhost(), "a test"];
+        shared_node().await.rabbitmqctl(&close).await;
+        fleet.wait_inboxes(2).await;
+    }
+    for gateway in &fleet.gateways {
+        assert!(!gateway.log().lines().iter().any(|line| line.contains("this user may not use")));
+    }
 }
 
 /// Nothing that comes late, twice, from a stranger or from a later version does any harm.

@@ -154,12 +154,12 @@ impl Control {
             return Err(BrokerError::Blocked);
         }
         let last = outbox.take();
-        if last.as_ref().is_some_and(|channel| !channel.status().connected()) {
+        if last.as_ref().is_some_and(OwnChannel::was_refused) {
             self.doubt.notify_one();
             return Err(BrokerError::NotConnected);
         }
         let failed = |error| BrokerError::from(Failure("tell another gateway", error));
-        let channel = match last {
+        let channel = match last.filter(|channel| channel.status().connected()) {
             Some(channel) => channel,
             None => self.connections.publishing_apart().await?.1.open().await.map_err(failed)?,
         };

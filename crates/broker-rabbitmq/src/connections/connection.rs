@@ -206,6 +206,11 @@ impl OwnChannel {
         Ok(())
     }
 
+    /// Tells whether the broker has closed it, and not the whole connection.
+    pub(crate) fn was_refused(&self) -> bool {
+        !self.channel.status().connected() && self.place.as_ref().is_some_and(|connection| connection.is_connected())
+    }
+
     /// Gives up the whole connection, with every other channel on it.
     pub(crate) async fn replace_connection(self) {
         if let Some(connection) = &self.place {
