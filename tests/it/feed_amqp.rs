@@ -2,6 +2,7 @@
 //! `contract::log`.
 
 mod readers;
+mod rest;
 
 use std::time::Duration;
 

@@ -219,25 +219,38 @@ impl EventLog for EmbeddedLog {
     }
 }
 
+impl EmbeddedTail {
+    /// Reads what comes next before an offset, up to which the log has come. May come to nothing: not all is for Feeds.
+    async fn read_to(&mut self, end: u64) -> Result<Vec<Logged>, BrokerError> {
+        let end = end.min(self.next + MAX_TAIL_EVENTS as u64);
+        let offsets: Vec<u64> = (self.next..end).collect();
+        let loaded = self.log.handle.load(&offsets).await?;
+        if loaded.len() < offsets.len() {
+            return Err(BrokerError::Unavailable("the log was trimmed faster than it was read".to_owned()));
+        }
+        let logged = |(offset, event): (u64, Option<Arc<Event>>)| Some(Logged { offset, event: event? });
+        let events: Option<Vec<Logged>> = loaded.into_iter().map(logged).collect();
+        let Some(mut events) = events else {
+            return Err(BrokerError::Unavailable("an event is damaged".to_owned()));
+        };
+        self.next = end;
+        events.retain(|logged| self.log.feeds(&logged.event.topic));
+        Ok(events)
+    }
+
+    fn end(&self) -> u64 {
+        self.log.handle.state().log.next()
+    }
+}
+
 impl LogTail for EmbeddedTail {
     async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
-        let handle = &self.log.handle;
+        let handle = Arc::clone(&self.log.handle);
         loop {
             let appended = handle.appended.notified();
-            let end = handle.state().log.next().min(self.next + MAX_TAIL_EVENTS as u64);
+            let end = self.end();
             if self.next < end {
-                let offsets: Vec<u64> = (self.next..end).collect();
-                let loaded = handle.load(&offsets).await?;
-                if loaded.len() < offsets.len() {
-                    return Err(BrokerError::Unavailable("the log was trimmed faster than it was read".to_owned()));
-                }
-                let logged = |(offset, event): (u64, Option<Arc<Event>>)| Some(Logged { offset, event: event? });
-                let events: Option<Vec<Logged>> = loaded.into_iter().map(logged).collect();
-                let Some(mut events) = events else {
-                    return Err(BrokerError::Unavailable("an event is damaged".to_owned()));
-                };
-                self.next = end;
-                events.retain(|logged| self.log.feeds(&logged.event.topic));
+                let events = self.read_to(end).await?;
                 if !events.is_empty() {
                     return Ok(events);
                 }
@@ -245,6 +258,19 @@ impl LogTail for EmbeddedTail {
                 appended.await;
             }
         }
+    }
+
+    /// Nothing is read but when it is asked for, and there is no connection to lose.
+    async fn rest(&mut self) {
+        std::future::pending::<()>().await;
+    }
+
+    async fn resume(&mut self, mut show: impl FnMut(Vec<Logged>) + Send) -> Result<(), BrokerError> {
+        let end = self.end();
+        while self.next < end {
+            show(self.read_to(end).await?);
+        }
+        Ok(())
     }
 }
 

@@ -147,4 +147,14 @@ pub trait LogTail: Send + 'static {
     /// handed over, this is an error, after all that comes before it. Cancel-safe. After an error the end has to be
     /// found anew.
     fn next(&mut self) -> impl Future<Output = Result<Vec<Logged>, BrokerError>> + Send;
+
+    /// Stops reading, so that the tail costs the broker nothing until [`Self::resume`]. Returns when the log has to be
+    /// read on although no client asks for it: what was lost with a connection has to be made anew, or events would not
+    /// be stored. Cancel-safe; called again, it goes on waiting.
+    fn rest(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Reads on where it was stopped, and shows the events that were stored meanwhile, as [`Self::next`] gives them: all
+    /// that were stored before the call, and none that are stored after it returned. An error is one of
+    /// [`Self::next`], also where the log does not go on where reading stopped. Not cancel-safe.
+    fn resume(&mut self, show: impl FnMut(Vec<Logged>) + Send) -> impl Future<Output = Result<(), BrokerError>> + Send;
 }

@@ -1,41 +1,33 @@
 //! Feeds: every watcher of a topic sees its events, from one log that is not consumed.
 //!
-//! A task follows the log and keeps its newest events in memory (`recent`). A poll is answered from those; else, if its
-//! place is older, from the log (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events
-//! come, with a `batch` that all who get the same share. Looking and beginning to wait are one step under one lock
-//! (`state`), so nothing falls between them. The client remembers what it has seen, by a `cursor`; `topic_index` knows
-//! the newest event of each topic.
+//! A task, the `follower`, follows the log and keeps its newest events in memory (`recent`), as long as feeds are
+//! followed; `reading` knows that. A poll is answered from those; else, if its place is older, from the log
+//! (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events come, with a `batch` that all who
+//! get the same share. Looking and beginning to wait are one step under one lock (`state`), so nothing falls between
+//! them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic.
 
 mod batch;
 mod catch_up;
 mod cursor;
+mod follower;
 mod metrics;
+mod reading;
 mod recent;
 mod request;
 mod state;
 mod topic_index;
 mod watchers;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use broker::{
-    BrokerError,
-    log::{EventLog, LogTail},
-};
+use broker::{BrokerError, log::EventLog};
 use events::TopicPattern;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::oneshot,
     task::yield_now,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
 
 pub use self::{
     batch::{EncodedBatch, FeedBatch},
@@ -46,18 +38,14 @@ pub use self::{
 };
 use self::{
     catch_up::{CatchUp, CaughtUp},
-    recent::RecentEvents,
-    state::{Lookup, SharedState, State},
-    topic_index::TopicIndex,
+    reading::{Awaited, Reading},
+    state::{Lookup, SharedState},
     watchers::{Ticket, Watchers},
 };
 
 /// How long the log may take to come up to a place that another gateway has given, which may be a little ahead of this
 /// one.
 const MAX_LAG: Duration = Duration::from_secs(1);
-
-/// How long a poll that does not wait waits all the same while the end of the log is looked for at the start.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// What an operator can set about Feeds.
 #[derive(Debug, Clone)]
@@ -66,6 +54,9 @@ pub struct FeedOptions {
     pub window: WindowLimits,
     /// Of how many topics at most the newest event is known without a look at the log.
     pub topics: usize,
+    /// After how long without a poll the log is not read any more until the next one; `None` for a log that costs
+    /// nothing to read.
+    pub rest_after: Option<Duration>,
 }
 
 /// Answers polls of every client that follows the log.
@@ -73,8 +64,7 @@ pub struct Feed<L> {
     log: Arc<L>,
     options: FeedOptions,
     state: SharedState,
-    is_ready: watch::Sender<bool>,
-    has_been_ready: AtomicBool,
+    reading: Reading,
     closing: CancellationToken,
     metrics: Arc<FeedMetrics>,
 }
@@ -86,77 +76,15 @@ impl<L: EventLog> Feed<L> {
             log,
             options,
             state: SharedState::default(),
-            is_ready: watch::Sender::new(false),
-            has_been_ready: AtomicBool::new(false),
+            reading: Reading::new(Arc::clone(&metrics)),
             closing: CancellationToken::new(),
             metrics,
         })
     }
 
-    /// Tells whether the end of the log is known now, so that polls are served.
+    /// Tells whether polls are served: the end of the log is known, or reading rests until a poll comes.
     pub fn is_ready(&self) -> bool {
-        *self.is_ready.borrow()
-    }
-
-    fn set_ready(&self, is_ready: bool) {
-        self.metrics.ready.set(i64::from(is_ready));
-        self.has_been_ready.fetch_or(is_ready, Ordering::Relaxed);
-        self.is_ready.send_replace(is_ready);
-    }
-
-    /// Follows the log until the Feed is closed; finds its end anew whenever it was lost.
-    pub async fn follow(&self) {
-        let mut pause = Duration::from_millis(100);
-        let following = async {
-            loop {
-                let Err(error) = self.follow_once(&mut pause).await;
-                match error {
-                    // Whose supervisor says so, at each attempt.
-                    BrokerError::NotConnected | BrokerError::Reconnecting => {
-                        debug!("the log waits for a connection to the broker");
-                    }
-                    error => warn!(%error, "the log cannot be read; polls of feeds are turned away until it can"),
-                }
-                *self.state.lock() = None;
-                self.set_ready(false);
-                sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-        };
-        tokio::select! {
-            () = self.closing.cancelled() => {}
-            () = following => {}
-        }
-    }
-
-    async fn follow_once(&self, pause: &mut Duration) -> Result<std::convert::Infallible, BrokerError> {
-        let mut index = TopicIndex::new(self.options.topics);
-        let end = self.log.open_tail(|topic, offset| index.note(topic, offset)).await?;
-        index.miss_before(end.complete_from);
-        // Its place is that of every client that has seen all; unless retention takes it at this very moment, or an
-        // event after it is damaged: that one is to be found by a look at the log.
-        let last = match index.last() {
-            Some(last) => {
-                let searched = self.log.search(&TopicPattern::all(), last, end.next, 2).await?;
-                searched.found.into_iter().next().filter(|_| searched.reached >= end.next && !searched.damaged)
-            }
-            None => None,
-        };
-        let mut recent = RecentEvents::new(self.options.window, last.as_ref().map_or(end.next, |last| last.offset));
-        if let Some(last) = last {
-            recent.push(last, Instant::now());
-        }
-        let mut tail = end.tail;
-        *self.state.lock() = Some(State::new(recent, index, self.log.id()));
-        self.set_ready(true);
-        info!(end = end.next, "feeds are ready");
-        *pause = Duration::from_millis(100);
-        loop {
-            let events = tail.next().await?;
-            if let Some(state) = &mut *self.state.lock() {
-                state.append(&events);
-            }
-        }
+        self.reading.is_ready()
     }
 
     /// Ends every poll, and the following.
@@ -170,8 +98,8 @@ impl<L: EventLog> Feed<L> {
 
     /// Answers a poll. Dropping it means that the client hung up.
     pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
-        self.begun(request.deadline).await;
-        let mut start = request.start;
+        let _followed = self.reading.follow();
+        let Some(mut start) = self.awake(&request).await else { return FeedOutcome::NotReady };
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
         let (mut found, mut is_compared) = (Vec::new(), false);
@@ -249,18 +177,21 @@ impl<L: EventLog> Feed<L> {
         }
     }
 
-    /// Waits until the end of the log was found for the first time, for as long as a poll waits, and a short one for a
-    /// moment: the gateway serves mailboxes before that. A log that was lost is not waited for.
-    async fn begun(&self, deadline: Instant) {
-        if !self.has_been_ready.load(Ordering::Relaxed) {
-            let mut is_ready = self.is_ready.subscribe();
-            let begun = async {
-                tokio::select! {
-                    _ = is_ready.wait_for(|is_ready| *is_ready) => {}
-                    () = self.closing.cancelled() => {}
-                }
-            };
-            let _ = timeout_at(deadline.max(Instant::now() + FIRST_WAIT), begun).await;
+    /// Waits until the log is read: the gateway serves mailboxes before it is for the first time, and it may rest. A
+    /// log that was lost is not waited for. Returns where the poll starts, or `None` if that took too long.
+    async fn awake(&self, request: &FeedRequest) -> Option<Start> {
+        let awaited = tokio::select! {
+            awaited = self.reading.awaited(request.deadline) => awaited,
+            () = self.closing.cancelled() => Awaited::Nothing,
+        };
+        match (awaited, request.start) {
+            (Awaited::TooLong, _) => None,
+            // What was stored since the poll came is new to it, also if it was read before the poll could look.
+            (Awaited::Read(end), Start::Now) => {
+                let state = self.state.lock();
+                Some(Start::After(state.as_ref()?.now_from(&request.pattern, end)))
+            }
+            (_, start) => Some(start),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What is counted of Feeds: whether they can be read, and the searches of the log.
+//! What is counted of Feeds: whether they can be read, whether that rests, and the searches of the log.
 
 use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
@@ -10,6 +10,8 @@ use prometheus_client::{
 pub struct FeedMetrics {
     /// Whether the end of the log is known, so that polls are served: 1 or 0.
     pub(super) ready: Gauge,
+    /// Whether reading the log rests until a poll comes: 1 or 0.
+    pub(super) resting: Gauge,
     /// Searches of the log that run now, or wait for their turn.
     searches: Gauge,
     /// Those that failed.
@@ -23,6 +25,11 @@ impl FeedMetrics {
             "feed_ready",
             "Whether feeds can be read: the end of the log is known; without that their polls get 503",
             self.ready.clone(),
+        );
+        registry.register(
+            "feed_resting",
+            "Whether the log is not read until the next poll of a feed, because none came for a while",
+            self.resting.clone(),
         );
         registry.register(
             "feed_searches",

@@ -179,6 +179,11 @@ impl State {
         Cursor { next: self.recent.end(), seen }
     }
 
+    /// Returns the place at what was the end, for a pattern of which nothing before that is to be told.
+    pub(super) fn now_from(&self, pattern: &TopicPattern, end: u64) -> Cursor {
+        if end == self.recent.end() { self.now(pattern) } else { Cursor { next: end, seen: Seen::Nothing(self.log) } }
+    }
+
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
     /// So many events were found before.
     /// `is_compared`: the log has the event that the place names.

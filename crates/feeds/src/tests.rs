@@ -8,6 +8,7 @@ mod model;
 mod newest;
 mod places;
 mod readiness;
+mod rests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,19 +42,23 @@ impl World {
 
     /// The same, of a broker.
     async fn over(broker: EmbeddedBroker, window_bytes: usize, topics: usize) -> Self {
-        Self::of(TestLog { broker, knows_newest: true, lost: Arc::default() }, window_bytes, topics).await
+        Self::of(TestLog::new(broker), window_bytes, topics).await
     }
 
     /// The same over a log that has to be searched for what the index does not know.
     async fn searching(window_bytes: usize, topics: usize) -> Self {
-        Self::of(TestLog { broker: broker(1 << 30), knows_newest: false, lost: Arc::default() }, window_bytes, topics)
-            .await
+        Self::of(TestLog { knows_newest: false, ..TestLog::new(broker(1 << 30)) }, window_bytes, topics).await
     }
 
     async fn of(log: TestLog, window_bytes: usize, topics: usize) -> Self {
+        Self::resting(log, window_bytes, topics, None).await
+    }
+
+    /// The same; reading rests after so long without a poll.
+    async fn resting(log: TestLog, window_bytes: usize, topics: usize, rest_after: Option<Duration>) -> Self {
         let broker = log.broker.clone();
         let age = Duration::from_hours(24);
-        let options = FeedOptions { window: WindowLimits { bytes: window_bytes, age }, topics };
+        let options = FeedOptions { window: WindowLimits { bytes: window_bytes, age }, topics, rest_after };
         let feed = Feed::new(Arc::new(log), options, Arc::default());
         let followed = Arc::clone(&feed);
         let following = tokio::spawn(async move { followed.follow().await });

@@ -1,6 +1,6 @@
 //! What the parts of the gateway are told, sorted by its reader.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use broker_embedded::{EmbeddedOptions, Retention};
 use broker_rabbitmq::{AmqpOptions, FeedRetention};
@@ -19,6 +19,10 @@ use crate::{
     process::Hangup,
     tls::{Tls, TlsError},
 };
+
+/// After how long without a follower a gateway on RabbitMQ reads the stream no more. A page in the background, or on a
+/// telephone, polls less often than once a minute; to stop and to begin again costs a tenth of a second.
+const FEED_REST_AFTER: Duration = Duration::from_mins(10);
 
 /// The variables of the publisher, which often stand in the same file of settings.
 const OF_THE_PUBLISHER: [&str; 16] = [
@@ -158,6 +162,7 @@ impl Config {
                 feed_topics: feed_topics.clone(),
             }),
         };
+        let is_amqp = matches!(broker, BrokerSettings::Amqp(_));
         let is_local = open.is_none();
         if let Some(address) = open.filter(|_| !self.allow_anonymous && !self.tokens.is_restricted()) {
             return Err(ConfigError::OpenToAll(address));
@@ -178,6 +183,7 @@ impl Config {
                 // What is in memory goes no later than what is stored.
                 window: WindowLimits { bytes: self.feed_window, age: self.feed_window_age.min(self.retention_age) },
                 topics: self.feed_index,
+                rest_after: is_amqp.then_some(FEED_REST_AFTER),
             },
             http: HttpOptions {
                 max_connections: self.max_connections,
@@ -204,8 +210,6 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn settings(flags: &[&str]) -> Result<Settings, ConfigError> {

@@ -32,6 +32,14 @@ impl LogTail for PanickingTail {
         let events = self.0.next().await?;
         panic!("a bug, at {} events", events.len());
     }
+
+    async fn rest(&mut self) {
+        self.0.rest().await;
+    }
+
+    async fn resume(&mut self, show: impl FnMut(Vec<Logged>) + Send) -> Result<(), BrokerError> {
+        self.0.resume(show).await
+    }
 }
 
 impl EventLog for UnfollowableLog {
@@ -141,7 +149,7 @@ async fn the_end_of_the_task_that_follows_the_log_ends_the_gateway_with_an_error
     let options =
         EmbeddedOptions { data_dir: None, mailboxes: KeptMailboxes::all_for(FOREVER), retention, feed_topics };
     let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10 };
+    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: FOREVER }, topics: 10, rest_after: None };
     let listeners = Listeners::bind(&[ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())], &[], None).await.unwrap();
     // Another test sends this process SIGHUP.
     let signals = StopSignals::listen(Hangup::Reloads).unwrap();

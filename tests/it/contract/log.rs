@@ -32,6 +32,7 @@ macro_rules! contract {
                 a_tail_waits_while_nothing_is_stored,
                 waiting_for_the_next_event_can_be_given_up,
                 what_a_tail_will_hand_over_is_within_its_reach,
+                a_tail_that_rests_goes_on_where_it_stopped,
             }
             search {
                 a_search_finds_what_is_in_its_range_and_matches,

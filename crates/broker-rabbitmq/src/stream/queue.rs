@@ -35,6 +35,12 @@ pub(super) async fn declare(
     channel.queue_declare(names::FEED.into(), durable, arguments(retention, replicas)).await.map(drop)
 }
 
+/// Looks whether the stream is there. Closes the channel if it is not.
+pub(super) async fn find(channel: &Channel) -> Result<(), lapin::Error> {
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(names::FEED.into(), passive, FieldTable::default()).await.map(drop)
+}
+
 fn arguments(retention: FeedRetention, replicas: Option<u8>) -> FieldTable {
     let age = format!("{}s", retention.age.as_secs().max(1));
     let signed = |bytes| AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX));

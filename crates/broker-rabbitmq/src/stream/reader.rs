@@ -13,7 +13,7 @@ use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use lapin::{
     Channel, Consumer,
     message::Delivery as Message,
-    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
 use tokio::time::Instant;
@@ -150,6 +150,13 @@ impl Reader {
             Some(Err(error)) => Err(self.end(error.to_string())),
             None => Err(self.end("the feed was deleted, or its connection closed".to_owned())),
         }
+    }
+
+    /// Ends the consumer in so many words, which makes no difference but to what an operator sees: RabbitMQ goes on to
+    /// count a stream's consumer whose channel is closed for minutes (seen on 3.10).
+    pub(super) async fn cancel(&mut self) {
+        let cancel = self.channel.basic_cancel(self.consumer.tag(), BasicCancelOptions::default());
+        let _ = in_time("read the feed no more", cancel).await;
     }
 
     /// Acknowledges all that was read. Cancel-safe. An error is final.

@@ -1,6 +1,9 @@
 //! The embedded broker's log, which can be told to know as little as that of another broker.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use broker::{
     Broker, BrokerError,
@@ -8,7 +11,7 @@ use broker::{
 };
 use broker_embedded::{EmbeddedBroker, EmbeddedTail};
 use events::{Topic, TopicPattern};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// See the module.
 pub(super) struct TestLog {
@@ -17,17 +20,43 @@ pub(super) struct TestLog {
     pub(super) knows_newest: bool,
     /// Told, its tail is lost.
     pub(super) lost: Arc<Notify>,
+    /// Held, a tail that has read on after a rest does not return yet.
+    pub(super) slow: Arc<Mutex<()>>,
+    /// How often the end was looked for.
+    pub(super) starts: AtomicUsize,
 }
 
-/// See [`TestLog::lost`].
-pub(super) struct TestTail(EmbeddedTail, Arc<Notify>);
+impl TestLog {
+    pub(super) fn new(broker: EmbeddedBroker) -> Self {
+        Self { broker, knows_newest: true, lost: Arc::default(), slow: Arc::default(), starts: AtomicUsize::new(0) }
+    }
+}
+
+pub(super) struct TestTail {
+    tail: EmbeddedTail,
+    lost: Arc<Notify>,
+    slow: Arc<Mutex<()>>,
+}
 
 impl LogTail for TestTail {
     async fn next(&mut self) -> Result<Vec<Logged>, BrokerError> {
         tokio::select! {
-            events = self.0.next() => events,
-            () = self.1.notified() => Err(BrokerError::Unavailable("a test".to_owned())),
+            events = self.tail.next() => events,
+            () = self.lost.notified() => Err(BrokerError::Unavailable("a test".to_owned())),
         }
+    }
+
+    async fn rest(&mut self) {
+        tokio::select! {
+            () = self.tail.rest() => {}
+            () = self.lost.notified() => {}
+        }
+    }
+
+    async fn resume(&mut self, show: impl FnMut(Vec<Logged>) + Send) -> Result<(), BrokerError> {
+        self.tail.resume(show).await?;
+        drop(self.slow.lock().await);
+        Ok(())
     }
 }
 
@@ -35,8 +64,13 @@ impl EventLog for TestLog {
     type Tail = TestTail;
 
     async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<TestTail>, BrokerError> {
+        self.starts.fetch_add(1, Ordering::Relaxed);
         let LogEnd { next, complete_from, tail } = self.broker.log().open_tail(show).await?;
-        Ok(LogEnd { next, complete_from, tail: TestTail(tail, Arc::clone(&self.lost)) })
+        Ok(LogEnd {
+            next,
+            complete_from,
+            tail: TestTail { tail, lost: Arc::clone(&self.lost), slow: Arc::clone(&self.slow) },
+        })
     }
 
     fn id(&self) -> u32 {

@@ -32,6 +32,8 @@ struct Settings {
     /// The log knows where the newest event of each topic is.
     knows_newest: bool,
     feed_topics: &'static str,
+    /// Reading rests while no poll is under way, so that each poll has to read on first.
+    rests: bool,
 }
 
 /// One operation. Topics, patterns and starts are numbers in the lists above, clients are counted round and round.
@@ -60,13 +62,14 @@ fn settings() -> impl Strategy<Value = Settings> {
     let kept = prop_oneof![Just(1 << 20), 4..40_u64];
     let window_bytes = prop_oneof![Just(300), Just(1500), Just(1 << 20)];
     let topics = prop_oneof![1..4_usize, Just(1000)];
-    (kept, window_bytes, topics, any::<bool>(), prop_oneof![Just("#"), Just("a.#")]).prop_map(
-        |(kept, window_bytes, topics, knows_newest, feed_topics)| Settings {
+    (kept, window_bytes, topics, any::<bool>(), prop_oneof![Just("#"), Just("a.#")], any::<bool>()).prop_map(
+        |(kept, window_bytes, topics, knows_newest, feed_topics, rests)| Settings {
             kept,
             window_bytes,
             topics,
             knows_newest,
             feed_topics,
+            rests,
         },
     )
 }
@@ -137,8 +140,9 @@ impl Model {
             feed_topics: vec![settings.feed_topics.parse().unwrap()],
         };
         let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-        let log = TestLog { broker, knows_newest: settings.knows_newest, lost: Arc::default() };
-        World::of(log, settings.window_bytes, settings.topics).await
+        let log = TestLog { knows_newest: settings.knows_newest, ..TestLog::new(broker) };
+        let rest_after = settings.rests.then_some(Duration::ZERO);
+        World::resting(log, settings.window_bytes, settings.topics, rest_after).await
     }
 
     async fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
@@ -148,7 +152,7 @@ impl Model {
                 let first = self.published.len();
                 self.published.extend(std::iter::repeat_n(topic.clone(), count));
                 let numbers = first as u64..self.published.len() as u64;
-                if self.feed_topics().matches(&topic) {
+                if self.feed_topics().matches(&topic) && !self.settings.rests {
                     self.world().publish(topic.as_str(), numbers).await;
                 } else {
                     self.world().store(topic.as_str(), numbers).await;

@@ -6,7 +6,9 @@ use events::EventTime;
 use super::*;
 use crate::{
     cursor::{Mark, Seen},
-    state::Lookup,
+    recent::RecentEvents,
+    state::{Lookup, State},
+    topic_index::TopicIndex,
 };
 
 /// Publishes the same events of `mine` as any other world, and between them those of other topics, each with a payload

@@ -11,7 +11,7 @@ use super::{World, broker, log::TestLog};
 use crate::{Feed, FeedOptions, FeedOutcome, FeedRequest, Start, WindowLimits};
 
 /// Waits until something is so.
-async fn turns(is_so: impl Fn() -> bool) {
+pub(super) async fn turns(is_so: impl Fn() -> bool) {
     let turning = async {
         while !is_so() {
             yield_now().await;
@@ -36,8 +36,9 @@ async fn a_lost_log_is_told_while_it_is_lost() {
 
 #[tokio::test]
 async fn a_poll_waits_for_the_first_start_of_the_feed() {
-    let log = TestLog { broker: broker(1 << 30), knows_newest: true, lost: Arc::default() };
-    let options = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: Duration::from_hours(1) }, topics: 1000 };
+    let log = TestLog::new(broker(1 << 30));
+    let window = WindowLimits { bytes: 1 << 20, age: Duration::from_hours(1) };
+    let options = FeedOptions { window, topics: 1000, rest_after: None };
     let feed = Feed::new(Arc::new(log), options, Arc::default());
     let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
     let poll = feed.poll(FeedRequest { pattern, start: Start::Now, limit: 100, latest_only: false, deadline });

@@ -90,3 +90,26 @@ pub(in crate::contract) async fn what_a_tail_will_hand_over_is_within_its_reach<
         assert!(!reaches(beyond).await, "{beyond} is after all of {:?}", offsets(&events));
     }
 }
+
+pub(in crate::contract) async fn a_tail_that_rests_goes_on_where_it_stopped<F: LogFactory>() {
+    let world = F::with_log(ROOMY).await;
+    let broker = world.broker();
+    let mut tail = end(broker).await.tail;
+    let mut next = 0..0;
+    // Also before anything is stored, and where some of it was not read yet.
+    for stored in [0, 10, 0, 3000] {
+        publish(broker, "a", next.end..next.end + stored / 2).await;
+        let rest = timeout(Duration::from_millis(300), tail.rest()).await;
+        assert!(rest.is_err(), "nothing is lost");
+        next = next.end..next.end + stored;
+        publish(broker, "a", next.start + stored / 2..next.end).await;
+        let mut events = Vec::new();
+        tail.resume(|more| events.extend(more)).await.unwrap();
+        assert_eq!(numbers(&events), list(next.clone()));
+        next = next.end..next.end + 1;
+        publish(broker, "a", next.clone()).await;
+        assert_eq!(numbers(&follow(&mut tail, 1).await), list(next.clone()));
+    }
+    let all = end(broker).await.next;
+    assert_eq!(numbers(&search_all(broker, "a", 0..all).await), list(0..next.end));
+}
