@@ -31,11 +31,8 @@ use tokio::{
 };
 use tracing::debug;
 
+use self::message::{Answer, Clients, Message, Number, Said};
 pub(super) use self::question::{Heard, Question};
-use self::{
-    message::{Answer, Clients, Message, Number},
-    question::Said,
-};
 use super::{
     connections::{Connections, OwnChannel},
     error::Failure,

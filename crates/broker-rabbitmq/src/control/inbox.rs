@@ -25,8 +25,7 @@ use tracing::{debug, warn};
 
 use super::{
     ALL, Control, EXPIRATION,
-    message::{Answer, Message, Named, Request},
-    question::Said,
+    message::{Answer, Message, Named, Request, Said},
 };
 use crate::{call::in_time, connections::OwnChannel};
 

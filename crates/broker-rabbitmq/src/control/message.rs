@@ -153,6 +153,22 @@ pub(super) struct Request {
     pub(super) poll: Option<String>,
 }
 
+/// What another gateway says to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The mailbox is free.
+    Released {
+        /// What the token of the question stands for is confirmed.
+        confirmed: bool,
+    },
+    /// It is not held there; it was given to this gateway last.
+    NotHeld(Option<Instance>),
+    /// The client has a newer poll there.
+    Newer,
+    /// The reader of this Lease has to go if the poll still waits.
+    Offered(Number),
+}
+
 /// Says which question is answered, and by which gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {

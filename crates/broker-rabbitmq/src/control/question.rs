@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     Control,
-    message::{Message, Number, Request},
+    message::{Message, Number, Request, Said},
 };
 
 /// How long one gateway is waited for, before all are asked. A release takes a few milliseconds, and a Lease is kept for
@@ -33,22 +33,6 @@ const TOO_MANY_PAUSE: Duration = Duration::from_millis(200);
 
 /// How often all are asked for one poll at most.
 const MAX_ROUNDS: u32 = 4;
-
-/// What another gateway says to a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    /// The mailbox is free.
-    Released {
-        /// What the token of the question stands for is confirmed.
-        confirmed: bool,
-    },
-    /// It is not held there; it was given to this gateway last.
-    NotHeld(Option<Instance>),
-    /// The client has a newer poll there.
-    Newer,
-    /// The reader of this Lease has to go if the poll still waits.
-    Offered(Number),
-}
 
 /// What has come of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
