@@ -286,7 +286,7 @@ async fn a_full_mailbox_that_rejects_events_is_a_problem_of_its_own() {
     let detail = answer.problem(507);
     assert!(detail.contains("mailbox is full") && detail.contains("Event-Id"), "{detail}");
     let problem = answer.json();
-    assert_eq!((&problem["type"], &problem["title"]), (&MAILBOX_FULL.into(), &"Mailbox Full".into()));
+    assert_eq!((&problem["type"], &problem["title"]), (&MAILBOX_FULL.into(), &"Mailbox Full or Away".into()));
     assert_eq!(answer.header("retry-after"), None);
 }
 

@@ -60,7 +60,7 @@ pub enum BrokerError {
     #[error("a mailbox is bound to at most {0} patterns")]
     TooManyBindings(usize),
     /// At least one mailbox did not take the event; the others have it.
-    #[error("a mailbox is full and its policy rejects events")]
+    #[error("a mailbox is full and its policy rejects events, or its node is away")]
     Rejected,
     /// It keeps its own store, and cannot write to it; the same call can succeed later.
     #[error("the store cannot be written: {0}")]

@@ -79,8 +79,8 @@ pub(super) enum Problem {
     /// The gateway should get no requests, for these parts are not ready.
     PartsNotReady(&'static str),
     Broker(BrokerError),
-    /// A full mailbox rejected a published event, which the others have; with its id.
-    MailboxFull(String),
+    /// A mailbox rejected a published event, which the others have; with its id.
+    MailboxRejected(String),
     /// No confirm came for a published event; with its id.
     NotConfirmed(String, BrokerError),
 }
@@ -126,7 +126,7 @@ impl Problem {
             | Self::Broker(_)
             | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
             // No 503: what retries that for ever would repeat the event in every mailbox that has room.
-            Self::MailboxFull(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Self::MailboxRejected(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 
@@ -204,10 +204,11 @@ impl Problem {
                 format!("not ready: {parts}; this gateway connects again, or waits for room on its disk, by itself")
             }
             Self::Broker(error) => refusal(error),
-            Self::MailboxFull(id) => format!(
-                "at least one mailbox is full and its policy rejects new events (overflow reject-publish); the feed and every \
-                 other mailbox of this topic have the event, and get a repeat with each retry; make room in that mailbox or \
-                 change its policy, then retry with Postern-Resent: true and the same Event-Id: {id}"
+            Self::MailboxRejected(id) => format!(
+                "at least one mailbox did not take the event: the mailbox is full and its policy rejects new events (overflow \
+                 reject-publish), or the node that keeps it is away (RabbitMQ 4); the feed and every other mailbox of this \
+                 topic have the event, and get a repeat with each retry; make room in that mailbox, change its policy, or get \
+                 the node back, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, error) => no_confirm(id, error),
         }
@@ -319,7 +320,8 @@ impl From<Problem> for HttpResponse {
             _ => None,
         };
         let (kind, title) = match problem {
-            Problem::MailboxFull(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full"),
+            // The type is older than RabbitMQ 4, where a node that is away rejects events, too.
+            Problem::MailboxRejected(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full or Away"),
             _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
         };
         let body = json!({

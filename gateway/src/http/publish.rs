@@ -79,7 +79,7 @@ async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, P
         log_refusal(&error, Some(event.id.as_str()));
         let id = event.id.to_string();
         return Err(match error {
-            BrokerError::Rejected => Problem::MailboxFull(id),
+            BrokerError::Rejected => Problem::MailboxRejected(id),
             error => Problem::NotConfirmed(id, error),
         });
     }

@@ -134,7 +134,7 @@ pub(super) fn responses() -> Value {
             "503",
             "It cannot be done now, and can later; a publish may have been stored, unless the detail says that it was not",
         ),
-        ("507", "A full mailbox rejected the event; the others have it"),
+        ("507", "A mailbox that is full, or whose node is away, rejected the event; the others have it"),
     ];
     let mut responses = Map::new();
     for (code, meaning) in meanings {
