@@ -7,6 +7,7 @@
 //! The clock is an input: the owner calls [`Desk::tick`] at the time that [`Desk::wakeup`] names.
 
 mod effect;
+mod leaving;
 mod opening;
 mod seated;
 mod wishes;
@@ -25,7 +26,6 @@ use self::{
     wishes::{Decision, Reader, Wishes},
 };
 use super::{
-    last_seen::Place,
     poll::{Outcome, Poll, PollId, PollOrder},
     window::Window,
 };
@@ -299,11 +299,6 @@ impl Desk {
     /// Returns how many events were confirmed without having been shown since the last time that this was asked.
     pub(super) fn take_withheld(&mut self) -> u64 {
         self.window.as_mut().map_or(0, Window::take_withheld)
-    }
-
-    /// Returns the last place that was confirmed.
-    pub(super) fn confirmed(&self) -> Option<Place> {
-        self.window.as_ref().and_then(Window::confirmed)
     }
 
     /// Returns how many bytes the unconfirmed Deliveries take in memory.

@@ -163,5 +163,8 @@ pub enum Outcome {
     /// The broker cannot be used.
     Broker(BrokerError),
     /// The gateway is shutting down; the mailbox is free for another one.
-    ShuttingDown,
+    ShuttingDown {
+        /// Nothing was there while the poll was held, and what it has seen is confirmed.
+        has_looked: bool,
+    },
 }

@@ -119,7 +119,7 @@ impl<B: Broker> Registry<B> {
         let poll = PollId(self.0.polls.fetch_add(1, Ordering::Relaxed));
         loop {
             if self.0.context.shutdown.has_begun() {
-                return Answered { outcome: Outcome::ShuttingDown, receipt: None };
+                return Answered { outcome: Outcome::ShuttingDown { has_looked: false }, receipt: None };
             }
             let Some(Entry { commands, visible }) = self.0.session(client) else {
                 return Answered { outcome: Outcome::TooManyMailboxes, receipt: None };

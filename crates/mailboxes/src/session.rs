@@ -341,7 +341,7 @@ impl<B: Broker> EndedSession<B> {
             }
         }
         for (poll, reply) in session.waiting {
-            if let Some(outcome) = end.outcome(poll == session.opener) {
+            if let Some(outcome) = end.outcome(poll == session.opener, session.desk.has_looked_for(poll)) {
                 let _ = reply.send(outcome);
             }
         }
@@ -350,7 +350,7 @@ impl<B: Broker> EndedSession<B> {
 
 impl SessionEnd {
     /// Returns what is left to say to a poll; `None`: it shall ask again.
-    fn outcome(&self, opener: bool) -> Option<Outcome> {
+    fn outcome(&self, opener: bool, has_looked: bool) -> Option<Outcome> {
         match self {
             // Another poll may name topics where the opener named none.
             Self::NotOpened(OpenError::NoMailbox) => opener.then_some(Outcome::NoMailbox),
@@ -360,7 +360,7 @@ impl SessionEnd {
             Self::NotOpened(OpenError::Broker(error)) | Self::NotBound(error) => Some(Outcome::Broker(error.clone())),
             Self::Lost(LeaseEnded::MailboxGone) => Some(Outcome::MailboxGone),
             Self::Lost(LeaseEnded::BrokerLost) => Some(Outcome::Broker(BrokerError::Reconnecting)),
-            Self::ShuttingDown => Some(Outcome::ShuttingDown),
+            Self::ShuttingDown => Some(Outcome::ShuttingDown { has_looked }),
             Self::Decided(_) => None,
         }
     }

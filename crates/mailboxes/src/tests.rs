@@ -207,9 +207,24 @@ async fn shutdown_releases_first_and_answers_then() {
         registry.shut_down(Duration::from_secs(10)).await;
     };
     let ((outcome, leased), ()) = tokio::join!(held, shutdown);
-    assert!(matches!(outcome, Outcome::ShuttingDown) && !leased);
+    assert!(matches!(outcome, Outcome::ShuttingDown { has_looked: true }) && !leased);
     let late = registry.poll(&alice(), request(None, Duration::from_secs(25))).await;
-    assert!(matches!(late.outcome, Outcome::ShuttingDown));
+    assert!(matches!(late.outcome, Outcome::ShuttingDown { has_looked: false }));
+}
+
+/// A client that drains its mailbox takes "nothing" for its end.
+#[tokio::test(start_paused = true)]
+async fn who_asks_what_is_there_is_not_told_that_it_is_nothing_by_a_gateway_that_leaves() {
+    let (registry, model) = registry(Model { stalls: true, ..Model::default() });
+    model.put(&alice(), testing::event("jobs.1", 1));
+    let alice = alice();
+    let held = registry.poll(&alice, request(None, Duration::ZERO));
+    let shutdown = async {
+        sleep(Duration::from_millis(100)).await;
+        registry.shut_down(Duration::from_secs(10)).await;
+    };
+    let (answered, ()) = tokio::join!(held, shutdown);
+    assert!(matches!(answered.outcome, Outcome::ShuttingDown { has_looked: false }), "{:?}", answered.outcome);
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ pub(super) struct Model {
     pub(super) release_time: Duration,
     /// Confirming fails, as when the connection has gone.
     pub(super) confirms_fail: bool,
+    /// Nothing is handed over, though it is there.
+    pub(super) stalls: bool,
 }
 
 impl Model {
@@ -168,7 +170,7 @@ impl Lease for ModelLease {
     async fn next(&mut self) -> Result<Delivery, LeaseEnded> {
         loop {
             let arrived = self.model.arrived.notified();
-            let next = if self.unacked.len() < usize::from(self.window) {
+            let next = if !self.model.stalls && self.unacked.len() < usize::from(self.window) {
                 self.model.with(&self.client, |mailbox| mailbox.ready.pop_front())
             } else {
                 None

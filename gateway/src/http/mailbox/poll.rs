@@ -40,7 +40,8 @@ pub(crate) async fn poll<B: Broker>(
         },
         // A poll that does not go on cannot be told that it has to confirm.
         Outcome::Nothing | Outcome::WindowFull => (Ok(response::empty(StatusCode::NO_CONTENT)), Answer::Nothing),
-        Outcome::ShuttingDown => (Ok(shutting_down()), Answer::Nothing),
+        Outcome::ShuttingDown { has_looked: true } => (Ok(shutting_down()), Answer::Nothing),
+        Outcome::ShuttingDown { has_looked: false } => (Err(Problem::ShuttingDown), Answer::Refused),
         Outcome::Replaced => (Err(Problem::Replaced), Answer::Replaced),
         Outcome::MailboxGone => (Err(Problem::MailboxGone), Answer::Refused),
         Outcome::NoMailbox => (Err(Problem::NoMailbox), Answer::Refused),

@@ -94,7 +94,7 @@ impl<B: Broker> Source for MailboxStream<B> {
             | Outcome::Held
             | Outcome::TooManyMailboxes
             | Outcome::Broker(_)
-            | Outcome::ShuttingDown => self.end(Text::default().come_back_later()),
+            | Outcome::ShuttingDown { .. } => self.end(Text::default().come_back_later()),
         }
     }
 }

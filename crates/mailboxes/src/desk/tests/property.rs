@@ -11,7 +11,7 @@ use events::{Topic, TopicPattern};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{batch::BatchEvent, poll::Continuation};
+use crate::{batch::BatchEvent, last_seen::Place, poll::Continuation};
 
 /// Also those of foreign publishers.
 const TOPICS: [&str; 4] = ["a", "b.1", "é..b", ""];
