@@ -215,16 +215,20 @@ async fn shutdown_releases_first_and_answers_then() {
 /// A client that drains its mailbox takes "nothing" for its end.
 #[tokio::test(start_paused = true)]
 async fn who_asks_what_is_there_is_not_told_that_it_is_nothing_by_a_gateway_that_leaves() {
-    let (registry, model) = registry(Model { stalls: true, ..Model::default() });
-    model.put(&alice(), testing::event("jobs.1", 1));
     let alice = alice();
-    let held = registry.poll(&alice, request(None, Duration::ZERO));
-    let shutdown = async {
-        sleep(Duration::from_millis(100)).await;
-        registry.shut_down(Duration::from_secs(10)).await;
-    };
-    let (answered, ()) = tokio::join!(held, shutdown);
-    assert!(matches!(answered.outcome, Outcome::ShuttingDown { has_looked: false }), "{:?}", answered.outcome);
+    for (waited, wait, has_looked) in [(1, 0, false), (1, 25, false), (0, 0, false), (0, 25, true)] {
+        let (registry, model) = registry(Model { stalls: true, ..Model::default() });
+        (0..waited).for_each(|number| model.put(&alice, testing::event("jobs.1", number)));
+        let held = registry.poll(&alice, request(None, Duration::from_secs(wait)));
+        let shutdown = async {
+            sleep(Duration::from_millis(100)).await;
+            registry.shut_down(Duration::from_secs(10)).await;
+        };
+        let (answered, ()) = tokio::join!(held, shutdown);
+        let looked = matches!(answered.outcome, Outcome::ShuttingDown { has_looked: true });
+        let is_over = matches!(answered.outcome, Outcome::ShuttingDown { .. });
+        assert!(is_over && looked == has_looked, "{waited} waited, wait={wait}: {:?}", answered.outcome);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -57,7 +57,7 @@ async fn converse(input: &[u8], clock: mpsc::Sender<()>) -> Conversation {
     let broker = Arc::new(broker());
     prepare(&broker).await;
     let registry = Registry::new(Arc::clone(&broker), mailboxes(), Arc::default());
-    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2 };
+    let feeds = FeedOptions { window: WindowLimits { bytes: 1 << 20, age: HOUR }, topics: 2, rest_after: None };
     let feed = Feed::new(broker.log(), feeds, Arc::default());
     let followed = Arc::clone(&feed);
     tokio::spawn(async move { followed.follow().await });

@@ -7,8 +7,7 @@ impl Desk {
     /// Tells whether a poll waits for what is still to come. One that asks what is there has no answer as long as it waits:
     /// its client would take "nothing" for the end of its mailbox.
     pub(crate) fn has_looked_for(&self, poll: PollId) -> bool {
-        let seated = self.poll.as_ref().filter(|seated| seated.poll.id == poll);
-        let waits = seated.is_some_and(|seated| !seated.is_short() && !seated.is_held_back);
+        let waits = self.poll.as_ref().is_some_and(|seated| seated.poll.id == poll && !seated.is_short());
         waits && self.window.as_ref().is_some_and(|window| !window.awaits_head())
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Model {
     pub(super) release_time: Duration,
     /// Confirming fails, as when the connection has gone.
     pub(super) confirms_fail: bool,
-    /// Nothing is handed over, though it is there.
+    /// Nothing is handed over, whether it is there or not.
     pub(super) stalls: bool,
 }
 
@@ -185,7 +185,7 @@ impl Lease for ModelLease {
     }
 
     async fn is_drained(&mut self) -> Result<bool, LeaseEnded> {
-        Ok(self.model.ready(&self.client) == 0)
+        Ok(!self.model.stalls && self.model.ready(&self.client) == 0)
     }
 
     async fn confirm(&mut self, tag: u64) -> Result<(), LeaseEnded> {
