@@ -113,7 +113,8 @@ async fn a_stream_whose_feeds_no_client_follows_has_no_consumer_until_one_comes(
 async fn a_stream_that_is_not_read_outlives_what_its_broker_goes_through() {
     let world = World::new().await;
     publish(&world.broker, "a", 0..10).await;
-    let (_, place) = world.read(Start::Now).await;
+    let (seen, place) = world.read(Start::Oldest).await;
+    assert_eq!(seen, list(0..10));
     world.rest().await;
     publish(&world.broker, "a", 10..20).await;
 
