@@ -8,19 +8,17 @@ mod live;
 
 use std::{sync::Arc, time::Duration};
 
-use amqp::PublishingConnection;
-use anyhow::Context;
 use broker::Broker as _;
 use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention};
 use events::{ContentType, Event};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::{sync::mpsc, task::unconstrained, time::Instant};
+use tokio::{task::unconstrained, time::Instant};
 
 pub use self::{
     follower::{Follower, MAX_AT_ONCE},
     live::{Latencies, Live},
 };
-use crate::{Backend, Broker, Folder, Gateway, GatewayBuilder, RabbitNode, gateway::READY};
+use crate::{Backend, Broker, Folder, Gateway, GatewayBuilder, PipelinedPublisher, RabbitNode, gateway::READY};
 
 /// How many events may be published and not stored: enough to keep a broker busy at any moment.
 const IN_FLIGHT: usize = 5000;
@@ -108,24 +106,9 @@ fn event(number: u64) -> anyhow::Result<Event> {
 }
 
 async fn fill_rabbit(url: &str, events: u64) -> anyhow::Result<()> {
-    let connection = PublishingConnection::open(&url.parse()?, "long log").await?;
-    let (in_flight, mut confirmations) = mpsc::channel(IN_FLIGHT);
-    let publishing = async {
-        for number in 0..events {
-            let confirmation = connection.channel().publish(&event(number)?).await?;
-            in_flight.send(confirmation).await.context("the confirms should be read")?;
-        }
-        drop(in_flight);
-        anyhow::Ok(())
-    };
-    let confirming = async {
-        while let Some(confirmation) = confirmations.recv().await {
-            confirmation.stored().await?;
-        }
-        anyhow::Ok(())
-    };
-    tokio::try_join!(publishing, confirming)?;
-    connection.close().await;
+    let publisher = PipelinedPublisher::connect(&url.parse()?).await?;
+    publisher.publish((0..events).map(event), None).await?;
+    publisher.close().await;
     Ok(())
 }
 

@@ -12,11 +12,12 @@ use std::{process::ExitStatus, time::Duration};
 
 pub use self::cluster::RabbitCluster;
 
+use amqp::AmqpUrl;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
 use self::place::{HOW_TO_GET_IT, Place};
-use crate::{Amqp, Finished, Log, Process, eventually, program, unique};
+use crate::{Amqp, Finished, Log, Process, eventually, note, program, unique};
 
 /// A node starts in 4 to 6 s on two idle cores.
 const START: Duration = Duration::from_mins(1);
@@ -55,6 +56,17 @@ impl RabbitNode {
     /// Starts a node and waits until it takes connections; panics with the end of its log if it does not.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
+    }
+
+    /// Returns the URL of a broker: the one that is there, or that of a node that is started for want of it.
+    pub async fn unless_at(url: Option<&AmqpUrl>) -> (Option<Self>, String) {
+        if let Some(url) = url {
+            return (None, url.secret().to_owned());
+        }
+        note("starting a private RabbitMQ");
+        let node = Self::start().await;
+        let url = node.url();
+        (Some(node), url)
     }
 
     /// Starts a node with more lines in its `rabbitmq.conf`, such as `channel_max = 16`.

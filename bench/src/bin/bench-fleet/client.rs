@@ -3,12 +3,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail, ensure};
-use events::{ClientId, Topic};
+use events::{ClientId, ContentType, Event, Topic};
 use postern_tests::LeanHttp;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::load::{Stamp, micros_since};
+use super::stamp::{Stamp, micros_since};
 
 /// Seconds that a poll may be held.
 const WAIT: u32 = 25;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) struct Client {
     id: ClientId,
     /// No other client's mailbox is bound to it.
-    pub(crate) topic: Topic,
+    topic: Topic,
 }
 
 /// What a client got in a round.
@@ -61,6 +61,13 @@ impl Client {
     /// Names one.
     pub(crate) fn new(run: &str, number: u32) -> anyhow::Result<Self> {
         Ok(Self { id: format!("{run}-{number}").parse()?, topic: format!("{run}.{number}").parse()? })
+    }
+
+    /// Returns the next event for it, of now.
+    pub(crate) fn event(&self, number: u32, started: Instant) -> anyhow::Result<Event> {
+        let stamp = Stamp { number, published: micros_since(started) };
+        let payload = serde_json::to_vec(&stamp).context("a stamp is JSON")?;
+        Ok(Event::new(self.topic.clone(), Some(ContentType::json()), payload))
     }
 
     /// Connects, and makes the mailbox.

@@ -4,16 +4,16 @@
 //! Both are measured in turn in one run, with the same gateways: first with one client, then with many. Behind the first
 //! proxy a mailbox moves with nearly every poll, which costs every process something; the ratios say what.
 //!
-//! * `stage` starts the processes; `load` publishes at a steady pace.
+//! * `stage` starts the processes.
 //! * `client` polls and checks what arrives; `round` runs one proxy once.
 //! * `report` prints a table.
 
 mod client;
-mod load;
 mod options;
 mod report;
 mod round;
 mod stage;
+mod stamp;
 
 use anyhow::{Context, ensure};
 use clap::Parser;

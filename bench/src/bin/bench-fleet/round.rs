@@ -57,6 +57,7 @@ impl Round {
         let opening = stream::iter(&clients).map(|client| client.open(proxy)).buffered(AT_ONCE);
         let connections: Vec<LeanHttp> = opening.try_collect().await?;
         let (before, started) = (stage.cpu(spread), Instant::now());
+        let events = (0..size.count).flat_map(|number| clients.iter().map(move |client| client.event(number, started)));
         let mut reading = JoinSet::new();
         for (client, mut http) in clients.iter().cloned().zip(connections) {
             reading.spawn(async move {
@@ -74,7 +75,7 @@ impl Round {
             }
             anyhow::Ok(())
         };
-        tokio::try_join!(reading, stage.load.publish(&clients, size.count, size.rate, started))?;
+        tokio::try_join!(reading, stage.publisher.publish(events, Some(size.rate)))?;
         let cpu = stage.cpu(spread).since(before);
         for (client, http) in &mut ends {
             client.close(http).await?;

@@ -1,16 +1,15 @@
 //! What all rounds share: a broker, three gateways and two proxies.
 
-use amqp::AmqpUrl;
-use postern_tests::{Gateway, Proxy, RabbitNode, Spread, cpu_seconds, note};
+use postern_tests::{Gateway, PipelinedPublisher, Proxy, RabbitNode, Spread, cpu_seconds};
 
-use super::{load::Load, options::Options};
+use super::options::Options;
 
 const GATEWAYS: usize = 3;
 
 /// See the module.
 pub(crate) struct Stage {
     /// Publishes.
-    pub(crate) load: Load,
+    pub(crate) publisher: PipelinedPublisher,
     // In the order in which they end.
     by_client: Proxy,
     round_robin: Proxy,
@@ -22,14 +21,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts everything.
     pub(crate) async fn set_up(options: &Options) -> anyhow::Result<Self> {
-        let (node, url) = if let Some(url) = &options.amqp_url {
-            (None, url.secret().to_owned())
-        } else {
-            note("starting a private RabbitMQ");
-            let node = RabbitNode::start().await;
-            let url = node.url();
-            (Some(node), url)
-        };
+        let (node, url) = RabbitNode::unless_at(options.amqp_url.as_ref()).await;
         let mut gateways = Vec::new();
         for _ in 0..GATEWAYS {
             gateways.push(Gateway::builder().amqp_url(&url).start().await);
@@ -41,8 +33,8 @@ impl Stage {
         let program = options.proxy.program();
         let by_client = Proxy::of_fleet(program, &addresses, Spread::ByClient).await;
         let round_robin = Proxy::of_fleet(program, &addresses, Spread::RoundRobin).await;
-        let load = Load::connect(&url.parse::<AmqpUrl>()?).await?;
-        Ok(Self { load, by_client, round_robin, gateways, node })
+        let publisher = PipelinedPublisher::connect(&url.parse()?).await?;
+        Ok(Self { publisher, by_client, round_robin, gateways, node })
     }
 
     /// Returns the proxy that spreads requests in this way.

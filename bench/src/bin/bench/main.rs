@@ -2,7 +2,7 @@
 //!
 //! One run measures both sides, so that the ratio between them means something on a machine whose numbers do not:
 //!
-//! * `stage` sets up what both share: a broker, a gateway, mailboxes; `load` publishes, in the same way for both.
+//! * `stage` sets up what both share: a broker, a gateway, mailboxes.
 //! * `reader` checks and times what arrives; `poller` is a client of the gateway, `consumer` the bare
 //!   AMQP consumer. Both live in this process, the gateway and the broker in theirs.
 //! * `round` runs one side once and gives what is `measured`; `memory` compares what a waiting reader costs.
@@ -11,7 +11,6 @@
 //! An event that is lost, repeated or out of order ends the run with an error.
 
 mod consumer;
-mod load;
 mod measured;
 mod memory;
 mod options;

@@ -1,25 +1,27 @@
 //! Running one side with one load.
 
+use std::ops::Range;
+
 use amqp::AmqpUrl;
-use postern_tests::cpu_seconds;
+use events::{ContentType, Event};
+use postern_tests::{PipelinedPublisher, cpu_seconds};
 use tokio::task::JoinSet;
 
 use super::{
     consumer,
-    load::Load,
     measured::{Cpu, Regime, Round, Side},
     options::Options,
     poller::Poller,
     reader::{Reader, read},
     stage::{Stage, for_each},
-    stamp::Clock,
+    stamp::{Clock, Stamp},
 };
 
 /// Everything that rounds need.
 #[derive(Debug)]
 pub(crate) struct Bench {
     stage: Stage,
-    load: Load,
+    publisher: PipelinedPublisher,
     clock: Clock,
     /// The number of the next event of every client: never used again, so that a leftover of one round shows in the
     /// next.
@@ -31,7 +33,8 @@ impl Bench {
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
         let stage = Stage::set_up(options, options.clients).await?;
         let url: AmqpUrl = stage.url.parse()?;
-        Ok(Self { stage, load: Load::connect(&url).await?, clock: Clock::start(), next: 0 })
+        let publisher = PipelinedPublisher::connect(&url).await?;
+        Ok(Self { stage, publisher, clock: Clock::start(), next: 0 })
     }
 
     /// Runs one round: the readers are there before the first event, and everything is confirmed after the last.
@@ -60,7 +63,7 @@ impl Bench {
 
     /// Ends everything.
     pub(crate) async fn finish(self) -> anyhow::Result<()> {
-        self.load.close().await;
+        self.publisher.close().await;
         self.stage.tear_down().await;
         Ok(())
     }
@@ -92,13 +95,23 @@ impl Bench {
             }
             anyhow::Ok((readers, readings))
         };
-        let publishing = self.load.publish(&self.stage.clients, numbers, rate, self.clock);
+        let publishing = self.publisher.publish(self.events(numbers), rate);
         let ((mut readers, readings), ()) = tokio::try_join!(reading, publishing)?;
         let cpu = self.cpu().since(cpu);
         for reader in &mut readers {
             reader.finish().await?;
         }
         Ok((Round::of(side, regime, started, &readings, cpu), readers))
+    }
+
+    /// Returns the events with these numbers of each client, the clients taking turns.
+    fn events(&self, numbers: Range<u32>) -> impl Iterator<Item = anyhow::Result<Event>> {
+        numbers.flat_map(move |number| {
+            (0..).zip(&self.stage.clients).map(move |(client, to)| {
+                let payload = Stamp { client, number, published: self.clock.micros() }.json();
+                Ok(Event::new(to.topic.clone(), Some(ContentType::json()), payload))
+            })
+        })
     }
 
     fn cpu(&self) -> Cpu {

@@ -41,14 +41,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the processes and makes the mailboxes, through the gateway, so that they are as it makes them.
     pub(crate) async fn set_up(options: &Options, clients: u32) -> anyhow::Result<Self> {
-        let (node, url) = if let Some(url) = &options.amqp_url {
-            (None, url.secret().to_owned())
-        } else {
-            note("starting a private RabbitMQ");
-            let node = RabbitNode::start().await;
-            let url = node.url();
-            (Some(node), url)
-        };
+        let (node, url) = RabbitNode::unless_at(options.amqp_url.as_ref()).await;
         let mut gateway = Gateway::builder().amqp_url(&url).start().await;
         gateway.wait_ready().await;
         let run = unique("bench");
