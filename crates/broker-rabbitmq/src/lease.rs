@@ -17,13 +17,14 @@ use lapin::{
     options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable, ShortString},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::{
     connections::{ChannelSlot, Connections, OwnChannel},
     error::{Failure, Refusal, has_no_channel, is_ack_timeout, refusal},
     out_of_reach::OutOfReach,
+    pulse::Moment,
     queue, task,
 };
 
@@ -65,7 +66,7 @@ pub struct AmqpLease {
     has_told_loss: bool,
     consuming: Consuming,
     /// When it was surely held.
-    held_at: Instant,
+    held_at: Moment,
 }
 
 /// Opens the Lease of a mailbox that exists and has no consumer; so nothing here is likely to be refused. A dropped
@@ -90,7 +91,7 @@ pub(super) async fn open(
             Err(error) => return Err(failed(error)),
         }
     };
-    let held_at = Instant::now();
+    let held_at = Moment::now();
     match consume(&channel, request).await {
         Ok(consumer) => Ok(Attempt::Opened(Box::new(AmqpLease {
             connections: Arc::clone(connections),
@@ -273,7 +274,7 @@ impl Lease for AmqpLease {
         if self.connections.pulse().has_run_since(self.held_at) {
             return Ok(());
         }
-        let now = Instant::now();
+        let now = Moment::now();
         // Anything that is answered will do: the broker has not given up this channel then.
         let asked = timeout(CALL_TIMEOUT, self.channel.basic_qos(self.window, BasicQosOptions::default())).await;
         if !matches!(asked, Ok(Ok(()))) {
