@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use postern_tests::{
-    Answer, EventStream, Follower, Gateway, Poll, RabbitCluster, RabbitNode, Request, eventually, unique,
+    Answer, EventStream, Follower, Gateway, Poll, RabbitCluster, RabbitNode, Request, eventually, eventually_eq, unique,
 };
 
 use self::reader::Reader;
@@ -121,6 +121,16 @@ async fn ask_for_all(gateway: &Gateway, reader: &Reader) {
     assert!(stream.retry.is_some(), "{stream:?}");
 }
 
+/// Waits until no gateway keeps a mailbox for its client any more: one that does may hand out what it has, though the node
+/// of the mailbox is lost.
+async fn is_free(gateway: &Gateway, reader: &Reader) {
+    let path = format!("/clients/{}", reader.client);
+    eventually_eq(PATIENCE, "whether the mailbox is read", false, async || {
+        Request::get(&path).send(gateway.address()).await.expect_status(200).json()["connected"] == true
+    })
+    .await;
+}
+
 /// Waits until a gateway holds so many polls and streams.
 async fn holds(gateway: &Gateway, count: usize) {
     let line = format!("postern_polls_held {count}");
@@ -182,6 +192,7 @@ async fn what_is_promised_holds_while_any_node_is_lost() {
     let mut followers = gateways.each_ref().map(|at| Follower::new(at.address(), &publisher.topic, "oldest", 0));
     for lost in 0..NODES {
         let (near, far) = ((lost + 1) % NODES, (lost + 2) % NODES);
+        is_free(&gateways[near], &homes[lost].asks_again).await;
         let stored = publisher.publish(&gateways[near], 3).await;
         let others = homes.iter_mut().enumerate().filter(|(home, _)| *home != lost).flat_map(|(_, home)| home.all());
         join_all(others.map(|reader| reader.read(&gateways[near]))).await;

@@ -1,7 +1,7 @@
 //! A gateway without feeds.
 
 use amqp::names::FEED;
-use postern_tests::{Broker, Gateway, Poll, Request, on_both_brokers, shared_node, unique};
+use postern_tests::{Broker, Gateway, Request, on_both_brokers, shared_node, unique};
 
 async fn start(broker: Broker) -> (Gateway, Option<String>) {
     let url = match broker {
@@ -20,13 +20,8 @@ async fn start(broker: Broker) -> (Gateway, Option<String>) {
 on_both_brokers!(without_feeds_mailboxes_are_served_and_no_stream_is_made);
 async fn without_feeds_mailboxes_are_served_and_no_stream_is_made(broker: Broker) {
     let (gateway, url) = start(broker).await;
-    let (client, topic) = (unique("alice"), unique("jobs"));
-    let poll = Poll::of(&client).topics(&topic);
-    poll.clone().wait(0).send(&gateway).await.expect_status(204);
-    let publish = Request::publish(&topic, "application/json", r#"{"n":1}"#);
-    publish.send(gateway.address()).await.expect_status(202);
-    assert_eq!(poll.wait(20).send(&gateway).await.batch().numbers("n"), [1]);
-    let path = format!("/topics/{topic}/events");
+    let client = gateway.carries_an_event().await;
+    let path = format!("/topics/{}/events", unique("jobs"));
     let refused = Request::get(&format!("{path}?wait=0")).send(gateway.address()).await;
     assert!(refused.problem(404).contains("--feed-topics none"), "{refused:?}");
     let refused = Request::get(&path).header("accept", "text/event-stream").send(gateway.address()).await;

@@ -14,10 +14,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    Finished, Folder, Log, Process, eventually, free_port,
+    Finished, Folder, Log, Poll, Process, eventually, free_port,
     passed_socket::{PassedSocket, passing},
     program,
     request::Request,
+    unique,
 };
 
 /// What every JSON Web Token begins with: `{"` in base64url. No test has any other reason to have it logged.
@@ -257,6 +258,17 @@ impl Gateway {
             if answer.status == status { Ok(()) } else { Err(answer) }
         })
         .await;
+    }
+
+    /// Makes a mailbox, publishes to it, and reads it; returns the client.
+    pub async fn carries_an_event(&self) -> String {
+        let (client, topic) = (unique("alice"), unique("jobs"));
+        let poll = Poll::of(&client).topics(&topic);
+        poll.clone().wait(0).send(self).await.expect_status(204);
+        let publish = Request::publish(&topic, "application/json", r#"{"n":1}"#);
+        publish.send(self.address).await.expect_status(202);
+        assert_eq!(poll.wait(20).send(self).await.batch().numbers("n"), [1]);
+        client
     }
 
     /// Waits for a log line with this message and returns its fields.

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use postern_tests::{
-    Authority, Finished, Gateway, Issued, Poll, Publisher, RabbitNode, Request, eventually, free_port, shared_node,
-    unique,
-};
+use postern_tests::{Authority, Finished, Gateway, Issued, Publisher, RabbitNode, eventually, free_port, shared_node};
 
 use super::{PATIENCE, PAUSES, finds_its_host};
 
@@ -67,12 +64,7 @@ async fn a_broker_is_trusted_by_its_authority_and_knows_its_clients_by_their_cer
     let builder = Gateway::builder().amqp_url(&urls[0]).amqp_url(&urls[1]).flag("--amqp-ca-file", ca);
     let gateway = builder.flag("--amqp-cert-file", cert).flag("--amqp-key-file", key).start().await;
     gateway.wait_ready().await;
-    let (client, topic) = (unique("alice"), unique("jobs"));
-    let poll = Poll::of(&client).topics(&topic);
-    poll.clone().wait(0).send(&gateway).await.expect_status(204);
-    let publish = Request::publish(&topic, "application/json", r#"{"n":1}"#);
-    publish.send(gateway.address()).await.expect_status(202);
-    assert_eq!(poll.wait(20).send(&gateway).await.batch().numbers("n"), [1]);
+    gateway.carries_an_event().await;
     let files =
         [("CA", ca), ("CERT", cert), ("KEY", key)].map(|(name, file)| (format!("POSTERN_AMQP_{name}_FILE"), file));
     let builder = files.iter().fold(Gateway::builder(), |builder, (name, file)| builder.env(name, *file));

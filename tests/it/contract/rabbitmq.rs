@@ -180,7 +180,10 @@ async fn a_channel_that_both_sides_close_takes_nothing_along() {
     let broker = world.broker();
     let mut other = open(broker, bob.request()).await;
     for round in 0..300 {
-        let mut lease = open(broker, alice.request()).await;
+        let mut lease = match broker.open(alice.request()).await {
+            Ok(lease) => lease,
+            Err(error) => panic!("round {round}: {error}; the broker's log: {}", shared_node().await.log().tail(30)),
+        };
         broker.delete(&alice.client).await.unwrap();
         // The broker closes a channel that asks for what is not there.
         let _ = timeout(Duration::from_micros(10 * (round % 100)), lease.is_drained()).await;

@@ -13,12 +13,14 @@ async fn twins(broker: EmbeddedBroker, window_bytes: usize) -> (World, World) {
 }
 
 /// Lets so much time pass, and what waits for it happen. The clock is paused for that alone: the broker's threads know
-/// nothing of it.
+/// nothing of it. Every task gets its turn, many times.
 async fn pass(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    for _ in 0..1000 {
+        yield_now().await;
+    }
 }
 
 impl World {
