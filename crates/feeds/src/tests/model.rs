@@ -14,7 +14,7 @@ use events::{Topic, TopicPattern};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::{World, log::TestLog, numbers};
+use super::{World, log::TestLog, numbers, readiness::turns};
 use crate::{FeedOutcome, FeedRequest, Start, cursor::Cursor};
 
 const TOPICS: [&str; 6] = ["a", "a.b", "a.c", "b", "b.a.c", "c"];
@@ -205,6 +205,10 @@ impl Model {
     /// Polls once, judges the answer, and returns whether it moved or told the client anything.
     async fn poll(&mut self, number: usize, limit: usize) -> Result<bool, TestCaseError> {
         let Client { pattern, start, latest_only } = self.clients[number].clone();
+        // Else what is stored is read a moment later, and may come to who begins now.
+        if self.settings.rests {
+            turns(|| self.world().is_resting()).await;
+        }
         let oldest = self.oldest();
         let request = FeedRequest { pattern: pattern.clone(), start, limit, latest_only, deadline: Instant::now() };
         let (got, reset, place) = match self.world().ask(request).await {

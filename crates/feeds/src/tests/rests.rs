@@ -24,7 +24,7 @@ async fn pass(time: Duration) {
 }
 
 impl World {
-    fn is_resting(&self) -> bool {
+    pub(super) fn is_resting(&self) -> bool {
         self.feed.metrics.resting.get() == 1
     }
 
