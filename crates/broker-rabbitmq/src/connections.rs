@@ -11,6 +11,7 @@
 //! How many channels there may be, and so how many Leases, is the broker's to say: see `limits`.
 
 mod connection;
+mod idle_channels;
 mod kind;
 mod limits;
 mod publish_connection;
@@ -36,7 +37,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{connection::Role, kind::Kind, limits::Limits};
+use self::{connection::Role, idle_channels::IdleChannels, kind::Kind, limits::Limits};
 pub(super) use self::{
     connection::{BrokerConnection, ChannelSlot, OwnChannel},
     publish_connection::{PublishConnection, Published},
@@ -63,6 +64,8 @@ pub(super) struct Connections {
     feed: Kind,
     publishing: Mutex<Option<Arc<PublishConnection>>>,
     administering: Mutex<Option<Arc<BrokerConnection>>>,
+    /// Of that connection.
+    idle: IdleChannels,
     leasing: Mutex<Vec<Arc<BrokerConnection>>>,
     /// Locked while it is opened, so that only one is.
     feeding: tokio::sync::Mutex<Option<Arc<BrokerConnection>>>,
@@ -103,6 +106,7 @@ impl Connections {
             urls: options.urls.clone(),
             publishing: Mutex::default(),
             administering: Mutex::default(),
+            idle: IdleChannels::default(),
             leasing: Mutex::default(),
             feeding: tokio::sync::Mutex::default(),
             limits,
@@ -158,11 +162,13 @@ impl Connections {
 
     /// Returns a place on the connection for administrative tasks; waits for one.
     pub(super) async fn administering(&self) -> Result<ChannelSlot, BrokerError> {
+        self.place(&self.admin_connection().await?).await
+    }
+
+    async fn admin_connection(&self) -> Result<Arc<BrokerConnection>, BrokerError> {
         self.admin.tried.cancelled().await;
         let connection = locked(&self.administering).clone();
-        let connection = connection.filter(|connection| connection.is_connected());
-        let connection = connection.ok_or_else(|| self.admin.no_connection())?;
-        self.place(&connection).await
+        connection.filter(|connection| connection.is_connected()).ok_or_else(|| self.admin.no_connection())
     }
 
     /// Runs a short task in its turn.
@@ -294,6 +300,7 @@ impl Connections {
         self.tasks.wait().await;
         let publishing = locked(&self.publishing).take();
         let administering = locked(&self.administering).take();
+        self.idle.clear();
         let leasing = std::mem::take(&mut *locked(&self.leasing));
         let feeding = self.feeding.lock().await.take();
         // All at once: a broker that does not answer takes a second for each.
@@ -306,21 +313,42 @@ impl Connections {
         tokio::join!(publishing, join_all(others));
     }
 
-    /// Runs an administrative task on a channel of its own.
+    /// Runs an administrative task on a channel that no other has meanwhile.
     pub(super) async fn administer<T>(
         &self,
         attempted: &'static str,
         task: impl AsyncFnOnce(&Channel) -> Result<T, lapin::Error>,
     ) -> Result<T, BrokerError> {
         let run = async {
-            let place = self.administering().await?;
+            let connection = self.admin_connection().await?;
+            let room = match self.idle.take(&connection) {
+                Some(channel) => Room::Idle(channel),
+                None => Room::Slot(self.place(&connection).await?),
+            };
             in_time(attempted, async {
-                let channel = place.open().await?;
-                task(&channel).await
+                let channel = room.channel().await?;
+                let done = task(&channel).await?;
+                self.idle.keep(channel, &connection);
+                Ok(done)
             })
             .await
         };
         self.in_turn(run).await
+    }
+}
+
+/// Where a short task runs.
+enum Room {
+    Idle(OwnChannel),
+    Slot(ChannelSlot),
+}
+
+impl Room {
+    async fn channel(self) -> Result<OwnChannel, lapin::Error> {
+        match self {
+            Self::Idle(channel) => Ok(channel),
+            Self::Slot(slot) => slot.open().await,
+        }
     }
 }
 

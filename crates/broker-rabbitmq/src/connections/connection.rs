@@ -89,6 +89,12 @@ impl BrokerConnection {
         self.closed_by_server.load(Ordering::Relaxed) >= max_closed_by_server(self.channel_max())
     }
 
+    /// Tells whether a channel may stay open without use: the connection is to stay, and the broker is not known to allow
+    /// few channels.
+    pub(super) fn has_channels_to_spare(&self) -> bool {
+        !self.is_out_of_channels() && !self.limits.are_learned()
+    }
+
     /// Opens a channel without a place, which the library closes when it is dropped. Prefer [`ChannelSlot::open`].
     ///
     /// The number of a channel that the server closed once fails with that old error when its turn comes again: the
@@ -204,6 +210,11 @@ impl OwnChannel {
         self.channel.close(200, "done".into()).await?;
         self.place = None;
         Ok(())
+    }
+
+    /// Tells whether it can be used, and is a channel of this connection.
+    pub(super) fn is_open_on(&self, connection: &Arc<BrokerConnection>) -> bool {
+        self.channel.status().connected() && self.place.as_ref().is_some_and(|place| Arc::ptr_eq(&place.0, connection))
     }
 
     /// Tells whether the broker has closed it, and not the whole connection.

@@ -147,6 +147,11 @@ impl Limits {
         );
     }
 
+    /// Tells whether the broker has refused a channel.
+    pub(super) fn are_learned(&self) -> bool {
+        self.learned().is_some()
+    }
+
     fn learned(&self) -> MutexGuard<'_, Option<Learned>> {
         self.learned.lock().unwrap_or_else(PoisonError::into_inner)
     }

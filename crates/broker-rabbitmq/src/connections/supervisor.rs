@@ -108,6 +108,8 @@ impl Connections {
                 {
                     let connection = kind.connect().await?;
                     *locked(&self.administering) = Some(Arc::new(connection));
+                    // What it held on to of the connection before.
+                    self.idle.clear();
                 }
             }
             Role::Lease => {
