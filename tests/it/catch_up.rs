@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Broker, Live, LongLog, on_both_brokers};
+use postern_tests::{Broker, Gateway, Live, LongLog, Request, on_both_brokers};
 use tokio::task::JoinSet;
 
 /// How long the log is. `POSTERN_TEST_LOG=1000000 tests/run catch_up` gives RabbitMQ's as many events as the embedded
@@ -25,7 +25,7 @@ on_both_brokers!(every_follower_gets_exactly_what_is_after_its_place_in_a_long_l
 async fn every_follower_gets_exactly_what_is_after_its_place_in_a_long_log(broker: Broker) {
     let events = events(broker);
     let each = events / CLIENTS;
-    let log = LongLog::new(broker, events, |gateway| gateway).await.unwrap();
+    let mut log = LongLog::new(broker, events, |gateway| gateway).await.unwrap();
     let live = Live::start(&log, 10, Duration::from_millis(50), events).await.unwrap();
 
     let mut places = vec![("oldest".to_owned(), 0)];
@@ -49,4 +49,18 @@ async fn every_follower_gets_exactly_what_is_after_its_place_in_a_long_log(broke
     // Those at the end got everything, too.
     let (_, end) = live.finish().await.unwrap();
     all.read_to(end).await;
+
+    if matches!(broker, Broker::RabbitMq) {
+        serves_mailboxes_while_it_reads(&mut log.gateway).await;
+    }
+}
+
+/// Restarts a gateway on a stream that it takes seconds to read.
+async fn serves_mailboxes_while_it_reads(gateway: &mut Gateway) {
+    gateway.kill9();
+    gateway.start_again().await;
+    gateway.wait_answer("/ready", 200, Duration::from_mins(1)).await;
+    gateway.carries_an_event().await;
+    let feeds = Request::get("/ready?feeds").send(gateway.address()).await;
+    assert_eq!(feeds.status, 503, "the stream was to be long enough that it is still read: {feeds:?}");
 }

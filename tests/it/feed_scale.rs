@@ -7,7 +7,7 @@ use postern_tests::{Broker, Gateway, HttpConnection, Load, Request, eventually_e
 const CLIENTS: u32 = 10_000;
 
 /// Events after the first, which reaches clients that have waited since they came.
-const MORE: u32 = 100;
+const MORE: u32 = 40;
 
 /// On two cores that others use, too, a debug build needs a third of this.
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 const CLIENTS: usize = 2000;
-const EVENTS: u64 = 20;
+const EVENTS: u64 = 6;
 
 on_both_brokers!(two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order);
 async fn two_thousand_clients_hold_polls_and_each_gets_its_own_events_in_order(broker: Broker) {
