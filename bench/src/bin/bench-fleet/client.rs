@@ -73,7 +73,7 @@ impl Client {
     /// Connects, and makes the mailbox.
     pub(crate) async fn open(&self, proxy: SocketAddr) -> anyhow::Result<LeanHttp> {
         let mut http = LeanHttp::open(proxy).await?;
-        http.send("GET", &format!("/clients/{}/events?wait=0&topics={}", self.id, self.topic)).await?;
+        http.send("GET", &format!("/clients/{0}/events?wait=0&topics={1}&poll={0}.0", self.id, self.topic)).await?;
         let answer = http.answer().await?;
         ensure!(answer.status == 204, "the mailbox of {} should be empty: {answer:?}", self.id);
         Ok(http)
@@ -93,8 +93,13 @@ impl Client {
         let mut seen = vec![false; usize::try_from(count)?];
         let (mut last_seen, mut next, mut missing) = (String::new(), 0, count);
         let mut arrived = Instant::now();
-        while missing > 0 && arrived.elapsed() < PATIENCE {
-            http.send("GET", &format!("/clients/{}/events?wait={WAIT}&last_seen={last_seen}", self.id)).await?;
+        // It numbers its polls, so that a gateway knows from the first one on that it is the reader of the other gateway.
+        for poll in 1.. {
+            if missing == 0 || arrived.elapsed() > PATIENCE {
+                break;
+            }
+            let path = format!("/clients/{0}/events?wait={WAIT}&last_seen={last_seen}&poll={0}.{poll}", self.id);
+            http.send("GET", &path).await?;
             let answer = timeout(PATIENCE * 2, http.answer()).await.context("a poll is not answered")??;
             reading.answers += 1;
             match answer.status {
