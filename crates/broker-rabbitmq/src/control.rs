@@ -2,15 +2,17 @@
 //!
 //! The exchange `postern.control` brings a [`Message`] to the inbox of one gateway, by its instance, or to those of all.
 //! Nothing rests on a message: it is transient, expires after a second, and may be lost. A gateway without an inbox,
-//! because its user may not have one or because its connection is gone, only waits longer for what others hold.
+//! because its user may not have one or because its connection is gone, only waits longer for what others hold, and
+//! cannot unbind a mailbox that another one reads.
 //!
 //! * `inbox` is the queue of this gateway, and what is done with what comes.
-//! * `question` asks the holder of a mailbox for it.
+//! * `question` asks the holder of a mailbox for it; `unbinding` tells it that the mailbox was unbound.
 //! * `message` is what is written. Two versions of it may be in use at once.
 
 mod inbox;
 mod message;
 mod question;
+mod unbinding;
 
 use std::{
     collections::HashMap,
@@ -23,7 +25,7 @@ use std::{
 
 use amqp::names;
 use broker::{BrokerError, Remembered, handover::Instance};
-use events::{ClientId, TopicPattern};
+use events::ClientId;
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use tokio::{
     sync::{Notify, mpsc},
@@ -46,7 +48,7 @@ const EXPIRATION: Duration = Duration::from_secs(1);
 const ALL: &str = "all";
 
 /// How many questions go to all gateways in a second at most. Each of them costs as many messages as there are gateways.
-const MAX_BROADCASTS: usize = 50;
+const MAX_BROADCASTS: usize = 250;
 
 /// How many of them may be for one mailbox.
 const MAX_BROADCASTS_OF_CLIENT: usize = 4;
@@ -95,12 +97,6 @@ impl Control {
         self.instance
     }
 
-    /// Tells all gateways that a mailbox was unbound from a pattern.
-    pub(super) async fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
-        let (from, client, topic) = (self.instance, client.clone(), topic.clone());
-        self.send(ALL, &Message::Unbound { from, client, topic }).await;
-    }
-
     /// Tells all gateways of mailboxes that are out of reach, and of clients that were told, as long as it is polled.
     pub(super) async fn tell_news(&self) {
         loop {
@@ -114,18 +110,16 @@ impl Control {
         }
     }
 
-    /// Sends a message to one gateway. What cannot be sent in time is of no use any more.
-    async fn tell(&self, to: Instance, message: &Message) {
-        self.send(&to.to_string(), message).await;
+    /// Sends a message to one gateway, and tells whether it was sent. What cannot be sent in time is of no use any more.
+    async fn tell(&self, to: Instance, message: &Message) -> bool {
+        self.send(&to.to_string(), message).await
     }
 
-    /// Sends a question for a mailbox to all gateways, unless too many were sent just now; tells whether it was sent.
-    async fn ask_all(&self, client: &ClientId, message: &Message) -> bool {
+    /// Sends a question about a mailbox to all gateways, unless too many were sent just now; `None` if it was not tried,
+    /// else whether it was sent.
+    async fn ask_all(&self, client: &ClientId, message: &Message) -> Option<bool> {
         let may_send = self.broadcasts().take(client, Instant::now());
-        if may_send {
-            self.send(ALL, message).await;
-        }
-        may_send
+        if may_send { Some(self.send(ALL, message).await) } else { None }
     }
 
     /// Returns the gateway that was given a mailbox last.
@@ -133,12 +127,13 @@ impl Control {
         self.successors().get(client).copied()
     }
 
-    async fn send(&self, key: &str, message: &Message) {
+    async fn send(&self, key: &str, message: &Message) -> bool {
         match timeout(EXPIRATION, self.try_send(key, message)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(error)) => debug!(%error, "a message to another gateway was not sent"),
             Err(_) => debug!("a message to another gateway was not sent in time"),
         }
+        false
     }
 
     async fn try_send(&self, key: &str, message: &Message) -> Result<(), BrokerError> {
@@ -219,7 +214,7 @@ mod tests {
         let mut broadcasts = Broadcasts { since: start, sent: Vec::new() };
         let mut take = |client: &str, ms| broadcasts.take(&client.parse().unwrap(), start + Duration::from_millis(ms));
         let mut sent = |ms| (0..1000).filter(|n| take(&format!("c{n}"), ms)).count();
-        assert_eq!([0, 999, 1000, 3000].map(&mut sent), [50, 0, 50, 50]);
+        assert_eq!([0, 999, 1000, 3000].map(&mut sent), [250, 0, 250, 250]);
         // One that comes again and again leaves room for others.
         let mut of_one = || (0..1000).filter(|_| take("alice", 5000)).count();
         assert_eq!((of_one(), of_one()), (4, 0));

@@ -297,7 +297,7 @@ impl Broker for AmqpBroker {
             loop {
                 match admitted.in_turn(pin!(self.try_open(&request))).await? {
                     Attempt::Opened(lease) => {
-                        return Ok(lease.after(question.as_ref().is_some_and(Question::is_seen_confirmed)));
+                        return Ok(lease.after(Question::is_seen_confirmed(question.as_mut()).await));
                     }
                     Attempt::Held => last = OpenError::Held,
                     // The mailbox expired, or was deleted, between two questions: ask again.
@@ -336,9 +336,11 @@ impl Broker for AmqpBroker {
     }
 
     async fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
-        self.on_mailbox(client, Task::Unbind(topic)).await?.ok();
-        self.control.unbound(client, topic).await;
-        Ok(())
+        self.on_mailbox(client, Task::Unbind(topic)).await.map(drop)
+    }
+
+    async fn tell_unbound(&self, client: &ClientId, topic: &TopicPattern) -> Result<(), BrokerError> {
+        self.control.tell_unbound(client, topic).await
     }
 
     async fn delete(&self, client: &ClientId) -> Result<(), BrokerError> {

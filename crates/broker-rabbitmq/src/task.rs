@@ -11,7 +11,7 @@ use super::{
     queue,
 };
 
-/// A task on a mailbox. Each begins with a look at the queue, which says more than the rest does.
+/// A task on a mailbox. Each has a look at the queue, which says more than the rest does.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Task<'a> {
     /// Looks at it; the same resets the clock of its expiry.
@@ -22,7 +22,7 @@ pub(super) enum Task<'a> {
     Open(Expires, &'a [TopicPattern]),
     /// Compares it, if it is there, with one of this expiry, and binds it.
     Bind(Expires, &'a [TopicPattern]),
-    /// Takes one binding from it, if it is there.
+    /// Takes one binding from it, if it is there, and looks at it then.
     Unbind(&'a TopicPattern),
 }
 
@@ -58,10 +58,16 @@ impl Task<'_> {
     pub(super) async fn run(self, channel: &Channel, client: &ClientId) -> Result<Queue, lapin::Error> {
         let mailbox = match self {
             Self::Declare(expires_ms, _) => queue::declare(channel, client, Some(expires_ms)).await?,
-            Self::Look | Self::Open(..) | Self::Bind(..) | Self::Unbind(_) => queue::look(channel, client).await?,
+            Self::Unbind(topic) => {
+                let (queue, key) = (names::mailbox(client), topic.as_str().into());
+                channel.queue_unbind(queue, names::EXCHANGE.into(), key, FieldTable::default()).await?;
+                // RabbitMQ answers that it is done also where it cannot reach the queue.
+                queue::look(channel, client).await?
+            }
+            Self::Look | Self::Open(..) | Self::Bind(..) => queue::look(channel, client).await?,
         };
         match self {
-            Self::Look => {}
+            Self::Look | Self::Unbind(_) => {}
             Self::Declare(..) | Self::Open(..) if mailbox.consumer_count() > 0 => {}
             // Only an active declare tells another type. The look has just started the clock of the expiry anew, so
             // this makes no mailbox unless it is deleted in the same millisecond.
@@ -71,11 +77,6 @@ impl Task<'_> {
             }
             Self::Declare(_, topics) | Self::Open(Expires::Unknown, topics) | Self::Bind(Expires::Unknown, topics) => {
                 queue::bind(channel, client, topics).await?;
-            }
-            // RabbitMQ answers that it is done also where it cannot reach the queue; hence the look.
-            Self::Unbind(topic) => {
-                let (queue, key) = (names::mailbox(client), topic.as_str().into());
-                channel.queue_unbind(queue, names::EXCHANGE.into(), key, FieldTable::default()).await?;
             }
         }
         Ok(mailbox)

@@ -77,13 +77,16 @@ pub enum Reply {
 /// An answer that may take as long as a release. `None`: the other gateway does best to look for itself.
 pub type Replying = Pin<Box<dyn Future<Output = Option<Reply>> + Send>>;
 
+/// Ends when that is noted, and tells whether the Lease of the mailbox is open here.
+pub type Noting = Pin<Box<dyn Future<Output = bool> + Send>>;
+
 /// Reads mailboxes, and gives them up for other gateways.
 pub trait Holder: Send + Sync + 'static {
     /// Decides whether another gateway gets a mailbox; `None` if it is not read here.
     fn hand_over(&self, wanted: Wanted) -> Option<Replying>;
 
-    /// Takes note that a mailbox was unbound from a pattern through another gateway.
-    fn unbound(&self, client: &ClientId, topic: &TopicPattern);
+    /// Takes note that a mailbox was unbound from a pattern; `None` if it is not read here.
+    fn unbound(&self, client: &ClientId, topic: &TopicPattern) -> Option<Noting>;
 }
 
 #[cfg(test)]

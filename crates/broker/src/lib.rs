@@ -133,6 +133,16 @@ pub trait Broker: Send + Sync + 'static {
     /// Takes one binding from a mailbox; no mailbox or no such binding is no error.
     fn unbind(&self, client: &ClientId, topic: &TopicPattern) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
+    /// Returns when the gateway that reads a mailbox has taken note that the mailbox was unbound from a pattern, unless
+    /// none reads it. Fails if that gateway cannot be told: it would not bind the pattern again for a client that names it.
+    fn tell_unbound(
+        &self,
+        _client: &ClientId,
+        _topic: &TopicPattern,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Drops a mailbox with all that is in it and ends its Lease; no mailbox is no error.
     fn delete(&self, client: &ClientId) -> impl Future<Output = Result<(), BrokerError>> + Send;
 

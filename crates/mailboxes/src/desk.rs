@@ -123,6 +123,11 @@ impl Desk {
         self.serve(now);
     }
 
+    /// Tells whether the Lease is open, or was.
+    pub(super) const fn is_open(&self) -> bool {
+        self.window.is_some()
+    }
+
     /// A poll came. It replaces the one that sits here, unless the client itself sent that one later.
     pub(super) fn attach(&mut self, poll: Poll, now: Instant) {
         if let (Some(order), Some(highest)) = (&poll.order, &self.highest)

@@ -14,7 +14,7 @@ use std::{
 
 use broker::{
     Broker,
-    handover::{Holder, Replying, Wanted},
+    handover::{Holder, Noting, Replying, Wanted},
 };
 use events::{ClientId, TopicPattern};
 use tokio::{
@@ -188,10 +188,10 @@ impl<B: Broker> Holder for Registry<B> {
         }))
     }
 
-    fn unbound(&self, client: &ClientId, topic: &TopicPattern) {
-        if let Some(entry) = self.0.sessions().get(client) {
-            let _ = entry.commands.send(Command::Unbound(topic.clone()));
-        }
+    fn unbound(&self, client: &ClientId, topic: &TopicPattern) -> Option<Noting> {
+        let (reply, noted) = oneshot::channel();
+        self.0.sessions().get(client)?.commands.send(Command::Unbound(topic.clone(), reply)).ok()?;
+        Some(Box::pin(async move { noted.await.unwrap_or_default() }))
     }
 }
 

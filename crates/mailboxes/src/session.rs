@@ -50,7 +50,8 @@ pub(super) enum Command {
     /// Another gateway wants the mailbox. A sender that is dropped says nothing: that gateway looks for itself.
     Wanted(Wanted, oneshot::Sender<Reply>),
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
-    Unbound(TopicPattern),
+    /// The answer tells whether the Lease is open.
+    Unbound(TopicPattern, oneshot::Sender<bool>),
 }
 
 /// What others see of a Session.
@@ -262,8 +263,9 @@ impl<B: Broker> Session<B> {
                 }
             }
             Some(Command::Abandoned) => self.desk.abandoned(),
-            Some(Command::Unbound(topic)) => {
+            Some(Command::Unbound(topic, noted)) => {
                 self.bound.remove(&topic);
+                let _ = noted.send(self.desk.is_open());
             }
             // The registry keeps a sender as long as the Session is in it.
             None => {}

@@ -12,7 +12,7 @@ use std::{
 use amqp::names;
 use broker::{
     BrokerError, Seldom,
-    handover::{Holder, Instance, Reply, Wanted},
+    handover::{Holder, Instance, Noting, Reply, Wanted},
 };
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use lapin::{
@@ -25,7 +25,7 @@ use tracing::{debug, warn};
 
 use super::{
     ALL, Control, EXPIRATION,
-    message::{Answer, Message, Named, Request, Said},
+    message::{Answer, Message, Number, Request, Said, Written},
 };
 use crate::{call::in_time, connections::OwnChannel};
 
@@ -40,6 +40,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The same where the broker has said no: each refusal takes the number of a channel for good.
 const PAUSE_OF_REFUSED: Duration = Duration::from_mins(1);
+
+/// How often the inbox is bound.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why an inbox is not read any more.
 enum Ended {
@@ -58,9 +61,12 @@ impl Control {
         let mut last_doubt: Option<Instant> = None;
         loop {
             let pause = match self.open().await {
-                Ok((_channel, inbox)) => {
+                Ok((channel, queue, inbox)) => {
                     self.is_open.store(true, Ordering::Relaxed);
-                    let ended = self.read(inbox, &*holder).await;
+                    let ended = tokio::select! {
+                        ended = self.read(inbox, &*holder) => ended,
+                        ended = self.keep_bound(&channel, &queue) => ended,
+                    };
                     self.is_open.store(false, Ordering::Relaxed);
                     let now = Instant::now();
                     match ended {
@@ -85,21 +91,40 @@ impl Control {
     }
 
     /// Declares the inbox and begins to read it. It goes with the channel.
-    async fn open(&self) -> Result<(OwnChannel, Consumer), BrokerError> {
+    async fn open(&self) -> Result<(OwnChannel, ShortString, Consumer), BrokerError> {
         let place = self.connections.administering().await?;
         in_time("open the inbox of this gateway", async {
             let channel = place.open().await?;
-            declare_exchange(&channel).await?;
             let queue = declare_queue(&channel, self.instance).await?;
-            for key in [self.instance.to_string().as_str(), ALL] {
-                let (exchange, options) = (names::CONTROL_EXCHANGE.into(), QueueBindOptions::default());
-                channel.queue_bind(queue.clone(), exchange, key.into(), options, FieldTable::default()).await?;
-            }
+            self.bind(&channel, &queue).await?;
             let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
-            let inbox = channel.basic_consume(queue, ShortString::default(), options, FieldTable::default()).await?;
-            Ok((channel, inbox))
+            let consuming =
+                channel.basic_consume(queue.clone(), ShortString::default(), options, FieldTable::default());
+            let inbox = consuming.await?;
+            Ok((channel, queue, inbox))
         })
         .await
+    }
+
+    async fn bind(&self, channel: &Channel, queue: &ShortString) -> Result<(), lapin::Error> {
+        declare_exchange(channel).await?;
+        for key in [self.instance.to_string().as_str(), ALL] {
+            let (exchange, options) = (names::CONTROL_EXCHANGE.into(), QueueBindOptions::default());
+            channel.queue_bind(queue.clone(), exchange, key.into(), options, FieldTable::default()).await?;
+        }
+        Ok(())
+    }
+
+    /// Binds the inbox again and again. Where the exchange is deleted, only the gateway that sends next notices: the others
+    /// would hear nothing any more.
+    async fn keep_bound(&self, channel: &Channel, queue: &ShortString) -> Ended {
+        loop {
+            sleep(BIND_AGAIN).await;
+            if let Err(error) = self.bind(channel, queue).await {
+                debug!(%error, "the inbox for other gateways could not be bound again");
+                return Ended::Lost;
+            }
+        }
     }
 
     /// Reads the inbox until it ends.
@@ -130,7 +155,10 @@ impl Control {
             Message::NotHeld { answer, to } => self.answered(answer, Said::NotHeld(to.map(|named| named.0))),
             Message::Newer(answer) => self.answered(answer, Said::Newer),
             Message::Offer { answer, lease } => self.answered(answer, Said::Offered(lease)),
-            Message::Unbound { from, client, topic } if from != self.instance => holder.unbound(&client, &topic),
+            Message::Noted(answer) => self.answered(answer, Said::Noted),
+            Message::Unbound { from, client, topic, req } if from != self.instance => {
+                return self.note_unbound(from, req, holder.unbound(&client, &topic)?);
+            }
             Message::Away { from, node, clients } if from != self.instance => {
                 self.out_of_reach.heard(clients.0, &node);
             }
@@ -139,6 +167,16 @@ impl Control {
             Message::Unbound { .. } | Message::Away { .. } | Message::Told { .. } => {}
         }
         None
+    }
+
+    /// Says that it is noted where the mailbox is read here. Gateways of an older version do not ask.
+    fn note_unbound(&self, to: Instance, req: Option<Written<Number>>, noting: Noting) -> Option<Considered<'_>> {
+        let answer = Answer { req: req?.0, from: self.instance };
+        Some(Box::pin(async move {
+            if noting.await {
+                self.tell(to, &Message::Noted(answer)).await;
+            }
+        }))
     }
 
     fn hand_over(
@@ -161,7 +199,7 @@ impl Control {
         let client = request.client.clone();
         Some(Box::pin(async move {
             let message = match replying {
-                None => Message::NotHeld { answer, to: self.successor(&client).map(Named) },
+                None => Message::NotHeld { answer, to: self.successor(&client).map(Written) },
                 Some(replying) => {
                     let Some(reply) = replying.await else { return };
                     if let Reply::Released { .. } = reply {

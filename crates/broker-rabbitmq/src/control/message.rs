@@ -65,7 +65,7 @@ pub(super) enum Message {
         answer: Answer,
         /// The gateway that was given it last, if one was.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        to: Option<Named>,
+        to: Option<Written<Instance>>,
     },
     /// There is a newer poll of the same instance here.
     Newer(Answer),
@@ -89,7 +89,12 @@ pub(super) enum Message {
         /// The pattern.
         #[serde(with = "text")]
         topic: TopicPattern,
+        /// Names it, for the gateway that reads the mailbox to say that it has taken note.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        req: Option<Written<Number>>,
     },
+    /// The mailbox is read here, and it is noted that it was unbound.
+    Noted(Answer),
     /// Mailboxes are out of reach, with their node.
     Away {
         /// Who says so.
@@ -167,6 +172,8 @@ pub(super) enum Said {
     Newer,
     /// The reader of this Lease has to go if the poll still waits.
     Offered(Number),
+    /// It is noted there that the mailbox was unbound.
+    Noted,
 }
 
 /// Says which question is answered, and by which gateway.
@@ -178,10 +185,10 @@ pub(super) struct Answer {
     pub(super) from: Instance,
 }
 
-/// A gateway by its name, where one may be left out.
+/// A value that may be left out, written as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Named(#[serde(with = "text")] pub(super) Instance);
+#[serde(transparent, bound(serialize = "T: fmt::Display", deserialize = "T: FromStr<Err: fmt::Display>"))]
+pub(super) struct Written<T>(#[serde(with = "text")] pub(super) T);
 
 #[derive(Serialize, Deserialize)]
 struct Versioned<T> {
@@ -297,7 +304,7 @@ mod tests {
                 r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002"}"#,
             ),
             (
-                Message::NotHeld { answer, to: Some(Named(Instance(3))) },
+                Message::NotHeld { answer, to: Some(Written(Instance(3))) },
                 r#"{"v":1,"op":"not_held","req":"000000000000feed","from":"00000002","to":"00000003"}"#,
             ),
             (
@@ -313,9 +320,20 @@ mod tests {
                     from: Instance(1),
                     client: "alice".parse().unwrap(),
                     topic: "jobs.*".parse().unwrap(),
+                    req: None,
                 },
                 r#"{"v":1,"op":"unbound","from":"00000001","client":"alice","topic":"jobs.*"}"#,
             ),
+            (
+                Message::Unbound {
+                    from: Instance(1),
+                    client: "alice".parse().unwrap(),
+                    topic: "jobs.*".parse().unwrap(),
+                    req: Some(Written(Number(0xfeed))),
+                },
+                r#"{"v":1,"op":"unbound","from":"00000001","client":"alice","topic":"jobs.*","req":"000000000000feed"}"#,
+            ),
+            (Message::Noted(answer), r#"{"v":1,"op":"noted","req":"000000000000feed","from":"00000002"}"#),
             (
                 Message::Away { from: Instance(1), node: "rabbit@b".to_owned(), clients: clients(["alice", "bob"]) },
                 r#"{"v":1,"op":"away","from":"00000001","node":"rabbit@b","clients":"alice,bob"}"#,

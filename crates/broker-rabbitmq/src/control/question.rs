@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::{LeaseRequest, handover::Instance};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -22,8 +22,13 @@ use super::{
 /// 50 ms.
 const DIRECT_WAIT: Duration = Duration::from_millis(100);
 
-/// How many gateways are asked one after the other at most. In a round robin of more, asking all is quicker.
-const MAX_DIRECT: u32 = 3;
+/// How many gateways are asked one after the other at most: all of a round robin of so many, until each knows which is
+/// next.
+const MAX_DIRECT: u32 = 8;
+
+/// How long the word of the gateway that has let go is waited for where the mailbox was found free before it came. The two
+/// take different ways through the broker, and mostly arrive within a millisecond or two of each other.
+const WORD_WAIT: Duration = Duration::from_millis(150);
 
 /// The pause before all are asked again where no answer came. A holder may be waiting for its Lease to be a second old.
 const ASK_AGAIN: Duration = Duration::from_millis(700);
@@ -49,6 +54,8 @@ pub(crate) struct Question<'a> {
     request: Request,
     /// Who is asked next.
     direct: Option<Instance>,
+    /// Who is asked where that one does not answer.
+    fallback: Option<Instance>,
     /// How many gateways were asked by name.
     asked: u32,
     /// When all are asked, unless they have been often enough.
@@ -56,6 +63,8 @@ pub(crate) struct Question<'a> {
     /// How often they have been.
     rounds: u32,
     is_seen_confirmed: bool,
+    /// A question is on its way that has no answer yet.
+    is_open: bool,
     replies: mpsc::UnboundedReceiver<(Instance, Said)>,
 }
 
@@ -73,16 +82,39 @@ impl Control {
         self.questions().insert(request.req, sender);
         // This gateway knows that it holds nothing.
         let holder = lease.claim.holder.filter(|holder| *holder != self.instance);
-        let direct = holder.or_else(|| self.successor(&lease.client));
-        let broadcast = Some(Instant::now());
-        Question { control: self, request, direct, asked: 0, broadcast, rounds: 0, is_seen_confirmed: false, replies }
+        let mut successor = self.successor(&lease.client).filter(|successor| Some(*successor) != holder);
+        let direct = holder.or_else(|| successor.take());
+        Question {
+            control: self,
+            request,
+            direct,
+            fallback: successor,
+            asked: 0,
+            broadcast: Some(Instant::now()),
+            rounds: 0,
+            is_seen_confirmed: false,
+            is_open: false,
+            replies,
+        }
     }
 }
 
 impl Question<'_> {
-    /// Tells whether a gateway that has let go has confirmed what the token of the poll stands for.
-    pub(crate) const fn is_seen_confirmed(&self) -> bool {
-        self.is_seen_confirmed
+    /// Tells, of a mailbox that is free, and perhaps was held and asked for, whether the gateway that has let go has
+    /// confirmed what the token of the poll stands for. Waits a moment for its word: without it, the next of equal messages
+    /// would be taken for the one that was seen. A gateway that is frozen or gone does not send it.
+    pub(crate) async fn is_seen_confirmed(asked: Option<&mut Self>) -> bool {
+        let Some(question) = asked else { return false };
+        let until = Instant::now() + WORD_WAIT;
+        while question.is_open && !question.is_seen_confirmed {
+            let Ok(Some((_, said))) = timeout_at(until, question.replies.recv()).await else { break };
+            match said {
+                Said::Released { confirmed } => (question.is_open, question.is_seen_confirmed) = (false, confirmed),
+                Said::NotHeld(_) => question.is_open = false,
+                Said::Newer | Said::Offered(_) | Said::Noted => {}
+            }
+        }
+        question.is_seen_confirmed
     }
 
     /// Asks, unless that was done, and waits for an answer, but not longer than this.
@@ -91,7 +123,7 @@ impl Question<'_> {
         loop {
             if let Some(holder) = self.direct.take() {
                 self.asked += 1;
-                self.control.tell(holder, &Message::Release(self.request.clone())).await;
+                self.is_open |= self.control.tell(holder, &Message::Release(self.request.clone())).await;
                 self.broadcast_after(DIRECT_WAIT);
             }
             let broadcast = self.broadcast.filter(|broadcast| *broadcast <= until);
@@ -103,14 +135,17 @@ impl Question<'_> {
                         let take = Message::Take { request: self.request.clone(), lease };
                         self.control.tell(from, &take).await;
                     }
+                    Said::Noted => {}
                     Said::NotHeld(Some(next)) if self.asked < MAX_DIRECT && next != self.control.instance => {
                         self.direct = Some(next);
                     }
                     Said::NotHeld(_) => {
+                        self.is_open = false;
                         self.broadcast_after(Duration::ZERO);
                         return Heard::Look;
                     }
                     Said::Released { confirmed } => {
+                        self.is_open = false;
                         self.is_seen_confirmed |= confirmed;
                         // If it is held after this, it is by another one.
                         self.broadcast_after(Duration::ZERO);
@@ -121,8 +156,13 @@ impl Question<'_> {
                     if broadcast.is_none() {
                         return Heard::Look;
                     }
+                    if let Some(next) = self.fallback.take() {
+                        self.direct = Some(next);
+                        continue;
+                    }
                     let question = Message::Release(self.request.clone());
-                    if self.control.ask_all(&self.request.client, &question).await {
+                    if let Some(was_sent) = self.control.ask_all(&self.request.client, &question).await {
+                        self.is_open |= was_sent;
                         self.rounds += 1;
                         self.broadcast_after(ASK_AGAIN);
                     } else {

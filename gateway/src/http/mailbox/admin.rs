@@ -69,7 +69,13 @@ pub(crate) async fn unbind<B: Broker>(
     let unbinding = Arc::clone(app);
     let unbind = async move {
         unbinding.broker.unbind(&client, &topic).await?;
-        unbinding.registry.unbound(&client, &topic);
+        let is_read_here = match unbinding.registry.unbound(&client, &topic) {
+            Some(noting) => noting.await,
+            None => false,
+        };
+        if !is_read_here {
+            unbinding.broker.tell_unbound(&client, &topic).await?;
+        }
         Ok(response::empty(StatusCode::NO_CONTENT))
     };
     effect::run(&app.effects, unbind).await
