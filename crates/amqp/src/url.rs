@@ -13,6 +13,10 @@ const HEARTBEAT_SECONDS: u16 = 5;
 /// Milliseconds that the network connection may take when the URL does not say.
 const CONNECTION_TIMEOUT_MS: u64 = 10_000;
 
+/// The largest frame in bytes when the URL does not say. The library keeps room for 64 of them with each connection and
+/// writes zeros there: 2 MiB, where RabbitMQ's own 128 KiB would take 8 MiB. Larger events come in several frames.
+const FRAME_MAX: u32 = 32 * 1024;
+
 /// Parameters by which RabbitMQ's own clients are told about TLS and which are not known here. To ignore one could mean
 /// to trust the wrong broker, or to be refused by the right one.
 const UNKNOWN: [&str; 5] = ["password", "verify", "depth", "fail_if_no_peer_cert", "server_name_indication"];
@@ -116,6 +120,7 @@ impl FromStr for AmqpUrl {
             "/".clone_into(&mut uri.vhost);
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        uri.query.frame_max.get_or_insert(FRAME_MAX);
         uri.query.connection_timeout.get_or_insert(CONNECTION_TIMEOUT_MS);
         let mut written = uri.clone();
         // As a name the library does take it.

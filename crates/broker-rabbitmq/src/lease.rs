@@ -228,7 +228,8 @@ impl Lease for AmqpLease {
                 // one.
                 None if self.channel.status().connected() => {
                     self.consuming = Consuming::Over;
-                    break self.why_over().await;
+                    // On the heap: a Lease that waits would be as large.
+                    break Box::pin(self.why_over()).await;
                 }
                 None => break LeaseEnded::BrokerLost,
                 Some(Err(error)) if is_ack_timeout(&error) => {

@@ -97,9 +97,11 @@ impl<L: EventLog> Feed<L> {
     }
 
     /// Answers a poll. Dropping it means that the client hung up.
-    pub async fn poll(&self, request: FeedRequest) -> FeedOutcome {
+    ///
+    /// What looks into the log is on the heap: a poll that waits would be as large.
+    pub async fn poll(&self, request: &FeedRequest) -> FeedOutcome {
         let _followed = self.reading.follow();
-        let Some(mut start) = self.awake(&request).await else { return FeedOutcome::NotReady };
+        let Some(mut start) = self.awake(request).await else { return FeedOutcome::NotReady };
         let mut reset = false;
         let lag_tolerated_until = Instant::now() + MAX_LAG;
         let (mut found, mut is_compared) = (Vec::new(), false);
@@ -116,7 +118,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 Some(state) => {
                     state.trim(oldest);
-                    state.lookup(&request, start, found.len(), is_compared)
+                    state.lookup(request, start, found.len(), is_compared)
                 }
             };
             let caught_up = match lookup {
@@ -141,19 +143,19 @@ impl<L: EventLog> Feed<L> {
                     self.leave(&request.pattern, ticket);
                     return batch_outcome(batch_of(Vec::new(), end), reset);
                 }
-                Lookup::Watching(end, ticket, answer) => return self.wait(&request, end, ticket, answer).await,
+                Lookup::Watching(end, ticket, answer) => return self.wait(request, end, ticket, answer).await,
                 Lookup::Unknown => Ok(CaughtUp::Unknown),
                 Lookup::BeyondEnd(cursor, ticket, answer) => {
-                    self.await_log(cursor, ticket, answer, lag_tolerated_until).await
+                    Box::pin(self.await_log(cursor, ticket, answer, lag_tolerated_until)).await
                 }
                 Lookup::Newest(newest) => {
                     let _searching = self.metrics.searching();
-                    self.in_log(&request).newest(newest).await
+                    Box::pin(self.in_log(request).newest(newest)).await
                 }
                 Lookup::InLog { cursor, to } => {
                     is_compared |= cursor.is_some();
                     let _searching = self.metrics.searching();
-                    self.in_log(&request).up_to(cursor, to).await
+                    Box::pin(self.in_log(request).up_to(cursor, to)).await
                 }
             };
             match caught_up {

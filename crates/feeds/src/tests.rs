@@ -111,7 +111,7 @@ impl World {
     }
 
     async fn ask(&self, request: FeedRequest) -> FeedOutcome {
-        timeout(Duration::from_secs(30), self.feed.poll(request)).await.expect("a poll ends by its deadline")
+        timeout(Duration::from_secs(30), self.feed.poll(&request)).await.expect("a poll ends by its deadline")
     }
 
     /// Polls without waiting: the numbers, whether there was a reset, and the place.

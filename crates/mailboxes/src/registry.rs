@@ -77,7 +77,7 @@ impl Receipt {
     /// another gateway. Dropping the call means that the client hung up.
     pub async fn resume(&self, continuation: Continuation) -> Option<Outcome> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.commands.send(Command::Continue(self.poll, continuation, reply));
+        let sent = self.commands.send(Command::Continue(self.poll, Box::new(continuation), reply));
         let mut waiting = Waiting(Some(self.clone()));
         let answered = if sent.is_ok() { answer.await.ok() } else { None };
         waiting.0 = None;
@@ -115,8 +115,9 @@ impl<B: Broker> Registry<B> {
     }
 
     /// Holds a poll until there is an answer. Dropping the call means that the client hung up.
-    pub async fn poll(&self, client: &ClientId, request: PollRequest) -> Answered {
+    pub async fn poll(&self, client: &ClientId, request: impl Into<Arc<PollRequest>>) -> Answered {
         let poll = PollId(self.0.polls.fetch_add(1, Ordering::Relaxed));
+        let request = request.into();
         loop {
             if self.0.context.shutdown.has_begun() {
                 return Answered { outcome: Outcome::ShuttingDown { has_looked: false }, receipt: None };
@@ -125,7 +126,7 @@ impl<B: Broker> Registry<B> {
                 return Answered { outcome: Outcome::TooManyMailboxes, receipt: None };
             };
             let (reply, answer) = oneshot::channel();
-            if commands.send(Command::Attach(poll, request.clone(), reply)).is_err() {
+            if commands.send(Command::Attach(poll, Arc::clone(&request), reply)).is_err() {
                 continue;
             }
             let mut waiting = Waiting(Some(Receipt { poll, commands, session: visible }));
@@ -183,7 +184,7 @@ impl<B: Broker> Holder for Registry<B> {
         let commands = self.0.sessions().get(&wanted.client)?.commands.clone();
         Some(Box::pin(async move {
             let (reply, replied) = oneshot::channel();
-            commands.send(Command::Wanted(wanted, reply)).ok()?;
+            commands.send(Command::Wanted(Box::new(wanted), reply)).ok()?;
             replied.await.ok()
         }))
     }
@@ -215,10 +216,10 @@ impl<B: Broker> Shared<B> {
         // accepted, and wait here no longer than a broker that does not answer is waited for.
         let (commands, receiver) = mpsc::unbounded_channel();
         let visible = Arc::<Visible>::default();
-        let session = Session::run(Arc::clone(&self.context), client.clone(), receiver, Arc::clone(&visible));
-        let shared = Arc::clone(self);
+        let (shared, client_of, seen) = (Arc::clone(self), client.clone(), Arc::clone(&visible));
         self.tasks.spawn(async move {
-            if let Some(ended) = session.await {
+            // Begun here: a task that is handed a Session has room for it twice.
+            if let Some(ended) = Session::run(Arc::clone(&shared.context), client_of, receiver, seen).await {
                 shared.forget(ended.client());
                 ended.answer_polls();
             }

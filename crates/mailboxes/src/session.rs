@@ -36,19 +36,19 @@ use super::{
     window::Window,
 };
 
-/// What the registry and polls say to a Session.
+/// What the registry and polls say to a Session. Small, because a channel has room for 32 of them at once.
 #[derive(Debug)]
 pub(super) enum Command {
     /// A poll came; the answer goes to the sender. A sender that is dropped says: ask again, there is a new Session.
-    Attach(PollId, PollRequest, oneshot::Sender<Outcome>),
+    Attach(PollId, Arc<PollRequest>, oneshot::Sender<Outcome>),
     /// A poll that was answered goes on. A sender that is dropped says: this Session is over.
-    Continue(PollId, Continuation, oneshot::Sender<Outcome>),
+    Continue(PollId, Box<Continuation>, oneshot::Sender<Outcome>),
     /// The client of this poll hung up while it waited, or did not get its answer.
     HungUp(PollId),
     /// A poll's client had hung up before the poll could be held.
     Abandoned,
     /// Another gateway wants the mailbox. A sender that is dropped says nothing: that gateway looks for itself.
-    Wanted(Wanted, oneshot::Sender<Reply>),
+    Wanted(Box<Wanted>, oneshot::Sender<Reply>),
     /// The mailbox was unbound from this pattern, so the next poll that names it has to bind it again.
     /// The answer tells whether the Lease is open.
     Unbound(TopicPattern, oneshot::Sender<bool>),
@@ -129,13 +129,14 @@ impl<B: Broker> Session<B> {
         };
         session.bound.extend(request.topics.iter().cloned());
         session.attach(opener, &request, reply);
+        drop(request);
 
         let end = match session.open(lease_request, last_seen).await {
             Ok(mut lease) => {
-                let Err(end) = session.serve(&mut lease).await;
+                let Err(end) = session.serve(&mut *lease).await;
                 // Where a decision of the desk could not be carried out, it is not known either.
-                let is_confirmed =
-                    lease.release().await && matches!(end, SessionEnd::Decided(_) | SessionEnd::ShuttingDown);
+                let is_confirmed = Box::pin((*lease).release()).await
+                    && matches!(end, SessionEnd::Decided(_) | SessionEnd::ShuttingDown);
                 if let Some(place) = session.desk.confirmed().filter(|_| is_confirmed) {
                     session.context.remember_confirmed(&session.client, place);
                 }
@@ -150,14 +151,16 @@ impl<B: Broker> Session<B> {
     }
 
     /// Opens the Lease for a poll with this token; polls may come, replace each other and go meanwhile.
-    async fn open(&mut self, request: LeaseRequest, last_seen: Option<LastSeen>) -> Result<B::Lease, SessionEnd> {
+    ///
+    /// The Lease is on the heap: a Session would have room for it twice, once for this result.
+    async fn open(&mut self, request: LeaseRequest, last_seen: Option<LastSeen>) -> Result<Box<B::Lease>, SessionEnd> {
         let (broker, context) = (Arc::clone(&self.context.broker), Arc::clone(&self.context));
         let mut shutdown = Box::pin(context.shutdown.staggered());
         // On the heap, where it goes away: a Session lasts, and its own state should be small.
         let mut opening = Box::pin(broker.open(request));
         let lease = loop {
             tokio::select! {
-                opened = &mut opening => break opened.map_err(SessionEnd::NotOpened)?,
+                opened = &mut opening => break Box::new(opened.map_err(SessionEnd::NotOpened)?),
                 command = self.commands.recv() => self.handle(command),
                 () = sleep_until(self.desk.opening_wakeup()) => self.desk.tick_opening(Instant::now()),
                 () = &mut shutdown => return Err(SessionEnd::ShuttingDown),
@@ -283,7 +286,8 @@ impl<B: Broker> Session<B> {
             return Ok(());
         }
         let topics = std::mem::take(&mut self.wanted);
-        self.context.broker.bind(&self.client, &topics).await.map_err(SessionEnd::NotBound)?;
+        // On the heap, as it is rare: a Session that waits would be as large.
+        Box::pin(self.context.broker.bind(&self.client, &topics)).await.map_err(SessionEnd::NotBound)?;
         self.bound.extend(topics);
         Ok(())
     }

@@ -38,20 +38,21 @@ use crate::metrics::TextFormat;
 /// What a request asks for.
 ///
 /// A request is read before anything waits for its answer, and is gone then: it lies in the connection's read buffer,
-/// which could not be used again as long as a poll is held.
+/// which could not be used again as long as a poll is held. What is large is on the heap: on its way a call is moved from
+/// one future to the next, and a held poll has room for it in each.
 pub(super) enum Call {
-    Poll(ClientId, PollRequest),
-    Stream(ClientId, PollRequest),
-    Follow(FeedRequest, EmptyStatus),
-    FollowStream(FeedRequest),
-    Publish(Topic, HeaderMap, Incoming),
+    Poll(ClientId, Box<PollRequest>),
+    Stream(ClientId, Box<PollRequest>),
+    Follow(Box<FeedRequest>, EmptyStatus),
+    FollowStream(Box<FeedRequest>),
+    Publish(Topic, Box<HeaderMap>, Incoming),
     Status(ClientId),
     Delete(ClientId),
     Bind(ClientId, TopicPattern),
     Unbind(ClientId, TopicPattern),
     Page,
     /// With the tags of what the client has.
-    BrowserClient(HeaderMap),
+    BrowserClient(Box<HeaderMap>),
     OpenApi,
     Live,
     Ready(ReadyFor),
@@ -97,9 +98,9 @@ impl Call {
                 Self::Follow(request, empty_status)
             }
             Operation::FeedStream => Self::FollowStream(feed::read(pattern(&first)?, query, headers, true)?.0),
-            Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, parts.headers, body)),
+            Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, Box::new(parts.headers), body)),
             Operation::Page => Self::Page,
-            Operation::BrowserClient => Self::BrowserClient(parts.headers),
+            Operation::BrowserClient => Self::BrowserClient(Box::new(parts.headers)),
             Operation::OpenApi => Self::OpenApi,
             Operation::Live => Self::Live,
             Operation::Ready => Self::Ready(ReadyFor::of(query)),
@@ -177,9 +178,10 @@ impl Call {
     async fn use_up<B: Broker>(&self, app: &App<B>, principal: &Principal, rights: &Rights) -> Result<(), Problem> {
         match self {
             Self::Publish(..) => app.limits.publish(principal, rights.publish_rate),
-            Self::Bind(client, _) => mailbox::count_new(app, client, principal).await,
+            // The broker is seldom asked, and a poll that waits would be as large.
+            Self::Bind(client, _) => Box::pin(mailbox::count_new(app, client, principal)).await,
             Self::Poll(client, request) | Self::Stream(client, request) if !request.topics.is_empty() => {
-                mailbox::count_new(app, client, principal).await
+                Box::pin(mailbox::count_new(app, client, principal)).await
             }
             _ => Ok(()),
         }

@@ -24,6 +24,8 @@ fn sane_defaults_fill_the_gaps_and_only_those() {
     let parsed = |text: &str| text.parse::<AmqpUrl>().unwrap().secret().parse::<AMQPUri>().unwrap();
     assert_eq!(parsed("amqp://localhost").query.heartbeat, Some(HEARTBEAT_SECONDS));
     assert_eq!(parsed("amqp://localhost?heartbeat=2").query.heartbeat, Some(2));
+    assert_eq!(parsed("amqp://localhost").query.frame_max, Some(FRAME_MAX));
+    assert_eq!(parsed("amqp://localhost?frame_max=131072").query.frame_max, Some(131_072));
     assert_eq!(parsed("amqp://localhost").vhost, "/");
     assert_eq!(parsed("amqp://localhost/").vhost, "/");
     assert_eq!(parsed("amqp://localhost/%2f").vhost, "/");

@@ -41,7 +41,8 @@ async fn a_poll_waits_for_the_first_start_of_the_feed() {
     let options = FeedOptions { window, topics: 1000, rest_after: None };
     let feed = Feed::new(Arc::new(log), options, Arc::default());
     let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
-    let poll = feed.poll(FeedRequest { pattern, start: Start::Now, limit: 100, latest_only: false, deadline });
+    let request = FeedRequest { pattern, start: Start::Now, limit: 100, latest_only: false, deadline };
+    let poll = feed.poll(&request);
     let start = async {
         yield_now().await;
         feed.follow().await;

@@ -96,7 +96,7 @@ async fn a_log_is_read_as_long_as_a_poll_is_under_way_and_for_a_while_after() {
         let world = Arc::clone(&world);
         let (pattern, deadline) = ("a".parse().unwrap(), Instant::now() + 3 * QUIET);
         let request = FeedRequest { pattern, start: Start::Now, limit: 1, latest_only: false, deadline };
-        async move { world.feed.poll(request).await }
+        async move { world.feed.poll(&request).await }
     });
     pass(2 * QUIET).await;
     assert!(!world.is_resting(), "while a poll waits");

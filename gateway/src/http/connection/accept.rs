@@ -90,7 +90,8 @@ async fn serve<B: Broker>(listener: &Listener, places: &Places, app: &Arc<App<B>
             let tls = listener.tls().map(|tls| tls.for_client());
             connections.spawn(&Arc::clone(&app), async move {
                 app.metrics.connections.inc();
-                let begun = begin(stream, audience, tls, app.options.header_timeout);
+                // On the heap, where it goes away: every connection would be as large.
+                let begun = Box::pin(begin(stream, audience, tls, app.options.header_timeout));
                 if let Some(Some((stream, arrival))) = unless_too_late(&app, begun).await {
                     serve_client(stream, arrival, &app).await;
                 }

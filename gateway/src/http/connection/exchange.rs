@@ -4,7 +4,7 @@
 //! before it is admitted, because a poll is admitted otherwise than an operator's look at health. Handlers are
 //! cancelled by being dropped.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use broker::Broker;
 use events::ClientId;
@@ -111,7 +111,7 @@ impl ReadRequest {
 
 /// Serves a client to the end of its connection.
 pub(crate) async fn serve_client<B: Broker>(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin,
     arrival: Arrival,
     app: &Arc<App<B>>,
 ) {
@@ -119,7 +119,9 @@ pub(crate) async fn serve_client<B: Broker>(
     let (version, first) = if let Some(version) = arrival.agreed {
         (version, FirstBytes::default())
     } else {
-        let detecting = version::detect(&mut stream, app.options.header_timeout);
+        // On the heap, where it goes away; so is what serves the connection. A future has room for what it was handed and
+        // for what becomes of that, and of connections there are many.
+        let detecting = Box::pin(version::detect(&mut stream, app.options.header_timeout));
         let Some(Ok(detected)) = unless_too_late(app, detecting).await else { return };
         detected
     };
@@ -161,14 +163,12 @@ pub(crate) async fn serve_client<B: Broker>(
         answering.instrument(span)
     });
     let socket = ObservedSocket::new(stream, first, Arc::clone(&status));
+    let serving: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send + '_>> = match &shared {
+        Some(open) => Box::pin(serve_http2(socket, service, &status, open, app)),
+        None => Box::pin(serve_http1(socket, service, &status, app)),
+    };
     let serving = async {
-        let ended = if let Some(open) = &shared {
-            // On the heap: of these there are few, and each connection of HTTP/1 would be as large.
-            Box::pin(serve_http2(socket, service, &status, open, app)).await
-        } else {
-            serve_http1(socket, service, &status, app).await
-        };
-        if let Err(error) = ended {
+        if let Err(error) = serving.await {
             debug!(%error, "connection ended");
         }
     };

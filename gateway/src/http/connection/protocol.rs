@@ -44,29 +44,31 @@ pub(super) async fn unless_too_late<B: Broker, T>(app: &App<B>, waiting: impl Fu
     }
 }
 
-pub(super) async fn serve_http1<B: Broker>(
+pub(super) fn serve_http1<B: Broker>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
     service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
     status: &Arc<ConnectionStatus>,
     app: &App<B>,
-) -> hyper::Result<()> {
+) -> impl Future<Output = hyper::Result<()>> {
     let times = Times { idle: app.options.idle_timeout, head: app.options.header_timeout };
-    let serving = http1(times, status).serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(serving);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = app.shutting_down.cancelled() => {
-            if !status.was_asked() {
-                // hyper would close a connection on which nothing came yet. An answer says that it ends with it.
-                let first = timeout(FAREWELL, connection.as_mut());
-                // On the heap: every connection would be as large.
-                if let Ok(ended) = Box::pin(first).await {
-                    return ended;
+    // Made outside the future, which would have room for the socket and the service besides.
+    let mut connection = Box::pin(http1(times, status).serve_connection(TokioIo::new(socket), service));
+    async move {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = app.shutting_down.cancelled() => {
+                if !status.was_asked() {
+                    // hyper would close a connection on which nothing came yet. An answer says that it ends with it.
+                    let first = timeout(FAREWELL, connection.as_mut());
+                    // On the heap: every connection would be as large.
+                    if let Ok(ended) = Box::pin(first).await {
+                        return ended;
+                    }
                 }
+                connection.as_mut().graceful_shutdown();
+                // hyper waits for the rest of a head. Browsers keep spare connections without a request.
+                if status.was_asked() { connection.await } else { Ok(()) }
             }
-            connection.as_mut().graceful_shutdown();
-            // hyper waits for the rest of a head. Browsers keep spare connections without a request.
-            if status.was_asked() { connection.await } else { Ok(()) }
         }
     }
 }

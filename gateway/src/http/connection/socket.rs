@@ -222,15 +222,20 @@ impl<S> ObservedSocket<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for ObservedSocket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let first = self.first.take(buf.remaining());
+        let this = &mut *self;
+        let first = this.first.take(buf.remaining());
         if !first.is_empty() {
             buf.put_slice(first);
-            self.status.head_begun.store(true, Ordering::Release);
+            this.status.head_begun.store(true, Ordering::Release);
+            // With the rest of the head, if that is there: hyper would double its buffer to read on after a piece. An
+            // end comes again.
+            if let Poll::Ready(rest) = Pin::new(&mut this.stream).poll_read(cx, buf) {
+                let _ = this.status.note(rest);
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
-        let this = &mut *self;
+        let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
         this.status.head_begun.store(true, Ordering::Release);
         let is_end = result.is_ok() && buf.filled().len() == before;
         if is_end && this.ending.is_kept(&this.status.half_close, cx) {

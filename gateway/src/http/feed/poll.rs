@@ -33,7 +33,7 @@ pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) ->
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(crate) async fn poll<B: Broker>(
     app: &App<B>,
-    request: FeedRequest,
+    request: Box<FeedRequest>,
     empty_status: EmptyStatus,
     principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
@@ -42,7 +42,7 @@ pub(crate) async fn poll<B: Broker>(
     drop(principal);
     let following = app.metrics.following(Follower::Waiting);
     let goes_on = request.start.goes_on();
-    let outcome = app.feed.poll(request).await;
+    let outcome = app.feed.poll(&request).await;
     drop(following);
     let (response, counted) = match outcome {
         FeedOutcome::Batch(batch) => match with_events(app, &batch, goes_on) {

@@ -27,7 +27,7 @@ pub(crate) fn read(
     query: Option<&str>,
     headers: &HeaderMap,
     is_stream: bool,
-) -> Result<(FeedRequest, EmptyStatus), Problem> {
+) -> Result<(Box<FeedRequest>, EmptyStatus), Problem> {
     let query = Query::read(query)?;
     query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
     let (deadline, limit) = (query.deadline()?, query.limit()?);
@@ -45,7 +45,7 @@ pub(crate) fn read(
         read => (read?, false),
     };
     let request = FeedRequest { pattern, start: start.unwrap_or(Start::Newest), limit, latest_only, deadline };
-    Ok((request, if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
+    Ok((Box::new(request), if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
 }
 
 /// Returns where a poll of a Feed wants to go on, if it says so by a token.

@@ -21,7 +21,7 @@ use crate::http::{
 /// Follows a Feed from where the client left off.
 pub(crate) fn stream<B: Broker>(
     app: &Arc<App<B>>,
-    request: FeedRequest,
+    request: Box<FeedRequest>,
     expires: Option<Instant>,
     principal: Option<&Principal>,
 ) -> Result<HttpResponse, Problem> {
@@ -34,7 +34,7 @@ pub(crate) fn stream<B: Broker>(
 
 struct FeedStream<B: Broker> {
     app: Arc<App<B>>,
-    request: FeedRequest,
+    request: Box<FeedRequest>,
     /// When the rights of the client end.
     expires: Option<Instant>,
     place: Option<Cursor>,
@@ -51,7 +51,7 @@ impl<B: Broker> Source for FeedStream<B> {
         let wait = if self.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };
         let deadline = Instant::now() + wait;
         self.request.deadline = self.expires.map_or(deadline, |expires| expires.min(deadline));
-        match self.app.feed.poll(self.request.clone()).await {
+        match self.app.feed.poll(&self.request).await {
             FeedOutcome::Batch(batch) => {
                 count_events(&batch, self.request.start.goes_on(), Transport::Stream, &self.app.metrics);
                 self.continue_after(batch.last_seen);

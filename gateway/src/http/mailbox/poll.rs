@@ -24,7 +24,7 @@ pub(crate) async fn poll<B: Broker>(
     app: &App<B>,
     status: &ConnectionStatus,
     client: &ClientId,
-    request: PollRequest,
+    request: Box<PollRequest>,
     principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
     let held = app.hold_poll(principal.as_ref())?;

@@ -18,11 +18,11 @@ pub(crate) const MAX_TOPICS: usize = 64;
 ///
 /// An `EventSource` repeats the last id that it got, also that of another system at the same URL, and never retries
 /// after an error. So an id that is not a token of this gateway stands for a place of another log.
-pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<PollRequest, Problem> {
+pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) -> Result<Box<PollRequest>, Problem> {
     let query = Query::read(query)?;
     query.has_no("fold", "only feeds are folded, at /topics/{topic}/events")?;
     let (deadline, limit) = (query.deadline()?, query.limit()?);
-    Ok(PollRequest {
+    Ok(Box::new(PollRequest {
         topics: topics(&query)?,
         last_seen: match last_seen(&query, headers) {
             Err(_) if is_stream && query.has_event_id(headers) => Some(LastSeen::elsewhere()),
@@ -33,7 +33,7 @@ pub(crate) fn read(query: Option<&str>, headers: &HeaderMap, is_stream: bool) ->
         order: query.get("poll").map(|text| text.parse().map_err(|error| bad("poll", &error))).transpose()?,
         may_see: None,
         goes_on: is_stream,
-    })
+    }))
 }
 
 fn topics(query: &Query) -> Result<Vec<TopicPattern>, Problem> {
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn asking(query: &str) -> Result<PollRequest, String> {
+    fn asking(query: &str) -> Result<Box<PollRequest>, String> {
         read(Some(query), &HeaderMap::new(), false).map_err(|problem| match problem {
             Problem::BadRequest(detail) => detail,
             other => format!("{other:?}"),

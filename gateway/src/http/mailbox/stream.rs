@@ -28,7 +28,7 @@ pub(crate) async fn stream<B: Broker>(
     app: &Arc<App<B>>,
     status: &Arc<ConnectionStatus>,
     client: ClientId,
-    request: PollRequest,
+    request: Box<PollRequest>,
     expires: Option<Instant>,
     principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
@@ -58,7 +58,7 @@ struct MailboxStream<B: Broker> {
     app: Arc<App<B>>,
     status: Arc<ConnectionStatus>,
     client: ClientId,
-    request: PollRequest,
+    request: Box<PollRequest>,
     /// When the rights of the client end.
     expires: Option<Instant>,
     /// Names the poll, once it had its first answer.
@@ -110,7 +110,7 @@ impl<B: Broker> MailboxStream<B> {
             let (limit, may_see) = (self.request.limit, self.request.may_see.clone());
             return receipt.resume(Continuation { after, limit, deadline, may_see }).await;
         }
-        let request = PollRequest { deadline, ..self.request.clone() };
+        let request = PollRequest { deadline, ..(*self.request).clone() };
         let Answered { outcome, receipt } = self.app.registry.poll(&self.client, request).await;
         self.receipt = receipt;
         Some(outcome)
