@@ -7,6 +7,7 @@
 //! * `protocol` is hyper with our limits; `head_timer` how long a client may be silent, `persistence` what an answer
 //!   says about its connection, `open_requests` what is open on a connection of HTTP/2, and `stream_task` what ends one
 //!   of them.
+//! * `parked` keeps the polls that are held without what hyper needs for a request that moves.
 //! * `socket` knows how a connection ended, `half_close` when an end is the client's end.
 
 mod accept;
@@ -15,6 +16,7 @@ pub(super) mod half_close;
 mod handshake;
 mod head_timer;
 pub(super) mod open_requests;
+mod parked;
 mod persistence;
 mod protocol;
 pub(super) mod socket;

@@ -1,12 +1,13 @@
 //! HTTP/1 and HTTP/2 by hyper, within our limits, and their orderly end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use broker::Broker;
 use hyper::{
+    Request, Response,
     body::Incoming,
     server::conn::{http1, http2},
-    service::HttpService,
+    service::{HttpService, Service},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
 use super::{
     head_timer::HeadTimer,
     open_requests::OpenRequests,
+    parked::{Held, Parking, Patience},
     socket::{ConnectionStatus, ObservedSocket},
     stream_task::StreamExecutor,
 };
@@ -46,30 +48,45 @@ pub(super) async fn unless_too_late<B: Broker, T>(app: &App<B>, waiting: impl Fu
 
 pub(super) fn serve_http1<B: Broker>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
-    service: impl HttpService<Incoming, ResBody = Recorded, Error = Infallible>,
+    service: impl Service<Request<Incoming>, Response = Response<Recorded>, Error = Infallible, Future: Send + 'static>,
     status: &Arc<ConnectionStatus>,
     app: &App<B>,
 ) -> impl Future<Output = hyper::Result<()>> {
     let times = Times { idle: app.options.idle_timeout, head: app.options.header_timeout };
+    let connect = move |socket, service| Box::new(http1(times, status).serve_connection(TokioIo::new(socket), service));
+    let held = Held::default();
     // Made outside the future, which would have room for the socket and the service besides.
-    let mut connection = Box::pin(http1(times, status).serve_connection(TokioIo::new(socket), service));
+    let mut connection = connect(socket, Parking { service, held: held.clone() });
     async move {
-        tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = app.shutting_down.cancelled() => {
-                if !status.was_asked() {
-                    // hyper would close a connection on which nothing came yet. An answer says that it ends with it.
-                    let first = timeout(FAREWELL, connection.as_mut());
-                    // On the heap: every connection would be as large.
-                    if let Ok(ended) = Box::pin(first).await {
-                        return ended;
-                    }
-                }
-                connection.as_mut().graceful_shutdown();
-                // hyper waits for the rest of a head. Browsers keep spare connections without a request.
-                if status.was_asked() { connection.await } else { Ok(()) }
+        let mut patience = Patience::with(&held, status);
+        loop {
+            tokio::select! {
+                biased;
+                ended = Pin::new(&mut *connection) => return ended,
+                () = patience.over() => {}
+                () = app.shutting_down.cancelled() => break,
+            }
+            // hyper has written all it had, and waits for the handler.
+            held.park();
+            let http1::Parts { io, read_buf, service, .. } = connection.into_parts();
+            // Copied: the buffer would stay as long as a part of it.
+            let (mut socket, early) = (io.into_inner(), read_buf.to_vec());
+            drop(read_buf);
+            let Some(first) = held.answered(&mut socket, early).await else { return Ok(()) };
+            socket.read_first(first.into());
+            connection = connect(socket, service);
+        }
+        if !status.was_asked() {
+            // hyper would close a connection on which nothing came yet. An answer says that it ends with it.
+            let first = timeout(FAREWELL, Pin::new(&mut *connection));
+            // On the heap: every connection would be as large.
+            if let Ok(ended) = Box::pin(first).await {
+                return ended;
             }
         }
+        Pin::new(&mut *connection).graceful_shutdown();
+        // hyper waits for the rest of a head. Browsers keep spare connections without a request.
+        if status.was_asked() { connection.await } else { Ok(()) }
     }
 }
 

@@ -68,6 +68,8 @@ pub(crate) struct ConnectionStatus {
     broken: AtomicBool,
     /// An answer was handed to hyper and is not written out.
     unwritten: AtomicBool,
+    /// The client is lagging: something is to be written that the kernel does not take.
+    lagging: AtomicBool,
     /// Whether the end of what the client sends is told to hyper.
     pub(crate) half_close: HalfClose,
     /// The last answer, if a Session gave it.
@@ -88,6 +90,11 @@ impl ConnectionStatus {
     /// Tells whether a request ever came.
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
+    }
+
+    /// Tells whether something is to be written that the kernel does not take.
+    pub(super) fn is_lagging(&self) -> bool {
+        self.lagging.load(Ordering::Acquire)
     }
 
     /// The connection waits for the head of a request.
@@ -189,7 +196,7 @@ impl Closing {
 pub(crate) struct ObservedSocket<S> {
     stream: S,
     ending: Ending,
-    /// Bytes that were read to detect the version; the first to be read again.
+    /// The first to be read.
     first: FirstBytes,
     status: Arc<ConnectionStatus>,
     /// There while the kernel's buffer for the client is full.
@@ -201,6 +208,11 @@ pub(crate) struct ObservedSocket<S> {
 impl<S> ObservedSocket<S> {
     pub(crate) fn new(stream: S, first: FirstBytes, status: Arc<ConnectionStatus>) -> Self {
         Self { stream, ending: Ending::default(), first, status, backlog: None, closing: None }
+    }
+
+    /// Has these bytes be read before others.
+    pub(super) fn read_first(&mut self, first: FirstBytes) {
+        self.first = first;
     }
 
     fn written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -216,6 +228,7 @@ impl<S> ObservedSocket<S> {
 
     /// Waits until a client has taken too little for too long.
     fn lagging(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.status.lagging.store(true, Ordering::Release);
         self.backlog.get_or_insert_with(Backlog::begin).end.as_mut().poll(cx)
     }
 }
@@ -276,7 +289,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ObservedSocket<S> {
             return Poll::Ready(this.status.note(Err(io::ErrorKind::TimedOut.into())));
         };
         if result.is_ok() {
-            this.backlog = None;
+            if this.backlog.take().is_some() {
+                this.status.lagging.store(false, Ordering::Release);
+            }
             this.status.written();
             this.ending.written(&this.status.half_close);
         }

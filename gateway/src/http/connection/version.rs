@@ -11,20 +11,25 @@ use tokio::{
 /// What a client that knows that we speak HTTP/2 begins with (RFC 9113, section 3.4). No request of HTTP/1 does.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The bytes that were read to detect the version. The connection reads them again before others.
+/// Bytes that the connection reads before those of its socket: what was read to detect the version, for one.
 #[derive(Debug, Default)]
 pub(crate) struct FirstBytes {
-    bytes: [u8; PREFACE.len()],
+    bytes: Vec<u8>,
     taken: usize,
-    count: usize,
 }
 
 impl FirstBytes {
     /// Takes as many as fit.
     pub(super) fn take(&mut self, most: usize) -> &[u8] {
         let from = self.taken;
-        self.taken = self.count.min(from + most);
+        self.taken = self.bytes.len().min(from + most);
         &self.bytes[from..self.taken]
+    }
+}
+
+impl From<Vec<u8>> for FirstBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, taken: 0 }
     }
 }
 
@@ -33,21 +38,21 @@ pub(super) async fn detect(
     stream: &mut (impl AsyncRead + Unpin),
     patience: Duration,
 ) -> io::Result<(Version, FirstBytes)> {
-    let mut first = FirstBytes::default();
+    let (mut bytes, mut count) = ([0; PREFACE.len()], 0);
     let looking = async {
         loop {
-            let more = stream.read(&mut first.bytes[first.count..]).await?;
-            first.count += more;
-            if more == 0 || !PREFACE.starts_with(&first.bytes[..first.count]) {
+            let more = stream.read(&mut bytes[count..]).await?;
+            count += more;
+            if more == 0 || !PREFACE.starts_with(&bytes[..count]) {
                 return io::Result::Ok(Version::HTTP_11);
             }
-            if first.count == PREFACE.len() {
+            if count == PREFACE.len() {
                 return Ok(Version::HTTP_2);
             }
         }
     };
     let version = timeout(patience, looking).await??;
-    Ok((version, first))
+    Ok((version, FirstBytes::from(bytes[..count].to_vec())))
 }
 
 #[cfg(test)]
