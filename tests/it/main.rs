@@ -43,6 +43,7 @@ mod malformed;
 mod metrics;
 mod openapi;
 mod page;
+mod parked;
 mod permissions;
 mod poison;
 mod proxies;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use postern_tests::{Table, cpu_seconds, median, note};
+use tokio::time::sleep;
 
 use super::{
     options::Options,
@@ -12,6 +13,9 @@ use super::{
 
 /// How long one run may take, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long the polls are held before the memory is read.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// What one server did in one round.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +80,8 @@ async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
     let load = server.broadcast().await.flag("--clients", &options.clients.to_string());
     let mut load = load.flag("--events", &options.events.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
+    // The gateway keeps a poll in less memory once it has been held for a second.
+    sleep(SETTLING).await;
     let kibibytes = (server.resident_bytes() - alone) / 1024.0 / f64::from(options.clients);
     let client = load.process().id();
     let (cpu, client_cpu) = (server.cpu_seconds(), cpu_seconds(client).unwrap_or_default());
