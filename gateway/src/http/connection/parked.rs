@@ -43,6 +43,7 @@ const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const MAX_EARLY: usize = 512;
 
 type Answer = Response<Recorded>;
+type Handler = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
 /// The request of one connection that is answered now.
 #[derive(Clone, Default)]
@@ -50,7 +51,7 @@ pub(super) struct Held(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    answering: Option<Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>>,
+    answering: Option<Handler>,
     /// The answer of a request that was parked.
     answer: Option<Answer>,
     can_be_parked: bool,
@@ -108,7 +109,7 @@ impl State {
 
     /// Returns the future of the request that is over, to be dropped without the lock.
     #[must_use]
-    fn end(&mut self) -> Option<impl Future + use<>> {
+    fn end(&mut self) -> Option<Handler> {
         (self.can_be_parked, self.is_parked) = (false, false);
         self.answering.take()
     }
