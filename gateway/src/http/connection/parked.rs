@@ -32,7 +32,7 @@ use tokio::{
 use super::socket::{ConnectionStatus, ObservedSocket};
 use crate::http::access_log::Recorded;
 
-/// After how long a request is parked. A new connection of hyper costs a microsecond or two, which a client that gets
+/// After how long a request is parked. A new connection of hyper costs up to six microseconds, which a client that gets
 /// events all the time would pay for each of them.
 const PARK_AFTER: Duration = Duration::from_secs(1);
 
