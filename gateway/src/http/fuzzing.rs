@@ -19,7 +19,7 @@ impl<B: Broker> Server<B> {
     }
 
     /// Serves a client to the end of its connection.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin) {
         let arrival =
             connection::Arrival { remote: None, audience: Audience::Clients(Listener::of(None, false)), agreed: None };
         connection::serve_client(stream, arrival, &self.0).await;
