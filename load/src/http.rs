@@ -1,0 +1,14 @@
+//! As much of HTTP/1.1 as a client of events needs, over sockets that an event loop watches.
+//!
+//! [`answer`] reads an answer that has come whole, [`body`] what comes of one that never ends, [`sse`] the events in it, and
+//! [`connection`] is the socket.
+
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod connection;
+pub(crate) mod sse;
+
+/// What is no HTTP, or none that this tool takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(pub(crate) &'static str);
