@@ -121,21 +121,21 @@ pub(crate) struct Latencies(Histogram<u64>);
 
 /// Quantiles of latencies, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Quantiles {
+pub struct Quantiles {
     /// How many there are.
-    pub(crate) count: u64,
+    pub count: u64,
     /// Their mean.
-    pub(crate) mean: f64,
+    pub mean: f64,
     /// Half of them are below this.
-    pub(crate) p50: f64,
+    pub p50: f64,
     /// Nine tenths are.
-    pub(crate) p90: f64,
+    pub p90: f64,
     /// 99 % are.
-    pub(crate) p99: f64,
+    pub p99: f64,
     /// 99.9 % are.
-    pub(crate) p999: f64,
+    pub p999: f64,
     /// The longest.
-    pub(crate) max: f64,
+    pub max: f64,
 }
 
 impl Default for Latencies {

@@ -1,0 +1,284 @@
+//! All publishers: each has a connection, and one event on its way at a time, so that its events cannot overtake each other.
+
+pub(crate) mod pace;
+
+use std::net::SocketAddr;
+
+use mio::{Registry, Token};
+
+use self::pace::Pace;
+use crate::{
+    clock,
+    crowd::{Readiness, behaviour::backoff},
+    failure::Failure,
+    http::{answer::Answer, connection::Connection},
+    ledger::{Ledger, Sent},
+    number::nanoseconds,
+    stamp::Stamp,
+    streams::Streams,
+    target::{Names, Publish, Values, place::Place},
+};
+
+/// How long a confirm may take.
+const DEADLINE: u64 = 30 * clock::SECOND;
+
+/// Publishers have the tokens from here on, in the event loop.
+const FIRST_TOKEN: usize = 1 << 32;
+
+/// What all publishers have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Where the server listens.
+    pub(crate) address: SocketAddr,
+    /// How an event is published.
+    pub(crate) publish: Publish,
+    /// How topics are named.
+    pub(crate) names: Names,
+    /// Which streams there are.
+    pub(crate) streams: Streams,
+    /// Which run this is.
+    pub(crate) run: u32,
+    /// How long a payload is at least.
+    pub(crate) size: usize,
+    /// Only the first so many topics get events.
+    pub(crate) among: u32,
+}
+
+/// One stretch of publishing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch {
+    /// How fast.
+    pub(crate) pace: Pace,
+    /// Until when.
+    pub(crate) until: u64,
+    /// How many events.
+    pub(crate) events: u64,
+    /// How many topics have a client.
+    pub(crate) topics: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Publishers {
+    plan: Plan,
+    all: Vec<Publisher>,
+    stretch: Option<Stretch>,
+    began: u64,
+    /// What they have done.
+    pub(crate) sent: Sent,
+    request: Vec<u8>,
+    payload: Vec<u8>,
+    come: Vec<u8>,
+    nowhere: Place,
+}
+
+#[derive(Debug, Default)]
+struct Publisher {
+    connection: Option<Connection>,
+    on_its_way: Option<OnItsWay>,
+    /// How many events it has sent in this stretch.
+    sent: u64,
+    /// Since when it could send.
+    free: u64,
+    /// Until then it does nothing, after something went wrong.
+    paused: u64,
+    failures: u8,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OnItsWay {
+    stream: u32,
+    number: u32,
+    since: u64,
+}
+
+impl Publishers {
+    /// Makes publishers that do nothing yet.
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self {
+            all: (0..plan.streams.publishers).map(|_| Publisher::default()).collect(),
+            stretch: None,
+            began: 0,
+            sent: Sent::default(),
+            request: Vec::new(),
+            payload: Vec::new(),
+            come: Vec::with_capacity(16 * 1024),
+            nowhere: Place::default(),
+            plan,
+        }
+    }
+
+    /// Begins to publish.
+    pub(crate) fn begin(&mut self, stretch: Stretch, now: u64) {
+        self.began = now;
+        self.stretch = Some(stretch);
+        for publisher in &mut self.all {
+            (publisher.sent, publisher.free) = (0, now);
+        }
+    }
+
+    /// Publishes so many events more in this stretch.
+    pub(crate) fn allow(&mut self, events: u64) {
+        if let Some(stretch) = &mut self.stretch {
+            stretch.events += events;
+        }
+    }
+
+    /// Publishes nothing more; what is on its way goes on.
+    pub(crate) fn end(&mut self) {
+        self.stretch = None;
+    }
+
+    /// Tells whether all is sent and answered for.
+    pub(crate) fn is_done(&self) -> bool {
+        let all_sent = (0..self.all.len()).all(|index| self.next_of(index).is_none());
+        all_sent && self.all.iter().all(|publisher| publisher.on_its_way.is_none())
+    }
+
+    /// Returns the publisher that a token of the event loop belongs to.
+    pub(crate) fn index(token: Token) -> Option<usize> {
+        token.0.checked_sub(FIRST_TOKEN)
+    }
+
+    /// Returns when something is due by time.
+    pub(crate) fn next_due(&self, now: u64) -> u64 {
+        let due = |(index, publisher): (usize, &Publisher)| match publisher.on_its_way {
+            Some(on_its_way) => on_its_way.since + DEADLINE,
+            None => self.next_of(index).map_or(u64::MAX, |next| next.max(publisher.paused)),
+        };
+        self.all.iter().enumerate().map(due).min().unwrap_or(u64::MAX).max(now)
+    }
+
+    /// Sends what is due.
+    pub(crate) fn turn(&mut self, ledger: &mut Ledger, registry: &Registry) {
+        let now = clock::now();
+        for index in 0..self.all.len() {
+            let publisher = &self.all[index];
+            if publisher.on_its_way.is_some_and(|on_its_way| now >= on_its_way.since + DEADLINE) {
+                self.fail(index, Failure::Closed, None, ledger);
+            } else if publisher.on_its_way.is_none()
+                && publisher.paused <= now
+                && let Some(next) = self.next_of(index).filter(|next| *next <= now)
+            {
+                self.send(index, next, ledger, registry);
+            }
+        }
+    }
+
+    /// Reads a confirm.
+    pub(crate) fn ready(&mut self, index: usize, readiness: Readiness, ledger: &mut Ledger) {
+        let Some(publisher) = self.all.get_mut(index) else { return };
+        let Some(connection) = &mut publisher.connection else { return };
+        let mut come = std::mem::take(&mut self.come);
+        let read = connection.send_rest().and_then(|()| connection.read(&mut come, readiness.may_have_ended));
+        match read {
+            Err(error) => self.fail(index, Failure::from(&error), None, ledger),
+            Ok(ended) => self.take(index, &come, ended, ledger),
+        }
+        self.come = come;
+    }
+
+    fn take(&mut self, index: usize, come: &[u8], ended: bool, ledger: &mut Ledger) {
+        let publisher = &mut self.all[index];
+        let Some(on_its_way) = publisher.on_its_way else {
+            if ended || !come.is_empty() {
+                publisher.connection = None;
+            }
+            return;
+        };
+        match Answer::read(come, ended) {
+            Err(_) => self.fail(index, Failure::Malformed, None, ledger),
+            Ok(None) if ended => self.fail(index, Failure::Closed, None, ledger),
+            Ok(None) if come.is_empty() => {}
+            Ok(None) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
+            Ok(Some(answer)) if self.plan.publish.confirmed.contains(&answer.head.status) => {
+                let now = clock::now();
+                self.sent.confirmed += 1;
+                self.sent.confirms.take(now.saturating_sub(on_its_way.since));
+                (publisher.on_its_way, publisher.free, publisher.failures) = (None, now, 0);
+                if ended || answer.head.is_last {
+                    publisher.connection = None;
+                }
+            }
+            Ok(Some(answer)) => self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger),
+        }
+    }
+
+    fn send(&mut self, index: usize, intended: u64, ledger: &mut Ledger, registry: &Registry) {
+        let stream = self.next_stream(index);
+        let publisher = &mut self.all[index];
+        let now = clock::now();
+        let number = ledger.next(stream);
+        let on_its_way = OnItsWay { stream, number, since: now };
+        (publisher.sent, publisher.on_its_way) = (publisher.sent + 1, Some(on_its_way));
+        self.sent.sent += 1;
+        self.sent.lateness.take(now.saturating_sub(intended.max(publisher.free).max(publisher.paused)));
+        Stamp { number, run: self.plan.run, stream, time: intended }.write(self.plan.size, &mut self.payload);
+        let topic = self.plan.streams.topic(stream);
+        let values = Values {
+            names: &self.plan.names,
+            client: topic,
+            topic,
+            place: &self.nowhere,
+            payload: &self.payload,
+        };
+        self.plan.publish.request.render(&values, &mut self.request);
+        if publisher.connection.is_none() {
+            match Connection::open(self.plan.address, None, registry, Token(FIRST_TOKEN + index)) {
+                Ok(connection) => publisher.connection = Some(connection),
+                Err(error) => return self.fail(index, Failure::from(&error), None, ledger),
+            }
+        }
+        // A connection that is not made yet takes the request when it is.
+        let sent = publisher.connection.as_mut().map_or(Ok(()), |connection| connection.send(&self.request));
+        if let Err(error) = sent {
+            self.fail(index, Failure::from(&error), None, ledger);
+        }
+    }
+
+    /// Counts an event that was not confirmed; it is not sent again, because it may have been stored.
+    fn fail(&mut self, index: usize, failure: Failure, retry_after: Option<u64>, ledger: &mut Ledger) {
+        let publisher = &mut self.all[index];
+        let now = clock::now();
+        publisher.connection = None;
+        publisher.failures = publisher.failures.saturating_add(1);
+        let wait = retry_after.map_or_else(|| nanoseconds(backoff(publisher.failures)), |wait| wait * clock::SECOND);
+        publisher.paused = now.saturating_add(wait);
+        if let Some(OnItsWay { stream, number, .. }) = publisher.on_its_way.take() {
+            *self.sent.failures.entry(failure).or_default() += 1;
+            ledger.not_confirmed(stream, number);
+        }
+    }
+
+    /// Returns when a publisher is to send its next event, if it has one.
+    fn next_of(&self, index: usize) -> Option<u64> {
+        let stretch = self.stretch?;
+        let publisher = &self.all[index];
+        let active = self.active(&stretch);
+        let event = publisher.sent * active + index as u64;
+        if index as u64 >= active || event >= stretch.events {
+            return None;
+        }
+        let next = stretch.pace.offset(event).map_or(publisher.free, |offset| self.began + offset);
+        (next.max(publisher.paused) < stretch.until).then_some(next)
+    }
+
+    /// Returns how many publishers have a topic.
+    fn active(&self, stretch: &Stretch) -> u64 {
+        let Streams { topics, publishers } = self.plan.streams;
+        let topics_with_events = stretch.topics.min(self.plan.among).min(topics);
+        u64::from(if topics >= publishers { topics_with_events.min(publishers) } else { publishers })
+    }
+
+    fn next_stream(&self, index: usize) -> u32 {
+        let Streams { topics, publishers } = self.plan.streams;
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        if topics < publishers {
+            return index;
+        }
+        let with_events = self.stretch.map_or(topics, |stretch| stretch.topics).min(self.plan.among).min(topics);
+        let own = u64::from(with_events.saturating_sub(index).div_ceil(publishers.max(1)).max(1));
+        let turn = self.all[index as usize].sent % own;
+        index + publishers * u32::try_from(turn).unwrap_or_default()
+    }
+}

@@ -1,0 +1,165 @@
+//! What happens, in which order: in each step the clients come, events are published, and what is missing is waited for.
+//!
+//! A run never ends because of one client. It ends early only by a signal, or when nothing can go on; the report then tells of what
+//! was measured until then.
+
+mod limit;
+mod meter;
+mod step;
+
+use std::{io, time::SystemTime};
+
+use self::{
+    meter::Meter,
+    step::{Outcome, Step},
+};
+use crate::{
+    clients::Clients,
+    clock,
+    crowd::{self, Crowd},
+    engine::Engine,
+    ledger::Ledger,
+    limits,
+    number::{float, seconds, whole},
+    options::{LimitOf, Options},
+    progress::Progress,
+    publishers::{self, Publishers, pace::Pace},
+    report::{Own, Report},
+    stop::Stop,
+    watch::Watch,
+    workers::{Workers, worker},
+};
+
+/// How long the farewell of all clients may take.
+const FAREWELL: u64 = 10 * clock::SECOND;
+
+/// Runs as asked for. An error: there was nothing to measure, or a worker has ended.
+pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
+    let notes = limits::raise(options);
+    let workers = if options.workers > 1 { Workers::start(options.workers, options.run)? } else { Workers::default() };
+    let mut clients = Clients::new(engine(options, 0, 1)?, workers);
+    let start = clock::now();
+    let watch = Watch::start(&options.watched, start);
+    let mut meter = Meter::start(start, Progress::new(options), stop.clone());
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        command: options.command.clone(),
+        target: format!("{} at {}", options.target.name, options.address),
+        read: format!("{}, {}", options.target.read.way, if options.target.read.is_stream { "SSE" } else { "long-poll" }),
+        notes,
+        ..Report::default()
+    };
+    let cpu = clients.cpu().0;
+    let mut go_on = |step: Step, meter: &mut Meter| step::run(&step, options, &mut clients, meter);
+    if let Some(of) = options.limit_of {
+        let first = match of {
+            LimitOf::Clients => f64::from(options.clients[0]),
+            LimitOf::Rate => options.pace.rate().unwrap_or(100.0),
+        };
+        let step = |number: f64| match of {
+            LimitOf::Clients => Step { clients: u32::try_from(whole(number)).unwrap_or(u32::MAX), pace: options.pace },
+            LimitOf::Rate => Step { clients: options.clients[0], pace: Pace::Rate(number) },
+        };
+        let mut search = limit::Search::begin(first, limits::max(options, of));
+        while let Some(number) = search.next() {
+            let Outcome { step: measured, notes, is_interrupted } = go_on(step(number), &mut meter)?;
+            let why = options.requirements.iter().find_map(|requirement| requirement.failure(&measured));
+            // A client that never came holds no limit.
+            let why = why.or_else(|| (measured.established < measured.clients).then(|| "not every client got in".to_owned()));
+            meter.say(&limit::told(of, number, why.as_deref(), &measured));
+            report.notes.extend(notes);
+            report.steps.push(measured);
+            if is_interrupted {
+                break;
+            }
+            search.take(why);
+        }
+        report.notes.extend(search.note(of));
+        report.limit = Some(search.found(of, &options.requirements));
+    } else {
+        for clients in &options.clients {
+            let outcome = go_on(Step { clients: *clients, pace: options.pace }, &mut meter)?;
+            report.notes.extend(outcome.notes);
+            report.steps.push(outcome.step);
+            if outcome.is_interrupted {
+                break;
+            }
+        }
+    }
+    let (used, processes) = clients.cpu();
+    let established = clients.standing().established;
+    report.own = Own {
+        workers: processes,
+        cores: seconds(used.saturating_sub(cpu)) / seconds(clock::now() - start).max(1e-3) / f64::from(processes),
+        cpu_micros_per_event: float(used.saturating_sub(cpu)) / 1e3 / float(clients.events()).max(1.0),
+        memory_per_client: float(clients.memory()) / f64::from(established).max(1.0),
+        lateness: clients.publishers().map(|publishers| publishers.sent.lateness.quantiles()).unwrap_or_default(),
+        longest_turn: crate::number::milliseconds(meter.longest_turn()),
+    };
+    farewell(&mut clients, &mut meter)?;
+    report.is_interrupted = stop.is_requested();
+    report.watched = watch.finish();
+    meter.finish(&mut report);
+    judge(&mut report, options);
+    Ok(report)
+}
+
+/// Runs as one of several workers.
+pub(crate) fn work(options: &Options, number: u32) -> io::Result<()> {
+    limits::raise(options);
+    worker::obey(engine(options, number, options.workers)?)
+}
+
+fn engine(options: &Options, worker: u32, workers: u32) -> io::Result<Engine> {
+    let Options { target, address, names, streams, run, behaviour, size, among, .. } = options;
+    let crowd = Crowd::new(crowd::Plan {
+        address: *address,
+        read: target.read.clone(),
+        names: names.clone(),
+        streams: *streams,
+        run: *run,
+        behaviour: behaviour.clone(),
+        worker,
+        workers,
+    });
+    let publish = target.publish.clone().filter(|_| options.worker.is_none() && streams.publishers > 0);
+    let publishers = publish.map(|publish| {
+        let (address, names, streams, run) = (*address, names.clone(), *streams, *run);
+        Publishers::new(publishers::Plan { address, publish, names, streams, run, size: *size, among: *among })
+    });
+    Engine::new(crowd, publishers, Ledger::new(streams.count()))
+}
+
+/// Has all clients tell the server that they leave for good, so that it keeps nothing for them.
+fn farewell(clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
+    let until = clock::now() + FAREWELL;
+    clients.begin_farewell()?;
+    while !clients.say_farewell() && clock::now() < until {
+        clients.turn(until)?;
+    }
+    meter.end_progress();
+    Ok(())
+}
+
+/// Says whether the run passed: nothing was lost, and every condition was met.
+fn judge(report: &mut Report, options: &Options) {
+    // What was looked for are the steps that fail.
+    if report.limit.is_some() {
+        if report.limit.as_ref().is_none_or(|limit| limit.holds.is_none()) && !report.is_interrupted {
+            report.failures.push("no step met the conditions".to_owned());
+        }
+        return;
+    }
+    for step in &report.steps {
+        if step.lost > 0 {
+            report.failures.push(format!("{} clients: {} events lost", step.clients, step.lost));
+        }
+        let failed = options.requirements.iter().filter_map(|requirement| requirement.failure(step));
+        report.failures.extend(failed.map(|failure| format!("{} clients: {failure}", step.clients)));
+    }
+    if report.own.cores > 0.9 {
+        let cores = report.own.cores;
+        report.notes.push(format!("each process of this tool kept {cores:.2} of a core busy: it may be the bottleneck itself"));
+    }
+}
