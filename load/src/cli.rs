@@ -101,6 +101,9 @@ struct Cli {
     /// How long a client is away that hung up or went.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, help_heading = "Clients")]
     away: Duration,
+    /// How long to wait for clients that do not get in, after the last one that did.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Clients")]
+    patience: Duration,
     /// How long a poll may take before it counts as timed out, which is no error.
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration, help_heading = "Clients")]
     deadline: Duration,
@@ -291,6 +294,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         among: cli.among.unwrap_or(u32::MAX),
         size: cli.size as usize,
         drain: cli.drain,
+        patience: cli.patience,
         watched: cli.watch_pid,
         limit_of: is_search.then_some(cli.of),
         requirements: if is_search { cli.find_limit } else { cli.require },

@@ -95,11 +95,8 @@ impl Clients {
         self.engine.ledger.assume(last);
     }
 
-    /// Publishes nothing more, and finds out what is missing.
-    pub(crate) fn end_publishing(&mut self) -> io::Result<()> {
-        if let Some(publishers) = &mut self.engine.publishers {
-            publishers.end();
-        }
+    /// Finds out what is missing, once nothing more is published.
+    pub(crate) fn find_missing(&mut self) -> io::Result<()> {
         if self.workers.is_empty() {
             return Ok(());
         }

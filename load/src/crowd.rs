@@ -180,12 +180,6 @@ impl Crowd {
         self.standing
     }
 
-    /// Tells whether each client has a place and waits, or is away on purpose.
-    pub(crate) const fn is_settled(&self) -> bool {
-        let Standing { wanted, established, waiting, away } = self.standing;
-        established == wanted && waiting + away >= wanted
-    }
-
     /// Returns when something is due by time.
     pub(crate) fn next_due(&self, now: u64) -> u64 {
         let start = if self.started < self.wanted && self.starting < AT_ONCE { self.start_time(self.started) } else { u64::MAX };

@@ -20,6 +20,9 @@ const ALARM: Token = Token(usize::MAX);
 /// The longest time between two turns: a signal is noticed after it.
 const TURN: u64 = 100 * clock::MILLISECOND;
 
+/// How many clients are served before publishers have their turn: each takes some 10 µs.
+const BETWEEN: usize = 64;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -70,7 +73,12 @@ impl Engine {
         if let Some(publishers) = &mut self.publishers {
             publishers.turn(&mut self.ledger, self.poll.registry());
         }
-        for event in &self.events {
+        for (number, event) in self.events.iter().enumerate() {
+            if number % BETWEEN == BETWEEN - 1
+                && let Some(publishers) = &mut self.publishers
+            {
+                publishers.turn(&mut self.ledger, self.poll.registry());
+            }
             let readiness =
                 Readiness { is_writable: event.is_writable(), may_have_ended: event.is_read_closed() || event.is_error() };
             if event.token() == ALARM {

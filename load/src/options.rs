@@ -41,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) size: usize,
     /// How long to wait at the end for what is missing.
     pub(crate) drain: Duration,
+    /// How long to wait for clients that do not get in.
+    pub(crate) patience: Duration,
     /// The processes to look at.
     pub(crate) watched: Vec<u32>,
     /// What must hold.

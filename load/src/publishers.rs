@@ -205,7 +205,7 @@ impl Publishers {
     }
 
     fn send(&mut self, index: usize, intended: u64, ledger: &mut Ledger, registry: &Registry) {
-        let stream = self.next_stream(index);
+        let Some((stream, _)) = self.stretch.and_then(|stretch| self.next_stream(index, &stretch)) else { return };
         let publisher = &mut self.all[index];
         let now = clock::now();
         let number = ledger.next(stream);
@@ -254,31 +254,27 @@ impl Publishers {
     fn next_of(&self, index: usize) -> Option<u64> {
         let stretch = self.stretch?;
         let publisher = &self.all[index];
-        let active = self.active(&stretch);
-        let event = publisher.sent * active + index as u64;
-        if index as u64 >= active || event >= stretch.events {
+        let (_, event) = self.next_stream(index, &stretch)?;
+        if event >= stretch.events {
             return None;
         }
         let next = stretch.pace.offset(event).map_or(publisher.free, |offset| self.began + offset);
         (next.max(publisher.paused) < stretch.until).then_some(next)
     }
 
-    /// Returns how many publishers have a topic.
-    fn active(&self, stretch: &Stretch) -> u64 {
-        let Streams { topics, publishers } = self.plan.streams;
-        let topics_with_events = stretch.topics.min(self.plan.among).min(topics);
-        u64::from(if topics >= publishers { topics_with_events.min(publishers) } else { publishers })
-    }
-
-    fn next_stream(&self, index: usize) -> u32 {
+    /// Returns the stream of a publisher's next event, and the number of that event over all publishers: all streams have events by
+    /// turns. `None` if none of its topics has clients.
+    fn next_stream(&self, index: usize, stretch: &Stretch) -> Option<(u32, u64)> {
         let Streams { topics, publishers } = self.plan.streams;
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        if topics < publishers {
-            return index;
+        let with_events = stretch.topics.min(self.plan.among).min(topics);
+        let streams = if topics < publishers { publishers } else { with_events };
+        if index >= streams {
+            return None;
         }
-        let with_events = self.stretch.map_or(topics, |stretch| stretch.topics).min(self.plan.among).min(topics);
-        let own = u64::from(with_events.saturating_sub(index).div_ceil(publishers.max(1)).max(1));
-        let turn = self.all[index as usize].sent % own;
-        index + publishers * u32::try_from(turn).unwrap_or_default()
+        let own = u64::from((streams - index).div_ceil(publishers.max(1)));
+        let sent = self.all[index as usize].sent;
+        let stream = index + publishers * u32::try_from(sent % own).unwrap_or_default();
+        Some((stream, sent / own * u64::from(streams) + u64::from(stream)))
     }
 }

@@ -152,6 +152,9 @@ fn judge(report: &mut Report, options: &Options) {
         return;
     }
     for step in &report.steps {
+        if step.received == 0 && step.sent > 0 {
+            report.failures.push(format!("{} clients: nothing was received", step.clients));
+        }
         if step.lost > 0 {
             report.failures.push(format!("{} clients: {} events lost", step.clients, step.lost));
         }

@@ -37,7 +37,7 @@ impl Streams {
         is_its_own.then_some((stream / self.topics) as usize)
     }
 
-    /// Returns the streams of a publisher.
+    /// Returns the streams of a publisher, for tests.
     pub(crate) fn of_publisher(self, publisher: u32) -> impl Iterator<Item = u32> + Clone {
         (publisher..self.count()).step_by(self.publishers.max(1) as usize)
     }

@@ -72,19 +72,23 @@ impl Meter {
 
     /// Serves clients until a time, until something is true, or until the run is to end. Tells whether it became true.
     pub(super) fn until(&mut self, until: u64, clients: &mut Clients, mut done: impl FnMut(&mut Clients) -> bool) -> io::Result<bool> {
-        loop {
-            if done(clients) {
-                return Ok(true);
-            }
-            let now = clock::now();
-            if now >= until || self.stop.is_requested() {
-                return Ok(false);
+        let stop = self.stop.clone();
+        self.until_always(until, clients, |clients| done(clients) || stop.is_requested())?;
+        Ok(done(clients))
+    }
+
+    /// The same, but a run that is to end does not end it.
+    pub(super) fn until_always(&mut self, until: u64, clients: &mut Clients, mut done: impl FnMut(&mut Clients) -> bool) -> io::Result<()> {
+        while !done(clients) {
+            if clock::now() >= until {
+                break;
             }
             clients.turn(until.min(self.next))?;
             if clock::now() >= self.next {
                 self.look(clients);
             }
         }
+        Ok(())
     }
 
     /// Takes the latencies that came since this was last called.

@@ -14,8 +14,8 @@ use crate::{
     report::StepReport,
 };
 
-/// How long no client may get any further while they come.
-const PATIENCE: u64 = 30 * SECOND;
+/// How long nothing may come in lockstep.
+const LOCKSTEP: u64 = 60 * SECOND;
 
 /// How long a server may take to know a client whose first poll it holds, where no answer tells that it does.
 const SETTLE: u64 = 500 * MILLISECOND;
@@ -133,7 +133,7 @@ fn gather(
     let ramp = clock::now() + nanoseconds(options.behaviour.ramp);
     let (mut standing, mut moved) = (clients.standing(), clock::now());
     loop {
-        let all = meter.until(clock::now() + SECOND, clients, |clients| clients.is_settled())?;
+        let all = meter.until(clock::now() + 100 * MILLISECOND, clients, |clients| clients.is_settled())?;
         if standing != clients.standing() {
             (standing, moved) = (clients.standing(), clock::now());
         }
@@ -142,7 +142,7 @@ fn gather(
         }
         // With clients that think, not all of them ever wait at the same time.
         let are_all_there = standing.established == standing.wanted && standing.wanted > 0;
-        if are_all_there && clock::now() >= ramp || clock::now() > moved.max(ramp) + PATIENCE {
+        if are_all_there && clock::now() >= ramp || clock::now() > moved.max(ramp).saturating_add(nanoseconds(options.patience)) {
             break;
         }
     }
@@ -200,7 +200,7 @@ fn lockstep(
         let is_done = |clients: &mut Clients| {
             clients.events() >= had && clients.publishers().is_none_or(|publishers| publishers.is_done())
         };
-        if !meter.until(clock::now() + PATIENCE, clients, is_done)? {
+        if !meter.until(clock::now() + LOCKSTEP, clients, is_done)? {
             break;
         }
         rounds.take(clock::now() - began);
@@ -234,12 +234,16 @@ fn follow(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Re
     Ok(())
 }
 
-/// Waits for what is missing, and for what must not come.
+/// Waits for what is missing, and for what must not come; also where the run is to end, so that its report is right.
 fn drain(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
-    clients.end_publishing()?;
     let until = clock::now() + nanoseconds(options.drain);
+    if let Some(publishers) = clients.publishers() {
+        publishers.end();
+    }
+    meter.until_always(until, clients, |clients| clients.publishers().is_none_or(|publishers| publishers.is_done()))?;
+    clients.find_missing()?;
     let (mut next, mut nothing_missing) = (0, false);
-    meter.until(until, clients, |clients| {
+    meter.until_always(until, clients, |clients| {
         // It passes all clients, so it is not asked at each turn.
         if clock::now() >= next {
             nothing_missing = clients.lost() == Some(0);
@@ -247,6 +251,5 @@ fn drain(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Res
         }
         nothing_missing
     })?;
-    meter.until(clock::now() + SILENCE, clients, |_| false)?;
-    Ok(())
+    meter.until_always(clock::now() + SILENCE, clients, |_| false)
 }

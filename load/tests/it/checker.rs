@@ -1,0 +1,83 @@
+//! What is lost, repeated and out of order is counted exactly.
+
+use crate::{
+    stub::{Faults, Stub},
+    tool::{Ended, load_on},
+};
+
+const CLIENTS: u64 = 20;
+
+/// Each of 3,000 events meets at most one fault: no number has two of these remainders, nor follows one that is late.
+const FAULTS: Faults = Faults {
+    dropped: Some((1000, 0)),
+    repeated: Some((250, 1)),
+    repeated_flagged: Some((400, 7)),
+    late: Some((300, 11)),
+    refused: None,
+    unavailable: None,
+    reset: None,
+    is_place_in_body: false,
+    is_chunked: false,
+};
+
+fn expect_faults(ended: &Ended) {
+    let found = ["lost", "repeated_unflagged", "repeated_flagged", "out_of_order", "received", "confirmed"]
+        .map(|field| ended.step(field));
+    let each = [3, 12, 8, 10, 2997].map(|count| count * CLIENTS);
+    assert_eq!(found, [each[0], each[1], each[2], each[3], each[4], 3000], "{}", ended.report["steps"]);
+    assert_eq!(ended.step("receive_errors"), 0);
+    assert_eq!(ended.code, Some(1), "something was lost");
+    assert!(ended.report["failures"][0].as_str().unwrap().contains("60 events lost"), "{}", ended.report["failures"]);
+}
+
+#[test]
+fn long_polls_tell_exactly_what_a_faulty_server_did() {
+    let stub = Stub::start(FAULTS);
+    expect_faults(&load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --pace confirmed --events 3000")));
+}
+
+#[test]
+fn long_polls_in_chunks_over_new_connections_do() {
+    let stub = Stub::start(Faults { is_chunked: true, ..FAULTS });
+    expect_faults(&load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --connection new --rate 3000/s --events 3000")));
+}
+
+#[test]
+fn streams_do() {
+    let stub = Stub::start(FAULTS);
+    expect_faults(&load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --transport sse --pace confirmed --events 3000")));
+}
+
+#[test]
+fn several_processes_do() {
+    let stub = Stub::start(FAULTS);
+    let ended = load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --workers 3 --pace confirmed --events 3000"));
+    expect_faults(&ended);
+    assert_eq!(ended.report["own"]["workers"], 3);
+    assert_eq!(ended.report["steps"][0]["latency"]["count"], 2997 * CLIENTS);
+}
+
+#[test]
+fn several_publishers_have_streams_of_their_own() {
+    let stub = Stub::start(Faults { dropped: Some((100, 0)), ..Faults::default() });
+    let ended = load_on(&stub, "--drain 1s --clients 10 --publishers 7 --pace confirmed --events 700");
+    assert_eq!(["received", "lost", "out_of_order"].map(|field| ended.step(field)), [6930, 70, 0]);
+    let stub = Stub::start(Faults::default());
+    let ended = load_on(&stub, "--clients 12 --topics 5 --publishers 3 --rate 2000/s --events 500");
+    // Two or three clients of each topic, each of which has 100 events.
+    assert_eq!(["received", "lost", "out_of_order", "sent"].map(|field| ended.step(field)), [1200, 0, 0, 500]);
+    assert_eq!(ended.code, Some(0), "{}", ended.report["failures"]);
+}
+
+#[test]
+fn an_event_that_was_not_confirmed_is_not_lost_and_may_come() {
+    let stub = Stub::start(Faults { dropped: Some((100, 50)), refused: Some((100, 50)), ..Faults::default() });
+    let ended = load_on(&stub, "--clients 5 --pace confirmed --events 300");
+    let found = ["received", "lost", "confirmed", "not_confirmed"].map(|field| ended.step(field));
+    assert_eq!(found, [297 * 5, 0, 297, 3]);
+    let stub = Stub::start(Faults { refused: Some((100, 50)), ..Faults::default() });
+    let ended = load_on(&stub, "--clients 5 --pace confirmed --events 300");
+    let found = ["received", "lost", "repeated_unflagged", "not_confirmed"].map(|field| ended.step(field));
+    assert_eq!(found, [1500, 0, 0, 3]);
+    assert_eq!(ended.report["steps"][0]["publish_errors"]["status 503"], 3);
+}

@@ -1,0 +1,83 @@
+//! Flags, conditions, signals, and exit codes.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    stub::{Faults, Stub},
+    tool::{load, load_on, path},
+};
+
+#[test]
+fn wrong_flags_end_it_before_anything_is_sent() {
+    for flags in ["--clients 0", "--nonsense", "--rate fast", "--topics 3 --topic x", "--target /no/such/file"] {
+        let output = load(flags);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(64), 0), "{flags}");
+    }
+    for flags in ["--help", "--version"] {
+        assert_eq!(load(flags).status.code(), Some(0), "{flags}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_not_met_fails_the_run() {
+    let stub = Stub::start(Faults { repeated: Some((10, 5)), ..Faults::default() });
+    let flags = "--clients 5 --pace confirmed --events 100 --require";
+    assert_eq!(load_on(&stub, &format!("{flags} repeated=50,p99=1h")).code, Some(0));
+    let failed = load_on(&stub, &format!("{flags} repeated=49,p99=1h"));
+    assert_eq!(failed.code, Some(1));
+    assert_eq!(failed.report["failures"], serde_json::json!(["5 clients: repeated=49: it was 50"]));
+}
+
+#[test]
+fn a_limit_is_found() {
+    // Each step publishes one event: the third is lost.
+    let stub = Stub::start(Faults { dropped: Some((3, 0)), ..Faults::default() });
+    let ended = load_on(&stub, "--find-limit lost=0 --clients 4 --max 16 --pace confirmed --events 1 --drain 100ms");
+    let limit = &ended.report["limit"];
+    let clients = |step: usize| ended.report["steps"][step]["clients"].as_f64();
+    assert_eq!([0, 1, 2, 3].map(clients), [4.0, 8.0, 16.0, 12.0].map(Some));
+    assert_eq!((limit["fails"][0].as_f64().is_some(), limit["of"].as_str(), ended.code), (true, Some("clients"), Some(0)), "{limit}");
+}
+
+#[test]
+fn a_signal_ends_a_run_with_a_report() {
+    let stub = Stub::start(Faults::default());
+    let report = path("report.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(["--address", &stub.address().to_string(), "--clients", "10", "--rate", "100/s", "--for", "1h", "--followed"]);
+    command.args(["--json", &report.display().to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut tool = command.spawn().unwrap();
+    let mut lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("waiting"));
+    tool.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    // What it publishes can be seen where it arrives.
+    stub.wait_published(20);
+    kill_process(Pid::from_child(&tool), Signal::INT).unwrap();
+    assert_eq!(tool.wait().unwrap().code(), Some(0), "nothing was lost");
+    assert!(lines.any(|line| line.contains("ended by a signal")));
+    let text = std::fs::read_to_string(&report).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(json["is_interrupted"] == true && json["steps"][0]["received"].as_u64() >= Some(200), "{text}");
+    std::fs::remove_file(report).unwrap();
+}
+
+#[test]
+fn another_program_can_publish_and_follow() {
+    let stub = Stub::start(Faults::default());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(["--address", &stub.address().to_string(), "--clients", "3", "--publishers", "0", "--events", "2"]);
+    command.args(["--topic", "stock", "--followed", "--quiet"]).stdout(Stdio::piped());
+    let mut tool = command.spawn().unwrap();
+    let mut lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("waiting"));
+    for number in 1..=2 {
+        stub.publish("/topics/stock/events", &format!("{{\"n\":{number}}}"));
+        assert_eq!(lines.next(), Some(format!("reached {number}")));
+    }
+    assert_eq!(tool.wait().unwrap().code(), Some(0));
+}
