@@ -41,7 +41,8 @@ impl Addresses {
         // The first address of the first worker is that which the kernel takes, with a choice of ports that binding would spoil.
         let number = used / self.ports * self.workers + self.worker;
         let last = u8::try_from(number % 253).unwrap_or_default();
-        (number > 0).then(|| IpAddr::V4(Ipv4Addr::new(127, 0, u8::try_from(number / 253 % 255).unwrap_or_default(), 1 + last)))
+        (number > 0)
+            .then(|| IpAddr::V4(Ipv4Addr::new(127, 0, u8::try_from(number / 253 % 255).unwrap_or_default(), 1 + last)))
     }
 }
 
@@ -62,7 +63,8 @@ mod tests {
     #[test]
     fn connections_to_a_loopback_address_come_from_several() {
         let mut addresses = Addresses { ports: 2, ..Addresses::of(SocketAddr::from(([127, 0, 0, 1], 80)), 0, 1) };
-        let found: Vec<String> = (0..5).map(|_| addresses.next().map_or_else(String::new, |ip| ip.to_string())).collect();
+        let found: Vec<String> =
+            (0..5).map(|_| addresses.next().map_or_else(String::new, |ip| ip.to_string())).collect();
         assert_eq!(found, ["", "", "127.0.0.2", "127.0.0.2", "127.0.0.3"]);
         let mut other = Addresses::of(SocketAddr::from(([127, 0, 0, 1], 80)), 1, 3);
         assert_eq!(other.next().map(|ip| ip.to_string()).as_deref(), Some("127.0.0.2"));

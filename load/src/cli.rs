@@ -144,7 +144,13 @@ struct Cli {
     #[arg(long, value_name = "CONDITION,…", value_delimiter = ',', help_heading = "Result")]
     require: Vec<Requirement>,
     /// Double the number of clients until a condition fails, then halve the range.
-    #[arg(long, value_name = "CONDITION,…", value_delimiter = ',', conflicts_with = "require", help_heading = "Result")]
+    #[arg(
+        long,
+        value_name = "CONDITION,…",
+        value_delimiter = ',',
+        conflicts_with = "require",
+        help_heading = "Result"
+    )]
     find_limit: Vec<Requirement>,
     /// What --find-limit varies, from --clients or --rate on.
     #[arg(long, value_enum, default_value_t = LimitOf::Clients, requires = "find_limit", help_heading = "Result")]
@@ -212,18 +218,30 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     let wrong = |text: String| Cli::command().error(ErrorKind::ValueValidation, text);
     if let Some(name) = &cli.print_target {
         let text = target::built_in(name);
-        return text.map(Asked::Print).ok_or_else(|| wrong(format!("there is no target {name:?}; there are {}", target::names())));
+        return text
+            .map(Asked::Print)
+            .ok_or_else(|| wrong(format!("there is no target {name:?}; there are {}", target::names())));
     }
-    let command: Vec<String> = arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let command: Vec<String> =
+        arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
     // A header may hold a secret.
-    let command = if cli.header.is_empty() { format!("load {}", command.join(" ")) } else { "load … (with headers)".to_owned() };
+    let command = if cli.header.is_empty() {
+        format!("load {}", command.join(" "))
+    } else {
+        "load … (with headers)".to_owned()
+    };
     options(cli, command).map(|options| Asked::Run(Box::new(options))).map_err(wrong)
 }
 
 fn options(cli: Cli, command: String) -> Result<Options, String> {
     let is_sse = cli.transport == Transport::Sse;
-    let wanted =
-        Wanted { target: &cli.target, way: cli.read.as_deref(), stream: is_sse, address: cli.address, headers: &cli.header };
+    let wanted = Wanted {
+        target: &cli.target,
+        way: cli.read.as_deref(),
+        stream: is_sse,
+        address: cli.address,
+        headers: &cli.header,
+    };
     let target = Target::find(&wanted).map_err(|error| error.to_string())?;
     if target.publish.is_none() && cli.publishers > 0 {
         return Err(format!("the target {} has no [publish]: add one, or give --publishers 0", cli.target));
@@ -259,7 +277,9 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     }
     let workers = cli.workers.unwrap_or_else(|| if cli.followed { 1 } else { limits::workers(max_clients) });
     if workers > 1 && (pace == Pace::Lockstep || cli.publishers == 0) {
-        return Err(format!("{max_clients} clients need {workers} processes, but lockstep and --publishers 0 work with one only"));
+        return Err(format!(
+            "{max_clients} clients need {workers} processes, but lockstep and --publishers 0 work with one only"
+        ));
     }
     let (worker, workers, run) = match cli.worker {
         Some((worker, workers, run)) => (Some(worker), workers, run),
@@ -269,7 +289,8 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if topics > 1 && !topic.contains("{}") {
         return Err("--topic names one topic, but there are several: put {} in the place of its number".to_owned());
     }
-    let duration = cli.duration.or_else(|| (cli.events.is_none() && cli.publishers > 0).then_some(Duration::from_secs(10)));
+    let duration =
+        cli.duration.or_else(|| (cli.events.is_none() && cli.publishers > 0).then_some(Duration::from_secs(10)));
     Ok(Options {
         target,
         address: cli.address,

@@ -165,7 +165,8 @@ impl Crowd {
             if !gone.tallies.is_empty() {
                 self.standing.established -= 1;
             }
-            let lost = |(stream, tally): (u32, &Tally)| turn.ledger.map_or(0, |ledger| tally.lost(ledger.published(stream)));
+            let lost =
+                |(stream, tally): (u32, &Tally)| turn.ledger.map_or(0, |ledger| tally.lost(ledger.published(stream)));
             let number = self.number(index);
             self.lost_by_gone += self.plan.streams.of_client(number).zip(&gone.tallies).map(lost).sum::<u64>();
         }
@@ -182,7 +183,11 @@ impl Crowd {
 
     /// Returns when something is due by time.
     pub(crate) fn next_due(&self, now: u64) -> u64 {
-        let start = if self.started < self.wanted && self.starting < AT_ONCE { self.start_time(self.started) } else { u64::MAX };
+        let start = if self.started < self.wanted && self.starting < AT_ONCE {
+            self.start_time(self.started)
+        } else {
+            u64::MAX
+        };
         self.timers.next().unwrap_or(u64::MAX).min(start).min(self.next_look).max(now)
     }
 
@@ -199,13 +204,11 @@ impl Crowd {
             let index = timer.client as usize;
             let Some(client) = self.clients.get(index) else { continue };
             match timer.kind {
-                Kind::Poll if timer.generation == client.poll_timer => {
-                    match client.state {
-                        State::Away => self.arrive(index, turn),
-                        State::Paused => self.ask(index, turn),
-                        _ => {}
-                    }
-                }
+                Kind::Poll if timer.generation == client.poll_timer => match client.state {
+                    State::Away => self.arrive(index, turn),
+                    State::Paused => self.ask(index, turn),
+                    _ => {}
+                },
                 Kind::Leave if timer.generation == client.leave_timer => self.leave(index, turn),
                 Kind::Poll | Kind::Leave => {}
             }

@@ -79,8 +79,10 @@ impl Engine {
             {
                 publishers.turn(&mut self.ledger, self.poll.registry());
             }
-            let readiness =
-                Readiness { is_writable: event.is_writable(), may_have_ended: event.is_read_closed() || event.is_error() };
+            let readiness = Readiness {
+                is_writable: event.is_writable(),
+                may_have_ended: event.is_read_closed() || event.is_error(),
+            };
             if event.token() == ALARM {
                 continue;
             }

@@ -32,7 +32,9 @@ impl From<&io::Error> for Failure {
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
             io::ErrorKind::TimedOut => Self::NotConnected,
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => Self::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+                Self::Reset
+            }
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::Exhausted,
             _ if error.raw_os_error().is_some_and(|code| NO_FILES.contains(&code)) => Self::Exhausted,
             _ => Self::System(error.raw_os_error().unwrap_or_default()),

@@ -22,7 +22,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sent {
     /// Events that were sent.
-    pub(crate) sent: u64,
+    pub(crate) events: u64,
     /// Events that were confirmed.
     pub(crate) confirmed: u64,
     /// What went wrong, by kind.

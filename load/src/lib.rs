@@ -92,6 +92,9 @@ fn run(options: &Options) -> io::Result<bool> {
         Some(path) => written(path, &report.json())?,
         None => {}
     }
+    if let Some(path) = &options.html {
+        written(path, &report::html::html(&report))?;
+    }
     if options.json.as_deref() != Some(Path::new("-")) {
         output::line(report::text::text(&report).trim_end());
     }

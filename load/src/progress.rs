@@ -7,12 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::{
-    crowd::Standing,
-    options::Options,
-    record::Counts,
-    report::Second,
-};
+use crate::{crowd::Standing, options::Options, record::Counts, report::Second};
 
 /// How many seconds there are between two lines where standard error is no terminal.
 const EVERY: u32 = 5;
@@ -32,7 +27,9 @@ impl Progress {
         let is_terminal = io::stderr().is_terminal() && !options.is_quiet;
         let bar = ProgressBar::hidden();
         if is_terminal {
-            bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.set_style(
+                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
             bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         Self { bar, is_quiet: options.is_quiet, is_terminal, seconds: 0 }
@@ -81,7 +78,9 @@ fn line(second: &Second, standing: Standing, counts: &Counts) -> String {
     if latency.count > 0 {
         let _ = write!(line, "  p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99);
     }
-    for (count, what) in [(counts.repeated_flagged + counts.repeated_unflagged, "repeated"), (counts.out_of_order, "out of order")] {
+    for (count, what) in
+        [(counts.repeated_flagged + counts.repeated_unflagged, "repeated"), (counts.out_of_order, "out of order")]
+    {
         if count > 0 {
             let _ = write!(line, "  {count} {what}");
         }

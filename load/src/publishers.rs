@@ -200,7 +200,9 @@ impl Publishers {
                     publisher.connection = None;
                 }
             }
-            Ok(Some(answer)) => self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger),
+            Ok(Some(answer)) => {
+                self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger)
+            }
         }
     }
 
@@ -211,17 +213,12 @@ impl Publishers {
         let number = ledger.next(stream);
         let on_its_way = OnItsWay { stream, number, since: now };
         (publisher.sent, publisher.on_its_way) = (publisher.sent + 1, Some(on_its_way));
-        self.sent.sent += 1;
+        self.sent.events += 1;
         self.sent.lateness.take(now.saturating_sub(intended.max(publisher.free).max(publisher.paused)));
         Stamp { number, run: self.plan.run, stream, time: intended }.write(self.plan.size, &mut self.payload);
         let topic = self.plan.streams.topic(stream);
-        let values = Values {
-            names: &self.plan.names,
-            client: topic,
-            topic,
-            place: &self.nowhere,
-            payload: &self.payload,
-        };
+        let values =
+            Values { names: &self.plan.names, client: topic, topic, place: &self.nowhere, payload: &self.payload };
         self.plan.publish.request.render(&values, &mut self.request);
         if publisher.connection.is_none() {
             match Connection::open(self.plan.address, None, registry, Token(FIRST_TOKEN + index)) {

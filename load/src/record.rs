@@ -187,8 +187,8 @@ impl Latencies {
     /// Returns the latency of so many shares of all, from the shortest to the longest: `(share, ms)`.
     pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
         const POINTS: [f64; 22] = [
-            0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995,
-            0.9999, 1.0,
+            0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99, 0.995, 0.999,
+            0.9995, 0.9999, 1.0,
         ];
         if self.0.is_empty() {
             return Vec::new();

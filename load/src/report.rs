@@ -1,5 +1,6 @@
 //! What came of a run. As JSON it is one object, whose fields are these.
 
+pub(crate) mod html;
 pub(crate) mod text;
 
 use std::collections::BTreeMap;
@@ -181,7 +182,7 @@ pub struct Own {
     pub cores: f64,
     /// CPU time for each event that a client had, in microseconds.
     pub cpu_micros_per_event: f64,
-    /// Memory for each client in bytes, at the end.
+    /// Memory for each client in bytes: what came on top of that before the first one.
     pub memory_per_client: f64,
     /// How late events were sent, because the loop had something else to do.
     pub lateness: Quantiles,
@@ -191,11 +192,13 @@ pub struct Own {
 
 impl Report {
     /// Tells whether nothing was lost and every condition was met.
+    #[must_use]
     pub const fn has_passed(&self) -> bool {
         self.failures.is_empty()
     }
 
     /// Returns the whole as one line of JSON.
+    #[must_use]
     pub fn json(&self) -> String {
         // Numbers and texts can always be written.
         serde_json::to_string(self).unwrap_or_default()

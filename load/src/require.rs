@@ -83,7 +83,8 @@ impl FromStr for Requirement {
         })?;
         let value = value.trim();
         let max = if what.is_latency() {
-            let duration = humantime::parse_duration(value).map_err(|_| format!("{value:?} is no time such as 50ms"))?;
+            let duration =
+                humantime::parse_duration(value).map_err(|_| format!("{value:?} is no time such as 50ms"))?;
             duration.as_secs_f64() * 1e3
         } else {
             let number: u64 = value.parse().map_err(|_| format!("{value:?} is no whole number"))?;
@@ -125,9 +126,14 @@ mod tests {
     fn a_condition_is_a_maximum() {
         let latency = Quantiles { count: 9, p50: 3.0, p99: 50.0, ..Quantiles::default() };
         let step = StepReport { latency, lost: 2, receive_errors: 1, ..StepReport::default() };
-        for (text, holds) in
-            [("p99=50ms", true), ("p99=49900us", false), ("p50=1s", true), ("lost=2", true), ("lost=1", false), ("errors=0", false)]
-        {
+        for (text, holds) in [
+            ("p99=50ms", true),
+            ("p99=49900us", false),
+            ("p50=1s", true),
+            ("lost=2", true),
+            ("lost=1", false),
+            ("errors=0", false),
+        ] {
             let requirement: Requirement = text.parse().unwrap();
             assert_eq!(requirement.failure(&step).is_none(), holds, "{text}");
             assert_eq!(requirement.to_string(), text);

@@ -46,27 +46,32 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         command: options.command.clone(),
         target: format!("{} at {}", options.target.name, options.address),
-        read: format!("{}, {}", options.target.read.way, if options.target.read.is_stream { "SSE" } else { "long-poll" }),
+        read: format!(
+            "{}, {}",
+            options.target.read.way,
+            if options.target.read.is_stream { "SSE" } else { "long-poll" }
+        ),
         notes,
         ..Report::default()
     };
-    let cpu = clients.cpu().0;
+    let (cpu, memory) = (clients.cpu().0, clients.memory());
     let mut go_on = |step: Step, meter: &mut Meter| step::run(&step, options, &mut clients, meter);
     if let Some(of) = options.limit_of {
         let first = match of {
             LimitOf::Clients => f64::from(options.clients[0]),
             LimitOf::Rate => options.pace.rate().unwrap_or(100.0),
         };
-        let step = |number: f64| match of {
+        let planned = |number: f64| match of {
             LimitOf::Clients => Step { clients: u32::try_from(whole(number)).unwrap_or(u32::MAX), pace: options.pace },
             LimitOf::Rate => Step { clients: options.clients[0], pace: Pace::Rate(number) },
         };
         let mut search = limit::Search::begin(first, limits::max(options, of));
         while let Some(number) = search.next() {
-            let Outcome { step: measured, notes, is_interrupted } = go_on(step(number), &mut meter)?;
+            let Outcome { step: measured, notes, is_interrupted } = go_on(planned(number), &mut meter)?;
             let why = options.requirements.iter().find_map(|requirement| requirement.failure(&measured));
             // A client that never came holds no limit.
-            let why = why.or_else(|| (measured.established < measured.clients).then(|| "not every client got in".to_owned()));
+            let why =
+                why.or_else(|| (measured.established < measured.clients).then(|| "not every client got in".to_owned()));
             meter.say(&limit::told(of, number, why.as_deref(), &measured));
             report.notes.extend(notes);
             report.steps.push(measured);
@@ -93,7 +98,7 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         workers: processes,
         cores: seconds(used.saturating_sub(cpu)) / seconds(clock::now() - start).max(1e-3) / f64::from(processes),
         cpu_micros_per_event: float(used.saturating_sub(cpu)) / 1e3 / float(clients.events()).max(1.0),
-        memory_per_client: float(clients.memory()) / f64::from(established).max(1.0),
+        memory_per_client: float(clients.memory().saturating_sub(memory)) / f64::from(established).max(1.0),
         lateness: clients.publishers().map(|publishers| publishers.sent.lateness.quantiles()).unwrap_or_default(),
         longest_turn: crate::number::milliseconds(meter.longest_turn()),
     };
@@ -163,6 +168,8 @@ fn judge(report: &mut Report, options: &Options) {
     }
     if report.own.cores > 0.9 {
         let cores = report.own.cores;
-        report.notes.push(format!("each process of this tool kept {cores:.2} of a core busy: it may be the bottleneck itself"));
+        report
+            .notes
+            .push(format!("each process of this tool kept {cores:.2} of a core busy: it may be the bottleneck itself"));
     }
 }

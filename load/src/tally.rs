@@ -173,14 +173,10 @@ mod tests {
     #[test]
     fn what_comes_late_is_out_of_order_and_not_lost() {
         let mut tally = Tally::begin(Some(0));
-        assert_eq!(take(&mut tally, &[1, 5, 3, 2, 4, 4]), [
-            Seen::New,
-            Seen::New,
-            Seen::Late,
-            Seen::Late,
-            Seen::Late,
-            Seen::Again
-        ]);
+        assert_eq!(
+            take(&mut tally, &[1, 5, 3, 2, 4, 4]),
+            [Seen::New, Seen::New, Seen::Late, Seen::Late, Seen::Late, Seen::Again]
+        );
         assert_eq!((tally.lost(all(5)), tally.complete_up_to()), (0, 5));
         assert!(tally.gaps.is_none());
     }

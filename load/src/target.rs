@@ -13,7 +13,7 @@ use std::{fs, io, net::SocketAddr};
 use self::{
     file::{Asked, File, Way},
     place::Source,
-    request::Request,
+    request::{Common, Request},
 };
 
 pub(crate) use self::template::{Names, Values};
@@ -109,7 +109,9 @@ pub(crate) enum TargetError {
         known: String,
     },
     /// It does not have that transport.
-    #[error("[read.{way}] of the target {target} has no `{transport}.path`, so it cannot be read in this way: {remedy}")]
+    #[error(
+        "[read.{way}] of the target {target} has no `{transport}.path`, so it cannot be read in this way: {remedy}"
+    )]
     NoTransport {
         /// Its name.
         target: String,
@@ -160,7 +162,9 @@ impl Target {
             return Err(TargetError::NoTransport { target: file.name, way, transport, remedy });
         };
         let places = place::sources(places, wanted.stream);
-        let request = |asked: &Asked, default: &str, accept: &str| Request::new(asked, default, accept, &places, wanted);
+        let common = Common { address: wanted.address, headers: wanted.headers };
+        let request =
+            |asked: &Asked, default: &str, accept: &str| Request::new(asked, default, accept, &places, common);
         let accept = if wanted.stream { "text/event-stream" } else { "" };
         Ok(Self {
             read: Read {

@@ -79,7 +79,7 @@ fn look(mut watched: Vec<Watched>, ended: &Receiver<()>, start: u64) -> Vec<Watc
 fn sample(pid: u32, start: u64) -> Option<(Counters, Sample)> {
     let process = process(pid)?;
     let at = clock::now();
-    let stat = process.stat().ok()?;
+    let state = process.stat().ok()?;
     // Of processes of other users these cannot be read.
     let io = process.io().ok();
     let switches = |status: procfs::process::Status| {
@@ -88,7 +88,7 @@ fn sample(pid: u32, start: u64) -> Option<(Counters, Sample)> {
     let tasks = process.tasks().into_iter().flatten().flatten();
     let counters = Counters {
         at,
-        ticks: stat.utime + stat.stime,
+        ticks: state.utime + state.stime,
         read: io.map_or(0, |io| io.read_bytes),
         written: io.map_or(0, |io| io.write_bytes),
         switches: tasks.filter_map(|task| task.status().ok()).map(switches).sum(),
@@ -96,7 +96,7 @@ fn sample(pid: u32, start: u64) -> Option<(Counters, Sample)> {
     let sample = Sample {
         at: seconds(at.saturating_sub(start)),
         memory: memory(pid).unwrap_or_default(),
-        threads: u64::try_from(stat.num_threads).unwrap_or_default(),
+        threads: u64::try_from(state.num_threads).unwrap_or_default(),
         files: process.fd_count().unwrap_or_default() as u64,
         ..Sample::default()
     };

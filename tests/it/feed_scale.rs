@@ -18,7 +18,7 @@ async fn ten_thousand_clients_of_one_topic_get_every_event_once_and_in_order(bro
     // One connection more publishes, another reads the metrics.
     let gateway = gateway.flag("--max-connections", (CLIENTS + 10).to_string()).start().await;
     gateway.wait_ready().await;
-    let load = Load::of(gateway.address(), "/topics/stock/events").flag("--clients", &CLIENTS.to_string());
+    let load = Load::of(gateway.address(), "stock").flag("--clients", &CLIENTS.to_string());
     let mut load = load.flag("--events", &(1 + MORE).to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
     eventually_eq(PATIENCE, "polls held", Some(CLIENTS), async || polls_held(&gateway).await).await;

@@ -10,6 +10,7 @@ use crate::{Log, Process, eventually, program};
 #[derive(Debug)]
 pub struct LoadBuilder {
     command: std::process::Command,
+    publishers: u32,
 }
 
 /// A running load client, killed when it is dropped.
@@ -22,7 +23,7 @@ pub struct Load {
 }
 
 /// What a load client reports when every client has had everything, once and in order.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct LoadReport {
     /// Events that clients had, all together.
     pub deliveries: u64,
@@ -34,6 +35,37 @@ pub struct LoadReport {
     pub round_p99_us: f64,
 }
 
+#[derive(Debug, Deserialize)]
+struct Report {
+    steps: [Step; 1],
+}
+
+#[derive(Debug, Deserialize)]
+struct Step {
+    received: u64,
+    seconds: f64,
+    rounds: Option<Rounds>,
+}
+
+/// In milliseconds.
+#[derive(Debug, Deserialize)]
+struct Rounds {
+    count: u32,
+    mean: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl From<Step> for LoadReport {
+    fn from(Step { received, seconds, rounds }: Step) -> Self {
+        let none = Rounds { count: 0, mean: 0.0, p50: 0.0, p99: 0.0 };
+        let is_in_rounds = rounds.is_some();
+        let Rounds { count, mean, p50, p99 } = rounds.unwrap_or(none);
+        let seconds = if is_in_rounds { f64::from(count) * mean / 1e3 } else { seconds };
+        Self { deliveries: received, seconds, round_p50_us: p50 * 1e3, round_p99_us: p99 * 1e3 }
+    }
+}
+
 impl LoadBuilder {
     /// Adds a flag and its value.
     pub fn flag(mut self, name: &str, value: &str) -> Self {
@@ -41,8 +73,15 @@ impl LoadBuilder {
         self
     }
 
+    /// Has it publish the events itself, each when every client that the one before concerns has had it and waits again.
+    pub fn publishing(mut self) -> Self {
+        self.publishers = 1;
+        self.flag("--pace", "lockstep")
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Load {
+        self.command.args(["--publishers", &self.publishers.to_string()]);
         self.command.stdin(std::process::Stdio::piped());
         let mut process = Process::spawn("the load client", &mut self.command, None);
         let input = process.child().stdin.take();
@@ -54,11 +93,14 @@ impl LoadBuilder {
 }
 
 impl Load {
-    /// Describes a load client of a server, whose clients watch a path.
-    pub fn of(address: SocketAddr, watch: &str) -> LoadBuilder {
+    /// Describes a load client of a server, whose clients read the feed of a topic. Events come from elsewhere; with
+    /// [`LoadBuilder::publishing`] from itself.
+    pub fn of(address: SocketAddr, topic: &str) -> LoadBuilder {
         let mut command = program::program("load");
-        command.args(["--address", &address.to_string(), "--watch", watch]);
-        LoadBuilder { command }
+        command.args(["--address", &address.to_string(), "--topic", topic, "--followed", "--quiet", "--json", "-"]);
+        // More than once is a failure, and so is out of order; a loss is one anyway.
+        command.args(["--require", "repeated=0,out-of-order=0,errors=0"]);
+        LoadBuilder { command, publishers: 0 }
     }
 
     /// Returns the process, to see what it uses.
@@ -94,6 +136,8 @@ impl Load {
         let complete = async || if self.stdout.is_complete() { Ok(()) } else { Err("more may come") };
         eventually(deadline, "the end of its output", complete).await;
         let report = self.stdout.tail(1);
-        serde_json::from_str(&report).unwrap_or_else(|e| panic!("no report ({e}): {report}"))
+        let whole: Report = serde_json::from_str(&report).unwrap_or_else(|e| panic!("no report ({e}): {report}"));
+        let [step] = whole.steps;
+        step.into()
     }
 }

@@ -66,9 +66,8 @@ impl Behaviour {
         }
         match self.hang_up_by {
             HangUp::Fin => Leaves::Orderly,
-            HangUp::Rst => Leaves::Reset,
             HangUp::Both if rand::random() => Leaves::Orderly,
-            HangUp::Both => Leaves::Reset,
+            HangUp::Both | HangUp::Rst => Leaves::Reset,
         }
     }
 

@@ -28,8 +28,6 @@ pub(crate) struct Client {
     pub(crate) failures: u8,
     /// The first request is answered.
     pub(crate) is_bound: bool,
-    /// The connection has served a request.
-    pub(crate) is_used: bool,
     /// It hangs up when the next answer comes, without reading it.
     pub(crate) leaves_unread: bool,
     /// It belongs to those that are counted as starting.

@@ -151,7 +151,6 @@ impl Crowd {
         let client = &mut self.clients[index];
         client.connection = None;
         client.stream = None;
-        client.is_used = false;
     }
 
     pub(super) fn end_starting(&mut self, index: usize) {

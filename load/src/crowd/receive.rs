@@ -47,7 +47,11 @@ impl Crowd {
         let client = &mut self.clients[index];
         if !matches!(client.state, State::Waiting | State::Binding | State::Leaving) {
             // A server may close a connection that is not used.
-            if come.is_empty() { self.close(index) } else { self.fail(index, Failure::Malformed, None, turn) }
+            if come.is_empty() {
+                self.close(index)
+            } else {
+                self.fail(index, Failure::Malformed, None, turn)
+            }
             return;
         }
         if client.stream.is_some() {
@@ -90,7 +94,7 @@ impl Crowd {
             self.record.counts.nothing += 1;
         }
         let client = &mut self.clients[index];
-        (client.is_bound, client.is_used, client.failures) = (true, true, 0);
+        (client.is_bound, client.failures) = (true, 0);
         if self.plan.behaviour.is_connection_new || answer.head.is_last || ended {
             self.close(index);
         }
@@ -144,7 +148,8 @@ impl Crowd {
     fn take_events(&mut self, index: usize, text: &[u8]) -> usize {
         let number = self.number(index);
         let (client, plan, counts) = (&mut self.clients[index], &self.plan, &mut self.record.counts);
-        let contains = |part: &Option<Vec<u8>>, text: &[u8]| part.as_ref().is_some_and(|part| memmem::find(text, part).is_some());
+        let contains =
+            |part: &Option<Vec<u8>>, text: &[u8]| part.as_ref().is_some_and(|part| memmem::find(text, part).is_some());
         if contains(&plan.read.reset, text) {
             counts.resets += 1;
         }
@@ -174,9 +179,10 @@ impl Crowd {
                 Seen::Again => {
                     // What a server says of an event stands before the next one.
                     let until = events.peek().map_or(text.len(), |(_, end)| *end);
-                    match contains(&plan.read.repeated, &text[end..until]) {
-                        true => counts.repeated_flagged += 1,
-                        false => counts.repeated_unflagged += 1,
+                    if contains(&plan.read.repeated, &text[end..until]) {
+                        counts.repeated_flagged += 1;
+                    } else {
+                        counts.repeated_unflagged += 1;
                     }
                     continue;
                 }

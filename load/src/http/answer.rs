@@ -48,7 +48,8 @@ impl<'a> Head<'a> {
                 return if rest.len() > MAX_HEAD { Err(Malformed("a head without an end")) } else { Ok(None) };
             };
             let lines = &rest[..end];
-            let status = lines.strip_prefix(b"HTTP/1.").and_then(|line| str::from_utf8(line.get(2..5)?).ok()?.parse().ok());
+            let status =
+                lines.strip_prefix(b"HTTP/1.").and_then(|line| str::from_utf8(line.get(2..5)?).ok()?.parse().ok());
             let status: u16 = status.ok_or(Malformed("no status in an answer"))?;
             start += end + 4;
             // Informational (RFC 9110, section 15.2): another head comes.
@@ -56,7 +57,8 @@ impl<'a> Head<'a> {
                 continue;
             }
             let mut head = Self { status, body: Body::ToEnd, is_last: false, length: start, lines };
-            let is_chunked = head.header("transfer-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"));
+            let is_chunked =
+                head.header("transfer-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"));
             let connection = head.header("connection").unwrap_or_default().to_ascii_lowercase();
             if is_chunked {
                 head.body = Body::Chunked(Chunk::Size);
@@ -97,14 +99,18 @@ impl<'a> Answer<'a> {
         }
         let content = match head.body {
             Body::Length(length) if rest.len() < length => return Ok(None),
-            Body::Length(length) if rest.len() > length => return Err(Malformed("more than one answer to one request")),
+            Body::Length(length) if rest.len() > length => {
+                return Err(Malformed("more than one answer to one request"));
+            }
             Body::ToEnd if !ended => return Ok(None),
             Body::Length(_) | Body::ToEnd => Cow::Borrowed(rest),
             mut body @ Body::Chunked(_) => {
                 let mut content = Vec::new();
                 match body.take(rest, &mut content)? {
                     (_, false) => return Ok(None),
-                    (taken, true) if taken < rest.len() => return Err(Malformed("more than one answer to one request")),
+                    (taken, true) if taken < rest.len() => {
+                        return Err(Malformed("more than one answer to one request"));
+                    }
                     (_, true) => Cow::Owned(content),
                 }
             }
@@ -162,7 +168,8 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_refused() {
-        for wrong in [&b"SSH-2.0\r\n\r\n"[..], b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"] {
+        for wrong in [&b"SSH-2.0\r\n\r\n"[..], b"HTTP/1.1 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"]
+        {
             assert!(Answer::read(wrong, false).is_err(), "{wrong:?}");
         }
         assert!(Head::read(&vec![b'x'; MAX_HEAD + 1]).is_err());

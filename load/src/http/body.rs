@@ -66,7 +66,11 @@ impl Chunk {
                 continue;
             }
             let Some(end) = memchr::memchr(b'\n', rest) else {
-                return if rest.len() > MAX_LINE { Err(Malformed("a chunk without a size")) } else { Ok((taken, false)) };
+                return if rest.len() > MAX_LINE {
+                    Err(Malformed("a chunk without a size"))
+                } else {
+                    Ok((taken, false))
+                };
             };
             let line = rest[..end].trim_ascii_end();
             taken += end + 1;

@@ -21,7 +21,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Begins to connect, from an address of its own if one is given. The loop tells when it can be written to.
-    pub(crate) fn open(address: SocketAddr, from: Option<IpAddr>, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(crate) fn open(
+        address: SocketAddr,
+        from: Option<IpAddr>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
         sockopt::set_tcp_nodelay(&socket, true)?;

@@ -42,7 +42,9 @@ mod tests {
 
     const TEXT: &str = "retry: 100\n\n: hello\n\nid: a\ndata: {\"n\":1}\n\nid:b\r\ndata: 2\r\n\r\nid: c\nda";
 
-    fn blocks(text: &str) -> (Vec<(Option<String>, Option<u64>)>, usize) {
+    type Fields = (Option<String>, Option<u64>);
+
+    fn blocks(text: &str) -> (Vec<Fields>, usize) {
         let (mut blocks, mut taken) = (Vec::new(), 0);
         while let Some((block, length)) = first(&text.as_bytes()[taken..]) {
             blocks.push((block.id.map(|id| String::from_utf8(id.to_vec()).unwrap()), block.retry));

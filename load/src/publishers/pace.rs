@@ -53,7 +53,10 @@ mod tests {
         let rate = Pace::Rate(500.0);
         assert_eq!([0, 1, 500].map(|event| rate.offset(event)), [Some(0), Some(2_000_000), Some(SECOND)]);
         let burst = Pace::Burst(100, Duration::from_secs(2));
-        assert_eq!([0, 99, 100, 250].map(|event| burst.offset(event)), [Some(0), Some(0), Some(2 * SECOND), Some(4 * SECOND)]);
+        assert_eq!(
+            [0, 99, 100, 250].map(|event| burst.offset(event)),
+            [Some(0), Some(0), Some(2 * SECOND), Some(4 * SECOND)]
+        );
         assert_eq!((burst.rate(), Pace::Confirmed.offset(3)), (Some(50.0), None));
     }
 }

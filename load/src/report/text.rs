@@ -54,7 +54,8 @@ fn write(report: &Report, to: &mut String) -> std::fmt::Result {
 }
 
 fn write_step(step: &StepReport, to: &mut String) -> std::fmt::Result {
-    let publishers = if step.publishers == 1 { "1 publisher".to_owned() } else { format!("{} publishers", step.publishers) };
+    let publishers =
+        if step.publishers == 1 { "1 publisher".to_owned() } else { format!("{} publishers", step.publishers) };
     writeln!(to, "\n{} clients, {publishers}, {:.1} s", step.clients, step.seconds)?;
     if step.established < step.clients {
         writeln!(to, "  got in      {} clients", step.established)?;
@@ -68,7 +69,11 @@ fn write_step(step: &StepReport, to: &mut String) -> std::fmt::Result {
         step.confirmed,
         step.not_confirmed
     )?;
-    writeln!(to, "  received    {} events ({:.0}/s), {:.0} bytes an answer", step.received, step.received_per_second, step.bytes_received)?;
+    writeln!(
+        to,
+        "  received    {} events ({:.0}/s), {:.0} bytes an answer",
+        step.received, step.received_per_second, step.bytes_received
+    )?;
     writeln!(
         to,
         "  checked     {} lost, {} repeated and flagged, {} repeated and not, {} out of order",

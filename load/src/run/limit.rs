@@ -1,6 +1,10 @@
 //! The search for a limit: the number is doubled until a condition fails, and then the range is halved.
 
-use crate::{options::LimitOf, report::{Limit, StepReport}, require::Requirement};
+use crate::{
+    options::LimitOf,
+    report::{Limit, StepReport},
+    require::Requirement,
+};
 
 /// The search ends when the number that holds and the one that does not are so close together, as a share.
 const CLOSE: f64 = 0.05;

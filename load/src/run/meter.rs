@@ -71,14 +71,24 @@ impl Meter {
     }
 
     /// Serves clients until a time, until something is true, or until the run is to end. Tells whether it became true.
-    pub(super) fn until(&mut self, until: u64, clients: &mut Clients, mut done: impl FnMut(&mut Clients) -> bool) -> io::Result<bool> {
+    pub(super) fn until(
+        &mut self,
+        until: u64,
+        clients: &mut Clients,
+        mut done: impl FnMut(&mut Clients) -> bool,
+    ) -> io::Result<bool> {
         let stop = self.stop.clone();
         self.until_always(until, clients, |clients| done(clients) || stop.is_requested())?;
         Ok(done(clients))
     }
 
     /// The same, but a run that is to end does not end it.
-    pub(super) fn until_always(&mut self, until: u64, clients: &mut Clients, mut done: impl FnMut(&mut Clients) -> bool) -> io::Result<()> {
+    pub(super) fn until_always(
+        &mut self,
+        until: u64,
+        clients: &mut Clients,
+        mut done: impl FnMut(&mut Clients) -> bool,
+    ) -> io::Result<()> {
         while !done(clients) {
             if clock::now() >= until {
                 break;
@@ -105,7 +115,7 @@ impl Meter {
         self.collect(clients);
         self.longest_turn = self.longest_turn.max(clients.take_longest_turn());
         let (standing, counts) = (clients.standing(), clients.counts());
-        let sent = clients.publishers().map_or(0, |publishers| publishers.sent.sent);
+        let sent = clients.publishers().map_or(0, |publishers| publishers.sent.events);
         let not_confirmed = clients.publishers().map_or(0, |publishers| publishers.sent.failures.values().sum());
         let failed = counts.failed() + not_confirmed;
         let (then, sent_before, received_before, failed_before) = self.before;

@@ -83,7 +83,9 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
         failures.iter().map(|(failure, count)| (failure.to_string(), *count)).collect()
     };
     let mut failures = sent.failures.clone();
-    failures.iter_mut().for_each(|(kind, count)| *count -= sent_before.failures.get(kind).copied().unwrap_or_default());
+    for (kind, count) in &mut failures {
+        *count -= sent_before.failures.get(kind).copied().unwrap_or_default();
+    }
     failures.retain(|_, count| *count > 0);
     let report = StepReport {
         clients: step.clients,
@@ -92,7 +94,7 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
         rate: step.pace.rate(),
         began: from,
         seconds: seconds(published_for),
-        sent: sent.sent - sent_before.sent,
+        sent: sent.events - sent_before.events,
         confirmed: sent.confirmed - sent_before.confirmed,
         not_confirmed: failures.values().sum(),
         publish_errors: kinds(&failures),
@@ -142,7 +144,9 @@ fn gather(
         }
         // With clients that think, not all of them ever wait at the same time.
         let are_all_there = standing.established == standing.wanted && standing.wanted > 0;
-        if are_all_there && clock::now() >= ramp || clock::now() > moved.max(ramp).saturating_add(nanoseconds(options.patience)) {
+        if are_all_there && clock::now() >= ramp
+            || clock::now() > moved.max(ramp).saturating_add(nanoseconds(options.patience))
+        {
             break;
         }
     }

@@ -91,7 +91,9 @@ impl File {
             }
             let mut places: Vec<String> = way.places.keys().cloned().collect();
             if let Some(taken) = places.iter().find(|place| VARIABLES.contains(&place.as_str())) {
-                return Err(format!("[read.{name}] names a place {taken:?}, but that is a variable: choose another name"));
+                return Err(format!(
+                    "[read.{name}] names a place {taken:?}, but that is a variable: choose another name"
+                ));
             }
             for asked in [&way.first, &way.poll, &way.leave].into_iter().flatten() {
                 check(asked, text, &places)?;
@@ -133,7 +135,9 @@ fn check(asked: &Asked, text: &str, places: &[String]) -> Result<(), String> {
         if let Some(unknown) = template.get_ref().variables().find(|name| !is_known(name)) {
             let known = known(places);
             let line = at(template);
-            return Err(format!("line {line}: there is no variable {{{unknown}}}: use {known}, or name a place {unknown:?}"));
+            return Err(format!(
+                "line {line}: there is no variable {{{unknown}}}: use {known}, or name a place {unknown:?}"
+            ));
         }
     }
     if !asked.path.get_ref().starts_with_slash() {

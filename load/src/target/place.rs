@@ -74,7 +74,7 @@ impl Place {
             }
             scratch.push(SEPARATOR);
         }
-        if scratch.iter().filter(|byte| **byte == SEPARATOR).count() == sources.len() {
+        if memchr::memchr_iter(SEPARATOR, scratch).count() == sources.len() {
             self.0.clear();
             self.0.extend_from_slice(scratch);
         }

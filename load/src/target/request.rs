@@ -1,9 +1,8 @@
 //! The bytes that a server is sent.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use super::{
-    Wanted,
     file::Asked,
     place::Source,
     template::{Bound, Values},
@@ -19,22 +18,32 @@ pub(crate) struct Request {
     body: Option<Bound>,
 }
 
+/// What all requests have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Common<'a> {
+    /// Where the server listens.
+    pub(super) address: SocketAddr,
+    /// More headers.
+    pub(super) headers: &'a [(String, String)],
+}
+
 impl Request {
     /// Makes a request ready.
-    pub(super) fn new(asked: &Asked, default: &str, accept: &str, places: &[Source], wanted: &Wanted<'_>) -> Self {
+    pub(super) fn new(asked: &Asked, default: &str, accept: &str, places: &[Source], common: Common<'_>) -> Self {
         let places: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         let method = asked.method.as_deref().unwrap_or(default);
         let path = asked.path.get_ref().bind(&places, true);
-        let mut fixed = format!(" HTTP/1.1\r\nhost: {}\r\n", wanted.address);
+        let mut fixed = format!(" HTTP/1.1\r\nhost: {}\r\n", common.address);
         let has = |name: &str| {
-            let names = asked.headers.keys().chain(wanted.headers.iter().map(|(name, _)| name));
+            let names = asked.headers.keys().chain(common.headers.iter().map(|(name, _)| name));
             names.into_iter().any(|known| known.eq_ignore_ascii_case(name))
         };
+        // Writing to memory cannot fail.
         if !accept.is_empty() && !has("accept") {
-            fixed.push_str(&format!("accept: {accept}\r\n"));
+            let _ = write!(fixed, "accept: {accept}\r\n");
         }
-        for (name, value) in wanted.headers {
-            fixed.push_str(&format!("{name}: {value}\r\n"));
+        for (name, value) in common.headers {
+            let _ = write!(fixed, "{name}: {value}\r\n");
         }
         let headers = asked.headers.iter().map(|(name, value)| {
             let value = value.get_ref().bind(&places, false);

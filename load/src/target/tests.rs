@@ -33,7 +33,10 @@ fn a_feed_of_postern_is_asked_for_its_place_first() {
     let next = rendered(&target.read.next, &place);
     assert!(next.starts_with("GET /topics/t.3.x/events?last_seen=a.b&wait=25 HTTP/1.1\r\n"), "{next}");
     let publish = target.publish.unwrap();
-    assert!(rendered(&publish.request, &place).ends_with("content-type: application/json\r\ncontent-length: 7\r\n\r\n{\"n\":1}"));
+    assert!(
+        rendered(&publish.request, &place)
+            .ends_with("content-type: application/json\r\ncontent-length: 7\r\n\r\n{\"n\":1}")
+    );
     assert!(publish.confirmed.contains(&202));
 }
 
@@ -54,7 +57,8 @@ fn a_mailbox_of_postern_names_its_place_by_a_header_that_is_left_out_at_first() 
 #[test]
 fn nchan_needs_two_headers() {
     let target = Target::find(&wanted("nchan", None, false, &[])).unwrap();
-    let place = place(&target.read.places, "HTTP/1.1 200 OK\r\nEtag: 0\r\nLast-Modified: Now\r\ncontent-length: 0\r\n\r\n");
+    let place =
+        place(&target.read.places, "HTTP/1.1 200 OK\r\nEtag: 0\r\nLast-Modified: Now\r\ncontent-length: 0\r\n\r\n");
     let next = rendered(&target.read.next, &place);
     assert!(next.ends_with("if-modified-since: Now\r\nif-none-match: 0\r\n\r\n"), "{next}");
 }

@@ -17,10 +17,19 @@ fn an_error_of_a_client_is_counted_by_kind_and_the_run_goes_on() {
 
 #[test]
 fn clients_that_hang_up_or_go_away_come_back_to_their_place() {
-    for flags in ["--hang-up 50% --stay 100ms --away 50ms", "--stay 100ms --away 50ms", "--hang-up 100% --stay 50ms --transport sse"] {
+    for flags in [
+        "--hang-up 50% --stay 100ms --away 50ms",
+        "--stay 100ms --away 50ms",
+        "--hang-up 100% --stay 50ms --transport sse",
+    ] {
         let stub = Stub::start(Faults::default());
         let ended = load_on(&stub, &format!("--clients 20 --rate 200/s --for 1s {flags}"));
-        assert_eq!(["lost", "receive_errors"].map(|field| ended.step(field)), [0, 0], "{flags}: {}", ended.report["steps"]);
+        assert_eq!(
+            ["lost", "receive_errors"].map(|field| ended.step(field)),
+            [0, 0],
+            "{flags}: {}",
+            ended.report["steps"]
+        );
         assert_eq!(["received", "sent"].map(|field| ended.step(field)), [4000, 200], "{flags}");
         assert!(ended.step("left") > 10, "{flags}");
     }
@@ -48,10 +57,15 @@ fn steps_have_more_clients_each() {
 fn a_server_that_refuses_is_told_by_kind() {
     // What is bound and does not listen refuses.
     let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let output = crate::tool::load(&format!("--address 127.0.0.1:{port} --clients 2 --patience 300ms --for 100ms --drain 0s --json -"));
+    let output = crate::tool::load(&format!(
+        "--address 127.0.0.1:{port} --clients 2 --patience 300ms --for 100ms --drain 0s --json -"
+    ));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(report["steps"][0]["receive_errors_by_kind"]["connection refused"].as_u64() >= Some(2), "{report}");
-    assert!(report["notes"][0].as_str().unwrap().starts_with("only 0 of 2 clients got in (connection refused"), "{report}");
+    assert!(
+        report["notes"][0].as_str().unwrap().starts_with("only 0 of 2 clients got in (connection refused"),
+        "{report}"
+    );
     assert_eq!(output.status.code(), Some(1));
 }
 

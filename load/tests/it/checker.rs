@@ -39,13 +39,19 @@ fn long_polls_tell_exactly_what_a_faulty_server_did() {
 #[test]
 fn long_polls_in_chunks_over_new_connections_do() {
     let stub = Stub::start(Faults { is_chunked: true, ..FAULTS });
-    expect_faults(&load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --connection new --rate 3000/s --events 3000")));
+    expect_faults(&load_on(
+        &stub,
+        &format!("--drain 1s --clients {CLIENTS} --connection new --rate 3000/s --events 3000"),
+    ));
 }
 
 #[test]
 fn streams_do() {
     let stub = Stub::start(FAULTS);
-    expect_faults(&load_on(&stub, &format!("--drain 1s --clients {CLIENTS} --transport sse --pace confirmed --events 3000")));
+    expect_faults(&load_on(
+        &stub,
+        &format!("--drain 1s --clients {CLIENTS} --transport sse --pace confirmed --events 3000"),
+    ));
 }
 
 #[test]

@@ -119,13 +119,14 @@ impl Served {
         while let Some(request) = read(&mut reader) {
             let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
             let is_served = match request.method.as_str() {
-                "POST" => self.publish(path, request.body, stream),
+                "POST" => self.publish(path, &request.body, stream),
                 "DELETE" => {
                     self.deleted.fetch_add(1, Ordering::Relaxed);
                     answer(stream, "204 No Content", "", "")
                 }
                 _ => {
-                    let value = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+                    let value =
+                        |name: &str| query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
                     self.poll(path, value("last_seen"), value("wait"), request.is_stream, stream)
                 }
             };
@@ -135,7 +136,7 @@ impl Served {
         }
     }
 
-    fn publish(&self, path: &str, payload: String, stream: &TcpStream) -> Option<()> {
+    fn publish(&self, path: &str, payload: &str, stream: &TcpStream) -> Option<()> {
         let mut lists = self.lists.lock().expect("no thread panics");
         let list = lists.entry(path.to_owned()).or_default();
         list.published += 1;
@@ -162,7 +163,14 @@ impl Served {
         answer(stream, "202 Accepted", "", "{}")
     }
 
-    fn poll(&self, path: &str, place: Option<&str>, wait: Option<&str>, is_stream: bool, stream: &TcpStream) -> Option<()> {
+    fn poll(
+        &self,
+        path: &str,
+        place: Option<&str>,
+        wait: Option<&str>,
+        is_stream: bool,
+        stream: &TcpStream,
+    ) -> Option<()> {
         let number = self.polls.fetch_add(1, Ordering::Relaxed) + 1;
         if meets(self.faults.unavailable, number) {
             return answer(stream, "503 Service Unavailable", "retry-after: 0\r\n", "no");

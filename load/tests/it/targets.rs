@@ -24,7 +24,8 @@ fn a_server_that_tells_its_place_in_json_is_read_to_the_end() {
     let file = path("target.toml");
     std::fs::write(&file, FILE).unwrap();
     let stub = Stub::start(Faults { is_place_in_body: true, dropped: Some((100, 0)), ..Faults::default() });
-    let flags = format!("--target {} --drain 1s --clients 10 --topic prices --pace confirmed --events 200", file.display());
+    let flags =
+        format!("--target {} --drain 1s --clients 10 --topic prices --pace confirmed --events 200", file.display());
     let ended = load_on(&stub, &flags);
     assert_eq!(["received", "lost"].map(|field| ended.step(field)), [1980, 20], "{}", ended.stderr());
     assert_eq!(ended.report["target"], format!("mine at {}", stub.address()));

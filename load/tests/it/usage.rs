@@ -41,7 +41,11 @@ fn a_limit_is_found() {
     let limit = &ended.report["limit"];
     let clients = |step: usize| ended.report["steps"][step]["clients"].as_f64();
     assert_eq!([0, 1, 2, 3].map(clients), [4.0, 8.0, 16.0, 12.0].map(Some));
-    assert_eq!((limit["fails"][0].as_f64().is_some(), limit["of"].as_str(), ended.code), (true, Some("clients"), Some(0)), "{limit}");
+    assert_eq!(
+        (limit["fails"][0].as_f64().is_some(), limit["of"].as_str(), ended.code),
+        (true, Some("clients"), Some(0)),
+        "{limit}"
+    );
 }
 
 #[test]
@@ -49,8 +53,22 @@ fn a_signal_ends_a_run_with_a_report() {
     let stub = Stub::start(Faults::default());
     let report = path("report.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
-    command.args(["--address", &stub.address().to_string(), "--clients", "10", "--rate", "100/s", "--for", "1h", "--followed"]);
-    command.args(["--json", &report.display().to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.args([
+        "--address",
+        &stub.address().to_string(),
+        "--clients",
+        "10",
+        "--rate",
+        "100/s",
+        "--for",
+        "1h",
+        "--followed",
+    ]);
+    command
+        .args(["--json", &report.display().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut tool = command.spawn().unwrap();
     let mut lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert_eq!(lines.next().as_deref(), Some("waiting"));

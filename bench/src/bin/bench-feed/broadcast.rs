@@ -77,7 +77,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
     let server = Server::start(kind, options).await?;
     let alone = server.resident_bytes();
-    let load = server.broadcast().await.flag("--clients", &options.clients.to_string());
+    let load = server.broadcast().flag("--clients", &options.clients.to_string());
     let mut load = load.flag("--events", &options.events.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
     // The gateway keeps a poll in less memory once it has been held for a second.

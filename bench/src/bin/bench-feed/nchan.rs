@@ -84,9 +84,11 @@ http {{
   server {{
     listen 127.0.0.1:{port} backlog=4096;
     location /publish {{
-      nchan_publisher; nchan_channel_id stock; nchan_message_buffer_length 1000; nchan_message_timeout 1h;
+      nchan_publisher; nchan_channel_id $arg_id; nchan_message_buffer_length 1000; nchan_message_timeout 1h;
     }}
-    location /watch {{ nchan_subscriber longpoll; nchan_channel_id stock; nchan_subscriber_first_message oldest; }}
+    location /watch {{
+      nchan_subscriber longpoll eventsource; nchan_channel_id $arg_id; nchan_subscriber_first_message newest;
+    }}
   }}
 }}
 "

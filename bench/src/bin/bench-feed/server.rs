@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use postern_tests::{Gateway, Load, LoadBuilder, Request, cpu_seconds, resident_bytes};
+use postern_tests::{Gateway, Load, LoadBuilder, cpu_seconds, resident_bytes};
 
 use super::{nchan::Nchan, options::Options};
 
@@ -52,17 +52,10 @@ impl Server {
     }
 
     /// Describes a load client that publishes to one topic, which all its clients watch.
-    pub(crate) async fn broadcast(&self) -> LoadBuilder {
+    pub(crate) fn broadcast(&self) -> LoadBuilder {
         match self {
-            Self::Gateway(_) => {
-                Load::of(self.address(), "/topics/stock/events").flag("--publish", "/topics/stock/events")
-            }
-            Self::Nchan(_) => {
-                // Its clients learn their first place from an event that is there already.
-                let before = Request::new("POST", "/publish").body("{\"n\":0}");
-                before.send(self.address()).await.expect_status(202);
-                Load::of(self.address(), "/watch").flag("--publish", "/publish").flag("--style", "nchan")
-            }
+            Self::Gateway(_) => Load::of(self.address(), "stock").publishing(),
+            Self::Nchan(_) => Load::of(self.address(), "stock").publishing().flag("--target", "nchan"),
         }
     }
 

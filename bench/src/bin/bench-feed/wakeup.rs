@@ -69,13 +69,13 @@ async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Resul
     let server = Server::start(Kind::Gateway, options).await?;
     let mut beside = None;
     if patterns > 0 {
-        let load = Load::of(server.address(), "/topics/own.*.other{}/events").flag("--clients", &patterns.to_string());
-        let mut load = load.flag("--events", "0").start();
+        let load = Load::of(server.address(), "own.*.other{}").flag("--topics", "own");
+        let mut load = load.flag("--clients", &patterns.to_string()).start();
         load.wait_said("waiting", PATIENCE).await;
         beside = Some(load);
     }
-    let path = "/topics/own.{}.state/events";
-    let load = Load::of(server.address(), path).flag("--publish", path).flag("--clients", &topics.to_string());
+    let load = Load::of(server.address(), "own.{}.state").publishing().flag("--topics", "own");
+    let load = load.flag("--clients", &topics.to_string());
     let mut load = load.flag("--events", &options.wakeups.to_string()).flag("--among", &WOKEN.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
     let cpu = server.cpu_seconds();
