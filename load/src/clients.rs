@@ -42,7 +42,7 @@ impl Clients {
 
     /// Tells whether each client has a place and waits, or is away on purpose.
     pub(crate) fn is_settled(&self) -> bool {
-        let Standing { wanted, established, waiting, away } = self.standing();
+        let Standing { wanted, established, waiting, away, .. } = self.standing();
         self.workers.is_obeyed() && established == wanted && waiting + away >= wanted
     }
 

@@ -100,6 +100,8 @@ pub(crate) struct Standing {
     pub(crate) waiting: u32,
     /// Away on purpose.
     pub(crate) away: u32,
+    /// Events that a client has not had, but a later one of the same stream.
+    pub(crate) missing: u64,
 }
 
 /// What one turn of the loop is about.

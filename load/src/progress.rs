@@ -68,7 +68,7 @@ impl Progress {
 
 fn line(second: &Second, standing: Standing, counts: &Counts) -> String {
     let Second { at, sent, received, latency, .. } = second;
-    let Standing { wanted, established, waiting, away } = standing;
+    let Standing { wanted, established, waiting, away, missing } = standing;
     let mut line = format!("{at:.0} s  {established} of {wanted} clients, {waiting} waiting");
     // Writing to memory cannot fail.
     if away > 0 {
@@ -78,9 +78,8 @@ fn line(second: &Second, standing: Standing, counts: &Counts) -> String {
     if latency.count > 0 {
         let _ = write!(line, "  p50 {:.1} ms, p99 {:.1} ms", latency.p50, latency.p99);
     }
-    for (count, what) in
-        [(counts.repeated_flagged + counts.repeated_unflagged, "repeated"), (counts.out_of_order, "out of order")]
-    {
+    let repeated = counts.repeated_flagged + counts.repeated_unflagged;
+    for (count, what) in [(missing, "missing"), (repeated, "repeated"), (counts.out_of_order, "out of order")] {
         if count > 0 {
             let _ = write!(line, "  {count} {what}");
         }
@@ -99,15 +98,15 @@ mod tests {
     #[test]
     fn a_line_tells_what_is_there_and_nothing_else() {
         let mut second = Second { at: 7.04, sent: 10.0, received: 9990.4, ..Second::default() };
-        let mut standing = Standing { wanted: 1000, established: 999, waiting: 998, away: 0 };
+        let mut standing = Standing { wanted: 1000, established: 999, waiting: 998, away: 0, missing: 0 };
         let mut counts = Counts::default();
         let start = "7 s  999 of 1000 clients, 998 waiting";
         assert_eq!(line(&second, standing, &counts), format!("{start}  10 events/s out, 9990/s in"));
         second.latency = Quantiles { count: 1, p50: 1.25, p99: 9.99, ..Quantiles::default() };
-        standing.away = 1;
+        (standing.away, standing.missing) = (1, 4);
         counts.out_of_order = 3;
         counts.failures.insert(Failure::Status(503), 2);
-        let rest = "p50 1.2 ms, p99 10.0 ms  3 out of order  status 503: 2";
+        let rest = "p50 1.2 ms, p99 10.0 ms  4 missing  3 out of order  status 503: 2";
         assert_eq!(line(&second, standing, &counts), format!("{start}, 1 away  10 events/s out, 9990/s in  {rest}"));
     }
 }

@@ -201,7 +201,7 @@ impl Publishers {
                 }
             }
             Ok(Some(answer)) => {
-                self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger)
+                self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger);
             }
         }
     }

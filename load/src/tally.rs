@@ -42,8 +42,8 @@ struct Gaps {
 /// What an event was for the client that got it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    /// The first time, in order.
-    New,
+    /// The first time, in order; so many events before it have not come yet.
+    New(u32),
     /// The first time, but after a later one.
     Late,
     /// Not the first time.
@@ -76,11 +76,12 @@ impl Tally {
         }
         self.begins = Begins::Begun;
         if number >= self.next {
-            if number > self.next {
+            let skipped = number - self.next;
+            if skipped > 0 {
                 self.gaps.get_or_insert_default().open(self.next, number);
             }
             self.next = number.saturating_add(1);
-            Seen::New
+            Seen::New(skipped)
         } else if self.gaps.as_mut().is_some_and(|gaps| gaps.fill(number)) {
             if self.gaps.as_ref().is_some_and(|gaps| gaps.missing.is_empty() && gaps.given_up == 0) {
                 self.gaps = None;
@@ -164,7 +165,7 @@ mod tests {
     fn what_is_missing_at_the_end_is_lost() {
         let mut tally = Tally::begin(Some(0));
         assert_eq!(tally.lost(all(3)), 3);
-        assert_eq!(take(&mut tally, &[1, 2, 4, 7]), [Seen::New; 4]);
+        assert_eq!(take(&mut tally, &[1, 2, 4, 7]), [0, 0, 1, 2].map(Seen::New));
         assert_eq!((tally.lost(all(7)), tally.lost(all(9)), tally.complete_up_to()), (3, 5, 2));
         let unconfirmed = [1, 3, 8];
         assert_eq!(tally.lost(Published { last: 9, unconfirmed: &unconfirmed }), 3);
@@ -175,7 +176,7 @@ mod tests {
         let mut tally = Tally::begin(Some(0));
         assert_eq!(
             take(&mut tally, &[1, 5, 3, 2, 4, 4]),
-            [Seen::New, Seen::New, Seen::Late, Seen::Late, Seen::Late, Seen::Again]
+            [Seen::New(0), Seen::New(3), Seen::Late, Seen::Late, Seen::Late, Seen::Again]
         );
         assert_eq!((tally.lost(all(5)), tally.complete_up_to()), (0, 5));
         assert!(tally.gaps.is_none());
@@ -186,14 +187,14 @@ mod tests {
         let mut tally = Tally::begin(Some(10));
         assert_eq!(tally.lost(all(10)), 0);
         // On its way while the client came.
-        assert_eq!(take(&mut tally, &[10, 11, 10]), [Seen::New, Seen::New, Seen::Again]);
+        assert_eq!(take(&mut tally, &[10, 11, 10]), [Seen::New(0), Seen::New(0), Seen::Again]);
         assert_eq!((tally.lost(all(11)), tally.lost(all(12))), (0, 1));
         let mut late = Tally::begin(Some(10));
-        assert_eq!(take(&mut late, &[13]), [Seen::New]);
+        assert_eq!(take(&mut late, &[13]), [Seen::New(2)]);
         assert_eq!(late.lost(all(13)), 2);
         let mut unknown = Tally::begin(None);
         assert_eq!(unknown.lost(all(99)), 0);
-        assert_eq!(take(&mut unknown, &[50, 52]), [Seen::New, Seen::New]);
+        assert_eq!(take(&mut unknown, &[50, 52]), [Seen::New(0), Seen::New(1)]);
         assert_eq!(unknown.lost(all(99)), 48);
     }
 
@@ -218,7 +219,7 @@ mod tests {
             for number in &numbers {
                 let highest = seen.last().copied().unwrap_or(0);
                 let expected = match (seen.insert(*number), *number > highest) {
-                    (true, true) => Seen::New,
+                    (true, true) => Seen::New(*number - highest - 1),
                     (true, false) => Seen::Late,
                     (false, _) => Seen::Again,
                 };

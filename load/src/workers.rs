@@ -121,6 +121,7 @@ impl Workers {
             sum.established += standing.established;
             sum.waiting += standing.waiting;
             sum.away += standing.away;
+            sum.missing += standing.missing;
         }
         sum
     }

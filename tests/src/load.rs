@@ -4,7 +4,7 @@ use std::{io::Write, net::SocketAddr, process::ExitStatus, time::Duration};
 
 use serde::Deserialize;
 
-use crate::{Log, Process, eventually, program};
+use crate::{Finished, Log, Process, eventually, program};
 
 /// How the load client is to be run; its `--help` explains each flag.
 #[derive(Debug)]
@@ -93,6 +93,15 @@ impl LoadBuilder {
 }
 
 impl Load {
+    /// Runs the load tool with these flags to its end; panics unless it succeeds.
+    pub async fn run(address: SocketAddr, flags: &[&str], deadline: Duration) -> Finished {
+        let mut command = program::program("load");
+        command.args(["--address", &address.to_string()]).args(flags);
+        let finished = program::finish("the load tool", &mut command, deadline).await;
+        assert!(finished.status.success(), "{finished:?}");
+        finished
+    }
+
     /// Describes a load client of a server, whose clients read the feed of a topic. Events come from elsewhere; with
     /// [`LoadBuilder::publishing`] from itself.
     pub fn of(address: SocketAddr, topic: &str) -> LoadBuilder {

@@ -48,9 +48,9 @@ impl Crowd {
         if !matches!(client.state, State::Waiting | State::Binding | State::Leaving) {
             // A server may close a connection that is not used.
             if come.is_empty() {
-                self.close(index)
+                self.close(index);
             } else {
-                self.fail(index, Failure::Malformed, None, turn)
+                self.fail(index, Failure::Malformed, None, turn);
             }
             return;
         }
@@ -171,10 +171,14 @@ impl Crowd {
             };
             let before = tally.complete_up_to();
             match tally.take(sequence) {
-                Seen::New => counts.events += 1,
+                Seen::New(skipped) => {
+                    counts.events += 1;
+                    self.standing.missing += u64::from(skipped);
+                }
                 Seen::Late => {
                     counts.events += 1;
                     counts.out_of_order += 1;
+                    self.standing.missing -= 1;
                 }
                 Seen::Again => {
                     // What a server says of an event stands before the next one.

@@ -95,8 +95,8 @@ fn write_cards(report: &Report, to: &mut String) -> std::fmt::Result {
     };
     let cards = [
         ("clients", step.clients.to_string()),
-        ("p50", format!("{} ms", short(step.latency.p50))),
-        ("p99", format!("{} ms", short(step.latency.p99))),
+        ("p50", time(step.latency.p50)),
+        ("p99", time(step.latency.p99)),
         ("received", format!("{}/s", short(step.received_per_second))),
         ("lost", step.lost.to_string()),
         ("repeated", (step.repeated_flagged + step.repeated_unflagged).to_string()),
@@ -111,19 +111,8 @@ fn write_cards(report: &Report, to: &mut String) -> std::fmt::Result {
 }
 
 fn write_steps(steps: &[StepReport], to: &mut String) -> std::fmt::Result {
-    const HEAD: [&str; 11] = [
-        "clients",
-        "sent/s",
-        "received/s",
-        "p50 ms",
-        "p90 ms",
-        "p99 ms",
-        "p99.9 ms",
-        "max ms",
-        "lost",
-        "repeated",
-        "errors",
-    ];
+    const HEAD: [&str; 11] =
+        ["clients", "sent/s", "received/s", "p50", "p90", "p99", "p99.9", "max", "lost", "repeated", "errors"];
     writeln!(to, "<div class=\"scroll\"><table>\n<tr>{}</tr>", HEAD.map(|cell| format!("<th>{cell}</th>")).concat())?;
     for step in steps {
         let latency = step.latency;
@@ -131,11 +120,11 @@ fn write_steps(steps: &[StepReport], to: &mut String) -> std::fmt::Result {
             step.clients.to_string(),
             short(float(step.sent) / step.seconds.max(1e-3)),
             short(step.received_per_second),
-            short(latency.p50),
-            short(latency.p90),
-            short(latency.p99),
-            short(latency.p999),
-            short(latency.max),
+            time(latency.p50),
+            time(latency.p90),
+            time(latency.p99),
+            time(latency.p999),
+            time(latency.max),
             step.lost.to_string(),
             (step.repeated_flagged + step.repeated_unflagged).to_string(),
             step.receive_errors.to_string(),
@@ -243,6 +232,15 @@ fn maxima<T>(all: &[T], point: impl Fn(&T) -> (f64, f64)) -> Vec<(f64, f64)> {
         (chunk.first().map_or(0.0, |first| point(first).0), greatest)
     };
     all.chunks(size).map(max).collect()
+}
+
+/// Returns milliseconds with a unit.
+fn time(milliseconds: f64) -> String {
+    if milliseconds < 1000.0 {
+        format!("{} ms", short(milliseconds))
+    } else {
+        format!("{} s", short(milliseconds / 1e3))
+    }
 }
 
 fn escaped(text: &str) -> String {

@@ -125,7 +125,7 @@ pub(super) fn short(number: f64) -> String {
     match number {
         number if number >= 10_000.0 => format!("{:.0}k", number / 1e3),
         number if number >= 1000.0 => format!("{:.1}k", number / 1e3),
-        number if number >= 10.0 || number == 0.0 => format!("{number:.0}"),
+        number if number >= 10.0 || number.fract() == 0.0 => format!("{number:.0}"),
         number if number >= 0.1 => format!("{number:.1}"),
         number => format!("{number:.2}"),
     }
