@@ -155,7 +155,7 @@ struct Cli {
     /// What --find-limit varies, from --clients or --rate on.
     #[arg(long, value_enum, default_value_t = LimitOf::Clients, requires = "find_limit", help_heading = "Result")]
     of: LimitOf,
-    /// How far --find-limit goes with the clients [default: 200000, or as far as open files go].
+    /// How far --find-limit goes with the clients [default: 200000, or as far as the open files of --workers go].
     #[arg(long, value_name = "N", requires = "find_limit", value_parser = value_parser!(u32).range(1..=4_000_000), help_heading = "Result")]
     max: Option<u32>,
     /// How long to wait at the end for events that are missing.
@@ -256,7 +256,11 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         return Err("--find-limit chooses the steps itself: give --clients one number, to begin with".to_owned());
     }
     let highest = clients.iter().copied().max().unwrap_or(1);
-    let max_clients = if searches_clients { cli.max.unwrap_or(200_000).max(highest) } else { highest };
+    let max_clients = if searches_clients {
+        cli.max.unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).min(200_000)).max(highest)
+    } else {
+        highest
+    };
     let topics = match cli.topics {
         Some(Topics::Count(count)) => count,
         None if !target.read.own_topics => 1,

@@ -49,6 +49,11 @@ pub(crate) fn workers(clients: u32) -> u32 {
     u32::try_from(needed).unwrap_or(MAX_WORKERS).clamp(1, MAX_WORKERS)
 }
 
+/// Returns how many clients so many processes can have.
+pub(crate) fn of_processes(workers: u32) -> u32 {
+    u32::try_from(files().saturating_mul(u64::from(workers))).unwrap_or(u32::MAX)
+}
+
 /// Returns how far a search goes.
 pub(crate) fn max(options: &Options, of: LimitOf) -> f64 {
     match of {

@@ -178,8 +178,10 @@ pub struct Sample {
 pub struct Own {
     /// Processes that share the clients.
     pub workers: u32,
-    /// Cores that each kept busy, on average; beyond 0.9 of one it may be the bottleneck.
+    /// Cores that each kept busy, on average.
     pub cores: f64,
+    /// The same, in the busiest second.
+    pub busiest: f64,
     /// CPU time for each event that a client had, in microseconds.
     pub cpu_micros_per_event: f64,
     /// Memory for each client in bytes: what came on top of that before the first one.

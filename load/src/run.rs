@@ -33,6 +33,9 @@ use crate::{
 /// How long the farewell of all clients may take.
 const FAREWELL: u64 = 10 * clock::SECOND;
 
+/// From here on a process with one thread has no time left.
+const BUSY: f64 = 0.9;
+
 /// Runs as asked for. An error: there was nothing to measure, or a worker has ended.
 pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
     let notes = limits::raise(options);
@@ -93,10 +96,12 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         }
     }
     let (used, processes) = clients.cpu();
-    let established = clients.standing().established;
+    // The memory of those that have gone is not given back.
+    let established = report.steps.iter().map(|step| step.established).max().unwrap_or_default();
     report.own = Own {
         workers: processes,
         cores: seconds(used.saturating_sub(cpu)) / seconds(clock::now() - start).max(1e-3) / f64::from(processes),
+        busiest: meter.busiest(),
         cpu_micros_per_event: float(used.saturating_sub(cpu)) / 1e3 / float(clients.events()).max(1.0),
         memory_per_client: float(clients.memory().saturating_sub(memory)) / f64::from(established).max(1.0),
         lateness: clients.publishers().map(|publishers| publishers.sent.lateness.quantiles()).unwrap_or_default(),
@@ -149,6 +154,13 @@ fn farewell(clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
 
 /// Says whether the run passed: nothing was lost, and every condition was met.
 fn judge(report: &mut Report, options: &Options) {
+    if report.own.busiest > BUSY {
+        let busiest = report.own.busiest;
+        let text = format!(
+            "in its busiest second this tool kept {busiest:.2} of a core busy: it may be the bottleneck itself"
+        );
+        report.notes.push(text);
+    }
     // What was looked for are the steps that fail.
     if report.limit.is_some() {
         if report.limit.as_ref().is_none_or(|limit| limit.holds.is_none()) && !report.is_interrupted {
@@ -165,11 +177,5 @@ fn judge(report: &mut Report, options: &Options) {
         }
         let failed = options.requirements.iter().filter_map(|requirement| requirement.failure(step));
         report.failures.extend(failed.map(|failure| format!("{} clients: {failure}", step.clients)));
-    }
-    if report.own.cores > 0.9 {
-        let cores = report.own.cores;
-        report
-            .notes
-            .push(format!("each process of this tool kept {cores:.2} of a core busy: it may be the bottleneck itself"));
     }
 }

@@ -190,10 +190,11 @@ fn write_own(report: &Report, to: &mut String) -> std::fmt::Result {
     let own = &report.own;
     writeln!(
         to,
-        "<p class=\"soft\">This tool kept {:.2} of a core busy in each of {} processes, with {:.1} µs of CPU for each event that \
+        "<p class=\"soft\">This tool kept {:.2} of a core busy in each of {} processes, {:.2} in the busiest second, with {:.1} µs of CPU for each event that \
          a client had and {:.1} KiB for each client. It sent events {:.2} ms late (p99).</p>",
         own.cores,
         own.workers,
+        own.busiest,
         own.cpu_micros_per_event,
         own.memory_per_client / 1024.0,
         own.lateness.p99

@@ -15,7 +15,8 @@ pub(crate) fn text(report: &Report) -> String {
 
 fn write(report: &Report, to: &mut String) -> std::fmt::Result {
     writeln!(to, "{}, {}", report.target, report.read)?;
-    for step in &report.steps {
+    // Of a search, the table says enough.
+    for step in report.steps.iter().filter(|_| report.limit.is_none()) {
         write_step(step, to)?;
     }
     if report.steps.len() > 1 {
@@ -31,8 +32,9 @@ fn write(report: &Report, to: &mut String) -> std::fmt::Result {
     let processes = if own.workers == 1 { String::new() } else { format!(" in each of {} processes", own.workers) };
     writeln!(
         to,
-        "\nthis tool     {:.2} of a core busy{processes}, {:.1} µs CPU an event, {:.1} KiB a client",
+        "\nthis tool     {:.2} of a core busy{processes}, {:.2} in the busiest second, {:.1} µs CPU an event, {:.1} KiB a client",
         own.cores,
+        own.busiest,
         own.cpu_micros_per_event,
         own.memory_per_client / 1024.0
     )?;

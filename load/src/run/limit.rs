@@ -1,4 +1,6 @@
 //! The search for a limit: the number is doubled until a condition fails, and then the range is halved.
+//!
+//! A machine that does other things as well makes a step fail now and then. So a number fails only if it fails twice in a row.
 
 use crate::{
     options::LimitOf,
@@ -10,7 +12,7 @@ use crate::{
 const CLOSE: f64 = 0.05;
 
 /// The maximum of steps.
-const MAX_STEPS: u32 = 24;
+const MAX_STEPS: u32 = 40;
 
 /// See the module.
 #[derive(Debug)]
@@ -20,12 +22,14 @@ pub(super) struct Search {
     holds: Option<f64>,
     fails: Option<(f64, String)>,
     steps: u32,
+    /// The number that comes next has failed once.
+    has_failed: bool,
 }
 
 impl Search {
     /// Begins with a number; there can be at most `max`.
     pub(super) const fn begin(first: f64, max: f64) -> Self {
-        Self { next: first.min(max), max, holds: None, fails: None, steps: 0 }
+        Self { next: first.min(max), max, holds: None, fails: None, steps: 0, has_failed: false }
     }
 
     /// Returns the number to try next; `None` at the end.
@@ -42,6 +46,10 @@ impl Search {
     /// Takes what came of it: why it failed, if it did.
     pub(super) fn take(&mut self, why: Option<String>) {
         self.steps += 1;
+        self.has_failed = why.is_some() && !self.has_failed;
+        if self.has_failed {
+            return;
+        }
         match why {
             None => self.holds = Some(self.next),
             Some(why) => self.fails = Some((self.next, why)),
@@ -109,6 +117,17 @@ mod tests {
             assert!(holds <= limit && limit < fails, "{limit}: {holds} to {fails}");
             assert!(fails - holds <= (holds * CLOSE).max(1.0) && steps < MAX_STEPS, "{limit}: {holds} to {fails}");
         }
+    }
+
+    #[test]
+    fn a_step_that_fails_once_is_tried_again() {
+        let mut search = Search::begin(100.0, 200.0);
+        search.take(Some("noise".to_owned()));
+        assert_eq!(search.next(), Some(100.0));
+        search.take(None);
+        assert_eq!(search.next(), Some(200.0));
+        search.take(None);
+        assert_eq!((search.next(), search.holds), (None, Some(200.0)));
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(super) struct Meter {
     pub(super) step: Latencies,
     all: Latencies,
     longest_turn: u64,
+    /// The CPU time at the last second, and the most that a process has used in one, as cores.
+    cpu: u64,
+    busiest: f64,
     progress: Progress,
     pub(super) stop: Stop,
 }
@@ -45,6 +48,8 @@ impl Meter {
             step: Latencies::default(),
             all: Latencies::default(),
             longest_turn: 0,
+            cpu: clock::cpu(),
+            busiest: 0.0,
             progress,
             stop,
         }
@@ -58,6 +63,11 @@ impl Meter {
     /// Returns the longest turn of a loop.
     pub(super) const fn longest_turn(&self) -> u64 {
         self.longest_turn
+    }
+
+    /// Returns how many cores each process kept busy in the busiest second.
+    pub(super) const fn busiest(&self) -> f64 {
+        self.busiest
     }
 
     /// Says something besides the progress.
@@ -120,6 +130,9 @@ impl Meter {
         let failed = counts.failed() + not_confirmed;
         let (then, sent_before, received_before, failed_before) = self.before;
         self.before = (now, sent, counts.events, failed);
+        let (cpu, processes) = clients.cpu();
+        let used = seconds(cpu.saturating_sub(self.cpu)) / seconds(now - then).max(1e-3) / f64::from(processes);
+        (self.cpu, self.busiest) = (cpu, self.busiest.max(used));
         let since = |count: u64, before: u64| float(count.saturating_sub(before)) / seconds(now - then).max(1e-3);
         let second = Second {
             at: seconds(now - self.start),

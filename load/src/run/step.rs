@@ -143,7 +143,7 @@ fn gather(
             break;
         }
         // With clients that think, not all of them ever wait at the same time.
-        let are_all_there = standing.established == standing.wanted && standing.wanted > 0;
+        let are_all_there = standing.established == step.clients && standing.wanted == step.clients;
         if are_all_there && clock::now() >= ramp
             || clock::now() > moved.max(ramp).saturating_add(nanoseconds(options.patience))
         {
