@@ -86,6 +86,10 @@ fn run(options: &Options) -> io::Result<bool> {
         let _stop = Stop::ignore()?;
         return run::work(options, worker).map(|()| true);
     }
+    // That a report cannot be written is told before there is one.
+    for path in [&options.json, &options.html].into_iter().flatten().filter(|path| *path != Path::new("-")) {
+        written(path, "")?;
+    }
     let report = run::run(options, &Stop::listen()?)?;
     match &options.json {
         Some(path) if path == Path::new("-") => output::line(&report.json()),

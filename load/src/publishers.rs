@@ -239,7 +239,8 @@ impl Publishers {
         let now = clock::now();
         publisher.connection = None;
         publisher.failures = publisher.failures.saturating_add(1);
-        let wait = retry_after.map_or_else(|| nanoseconds(backoff(publisher.failures)), |wait| wait * clock::SECOND);
+        let wait = retry_after
+            .map_or_else(|| nanoseconds(backoff(publisher.failures)), |wait| wait.saturating_mul(clock::SECOND));
         publisher.paused = now.saturating_add(wait);
         if let Some(OnItsWay { stream, number, .. }) = publisher.on_its_way.take() {
             *self.sent.failures.entry(failure).or_default() += 1;

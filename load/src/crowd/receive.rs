@@ -23,6 +23,9 @@ use crate::{
 /// How long a client stays away from a stream that has ended and did not say how long, in milliseconds.
 const RETRY: u64 = 1000;
 
+/// The maximum of events that are followed one by one, of those that another program publishes.
+const MAX_FOLLOWED: u32 = 10_000_000;
+
 /// The maximum of what is kept of an event that has not come whole.
 const MAX_EVENT: usize = 64 << 20;
 
@@ -196,7 +199,7 @@ impl Crowd {
                 Some(time) if time >= client.came => self.record.recent.take(now.saturating_sub(time)),
                 Some(_) => {}
                 None => {
-                    for sequence in before..tally.complete_up_to() {
+                    for sequence in before..tally.complete_up_to().min(MAX_FOLLOWED) {
                         let place = sequence as usize;
                         self.had.resize(self.had.len().max(place + 1), 0);
                         self.had[place] += 1;

@@ -33,12 +33,15 @@ impl Request {
         let places: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         let method = asked.method.as_deref().unwrap_or(default);
         let path = asked.path.get_ref().bind(&places, true);
-        let mut fixed = format!(" HTTP/1.1\r\nhost: {}\r\n", common.address);
+        let mut fixed = " HTTP/1.1\r\n".to_owned();
         let has = |name: &str| {
             let names = asked.headers.keys().chain(common.headers.iter().map(|(name, _)| name));
             names.into_iter().any(|known| known.eq_ignore_ascii_case(name))
         };
         // Writing to memory cannot fail.
+        if !has("host") {
+            let _ = write!(fixed, "host: {}\r\n", common.address);
+        }
         if !accept.is_empty() && !has("accept") {
             let _ = write!(fixed, "accept: {accept}\r\n");
         }

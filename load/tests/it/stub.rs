@@ -102,6 +102,11 @@ impl Stub {
         drop(self.served.more.wait_while(lists, |lists| published(lists) < count).expect("no thread panics"));
     }
 
+    /// Returns how many polls have come.
+    pub(crate) fn polls(&self) -> usize {
+        self.served.polls.load(Ordering::Relaxed)
+    }
+
     /// Returns how many clients have said that they leave.
     pub(crate) fn deleted(&self) -> usize {
         self.served.deleted.load(Ordering::Relaxed)

@@ -34,6 +34,15 @@ fn a_condition_that_is_not_met_fails_the_run() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_told_before_anything_is_sent() {
+    let stub = Stub::start(Faults::default());
+    let output = load(&format!("--address {} --clients 1 --for 100ms --html /no/such/folder/x.html", stub.address()));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("cannot write /no/such/folder/x.html"), "{text}");
+    assert_eq!((output.status.code(), stub.polls()), (Some(1), 0));
+}
+
+#[test]
 fn a_limit_is_found() {
     // Each step publishes one event. The third is lost, so that the third step is tried again.
     let stub = Stub::start(Faults { dropped: Some((3, 0)), ..Faults::default() });

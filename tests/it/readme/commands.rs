@@ -12,6 +12,7 @@ const SIMULATE: &str = "cargo run --release -p publisher -- simulate";
 const POLL_ALICE: &str = "/clients/alice/events";
 const POLL_BOB: &str = "/clients/bob/events";
 const PUBLISH: &str = "/topics/builds.7.status/events";
+const LOAD: &str = "cargo run --release -p load -- --find-limit";
 const ON_RABBITMQ: &str = "AMQP_URL=";
 
 /// Commands that other parts of `.ci/run` stand for: the image and the compose file; the same programs, started by a
@@ -97,11 +98,24 @@ async fn the_publisher_and_the_feed_of_their_pages_work_as_they_are_copied() {
     assert_eq!((&event["id"], &event["data"]), (&json!(id.trim()), &json!({"state": "running"})));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_tool_finds_how_many_clients_there_can_be_and_writes_a_page() {
+    let terminal = Terminal::open();
+    let _gateway = terminal.start(&start_gateway(Page::Readme));
+    is_ready(&terminal).await;
+    // As it is copied, but with few clients, for a moment, and on a machine that may be slow.
+    let command = Page::Readme.command(LOAD).replace("p99=50ms", "p99=1h");
+    let flags = format!("--address {} --clients 10 --max 20 --for 200ms", terminal.address());
+    let found = terminal.run(&format!("{command} {flags}")).await.stdout;
+    assert!(found.contains("limit: at least 20 clients with p99=1h, lost=0"), "{found}");
+    terminal.run("grep -q '<svg' report.html").await;
+}
+
 #[test]
 fn every_command_of_the_first_pages_is_run() {
     for page in FIRST_PAGES {
         for command in page.commands() {
-            let known = [SIMULATE, POLL_ALICE, POLL_BOB, PUBLISH, ON_RABBITMQ].iter().chain(&OTHERS);
+            let known = [SIMULATE, POLL_ALICE, POLL_BOB, PUBLISH, LOAD, ON_RABBITMQ].iter().chain(&OTHERS);
             let is_run = command == start_gateway(page) || known.into_iter().any(|known| command.contains(known));
             assert!(is_run, "no test runs this command of {page:?}: {command}");
         }
