@@ -20,7 +20,7 @@ use crate::{
     engine::Engine,
     ledger::Ledger,
     limits,
-    number::{float, seconds, whole},
+    number::{float, ratio, seconds, whole},
     options::{LimitOf, Options},
     progress::Progress,
     publishers::{self, Publishers, pace::Pace},
@@ -102,7 +102,7 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         workers: processes,
         cores: seconds(used.saturating_sub(cpu)) / seconds(clock::now() - start).max(1e-3) / f64::from(processes),
         busiest: meter.busiest(),
-        cpu_micros_per_event: float(used.saturating_sub(cpu)) / 1e3 / float(clients.events()).max(1.0),
+        cpu_micros_per_event: ratio(used.saturating_sub(cpu), clients.events()) / 1e3,
         memory_per_client: float(clients.memory().saturating_sub(memory)) / f64::from(established).max(1.0),
         lateness: clients.publishers().map(|publishers| publishers.sent.lateness.quantiles()).unwrap_or_default(),
         longest_turn: crate::number::milliseconds(meter.longest_turn()),
@@ -146,6 +146,7 @@ fn farewell(clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
     let until = clock::now() + FAREWELL;
     clients.begin_farewell()?;
     while !clients.say_farewell() && clock::now() < until {
+        meter.stop.is_requested();
         clients.turn(until)?;
     }
     meter.end_progress();

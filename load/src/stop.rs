@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -13,18 +13,29 @@ use signal_hook::{
     flag,
 };
 
+use crate::clock::{self, MILLISECOND};
+
+/// How long after the first signal another one is taken for its echo: timeout(1) signals the process and then its whole group. No
+/// person presses Ctrl-C twice as fast as this.
+const ECHO: u64 = 100 * MILLISECOND;
+
 /// Tells of the first signal.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop {
+    requested: Arc<AtomicBool>,
+    /// When that was noticed; 0 until then.
+    since: Arc<AtomicU64>,
+    /// The next signal ends the process.
+    is_last: Arc<AtomicBool>,
+}
 
 impl Stop {
     /// Takes both signals over from the default, which would end the process.
     pub(crate) fn listen() -> io::Result<Self> {
         let stop = Self::default();
         for (signal, code) in [(SIGINT, 130), (SIGTERM, 143)] {
-            // In this order: the first signal finds the flag not set.
-            flag::register_conditional_shutdown(signal, code, Arc::clone(&stop.0))?;
-            flag::register(signal, Arc::clone(&stop.0))?;
+            flag::register_conditional_shutdown(signal, code, Arc::clone(&stop.is_last))?;
+            flag::register(signal, Arc::clone(&stop.requested))?;
         }
         Ok(stop)
     }
@@ -34,13 +45,24 @@ impl Stop {
     pub(crate) fn ignore() -> io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM] {
-            flag::register(signal, Arc::clone(&stop.0))?;
+            flag::register(signal, Arc::clone(&stop.requested))?;
         }
         Ok(stop)
     }
 
-    /// Tells whether the run is to end.
+    /// Tells whether the run is to end. It has to be asked all the time: that is how an echo is told from a second signal.
     pub(crate) fn is_requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let is_requested = self.requested.load(Ordering::Relaxed);
+        if is_requested {
+            let now = clock::now();
+            let since = self
+                .since
+                .compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed)
+                .map_or_else(|since| since, |_| now);
+            if now - since >= ECHO {
+                self.is_last.store(true, Ordering::Relaxed);
+            }
+        }
+        is_requested
     }
 }

@@ -100,6 +100,7 @@ impl Meter {
         mut done: impl FnMut(&mut Clients) -> bool,
     ) -> io::Result<()> {
         while !done(clients) {
+            self.stop.is_requested();
             if clock::now() >= until {
                 break;
             }

@@ -1,8 +1,9 @@
 //! Flags, conditions, signals, and exit codes.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -57,9 +58,8 @@ fn a_limit_is_found() {
     );
 }
 
-#[test]
-fn a_signal_ends_a_run_with_a_report() {
-    let stub = Stub::start(Faults::default());
+/// Starts a run that goes on for an hour; returns when events come.
+fn endless(stub: &Stub, flags: &[&str]) -> (Child, PathBuf) {
     let report = path("report.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
     command.args([
@@ -71,25 +71,46 @@ fn a_signal_ends_a_run_with_a_report() {
         "100/s",
         "--for",
         "1h",
-        "--followed",
+        "--quiet",
     ]);
-    command
-        .args(["--json", &report.display().to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut tool = command.spawn().unwrap();
-    let mut lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(lines.next().as_deref(), Some("waiting"));
-    tool.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    // What it publishes can be seen where it arrives.
+    command.args(["--json", &report.display().to_string()]).args(flags);
+    let tool = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     stub.wait_published(20);
-    kill_process(Pid::from_child(&tool), Signal::INT).unwrap();
-    assert_eq!(tool.wait().unwrap().code(), Some(0), "nothing was lost");
-    assert!(lines.any(|line| line.contains("ended by a signal")));
-    let text = std::fs::read_to_string(&report).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert!(json["is_interrupted"] == true && json["steps"][0]["received"].as_u64() >= Some(200), "{text}");
+    (tool, report)
+}
+
+#[test]
+fn a_signal_ends_a_run_with_a_report() {
+    for flags in [&[][..], &["--workers", "2"]] {
+        let stub = Stub::start(Faults::default());
+        let (mut tool, report) = endless(&stub, flags);
+        // As timeout(1) does, which signals a process and then its whole group: the second is no second signal.
+        kill_process(Pid::from_child(&tool), Signal::INT).unwrap();
+        kill_process(Pid::from_child(&tool), Signal::INT).unwrap();
+        assert_eq!(tool.wait().unwrap().code(), Some(0), "nothing was lost, {flags:?}");
+        let lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.into_iter().any(|line| line.contains("ended by a signal")), "{flags:?}");
+        let text = std::fs::read_to_string(&report).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(json["is_interrupted"] == true && json["steps"][0]["received"].as_u64() >= Some(100), "{text}");
+        std::fs::remove_file(report).unwrap();
+    }
+}
+
+#[test]
+fn another_signal_ends_the_process() {
+    // What is missing is waited for.
+    let stub = Stub::start(Faults { dropped: Some((2, 0)), ..Faults::default() });
+    let (mut tool, report) = endless(&stub, &["--drain", "1h"]);
+    let code = loop {
+        // The process may have ended since.
+        let _ = kill_process(Pid::from_child(&tool), Signal::TERM);
+        if let Some(status) = tool.try_wait().unwrap() {
+            break status.code();
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(code, Some(143));
     std::fs::remove_file(report).unwrap();
 }
 
