@@ -78,6 +78,8 @@ pub(crate) struct Crowd {
     wanted: usize,
     /// How many have come so far.
     started: usize,
+    /// How many there have ever been.
+    ever: usize,
     /// When the first of those that come now came, and how many were there.
     ramp: (u64, usize),
     /// How many are on their way for the first time.
@@ -145,6 +147,7 @@ impl Crowd {
             standing: Standing::default(),
             wanted: 0,
             started: 0,
+            ever: 0,
             ramp: (0, 0),
             starting: 0,
             next_look: 0,
@@ -160,6 +163,7 @@ impl Crowd {
         let (worker, workers) = (self.plan.worker, self.plan.workers);
         let own = (wanted + workers - 1 - worker) / workers;
         self.wanted = own as usize;
+        self.ever = self.ever.max(self.clients.len());
         for index in (self.wanted..self.clients.len()).rev() {
             self.move_to(index, State::Absent, turn.now);
             self.end_starting(index);
@@ -259,6 +263,12 @@ impl Crowd {
     pub(crate) fn say_farewell(&mut self, turn: Turn<'_>) -> bool {
         if self.plan.read.leave.is_none() {
             return true;
+        }
+        // Those that went before have said nothing yet.
+        for index in self.clients.len()..self.ever {
+            self.clients.push(Client::default());
+            self.move_to(index, State::Away, turn.now);
+            self.started = self.clients.len();
         }
         // As many at once as come at once.
         let mut leaving = self.clients.iter().filter(|client| client.state == State::Leaving).count();

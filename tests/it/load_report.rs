@@ -42,8 +42,8 @@ async fn a_report_is_readable() {
         browser.screenshot(name).await;
         let beside = "const { scrollWidth, clientWidth } = document.documentElement; return scrollWidth - clientWidth;";
         assert_eq!(browser.run(beside).await, 0, "{name}: something stands out at the side");
-        let pale = browser.run(include_str!("browser/contrast.js")).await;
-        assert_eq!(pale, serde_json::json!([]), "{name}: text with a contrast below 4.5");
+        let unreadable = browser.run(include_str!("browser/contrast.js")).await;
+        assert_eq!(unreadable, serde_json::json!([]), "{name}: text with a contrast below 4.5");
     }
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }

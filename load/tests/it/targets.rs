@@ -30,6 +30,10 @@ fn a_server_that_tells_its_place_in_json_is_read_to_the_end() {
     assert_eq!(["received", "lost"].map(|field| ended.step(field)), [1980, 20], "{}", ended.stderr());
     assert_eq!(ended.report["target"], format!("mine at {}", stub.address()));
     assert_eq!(stub.deleted(), 10);
+    // Also those that went after their step.
+    let flags = format!("--target {} --clients 4,12,3 --pace confirmed --events 5", file.display());
+    assert_eq!(load_on(&stub, &flags).report["steps"][1]["received"], 60);
+    assert_eq!(stub.deleted(), 10 + 12);
     std::fs::remove_file(file).unwrap();
 }
 
