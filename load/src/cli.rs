@@ -104,7 +104,7 @@ struct Cli {
     /// How long to wait for clients that do not get in, after the last one that did.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration, help_heading = "Clients")]
     patience: Duration,
-    /// How long a poll may take before it counts as timed out, which is no error.
+    /// How long a poll may take before it counts as timed out, which is no error; and a confirm, at most 30s, which is one.
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration, help_heading = "Clients")]
     deadline: Duration,
 

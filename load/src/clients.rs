@@ -95,8 +95,11 @@ impl Clients {
         self.engine.ledger.assume(last);
     }
 
-    /// Finds out what is missing, once nothing more is published.
+    /// Finds out what is missing, once nothing more is published. What is on its way still is not confirmed.
     pub(crate) fn find_missing(&mut self) -> io::Result<()> {
+        if let Some(publishers) = &mut self.engine.publishers {
+            publishers.give_up(&mut self.engine.ledger);
+        }
         if self.workers.is_empty() {
             return Ok(());
         }

@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Reset,
     /// The server has closed the connection before the answer was whole.
     Closed,
+    /// There was no answer in time. For a client that is a time-out, and no failure.
+    NotAnswered,
     /// No port or no open file was left on this machine.
     Exhausted,
     /// Another error of the operating system.
@@ -49,6 +51,7 @@ impl fmt::Display for Failure {
             Self::NotConnected => f.write_str("not connected in time"),
             Self::Reset => f.write_str("connection reset"),
             Self::Closed => f.write_str("connection closed"),
+            Self::NotAnswered => f.write_str("no answer in time"),
             Self::Exhausted => f.write_str("no port or no open file left here"),
             Self::System(code) => write!(f, "{}", io::Error::from_raw_os_error(*code)),
             Self::Malformed => f.write_str("no HTTP"),

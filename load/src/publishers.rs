@@ -19,9 +19,6 @@ use crate::{
     target::{Names, Publish, Values, place::Place},
 };
 
-/// How long a confirm may take.
-const DEADLINE: u64 = 30 * clock::SECOND;
-
 /// Publishers have the tokens from here on, in the event loop.
 const FIRST_TOKEN: usize = 1 << 32;
 
@@ -42,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) size: usize,
     /// Only the first so many topics get events.
     pub(crate) among: u32,
+    /// How long a confirm may take.
+    pub(crate) deadline: u64,
 }
 
 /// One stretch of publishing.
@@ -129,6 +128,15 @@ impl Publishers {
         self.stretch = None;
     }
 
+    /// Waits no longer for the confirms of what is on its way.
+    pub(crate) fn give_up(&mut self, ledger: &mut Ledger) {
+        for index in 0..self.all.len() {
+            if self.all[index].on_its_way.is_some() {
+                self.fail(index, Failure::NotAnswered, None, ledger);
+            }
+        }
+    }
+
     /// Tells whether all is sent and answered for.
     pub(crate) fn is_done(&self) -> bool {
         let all_sent = (0..self.all.len()).all(|index| self.next_of(index).is_none());
@@ -143,7 +151,7 @@ impl Publishers {
     /// Returns when something is due by time.
     pub(crate) fn next_due(&self, now: u64) -> u64 {
         let due = |(index, publisher): (usize, &Publisher)| match publisher.on_its_way {
-            Some(on_its_way) => on_its_way.since + DEADLINE,
+            Some(on_its_way) => on_its_way.since + self.plan.deadline,
             None => self.next_of(index).map_or(u64::MAX, |next| next.max(publisher.paused)),
         };
         self.all.iter().enumerate().map(due).min().unwrap_or(u64::MAX).max(now)
@@ -154,8 +162,8 @@ impl Publishers {
         let now = clock::now();
         for index in 0..self.all.len() {
             let publisher = &self.all[index];
-            if publisher.on_its_way.is_some_and(|on_its_way| now >= on_its_way.since + DEADLINE) {
-                self.fail(index, Failure::Closed, None, ledger);
+            if publisher.on_its_way.is_some_and(|on_its_way| now >= on_its_way.since + self.plan.deadline) {
+                self.fail(index, Failure::NotAnswered, None, ledger);
             } else if publisher.on_its_way.is_none()
                 && publisher.paused <= now
                 && let Some(next) = self.next_of(index).filter(|next| *next <= now)

@@ -20,7 +20,7 @@ use crate::{
     engine::Engine,
     ledger::Ledger,
     limits,
-    number::{float, ratio, seconds, whole},
+    number::{self, float, ratio, seconds, whole},
     options::{LimitOf, Options},
     progress::Progress,
     publishers::{self, Publishers, pace::Pace},
@@ -32,6 +32,9 @@ use crate::{
 
 /// How long the farewell of all clients may take.
 const FAREWELL: u64 = 10 * clock::SECOND;
+
+/// The longest time that a confirm may take.
+const CONFIRM: u64 = 30 * clock::SECOND;
 
 /// From here on a process with one thread has no time left.
 const BUSY: f64 = 0.9;
@@ -105,7 +108,7 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         cpu_micros_per_event: ratio(used.saturating_sub(cpu), clients.events()) / 1e3,
         memory_per_client: float(clients.memory().saturating_sub(memory)) / f64::from(established).max(1.0),
         lateness: clients.publishers().map(|publishers| publishers.sent.lateness.quantiles()).unwrap_or_default(),
-        longest_turn: crate::number::milliseconds(meter.longest_turn()),
+        longest_turn: number::milliseconds(meter.longest_turn()),
     };
     farewell(&mut clients, &mut meter)?;
     report.is_interrupted = stop.is_requested();
@@ -135,8 +138,18 @@ fn engine(options: &Options, worker: u32, workers: u32) -> io::Result<Engine> {
     });
     let publish = target.publish.clone().filter(|_| options.worker.is_none() && streams.publishers > 0);
     let publishers = publish.map(|publish| {
+        let deadline = number::nanoseconds(behaviour.deadline).min(CONFIRM);
         let (address, names, streams, run) = (*address, names.clone(), *streams, *run);
-        Publishers::new(publishers::Plan { address, publish, names, streams, run, size: *size, among: *among })
+        Publishers::new(publishers::Plan {
+            address,
+            publish,
+            names,
+            streams,
+            run,
+            size: *size,
+            among: *among,
+            deadline,
+        })
     });
     Engine::new(crowd, publishers, Ledger::new(streams.count()))
 }

@@ -23,6 +23,9 @@ const SETTLE: u64 = 500 * MILLISECOND;
 /// How long to listen at the end for what must not come any more.
 const SILENCE: u64 = 300 * MILLISECOND;
 
+/// How long workers may take to tell what is missing.
+const TELL: u64 = 30 * SECOND;
+
 /// How long to wait for the last confirms.
 const CONFIRMS: u64 = 35 * SECOND;
 
@@ -77,7 +80,8 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
     let (all, standing) = (clients.counts(), clients.standing());
     let counts = all.since(&before);
     let sent = clients.publishers().map(|all| all.sent.clone()).unwrap_or_default();
-    let lost = clients.lost().unwrap_or_default();
+    let lost =
+        clients.lost().ok_or_else(|| io::Error::other("a worker process does not tell what its clients lack"))?;
     let passed = (meter.now() - began).max(1e-3);
     let kinds = |failures: &std::collections::BTreeMap<crate::failure::Failure, u64>| {
         failures.iter().map(|(failure, count)| (failure.to_string(), *count)).collect()
@@ -255,5 +259,7 @@ fn drain(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Res
         }
         nothing_missing
     })?;
-    meter.until_always(clock::now() + SILENCE, clients, |_| false)
+    meter.until_always(clock::now() + SILENCE, clients, |_| false)?;
+    // Workers that have a lot to do tell it late.
+    meter.until_always(clock::now() + TELL, clients, |clients| clients.lost().is_some())
 }

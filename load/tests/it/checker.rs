@@ -14,6 +14,7 @@ const FAULTS: Faults = Faults {
     repeated_flagged: Some((400, 7)),
     late: Some((300, 11)),
     refused: None,
+    silent: None,
     unavailable: None,
     reset: None,
     is_place_in_body: false,
@@ -86,4 +87,13 @@ fn an_event_that_was_not_confirmed_is_not_lost_and_may_come() {
     let found = ["received", "lost", "repeated_unflagged", "not_confirmed"].map(|field| ended.step(field));
     assert_eq!(found, [1500, 0, 0, 3]);
     assert_eq!(ended.report["steps"][0]["publish_errors"]["status 503"], 3);
+}
+
+#[test]
+fn an_event_whose_confirm_does_not_come_is_not_lost() {
+    let stub = Stub::start(Faults { dropped: Some((10, 5)), silent: Some((10, 5)), ..Faults::default() });
+    let ended = load_on(&stub, "--clients 5 --rate 100/s --for 500ms --drain 200ms --deadline 500ms");
+    let found = ["sent", "confirmed", "received", "lost", "not_confirmed"].map(|field| ended.step(field));
+    assert_eq!(found, [5, 4, 20, 0, 1]);
+    assert_eq!(ended.report["steps"][0]["publish_errors"]["no answer in time"], 1);
 }

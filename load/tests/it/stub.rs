@@ -25,6 +25,8 @@ pub(crate) struct Faults {
     pub(crate) late: Option<(usize, usize)>,
     /// Is not confirmed, but served.
     pub(crate) refused: Option<(usize, usize)>,
+    /// Is served, but never answered for.
+    pub(crate) silent: Option<(usize, usize)>,
     /// Of all polls: answered with `503` and `Retry-After: 0`.
     pub(crate) unavailable: Option<(usize, usize)>,
     /// Of all polls: reset.
@@ -162,6 +164,9 @@ impl Served {
         }
         drop(lists);
         self.more.notify_all();
+        if meets(faults.silent, number) {
+            return Some(());
+        }
         if meets(faults.refused, number) {
             return answer(stream, "503 Service Unavailable", "retry-after: 0\r\n", "");
         }

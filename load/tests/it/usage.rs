@@ -1,7 +1,7 @@
 //! Flags, conditions, signals, and exit codes.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -112,6 +112,22 @@ fn another_signal_ends_the_process() {
     };
     assert_eq!(code, Some(143));
     std::fs::remove_file(report).unwrap();
+}
+
+#[test]
+fn another_program_can_start_the_publishing() {
+    let stub = Stub::start(Faults::default());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+    command.args(["--address", &stub.address().to_string(), "--clients", "3", "--pace", "lockstep", "--events", "2"]);
+    command.args(["--followed", "--quiet", "--json", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut tool = command.spawn().unwrap();
+    let mut lines = BufReader::new(tool.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(lines.next().as_deref(), Some("waiting"));
+    tool.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert_eq!(lines.next().as_deref(), Some("done"));
+    let report: serde_json::Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+    assert_eq!(report["steps"][0]["received"], 6);
+    assert_eq!(tool.wait().unwrap().code(), Some(0));
 }
 
 #[test]
