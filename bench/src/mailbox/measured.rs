@@ -1,12 +1,9 @@
 //! What one round gave.
 
-use serde::Serialize;
-
 use super::{options::Options, reader::Reading};
 
 /// Who reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// HTTP clients through the gateway.
     Gateway,
@@ -28,8 +25,7 @@ impl Side {
 }
 
 /// How the load comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Regime {
     /// As fast as it is confirmed.
     Throughput {
@@ -67,7 +63,7 @@ impl Regime {
 }
 
 /// CPU seconds of each process; `None` where it cannot be seen.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Cpu {
     /// The gateway.
     pub(crate) gateway: Option<f64>,
@@ -78,7 +74,7 @@ pub(crate) struct Cpu {
 }
 
 /// What one round gave.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     /// Who read.
     pub(crate) side: Side,

@@ -1,22 +1,21 @@
 //! The results, for people and for machines.
 
 use postern_tests::{Table, median};
-use serde::Serialize;
 
 use super::{
     measured::{Regime, Round, Side},
     memory::{Held, Memory},
     options::Options,
 };
+use crate::{
+    output,
+    row::{Better, Row},
+};
 
 /// Everything that was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(crate) struct Report {
     clients: u32,
-    /// Median over the rounds of gateway ÷ bare consumer.
-    throughput_ratio: f64,
-    p50_ratio: f64,
-    p99_ratio: f64,
     rounds: Vec<Round>,
     memory: Option<Memory>,
 }
@@ -24,36 +23,35 @@ pub(crate) struct Report {
 impl Report {
     /// Sums up rounds in which the sides took turns.
     pub(crate) fn new(options: &Options, rounds: &[Round], memory: Option<Memory>) -> Self {
-        let (throughput, latency) = (Pairs::of(rounds, true), Pairs::of(rounds, false));
-        Self {
-            clients: options.clients,
-            throughput_ratio: throughput.ratio(|round| round.deliveries_per_second),
-            p50_ratio: latency.ratio(|round| round.p50_ms),
-            p99_ratio: latency.ratio(|round| round.p99_ms),
-            rounds: rounds.to_vec(),
-            memory,
-        }
+        Self { clients: options.clients, rounds: rounds.to_vec(), memory }
+    }
+
+    /// Returns the most telling figures.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let (throughput, latency) = (Pairs::of(&self.rounds, true), Pairs::of(&self.rounds, false));
+        let row = |what: &str, unit: (&'static str, Better), pairs: &Pairs, value: fn(&Round) -> f64| {
+            let what = format!("mailboxes through RabbitMQ, {} clients: {what}", self.clients);
+            let [ours, theirs] = [&pairs.gateway, &pairs.bare].map(|rounds| rounds.iter().map(value).collect());
+            Row::of(what, unit, Side::Bare.name(), ours, theirs)
+        };
+        let mut rows = vec![
+            row("deliveries", ("1/s", Better::Higher), &throughput, |round| round.deliveries_per_second),
+            row("p50 at a steady rate", ("ms", Better::Lower), &latency, |round| round.p50_ms),
+            row("p99 at a steady rate", ("ms", Better::Lower), &latency, |round| round.p99_ms),
+        ];
+        rows.extend(self.memory.as_ref().and_then(Memory::row));
+        rows
     }
 }
 
 /// Prints the results on standard output.
-#[expect(clippy::print_stdout, reason = "the output of the program")]
-pub(crate) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string_pretty(report)?);
-        return Ok(());
-    }
+pub(crate) fn print(report: &Report) {
     for (title, throughput) in [("Throughput", true), ("Latency", false)] {
-        println!("{}", rounds_table(report, title, &Pairs::of(&report.rounds, throughput)));
+        output::print(&rounds_table(report, title, &Pairs::of(&report.rounds, throughput)));
     }
     if let Some(memory) = &report.memory {
-        println!("{}", memory_table(memory));
+        output::print(&memory_table(memory));
     }
-    println!(
-        "gateway / bare consumer, median of rounds: throughput {:.2}, p50 {:.2}, p99 {:.2}",
-        report.throughput_ratio, report.p50_ratio, report.p99_ratio
-    );
-    Ok(())
 }
 
 fn rounds_table(report: &Report, title: &str, pairs: &Pairs) -> Table {
@@ -128,10 +126,6 @@ impl Pairs {
 
     fn ratios(&self, value: impl Fn(&Round) -> f64) -> Vec<f64> {
         self.gateway.iter().zip(&self.bare).map(|(gateway, bare)| value(gateway) / value(bare)).collect()
-    }
-
-    fn ratio(&self, value: impl Fn(&Round) -> f64) -> f64 {
-        median(self.ratios(value))
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use clap::{Parser, ValueEnum};
 use postern_tests::{Broker, Latencies, Live, LongLog};
 use tokio::{
@@ -14,11 +13,15 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
+
 /// Measures how long polls at the end of a feed take without and with others who catch up, and how fast those are.
 /// Starts its own brokers and the release build of the gateway.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-catchup", max_term_width = 120)]
-struct Options {
+pub(crate) struct Options {
     /// How many events the log has before it is read
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
@@ -50,36 +53,35 @@ enum Only {
     Embedded,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let brokers = match options.broker {
         None => vec![Broker::Embedded, Broker::RabbitMq],
         Some(Only::Rabbitmq) => vec![Broker::RabbitMq],
         Some(Only::Embedded) => vec![Broker::Embedded],
     };
+    let mut rows = Vec::new();
     for broker in brokers {
-        measure(broker, &options).await?;
+        rows.extend(measure(broker, options).await?);
     }
-    Ok(())
+    Ok(rows)
 }
 
-async fn measure(broker: Broker, options: &Options) -> anyhow::Result<()> {
+async fn measure(broker: Broker, options: &Options) -> anyhow::Result<Vec<Row>> {
     let log = LongLog::new(broker, options.events, |gateway| gateway).await?;
-    say(&format!("{broker:?}: {} events of some 190 bytes of JSON each", options.events));
-    say(&format!(
+    print(&format_args!("{broker:?}: {} events of some 190 bytes of JSON each", options.events));
+    print(&format_args!(
         "  filled in {:.1} s; the gateway is ready {:.1} s after it listens",
         log.filled_in.as_secs_f64(),
         log.ready_in.as_secs_f64()
     ));
-    say(&format!("  {:<26} {:>9} {:>9} {:>7} {:>12}", "", "p50 ms", "p99 ms", "ratio", "caught up/s"));
+    print(&format_args!("  {:<26} {:>9} {:>9} {:>7} {:>12}", "", "p50 ms", "p99 ms", "ratio", "caught up/s"));
     let live = async |next| Live::start(&log, options.live, Duration::from_millis(options.every), next).await;
 
     let waiting = live(options.events).await?;
     sleep(Duration::from_secs(options.alone)).await;
     let (alone, next) = waiting.finish().await?;
-    row("no client catches up", &alone, &alone, None);
+    show("no client catches up", &alone, &alone, None);
 
     let waiting = live(next).await?;
     let part = options.events / options.readers;
@@ -94,7 +96,8 @@ async fn measure(broker: Broker, options: &Options) -> anyhow::Result<()> {
     }
     let took = began.elapsed();
     let (latencies, next) = waiting.finish().await?;
-    row("one reads all", &latencies, &alone, Some((options.events, took)));
+    show("one reads all", &latencies, &alone, Some((options.events, took)));
+    let beside_one = millis(&latencies, 99);
 
     let waiting = live(next).await?;
     let (readers, began) = (places.len() as u64, Instant::now());
@@ -106,24 +109,32 @@ async fn measure(broker: Broker, options: &Options) -> anyhow::Result<()> {
     reading.join_all().await;
     let took = began.elapsed();
     let (latencies, next) = waiting.finish().await?;
-    row(&format!("{readers} read {part} each"), &latencies, &alone, Some((readers * part, took)));
+    show(&format!("{readers} read {part} each"), &latencies, &alone, Some((readers * part, took)));
+    let beside_many = millis(&latencies, 99);
     all.read_to(next).await;
     if let Some(bytes) = log.gateway.process().resident_bytes() {
-        say(&format!("  the gateway's resident memory at the end: {} MiB", bytes / 1024 / 1024));
+        print(&format_args!("  the gateway's resident memory at the end: {} MiB", bytes / 1024 / 1024));
     }
-    Ok(())
+    let p99_alone = millis(&alone, 99);
+    let row = |readers: &str, p99: f64| {
+        let what = format!("p99 at the end of a feed, {broker:?}, while {readers}");
+        Row::of(what, ("ms", Better::Lower), "no client catches up", vec![p99], vec![p99_alone])
+    };
+    Ok(vec![row("one reads the whole log", beside_one), row("many read a part each", beside_many)])
+}
+
+fn millis(latencies: &Latencies, hundredths: usize) -> f64 {
+    latencies.within(hundredths).as_secs_f64() * 1e3
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of one run are far below 2⁵²")]
-fn row(what: &str, latencies: &Latencies, alone: &Latencies, caught_up: Option<(u64, Duration)>) {
-    let ms = |latencies: &Latencies, hundredths| latencies.within(hundredths).as_secs_f64() * 1e3;
-    let ratio = ms(latencies, 99) / ms(alone, 99);
+fn show(what: &str, latencies: &Latencies, alone: &Latencies, caught_up: Option<(u64, Duration)>) {
+    let ratio = millis(latencies, 99) / millis(alone, 99);
     let rate =
         caught_up.map_or_else(|| "-".to_owned(), |(events, took)| format!("{:.0}", events as f64 / took.as_secs_f64()));
-    say(&format!("  {what:<26} {:>9.2} {:>9.2} {ratio:>7.1} {rate:>12}", ms(latencies, 50), ms(latencies, 99)));
-}
-
-#[expect(clippy::print_stdout, reason = "what the program is for")]
-fn say(text: &str) {
-    println!("{text}");
+    print(&format_args!(
+        "  {what:<26} {:>9.2} {:>9.2} {ratio:>7.1} {rate:>12}",
+        millis(latencies, 50),
+        millis(latencies, 99)
+    ));
 }

@@ -7,6 +7,10 @@ use super::{
     round::{Round, Size},
     stage::Cpu,
 };
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
 
 /// What is counted in a round.
 type Count = fn(&Round) -> u32;
@@ -22,8 +26,8 @@ pub(crate) const fn name(spread: Spread) -> &'static str {
     }
 }
 
-/// Prints medians of both sides and their ratio.
-pub(crate) fn print(size: Size, rounds: &[Round], options: &Options) {
+/// Prints medians of both sides and their ratio, and returns the most telling ones.
+pub(crate) fn sum_up(size: Size, rounds: &[Round], options: &Options) -> Vec<Row> {
     let Size { clients, rate, .. } = size;
     let mut table = Table::new(format!(
         "{clients} clients, {rate} events/s in all, {:?}, medians of {} rounds of {} s{}",
@@ -68,10 +72,16 @@ pub(crate) fn print(size: Size, rounds: &[Round], options: &Options) {
             Some(seconds(&round.cpu)? * 1e6 / f64::from(u32::try_from(round.reading.delays.len()).ok()?))
         });
     }
-    println(&table.to_string());
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn println(line: &str) {
-    println!("{line}");
+    print(&table);
+    let row = |what: &str, unit: &'static str, value: &dyn Fn(&Round) -> f64| {
+        let of = |spread: Spread| rounds.iter().filter(|round| round.spread == spread).map(value).collect();
+        let what = format!("{clients} clients, each poll at another gateway: {what}");
+        Row::of(what, (unit, Better::Lower), "each at its own", of(Spread::RoundRobin), of(Spread::ByClient))
+    };
+    vec![
+        row("p99 from publish to hand-out", "ms", &|round| round.percentile_ms(99)),
+        row("events lost, repeated or out of order", "", &|round| {
+            f64::from(round.reading.lost + round.reading.repeats + round.reading.out_of_order)
+        }),
+    ]
 }

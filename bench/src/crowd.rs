@@ -26,10 +26,14 @@ use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, Table, eventually, m
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{task::JoinSet, time::Instant};
 
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
+
 /// Measures how fast a crowd that comes back is served, beside a bare AMQP client.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-crowd", max_term_width = 120)]
-struct Options {
+pub(crate) struct Options {
     /// How many clients come at once; each takes an open file here and one in the gateway
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     clients: usize,
@@ -51,10 +55,8 @@ const ON_ONE_CONNECTION: usize = 1000;
 /// How long a side may take.
 const PATIENCE: Duration = Duration::from_mins(5);
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     raise_open_files(options.clients)?;
     note("starting a private RabbitMQ");
     let node = RabbitNode::start().await;
@@ -82,10 +84,11 @@ async fn main() -> anyhow::Result<()> {
         options.clients, options.rounds
     ));
     table.row("", ["gateway", "bare client", "ratio"].map(str::to_owned).into_iter());
-    let row = [median(served), median(bare), median(ratios)];
+    let row = [median(served.clone()), median(bare.clone()), median(ratios)];
     table.row("mailboxes that exist", row.map(|value| format!("{value:.2}")).into_iter());
-    println(&table.to_string());
-    Ok(())
+    print(&table);
+    let what = format!("{} clients at once until all mailboxes are open", options.clients);
+    Ok(vec![Row::of(what, ("s", Better::Lower), "a bare AMQP client", served, bare)])
 }
 
 fn raise_open_files(clients: usize) -> anyhow::Result<()> {
@@ -182,9 +185,4 @@ async fn consume(connection: &Connection, client: &ClientId) -> anyhow::Result<(
     let tag = client.as_str().into();
     let consumer = channel.basic_consume(names::mailbox(client), tag, exclusive, FieldTable::default()).await?;
     Ok((channel, consumer))
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn println(line: &str) {
-    println!("{line}");
 }

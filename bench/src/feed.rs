@@ -15,20 +15,12 @@ mod options;
 mod server;
 mod wakeup;
 
-use anyhow::ensure;
-use clap::Parser;
+pub(crate) use self::options::Options;
+use crate::row::Row;
 
-use self::options::Options;
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
-    broadcast::run(&options).await?;
-    wakeup::run(&options).await
-}
-
-#[expect(clippy::print_stdout, reason = "the output of a program")]
-fn print(text: &dyn std::fmt::Display) {
-    println!("{text}");
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let mut rows = broadcast::run(options).await?;
+    rows.extend(wakeup::run(options).await?);
+    Ok(rows)
 }

@@ -12,10 +12,14 @@ use clap::Parser;
 use postern_tests::{Gateway, LeanHttp, Request, Table, cpu_seconds, eventually, median};
 use tokio::task::JoinSet;
 
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
+
 /// Measures the processor time of a gateway for one event in one mailbox.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-fanout", max_term_width = 120)]
-struct Options {
+pub(crate) struct Options {
     /// The gateway of another build, which is measured beside this one
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
@@ -44,31 +48,34 @@ struct Options {
 /// How many connections poll at once.
 const AT_ONCE: usize = 8;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let title = format!(
         "{} mailboxes, {} events a poll, medians of {} rounds: µs of processor time for each event in each mailbox",
         options.mailboxes, options.batch, options.rounds
     );
     let mut table = Table::new(title);
+    let mut rows = Vec::new();
     table.row("JSON payload", ["this build", "the other", "ratio"].map(str::to_owned).into_iter());
     for bytes in &options.payloads {
         let payload = json(*bytes);
         let (mut this, mut other) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            this.push(measure(&options, None, &payload).await?);
+            this.push(measure(options, None, &payload).await?);
             if let Some(path) = &options.against {
-                other.push(measure(&options, Some(path), &payload).await?);
+                other.push(measure(options, Some(path), &payload).await?);
             }
+        }
+        if options.against.is_some() {
+            let what = format!("processor time of one event of {bytes} bytes in one mailbox of many");
+            rows.push(Row::of(what, ("µs", Better::Lower), "another build", this.clone(), other.clone()));
         }
         let (this, other) = (median(this), median(other));
         table
             .row(&format!("{bytes} bytes"), [this, other, other / this].map(|value| format!("{value:.2}")).into_iter());
     }
-    println(&table.to_string());
-    Ok(())
+    print(&table);
+    Ok(rows)
 }
 
 /// Returns JSON of so many bytes: a list of what a machine might report.
@@ -173,9 +180,4 @@ async fn poll_all(pollers: Vec<Poller>, status: u16, bytes: usize) -> anyhow::Re
         done.push(polled??);
     }
     Ok(done)
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn println(line: &str) {
-    println!("{line}");
 }

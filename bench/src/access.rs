@@ -14,10 +14,14 @@ use postern_tests::{Folder, Gateway, LeanHttp, Table, cpu_seconds, median};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
+
 /// Measures polls with tokens against polls without.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-access", max_term_width = 120)]
-struct Options {
+pub(crate) struct Options {
     /// How many connections poll at once
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
@@ -39,10 +43,8 @@ struct Measured {
     micros_per_poll: f64,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let issuer = Issuer::es256();
     let folder = Folder::new("postern-bench-keys");
     let keys = folder.write("keys.pem", &issuer.file);
@@ -54,8 +56,8 @@ async fn main() -> anyhow::Result<()> {
     let no_tokens = vec![None; options.connections];
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        without.push(measure(&options, &open, &no_tokens).await?);
-        with.push(measure(&options, &closed, &tokens).await?);
+        without.push(measure(options, &open, &no_tokens).await?);
+        with.push(measure(options, &closed, &tokens).await?);
     }
     let of = |all: &[Measured], value: fn(&Measured) -> f64| median(all.iter().map(value).collect());
     let mut table = Table::new(format!(
@@ -69,8 +71,15 @@ async fn main() -> anyhow::Result<()> {
     let (before, after) = (of(&without, |each| each.micros_per_poll), of(&with, |each| each.micros_per_poll));
     let row = [format!("{before:.2}"), format!("{after:.2}"), format!("{:.3}", after / before)];
     table.row("µs of processor time a poll", row.into_iter());
-    println(&table.to_string());
-    Ok(())
+    print(&table);
+    let values = |all: &[Measured], value: fn(&Measured) -> f64| all.iter().map(value).collect();
+    let row = |what: &str, unit: (&'static str, Better), value: fn(&Measured) -> f64| {
+        Row::of(what, unit, "without a token", values(&with, value), values(&without, value))
+    };
+    Ok(vec![
+        row("polls with a token of ES256", ("1/s", Better::Higher), |each| each.polls_per_second),
+        row("processor time of such a poll", ("µs", Better::Lower), |each| each.micros_per_poll),
+    ])
 }
 
 async fn gateway(keys: Option<PathBuf>) -> Gateway {
@@ -117,9 +126,4 @@ async fn poll_until(mut http: LeanHttp, until: Instant) -> anyhow::Result<u32> {
         polls += 1;
     }
     Ok(polls)
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn println(line: &str) {
-    println!("{line}");
 }

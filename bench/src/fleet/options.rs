@@ -6,8 +6,8 @@ use postern_tests::ProxyProgram;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo build --release && cargo run --release -p postern-bench --bin bench-fleet
-  cargo run --release -p postern-bench --bin bench-fleet -- --proxy nginx --clients 200 --rate 100
+  tests/bench fleet
+  tests/bench fleet --proxy nginx --clients 200 --rate 100
 
 How to read it:
   The machine's load moves every number, so the sides take turns and only their ratio within one run counts.
@@ -17,7 +17,7 @@ How to read it:
 /// the next one for each request, and behind one that keeps a client at its gateway. Starts a private RabbitMQ, the
 /// gateways and the proxies; takes five minutes.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-fleet", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// How many clients there are, after a run with one
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,9 +5,8 @@ use clap::Parser;
 
 const EXAMPLES: &str = "\
 Examples:
-  cargo build --release -p gateway -p postern-tests
-  cargo run --release -p postern-bench --bin bench
-  cargo run --release -p postern-bench --bin bench -- --clients 100 --events 20 --rounds 1 --memory-polls 0
+  tests/bench mailbox
+  tests/bench mailbox --clients 100 --events 20 --rounds 1 --memory-polls 0
 
 How to read it:
   The machine's load moves every number, so the sides take turns and only their ratio within one run counts.
@@ -16,7 +15,7 @@ How to read it:
 /// Measures the gateway against a bare AMQP consumer of the same queues: deliveries per second, latency, and memory
 /// for each waiting reader. Starts a private RabbitMQ and the release build of the gateway; takes some four minutes.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// How many clients read at once, each its own mailbox
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
@@ -41,10 +40,6 @@ pub(crate) struct Options {
     /// How many held polls the memory is measured with; 0 leaves it out
     #[arg(long, value_name = "N", default_value_t = 2000)]
     pub(crate) memory_polls: u32,
-
-    /// Print the results as JSON instead of a table
-    #[arg(long)]
-    pub(crate) json: bool,
 
     /// Use this RabbitMQ instead of a private one; its CPU time and memory cannot be seen then
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]

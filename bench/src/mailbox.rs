@@ -6,7 +6,7 @@
 //! * `reader` checks and times what arrives; `poller` is a client of the gateway, `consumer` the bare
 //!   AMQP consumer. Both live in this process, the gateway and the broker in theirs.
 //! * `round` runs one side once and gives what is `measured`; `memory` compares what a waiting reader costs.
-//! * `report` prints a table, or JSON.
+//! * `report` prints tables.
 //!
 //! An event that is lost, repeated or out of order ends the run with an error.
 
@@ -21,32 +21,22 @@ mod round;
 mod stage;
 mod stamp;
 
-use anyhow::{Context, ensure};
-use clap::Parser;
 use postern_tests::note;
 
+pub(crate) use self::options::Options;
 use self::{
     measured::{Regime, Side},
     memory::Memory,
-    options::Options,
     report::Report,
     round::Bench,
 };
+use crate::row::Row;
 
-fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    check_programs()?;
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let report = runtime.block_on(measure(&options))?;
-    report::print(&report, options.json)
-}
-
-/// The gateway must be a release build that lies beside this program.
-fn check_programs() -> anyhow::Result<()> {
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
-    let gateway = std::env::current_exe()?.with_file_name("gateway");
-    ensure!(gateway.is_file(), "there is no {}: run `cargo build --release -p gateway` first", gateway.display());
-    Ok(())
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let report = measure(options).await?;
+    report::print(&report);
+    Ok(report.rows())
 }
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {

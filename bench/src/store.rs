@@ -12,14 +12,19 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
-use postern_tests::{Disk, Folder, Gateway, HttpConnection, Request};
+use postern_tests::{Disk, Folder, Gateway, HttpConnection, Request, median};
 use tokio::task::JoinSet;
+
+use crate::{
+    output::print,
+    row::{Better, Row},
+};
 
 /// Publishes durably, through the gateway and bare, and prints what a shared sync is worth.
 #[derive(Debug, Clone, Parser)]
-struct Options {
+pub(crate) struct Options {
     /// How many publish at once over HTTP
     #[arg(long, default_value_t = 32)]
     publishers: usize,
@@ -52,26 +57,31 @@ struct Measured {
     syncs: u64,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     if let Some(file) = &options.bare {
-        return write_bare(file, &options);
+        return write_bare(file, options).map(|()| Vec::new());
     }
-    ensure!(!cfg!(debug_assertions), "this is a debug build: run it with `cargo run --release`");
-    println(&format!(
+    let mut rows = Vec::new();
+    print(&format_args!(
         "{} publishers over HTTP, {} bytes an event, medians of {} rounds of {} s",
         options.publishers, options.payload, options.rounds, options.seconds
     ));
     for sync_micros in [0, options.sync_ms * 1000] {
         let (mut shared, mut bare) = (Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            bare.push(measure_bare(&options, sync_micros)?);
-            shared.push(measure_shared(&options, sync_micros).await);
+            bare.push(measure_bare(options, sync_micros)?);
+            shared.push(measure_shared(options, sync_micros).await);
         }
-        report(&options, sync_micros, &shared, &bare);
+        report(options, sync_micros, &shared, &bare);
+        let rates = |rounds: &[Measured]| rounds.iter().map(|round| rate(round, options)).collect();
+        let what = match sync_micros {
+            0 => "durable publishes over HTTP".to_owned(),
+            micros => format!("the same, each sync {} ms longer", micros / 1000),
+        };
+        rows.push(Row::of(what, ("1/s", Better::Higher), "a sync for each event", rates(&shared), rates(&bare)));
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// The gateway with its embedded broker: events that were answered 202, and its syncs meanwhile.
@@ -102,7 +112,7 @@ async fn measure_shared(options: &Options, sync_micros: u64) -> Measured {
 fn measure_bare(options: &Options, sync_micros: u64) -> anyhow::Result<Measured> {
     let folder = Folder::new("bench-store");
     let output = Command::new(std::env::current_exe()?)
-        .args(["--payload", &options.payload.to_string(), "--seconds", &options.seconds.to_string(), "--bare"])
+        .args(["store", "--payload", &options.payload.to_string(), "--seconds", &options.seconds.to_string(), "--bare"])
         .arg(folder.path().join("events"))
         .env("LD_PRELOAD", postern_tests::shim())
         .env("DISK_SYNC_MICROS", sync_micros.to_string())
@@ -120,31 +130,26 @@ fn write_bare(file: &PathBuf, options: &Options) -> anyhow::Result<()> {
         file.sync_data()?;
         events += 1;
     }
-    println(&events.to_string());
+    print(&events);
     Ok(())
 }
 
+/// Returns events a second.
+#[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+fn rate(round: &Measured, options: &Options) -> f64 {
+    round.events as f64 / options.seconds as f64
+}
+
 fn report(options: &Options, sync_micros: u64, shared: &[Measured], bare: &[Measured]) {
-    let median = |rounds: &[Measured], of: fn(&Measured) -> f64| {
-        let mut values: Vec<f64> = rounds.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
-    };
+    let rates = |rounds: &[Measured]| median(rounds.iter().map(|round| rate(round, options)).collect());
     #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let rate = |rounds: &[Measured]| median(rounds, |round| round.events as f64) / options.seconds as f64;
-    #[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
-    let together = median(shared, |round| round.events as f64 / round.syncs.max(1) as f64);
-    let (shared, bare) = (rate(shared), rate(bare));
-    println(&match sync_micros {
+    let together = median(shared.iter().map(|round| round.events as f64 / round.syncs.max(1) as f64).collect());
+    let (shared, bare) = (rates(shared), rates(bare));
+    print(&match sync_micros {
         0 => "\nthe disk as it is".to_owned(),
         micros => format!("\neach sync {} ms longer", micros / 1000),
     });
-    println(&format!("  through the gateway   {shared:>8.0} events/s   {together:.1} events a sync"));
-    println(&format!("  a sync for each event {bare:>8.0} events/s"));
-    println(&format!("  ratio                 {:>8.1}", shared / bare));
-}
-
-#[expect(clippy::print_stdout, reason = "the output of this program")]
-fn println(line: &str) {
-    println!("{line}");
+    print(&format_args!("  through the gateway   {shared:>8.0} events/s   {together:.1} events a sync"));
+    print(&format_args!("  a sync for each event {bare:>8.0} events/s"));
+    print(&format_args!("  ratio                 {:>8.1}", shared / bare));
 }

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use postern_tests::{note, resident_bytes};
-use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     poller::Poller,
     stage::{Stage, for_each},
 };
+use crate::row::{Better, Row};
 
 /// How long the polls are held before the memory is read.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -23,7 +23,7 @@ const SETTLING: Duration = Duration::from_secs(3);
 const IN_USE: &str = "[erlang:garbage_collect(P) || P <- processes()], erlang:memory(total).";
 
 /// Bytes for each waiting reader; `None` where it cannot be seen.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     /// Who waits.
     pub(crate) side: Side,
@@ -36,7 +36,7 @@ pub(crate) struct Held {
 }
 
 /// See the module.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Memory {
     /// How many readers waited.
     pub(crate) polls: u32,
@@ -56,6 +56,13 @@ impl Memory {
         let gateway = held(&stage, polls).await?;
         stage.tear_down().await;
         Ok(Self { polls, held: [gateway, bare] })
+    }
+
+    /// Returns what the gateway takes beside a bare consumer.
+    pub(crate) fn row(&self) -> Option<Row> {
+        let [gateway, bare] = self.held.map(|held| held.consumer_resident.map(|bytes| vec![bytes / 1024.0]));
+        let what = format!("memory for each of {} readers of mailboxes that wait, RabbitMQ", self.polls);
+        Some(Row::of(what, ("KiB", Better::Lower), Side::Bare.name(), gateway?, bare?))
     }
 }
 

@@ -4,9 +4,8 @@ use clap::Parser;
 
 const EXAMPLES: &str = "\
 Examples:
-  tests/install-needs nchan && cargo build --release
-  cargo run --release -p postern-bench --bin bench-feed
-  cargo run --release -p postern-bench --bin bench-feed -- --without-nchan --clients 1000 --rounds 1
+  tests/bench feed
+  tests/bench feed --without-nchan --clients 1000 --rounds 1
 
 How to read it:
   A delivery is one event at one client, which has polled again before the next event is published.
@@ -15,7 +14,7 @@ How to read it:
 /// Measures deliveries per second of a broadcast beside nginx with nchan, memory for each waiting client, and how the
 /// cost of waking one watcher grows with the number of others. Needs 20,000 open files; takes some three minutes.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "bench-feed", version, after_help = EXAMPLES, max_term_width = 120)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// How many clients watch the same topic in a broadcast
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]

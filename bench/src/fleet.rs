@@ -15,26 +15,19 @@ mod round;
 mod stage;
 mod stamp;
 
-use anyhow::{Context, ensure};
-use clap::Parser;
 use postern_tests::{Spread, note};
 
+pub(crate) use self::options::Options;
 use self::{
-    options::Options,
-    report::print,
     round::{Round, Size},
     stage::Stage,
 };
+use crate::row::Row;
 
-fn main() -> anyhow::Result<()> {
-    let options = Options::parse();
-    ensure!(!cfg!(debug_assertions) || options.debug_build, "this is a debug build: run it with `cargo run --release`");
-    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(measure(&options))
-}
-
-async fn measure(options: &Options) -> anyhow::Result<()> {
+/// Runs it.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let stage = Stage::set_up(options).await?;
+    let mut rows = Vec::new();
     for size in [Size::one(options), Size::many(options)] {
         let mut rounds = Vec::new();
         for number in 1..=options.rounds {
@@ -44,7 +37,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
                 rounds.push(round);
             }
         }
-        print(size, &rounds, options);
+        rows.extend(report::sum_up(size, &rounds, options));
     }
-    Ok(())
+    Ok(rows)
 }

@@ -7,8 +7,11 @@ use tokio::time::sleep;
 
 use super::{
     options::Options,
-    print,
     server::{Kind, Server},
+};
+use crate::{
+    output::print,
+    row::{Better, Row},
 };
 
 /// How long one run may take, on a machine that does other things.
@@ -32,7 +35,7 @@ struct Measured {
 type Column = fn(&Measured) -> f64;
 
 /// Lets the servers take turns and prints what came of it.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let kinds = if options.without_nchan { &[Kind::Gateway][..] } else { &[Kind::Nchan, Kind::Gateway] };
     let mut measured = vec![Vec::new(); kinds.len()];
     for round in 1..=options.rounds {
@@ -63,15 +66,18 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         table.row(name, medians.map(|value| format!("{value:.digits$}")));
     }
     print(&table);
-    if let [nchan, gateway] = measured.as_slice() {
-        let pairs = gateway.iter().zip(nchan);
-        let ratios = pairs.map(|(gateway, nchan)| gateway.deliveries_per_second / nchan.deliveries_per_second);
-        print(&format_args!(
-            "gateway ÷ nchan, deliveries per second, median of rounds: {:.2}\n",
-            median(ratios.collect())
-        ));
-    }
-    Ok(())
+    let [nchan, gateway] = measured.as_slice() else { return Ok(Vec::new()) };
+    let row = |what: &str, unit: (&'static str, Better), column: Column| {
+        let what = format!("broadcast to {} long-polls: {what}", options.clients);
+        Row::of(what, unit, "nchan", gateway.iter().map(column).collect(), nchan.iter().map(column).collect())
+    };
+    let all = vec![
+        row("deliveries", ("1/s", Better::Higher), |one| one.deliveries_per_second),
+        row("CPU of the server for each delivery", ("µs", Better::Lower), |one| one.cpu_micros),
+        row("memory for each waiting client", ("KiB", Better::Lower), |one| one.kibibytes),
+    ];
+    print(&format_args!("gateway ÷ nchan, deliveries per second, median of rounds: {:.2}\n", all[0].ratio));
+    Ok(all)
 }
 
 async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {

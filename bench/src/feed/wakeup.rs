@@ -6,8 +6,11 @@ use postern_tests::{Load, Table, median, note};
 
 use super::{
     options::Options,
-    print,
     server::{Kind, Server},
+};
+use crate::{
+    output::print,
+    row::{Better, Row},
 };
 
 /// How many topics have one watcher each.
@@ -34,9 +37,10 @@ struct Measured {
 type Column = fn(&Measured) -> f64;
 
 /// Wakes one watcher after the other and prints how what it takes grows.
-pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let mut all = Vec::new();
     if options.wakeups == 0 {
-        return Ok(());
+        return Ok(all);
     }
     for patterns in [0, PATTERNS] {
         let mut measured = TOPICS.map(|_| Vec::new());
@@ -61,8 +65,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             table.row(name, values.into_iter().chain([format!("{:.2}", most / least)]));
         }
         print(&table);
+        let [least, _, most] = measured;
+        let [most, least] = [most, least].map(|rounds| rounds.iter().map(|one| one.cpu).collect());
+        let (what, beside) =
+            (format!("CPU of waking one watcher of {}{others}", TOPICS[2]), format!("of {}", TOPICS[0]));
+        all.push(Row::of(what, ("µs", Better::Lower), beside, most, least));
     }
-    Ok(())
+    Ok(all)
 }
 
 async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Result<Measured> {

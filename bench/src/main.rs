@@ -1,0 +1,66 @@
+//! The benchmarks: each runs both sides in one run, in turn, and gives their ratio, as the machine's load moves every number.
+//!
+//! * `mailbox` is the gateway on RabbitMQ beside a bare AMQP consumer; `crowd` how fast many mailboxes are opened, beside a
+//!   bare client; `fleet` what it costs that each poll comes to another gateway.
+//! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
+//! * `store` is a sync that publishers share; `fanout` one event in many mailboxes, beside another build; `access` a token
+//!   with each poll.
+//! * `suite` runs all of them, each in a process of its own.
+//! * A `row` is one figure of both sides; `report` is what is written of them.
+
+mod access;
+mod catchup;
+mod cli;
+mod crowd;
+mod fanout;
+mod feed;
+mod fleet;
+mod mailbox;
+mod output;
+mod report;
+mod row;
+mod store;
+mod suite;
+
+use anyhow::ensure;
+use clap::Parser;
+
+use self::{
+    cli::{Cli, Part},
+    report::Report,
+};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Cli { part, debug_build, json, html } = Cli::parse();
+    ensure!(
+        !cfg!(debug_assertions) || debug_build,
+        "this is a debug build, whose figures mean little: use tests/bench"
+    );
+    let mut failed = Vec::new();
+    let rows = match &part {
+        Part::All(options) => {
+            let (rows, without_figures) = suite::run(options);
+            failed = without_figures;
+            rows
+        }
+        Part::Access(options) => access::run(options).await?,
+        Part::Catchup(options) => catchup::run(options).await?,
+        Part::Crowd(options) => crowd::run(options).await?,
+        Part::Fanout(options) => fanout::run(options).await?,
+        Part::Feed(options) => feed::run(options).await?,
+        Part::Fleet(options) => fleet::run(options).await?,
+        Part::Mailbox(options) => mailbox::run(options).await?,
+        Part::Store(options) => store::run(options).await?,
+    };
+    let report = Report::of(rows);
+    output::print(&report.table());
+    if let Some(file) = json {
+        report.write_json(&file)?;
+    }
+    if let Some(file) = html {
+        report.write_html(&file)?;
+    }
+    ensure!(failed.is_empty(), "these have failed and are missing in the report: {}", failed.join(", "));
+    Ok(())
+}
