@@ -5,12 +5,14 @@
 //! number: only what stands beside each other counts.
 //!
 //! * `server` is either of them; `nchan` starts nginx, with nothing of the system's.
-//! * `broadcast` gives one event after the other to all clients; `wakeup` to one of them, while others wait.
+//! * `broadcast` gives one event after the other to all clients; `wakeup` to one of them, while others wait; `one_to_one` has
+//!   each client get events of its own, as fast as they are confirmed.
 //!
 //! A client that misses an event, or gets one twice, ends the run with an error.
 
 mod broadcast;
 mod nchan;
+mod one_to_one;
 mod options;
 mod server;
 mod wakeup;
@@ -21,6 +23,7 @@ use crate::row::Row;
 /// Runs it.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     let mut rows = broadcast::run(options).await?;
+    rows.extend(one_to_one::run(options).await?);
     rows.extend(wakeup::run(options).await?);
     Ok(rows)
 }

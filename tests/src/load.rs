@@ -79,6 +79,12 @@ impl LoadBuilder {
         self.flag("--pace", "lockstep")
     }
 
+    /// Has so many publishers in it publish, each the next event when the last one is confirmed.
+    pub fn publishing_as_confirmed(mut self, publishers: u32) -> Self {
+        self.publishers = publishers;
+        self.flag("--pace", "confirmed")
+    }
+
     /// Starts it.
     pub fn start(mut self) -> Load {
         self.command.args(["--publishers", &self.publishers.to_string()]);

@@ -34,15 +34,42 @@ struct Measured {
 
 type Column = fn(&Measured) -> f64;
 
-/// Lets the servers take turns and prints what came of it.
+/// How events come to the clients.
+#[derive(Debug, Clone, Copy)]
+enum Transport {
+    LongPoll,
+    Sse,
+}
+
+impl Transport {
+    /// As the load tool calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::LongPoll => "long-poll",
+            Self::Sse => "sse",
+        }
+    }
+}
+
+/// Measures both transports.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for transport in [Transport::LongPoll, Transport::Sse] {
+        rows.extend(take_turns(options, transport).await?);
+    }
+    Ok(rows)
+}
+
+/// Lets the servers take turns and prints what came of it.
+async fn take_turns(options: &Options, transport: Transport) -> anyhow::Result<Vec<Row>> {
     let kinds = if options.without_nchan { &[Kind::Gateway][..] } else { &[Kind::Nchan, Kind::Gateway] };
     let mut measured = vec![Vec::new(); kinds.len()];
     for round in 1..=options.rounds {
         for (kind, rounds) in kinds.iter().zip(&mut measured) {
-            let one = measure(*kind, options).await?;
+            let one = measure(*kind, transport, options).await?;
             note(&format!(
-                "broadcast {round}/{}, {}: {:.0} deliveries/s, {:.1} µs CPU each, {:.1} KiB a client",
+                "broadcast by {} {round}/{}, {}: {:.0} deliveries/s, {:.1} µs CPU each, {:.1} KiB a client",
+                transport.name(),
                 options.rounds,
                 kind.name(),
                 one.deliveries_per_second,
@@ -52,7 +79,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
             rounds.push(one);
         }
     }
-    let title = format!("Broadcast to {} clients, {} events: medians", options.clients, options.events);
+    let title =
+        format!("Broadcast by {} to {} clients, {} events: medians", transport.name(), options.clients, options.events);
     let mut table = Table::new(title);
     table.row("", kinds.iter().map(|kind| kind.name().to_owned()));
     let rows: [(&str, Column, usize); 4] = [
@@ -68,22 +96,21 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     print(&table);
     let [nchan, gateway] = measured.as_slice() else { return Ok(Vec::new()) };
     let row = |what: &str, unit: (&'static str, Better), column: Column| {
-        let what = format!("broadcast to {} long-polls: {what}", options.clients);
+        let what = format!("broadcast by {} to {}: {what}", transport.name(), options.clients);
         Row::of(what, unit, "nchan", gateway.iter().map(column).collect(), nchan.iter().map(column).collect())
     };
-    let all = vec![
+    Ok(vec![
         row("deliveries", ("1/s", Better::Higher), |one| one.deliveries_per_second),
         row("CPU of the server for each delivery", ("µs", Better::Lower), |one| one.cpu_micros),
         row("memory for each waiting client", ("KiB", Better::Lower), |one| one.kibibytes),
-    ];
-    print(&format_args!("gateway ÷ nchan, deliveries per second, median of rounds: {:.2}\n", all[0].ratio));
-    Ok(all)
+    ])
 }
 
-async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
+async fn measure(kind: Kind, transport: Transport, options: &Options) -> anyhow::Result<Measured> {
     let server = Server::start(kind, options).await?;
     let alone = server.resident_bytes();
-    let load = server.broadcast().flag("--clients", &options.clients.to_string());
+    let load = server.load("stock").publishing().flag("--transport", transport.name());
+    let load = load.flag("--clients", &options.clients.to_string());
     let mut load = load.flag("--events", &options.events.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
     // The gateway keeps a poll in less memory once it has been held for a second.

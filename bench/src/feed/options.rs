@@ -28,6 +28,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
 
+    /// How many clients get events of their own; 0 leaves that out
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) own: u32,
+
     /// Leave nginx out
     #[arg(long)]
     pub(crate) without_nchan: bool,

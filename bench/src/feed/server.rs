@@ -11,6 +11,8 @@ use super::{nchan::Nchan, options::Options};
 pub(crate) enum Kind {
     /// With its broker in memory, because nchan's is.
     Gateway,
+    /// With a broker that syncs each event before it confirms it.
+    Durable,
     /// nginx with nchan.
     Nchan,
 }
@@ -29,6 +31,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
+            Self::Durable => "gateway, durable",
             Self::Nchan => "nchan",
         }
     }
@@ -38,8 +41,9 @@ impl Server {
     /// Starts one.
     pub(crate) async fn start(kind: Kind, options: &Options) -> anyhow::Result<Self> {
         Ok(match kind {
-            Kind::Gateway => {
-                let mut builder = Gateway::builder().switch("--memory").flag("--max-connections", "15000");
+            Kind::Gateway | Kind::Durable => {
+                let mut builder = Gateway::builder().flag("--max-connections", "15000");
+                builder = if kind == Kind::Durable { builder.embedded() } else { builder.switch("--memory") };
                 if let Some(threads) = options.threads {
                     builder = builder.flag("--threads", threads.to_string());
                 }
@@ -51,11 +55,12 @@ impl Server {
         })
     }
 
-    /// Describes a load client that publishes to one topic, which all its clients watch.
-    pub(crate) fn broadcast(&self) -> LoadBuilder {
+    /// Describes a load client whose clients watch this topic, `{}` standing for the number of one.
+    pub(crate) fn load(&self, topic: &str) -> LoadBuilder {
+        let load = Load::of(self.address(), topic);
         match self {
-            Self::Gateway(_) => Load::of(self.address(), "stock").publishing(),
-            Self::Nchan(_) => Load::of(self.address(), "stock").publishing().flag("--target", "nchan"),
+            Self::Gateway(_) => load,
+            Self::Nchan(_) => load.flag("--target", "nchan"),
         }
     }
 

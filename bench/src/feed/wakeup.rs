@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Load, Table, median, note};
+use postern_tests::{Table, median, note};
 
 use super::{
     options::Options,
@@ -78,12 +78,12 @@ async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Resul
     let server = Server::start(Kind::Gateway, options).await?;
     let mut beside = None;
     if patterns > 0 {
-        let load = Load::of(server.address(), "own.*.other{}").flag("--topics", "own");
+        let load = server.load("own.*.other{}").flag("--topics", "own");
         let mut load = load.flag("--clients", &patterns.to_string()).start();
         load.wait_said("waiting", PATIENCE).await;
         beside = Some(load);
     }
-    let load = Load::of(server.address(), "own.{}.state").publishing().flag("--topics", "own");
+    let load = server.load("own.{}.state").publishing().flag("--topics", "own");
     let load = load.flag("--clients", &topics.to_string());
     let mut load = load.flag("--events", &options.wakeups.to_string()).flag("--among", &WOKEN.to_string()).start();
     load.wait_said("waiting", PATIENCE).await;
