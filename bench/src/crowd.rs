@@ -13,7 +13,7 @@ use std::{
 };
 
 use amqp::names;
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
 use events::ClientId;
 use futures_util::future::try_join_all;
@@ -23,10 +23,10 @@ use lapin::{
     types::FieldTable,
 };
 use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, Table, eventually, median, note};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    open_files,
     output::print,
     row::{Better, Row},
 };
@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs it.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
-    raise_open_files(options.clients)?;
+    open_files::raise(options.clients)?;
     note("starting a private RabbitMQ");
     let node = RabbitNode::start().await;
     let max_connections = (options.clients + 16).to_string();
@@ -89,16 +89,6 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     print(&table);
     let what = format!("{} clients at once until all mailboxes are open", options.clients);
     Ok(vec![Row::of(what, ("s", Better::Lower), "a bare AMQP client", served, bare)])
-}
-
-fn raise_open_files(clients: usize) -> anyhow::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::try_from(clients)? + 1024;
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, raised).context("so many files may not be open (ulimit -n)")
 }
 
 fn client(n: usize) -> anyhow::Result<ClientId> {

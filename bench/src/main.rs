@@ -16,6 +16,7 @@ mod fanout;
 mod feed;
 mod fleet;
 mod mailbox;
+mod open_files;
 mod output;
 mod report;
 mod row;

@@ -28,7 +28,7 @@ impl Report {
         let mut table = Table::new(format!("Postern {}, {} processors: medians", self.version, self.processors));
         table.row("", ["Postern", "beside", "ratio", ""].map(str::to_owned).into_iter());
         for row in &self.rows {
-            let values = [figure(row.ours), figure(row.theirs), figure(row.ratio), row.beside.clone()];
+            let values = [figure(row.ours), figure(row.theirs), ratio(row), row.beside.clone()];
             table.row(&title(row), values.into_iter());
         }
         table
@@ -48,8 +48,8 @@ impl Report {
         let mut rows = String::new();
         for row in &self.rows {
             let is_better = match row.better {
-                Better::Higher => row.ratio >= 1.0,
-                Better::Lower => row.ratio <= 1.0,
+                Better::Higher => row.ratio.is_some_and(|ratio| ratio >= 1.0),
+                Better::Lower => row.ratio.is_some_and(|ratio| ratio <= 1.0),
             };
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -60,7 +60,7 @@ impl Report {
                 escaped(&row.beside),
                 figure(row.theirs),
                 if is_better { "better" } else { "worse" },
-                figure(row.ratio)
+                ratio(row)
             );
         }
         include_str!("report.html")
@@ -72,6 +72,10 @@ impl Report {
 
 fn title(row: &Row) -> String {
     if row.unit.is_empty() { row.what.clone() } else { format!("{}, {}", row.what, row.unit) }
+}
+
+fn ratio(row: &Row) -> String {
+    figure(row.ratio.unwrap_or(f64::NAN))
 }
 
 /// Returns a number with as many digits as mean something.

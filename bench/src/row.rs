@@ -23,8 +23,8 @@ pub(crate) struct Row {
     pub(crate) ours: f64,
     /// Median of the rounds.
     pub(crate) theirs: f64,
-    /// Median of the ratios of the rounds, of which each has both sides in turn.
-    pub(crate) ratio: f64,
+    /// Median of the ratios of the rounds, of which each has both sides in turn; `None` beside nothing.
+    pub(crate) ratio: Option<f64>,
     pub(crate) better: Better,
 }
 
@@ -39,7 +39,15 @@ impl Row {
     ) -> Self {
         let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
         let (what, beside) = (what.into(), beside.into());
-        Self { what, unit: unit.to_owned(), beside, ours: median(ours), theirs: median(theirs), ratio, better }
+        Self {
+            what,
+            unit: unit.to_owned(),
+            beside,
+            ours: median(ours),
+            theirs: median(theirs),
+            ratio: Some(ratio).filter(|ratio| ratio.is_finite()),
+            better,
+        }
     }
 }
 
@@ -50,6 +58,6 @@ mod tests {
     #[test]
     fn the_ratio_is_that_of_rounds_and_not_of_medians() {
         let row = Row::of("x", ("1/s", Better::Higher), "y", vec![10.0, 40.0, 90.0], vec![10.0, 20.0, 30.0]);
-        assert_eq!((row.ours, row.theirs, row.ratio), (40.0, 20.0, 2.0));
+        assert_eq!((row.ours, row.theirs, row.ratio), (40.0, 20.0, Some(2.0)));
     }
 }

@@ -14,7 +14,10 @@ use super::{
     poller::Poller,
     stage::{Stage, for_each},
 };
-use crate::row::{Better, Row};
+use crate::{
+    open_files,
+    row::{Better, Row},
+};
 
 /// How long the polls are held before the memory is read.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -47,6 +50,7 @@ pub(crate) struct Memory {
 impl Memory {
     /// Measures both sides with so many waiting readers.
     pub(crate) async fn measure(options: &Options, polls: u32) -> anyhow::Result<Self> {
+        open_files::raise(usize::try_from(polls)?)?;
         note(&format!("memory: {polls} bare consumers"));
         let stage = Stage::set_up(options, polls).await?;
         let bare = bare(&stage, polls).await?;

@@ -42,7 +42,9 @@ impl Stage {
     /// Starts the processes and makes the mailboxes, through the gateway, so that they are as it makes them.
     pub(crate) async fn set_up(options: &Options, clients: u32) -> anyhow::Result<Self> {
         let (node, url) = RabbitNode::unless_at(options.amqp_url.as_ref()).await;
-        let mut gateway = Gateway::builder().amqp_url(&url).start().await;
+        let room = (clients + 16).to_string();
+        let gateway = Gateway::builder().amqp_url(&url).flag("--max-connections", &room).flag("--max-mailboxes", &room);
+        let mut gateway = gateway.start().await;
         gateway.wait_ready().await;
         let run = unique("bench");
         note(&format!("making {clients} mailboxes"));
