@@ -115,7 +115,7 @@ impl Control {
         self.send(&to.to_string(), message).await
     }
 
-    /// Sends a question about a mailbox to all gateways, unless too many were sent just now; `None` if it was not tried,
+    /// Sends a question for a mailbox to all gateways, unless too many were sent just now; `None` if it was not tried,
     /// else whether it was sent.
     async fn ask_all(&self, client: &ClientId, message: &Message) -> Option<bool> {
         let may_send = self.broadcasts().take(client, Instant::now());

@@ -2,7 +2,7 @@
 
 use amqp::names;
 use lapin::BasicProperties;
-use postern_tests::{Amqp, DirectPublisher, PATIENCE, Poll, Request, eventually, unique};
+use postern_tests::{Amqp, DirectPublisher, PATIENCE, Poll, Request, eventually, eventually_eq, unique};
 use tokio::task::JoinSet;
 
 use super::Fleet;
@@ -31,6 +31,25 @@ async fn a_topic_that_is_unbound_through_one_gateway_is_bound_by_the_next_poll_t
         assert_eq!(batch.numbers("n"), [number]);
         poll = poll.last_seen(&batch.last_seen);
     }
+}
+
+/// Each of them is told apart, and a client may have up to 64 topics.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_topics_are_unbound_at_once_through_another_gateway() {
+    const TOPICS: usize = 64;
+    let fleet = Fleet::new(2).await;
+    let client = unique("alice");
+    let topics: Vec<_> = (0..TOPICS).map(|_| unique("jobs")).collect();
+    let _held = Poll::of(&client).topics(&topics.join(",")).wait(50).hold(&fleet.gateways[0]).await;
+    let amqp = Amqp::connect(&fleet.url).await;
+    eventually_eq(PATIENCE, "readers", Some(1), async || amqp.consumer_count(&client).await).await;
+    let (address, mut unbinding) = (fleet.gateways[1].address(), JoinSet::new());
+    for topic in topics {
+        let unbind = Request::new("DELETE", &format!("/clients/{client}/topics/{topic}"));
+        unbinding.spawn(async move { unbind.send(address).await.status });
+    }
+    let answers = unbinding.join_all().await;
+    assert!(answers.iter().all(|status| *status == 204), "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

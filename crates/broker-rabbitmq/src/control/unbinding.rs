@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Control,
+    ALL, Control,
     message::{Message, Number, Said, Written},
 };
 use crate::task;
@@ -33,12 +33,13 @@ impl Control {
         let (sender, mut noted) = mpsc::unbounded_channel();
         self.questions().insert(number, sender);
         let _waiting = Waiting(self, number);
-        let (from, client, topic) = (self.instance, client.clone(), topic.clone());
+        let (from, topic) = (self.instance, topic.clone());
         let message = Message::Unbound { from, client: client.clone(), topic, req: Some(Written(number)) };
         let give_up = Instant::now() + MAX_WAIT;
         loop {
-            self.ask_all(&client, &message).await;
-            let mailbox = task::look(&self.connections, &client).await?;
+            // Not counted as a question: a client may be unbound from all of its topics at once, each by a request of its own.
+            self.send(ALL, &message).await;
+            let mailbox = task::look(&self.connections, client).await?;
             if mailbox.is_none_or(|mailbox| mailbox.consumer_count() == 0) {
                 return Ok(());
             }
