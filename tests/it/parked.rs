@@ -29,23 +29,6 @@ async fn is_answered_again_and_again_on_its_connection(broker: Broker) {
     world.is_back(0).await;
 }
 
-on_both_brokers!(gives_everything_back_when_its_client_goes);
-async fn gives_everything_back_when_its_client_goes(broker: Broker) {
-    for with_reset in [false, true] {
-        let world = world(broker).await;
-        let mut held = world.poll().hold(&world.gateway).await;
-        assert!(held.is_silent(PARKED).await);
-        if with_reset {
-            held.reset();
-        } else {
-            held.close().await;
-        }
-        world.is_back(0).await;
-        world.backend.publish(&world.topic, r#"{"n":0}"#).await;
-        world.is_back(1).await;
-    }
-}
-
 on_both_brokers!(is_followed_by_what_came_meanwhile);
 async fn is_followed_by_what_came_meanwhile(broker: Broker) {
     let world = world(broker).await;
