@@ -10,14 +10,11 @@ use std::{path::PathBuf, time::Duration};
 use access::testing::Issuer;
 use anyhow::{Context, ensure};
 use clap::Parser;
-use postern_tests::{Folder, Gateway, LeanHttp, Table, cpu_seconds, median};
+use postern_tests::{Folder, Gateway, LeanHttp, cpu_seconds};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
-use crate::{
-    output::print,
-    row::{Better, Row},
-};
+use crate::row::{Better, Row};
 
 /// Measures polls with tokens against polls without.
 #[derive(Debug, Clone, Parser)]
@@ -59,22 +56,15 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
         without.push(measure(options, &open, &no_tokens).await?);
         with.push(measure(options, &closed, &tokens).await?);
     }
-    let of = |all: &[Measured], value: fn(&Measured) -> f64| median(all.iter().map(value).collect());
-    let mut table = Table::new(format!(
-        "{} kept connections, polls of a feed with wait=0, medians of {} rounds of {} s",
-        options.connections, options.rounds, options.seconds
-    ));
-    table.row("", ["without", "ES256", "ratio"].map(str::to_owned).into_iter());
-    let (before, after) = (of(&without, |each| each.polls_per_second), of(&with, |each| each.polls_per_second));
-    let row = [format!("{before:.0}"), format!("{after:.0}"), format!("{:.3}", after / before)];
-    table.row("polls a second", row.into_iter());
-    let (before, after) = (of(&without, |each| each.micros_per_poll), of(&with, |each| each.micros_per_poll));
-    let row = [format!("{before:.2}"), format!("{after:.2}"), format!("{:.3}", after / before)];
-    table.row("µs of processor time a poll", row.into_iter());
-    print(&table);
     let values = |all: &[Measured], value: fn(&Measured) -> f64| all.iter().map(value).collect();
     let row = |what: &str, unit: (&'static str, Better), value: fn(&Measured) -> f64| {
-        Row::of(what, unit, "without a token", values(&with, value), values(&without, value))
+        Row::of(
+            format!("{what}, {} connections", options.connections),
+            unit,
+            "without a token",
+            values(&with, value),
+            values(&without, value),
+        )
     };
     Ok(vec![
         row("polls with a token of ES256", ("1/s", Better::Higher), |each| each.polls_per_second),

@@ -22,12 +22,11 @@ use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, Table, eventually, median, note};
+use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, eventually, note};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     open_files,
-    output::print,
     row::{Better, Row},
 };
 
@@ -70,23 +69,14 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     gateway.wait_ready().await;
     let made = through_gateway(&gateway, options.clients).await?;
     note(&format!("{} mailboxes were made in {made:.1} s", options.clients));
-    let (mut bare, mut served, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut served) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let alone = without_gateway(&node.url(), options.clients).await?;
         let through = through_gateway(&gateway, options.clients).await?;
         note(&format!("bare {alone:.1} s, gateway {through:.1} s"));
         bare.push(alone);
         served.push(through);
-        ratios.push(through / alone);
     }
-    let mut table = Table::new(format!(
-        "{} clients at once, medians of {} rounds: seconds until all mailboxes are open",
-        options.clients, options.rounds
-    ));
-    table.row("", ["gateway", "bare client", "ratio"].map(str::to_owned).into_iter());
-    let row = [median(served.clone()), median(bare.clone()), median(ratios)];
-    table.row("mailboxes that exist", row.map(|value| format!("{value:.2}")).into_iter());
-    print(&table);
     let what = format!("{} clients at once until all mailboxes are open", options.clients);
     Ok(vec![Row::of(what, ("s", Better::Lower), "a bare AMQP client", served, bare)])
 }

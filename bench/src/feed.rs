@@ -11,6 +11,7 @@
 //! A client that misses an event, or gets one twice, ends the run with an error.
 
 mod broadcast;
+mod medians;
 mod nchan;
 mod one_to_one;
 mod options;

@@ -9,6 +9,7 @@
 //! * A `row` is one figure of both sides; `report` is what is written of them.
 
 mod access;
+mod batch;
 mod catchup;
 mod cli;
 mod crowd;
@@ -55,7 +56,10 @@ async fn main() -> anyhow::Result<()> {
         Part::Store(options) => store::run(options).await?,
     };
     let report = Report::of(rows);
-    output::print(&report.table());
+    // The bare writer of `store` has none: it prints a number for the process that has started it.
+    if !report.rows.is_empty() {
+        output::print(&report.table());
+    }
     if let Some(file) = json {
         report.write_json(&file)?;
     }

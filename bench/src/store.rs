@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use postern_tests::{Disk, Folder, Gateway, HttpConnection, Request, median};
 use tokio::task::JoinSet;
@@ -111,12 +111,17 @@ async fn measure_shared(options: &Options, sync_micros: u64) -> Measured {
 /// A process of its own, because the disk is made slow by what is loaded into a process.
 fn measure_bare(options: &Options, sync_micros: u64) -> anyhow::Result<Measured> {
     let folder = Folder::new("bench-store");
-    let output = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(["store", "--payload", &options.payload.to_string(), "--seconds", &options.seconds.to_string(), "--bare"])
         .arg(folder.path().join("events"))
         .env("LD_PRELOAD", postern_tests::shim())
-        .env("DISK_SYNC_MICROS", sync_micros.to_string())
-        .output()?;
+        .env("DISK_SYNC_MICROS", sync_micros.to_string());
+    if cfg!(debug_assertions) {
+        command.arg("--debug-build");
+    }
+    let output = command.output()?;
+    ensure!(output.status.success(), "the bare writer has failed: {}", String::from_utf8_lossy(&output.stderr));
     let events = String::from_utf8(output.stdout)?.trim().parse().context("the bare writer printed no number")?;
     Ok(Measured { events, syncs: events })
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use postern_tests::{Table, cpu_seconds, median, note};
+use postern_tests::{cpu_seconds, note};
 use tokio::time::sleep;
 
 use super::{
+    medians::{Figure, print_medians},
     options::Options,
     server::{Kind, Server},
 };
-use crate::{
-    output::print,
-    row::{Better, Row},
-};
+use crate::row::{Better, Row};
 
 /// How long one run may take, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -81,19 +79,13 @@ async fn take_turns(options: &Options, transport: Transport) -> anyhow::Result<V
     }
     let title =
         format!("Broadcast by {} to {} clients, {} events: medians", transport.name(), options.clients, options.events);
-    let mut table = Table::new(title);
-    table.row("", kinds.iter().map(|kind| kind.name().to_owned()));
-    let rows: [(&str, Column, usize); 4] = [
+    let figures: &[Figure<Measured>] = &[
         ("deliveries per second", |one| one.deliveries_per_second, 0),
         ("server, CPU µs a delivery", |one| one.cpu_micros, 2),
         ("load client, CPU µs a delivery", |one| one.client_cpu_micros, 2),
         ("server, KiB a waiting client", |one| one.kibibytes, 1),
     ];
-    for (name, column, digits) in rows {
-        let medians = measured.iter().map(|rounds| median(rounds.iter().map(column).collect()));
-        table.row(name, medians.map(|value| format!("{value:.digits$}")));
-    }
-    print(&table);
+    print_medians(title, kinds, &measured, figures);
     let [nchan, gateway] = measured.as_slice() else { return Ok(Vec::new()) };
     let row = |what: &str, unit: (&'static str, Better), column: Column| {
         let what = format!("broadcast by {} to {}: {what}", transport.name(), options.clients);

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use postern_tests::{Table, cpu_seconds, median, note};
+use postern_tests::{cpu_seconds, note};
 
 use super::{
+    medians::{Figure, print_medians},
     options::Options,
     server::{Kind, Server},
 };
-use crate::{
-    output::print,
-    row::{Better, Row},
-};
+use crate::row::{Better, Row};
 
 /// How many publish at once, each waiting for its confirm.
 const PUBLISHERS: u32 = 32;
@@ -54,18 +52,13 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
             rounds.push(one);
         }
     }
-    let mut table = Table::new(format!("One to one, {} clients, {PUBLISHERS} publishers: medians", options.own));
-    table.row("", kinds.iter().map(|kind| kind.name().to_owned()));
-    let rows: [(&str, Column, usize); 3] = [
+    let title = format!("One to one, {} clients, {PUBLISHERS} publishers: medians", options.own);
+    let figures: &[Figure<Measured>] = &[
         ("deliveries per second", |one| one.deliveries_per_second, 0),
         ("server, CPU µs an event", |one| one.cpu_micros, 1),
         ("load client, CPU µs an event", |one| one.client_cpu_micros, 1),
     ];
-    for (name, column, digits) in rows {
-        let medians = measured.iter().map(|rounds| median(rounds.iter().map(column).collect()));
-        table.row(name, medians.map(|value| format!("{value:.digits$}")));
-    }
-    print(&table);
+    print_medians(title, &kinds, &measured, figures);
     let [nchan, memory, durable] = measured.as_slice() else { return Ok(Vec::new()) };
     let row = |what: &str, unit: (&'static str, Better), gateway: &[Measured], column: Column| {
         let what = format!("one to one, {} clients: {what}", options.own);

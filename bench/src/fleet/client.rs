@@ -5,10 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail, ensure};
 use events::{ClientId, ContentType, Event, Topic};
 use postern_tests::LeanHttp;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::stamp::{Stamp, micros_since};
+use crate::batch::{Batch, Element};
 
 /// Seconds that a poll may be held.
 const WAIT: u32 = 25;
@@ -44,17 +44,6 @@ pub(crate) struct Reading {
     pub(crate) errors: u32,
     /// All answers.
     pub(crate) answers: u32,
-}
-
-#[derive(Debug, Deserialize)]
-struct Batch<'a> {
-    events: Vec<Element>,
-    last_seen: &'a str,
-}
-
-#[derive(Debug, Deserialize)]
-struct Element {
-    data: Stamp,
 }
 
 impl Client {
@@ -116,7 +105,7 @@ impl Client {
                     continue;
                 }
             }
-            let batch: Batch<'_> = serde_json::from_slice(answer.body).context("a batch is JSON")?;
+            let batch: Batch<'_, Stamp> = serde_json::from_slice(answer.body).context("a batch is JSON")?;
             arrived = Instant::now();
             for Element { data: Stamp { number, published } } in batch.events {
                 let place = usize::try_from(number).ok().and_then(|number| seen.get_mut(number));

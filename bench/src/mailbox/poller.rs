@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use postern_tests::LeanHttp;
-use serde::Deserialize;
 
 use super::{reader::Reader, stage::Client, stamp::Stamp};
+use crate::batch::Batch;
 
 /// Seconds that a poll may be held: the gateway's longest, so that a quiet client costs the least.
 const WAIT: u32 = 55;
@@ -17,17 +17,6 @@ pub(crate) struct Poller {
     http: LeanHttp,
     path: String,
     last_seen: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Batch<'a> {
-    events: Vec<Element>,
-    last_seen: &'a str,
-}
-
-#[derive(Debug, Deserialize)]
-struct Element {
-    data: Stamp,
 }
 
 impl Poller {
@@ -65,7 +54,7 @@ impl Reader for Poller {
             return Ok(());
         }
         ensure!(answer.status == 200, "status {}: {}", answer.status, String::from_utf8_lossy(answer.body));
-        let batch: Batch<'_> = serde_json::from_slice(answer.body).context("a batch is JSON")?;
+        let batch: Batch<'_, Stamp> = serde_json::from_slice(answer.body).context("a batch is JSON")?;
         arrived.extend(batch.events.iter().map(|element| element.data));
         batch.last_seen.clone_into(&mut self.last_seen);
         Ok(())
