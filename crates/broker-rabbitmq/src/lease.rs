@@ -116,10 +116,16 @@ pub(super) async fn open(
 }
 
 async fn consume(channel: &Channel, request: &LeaseRequest) -> Result<Consumer, lapin::Error> {
-    channel.basic_qos(request.window, BasicQosOptions::default()).await?;
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     let (name, tag) = (names::mailbox(&request.client), consumer_tag(request));
-    channel.basic_consume(name, tag, exclusive, FieldTable::default()).await
+    // Written at once, and taken by the broker in this order.
+    let (bounded, consumer) = tokio::join!(
+        biased;
+        channel.basic_qos(request.window, BasicQosOptions::default()),
+        channel.basic_consume(name, tag, exclusive, FieldTable::default()),
+    );
+    bounded?;
+    consumer
 }
 
 /// Shows an operator who polls and from where: `{client}@{id of the event seen last, or "start"}`.

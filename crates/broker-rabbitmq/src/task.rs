@@ -72,8 +72,14 @@ impl Task<'_> {
             // Only an active declare tells another type. The look has just started the clock of the expiry anew, so
             // this makes no mailbox unless it is deleted in the same millisecond.
             Self::Open(Expires::After(expires_ms), topics) | Self::Bind(Expires::After(expires_ms), topics) => {
-                queue::declare(channel, client, expires_ms).await?;
-                queue::bind(channel, client, topics).await?;
+                // Written at once: what refuses the first closes the channel, and the others are not looked at.
+                let (declared, bound) = tokio::join!(
+                    biased;
+                    queue::declare(channel, client, expires_ms),
+                    queue::bind(channel, client, topics),
+                );
+                declared?;
+                bound?;
             }
             Self::Declare(_, topics) | Self::Open(Expires::Unknown, topics) | Self::Bind(Expires::Unknown, topics) => {
                 queue::bind(channel, client, topics).await?;
