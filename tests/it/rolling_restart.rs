@@ -17,6 +17,9 @@ const CLIENTS: usize = 100;
 /// How long the clients are served between two restarts.
 const PEACE: Duration = Duration::from_secs(1);
 
+/// What each client adds to the first of these times, which are for its arrival.
+const ARRIVAL: Duration = Duration::from_millis(5);
+
 /// The default of `--window`.
 const WINDOW: usize = 64;
 
@@ -36,12 +39,13 @@ async fn gateways_are_restarted_one_after_the_other_and_no_client_sees_an_error(
         proxies.push(Proxy::of_fleet(ProxyProgram::Haproxy, &addresses, spread).await);
     }
     let settings = Settings::or(0, 0);
+    let clients = settings.clients_or(CLIENTS);
     let roaming = Roaming::start(Plan {
         gateways: proxies.iter().map(Proxy::address).collect(),
         amqp_url: Some(url),
         feeds: false,
         retention: false,
-        clients: settings.clients_or(CLIENTS),
+        clients,
         measuring: 0,
         shared: 1,
         drops: false,
@@ -50,6 +54,7 @@ async fn gateways_are_restarted_one_after_the_other_and_no_client_sees_an_error(
         seed: settings.seed,
     })
     .await;
+    roaming.goes_on_for(ARRIVAL * u32::try_from(clients).expect("fewer than 2^32 clients")).await;
     for gateway in &mut gateways {
         roaming.goes_on_for(PEACE).await;
         roaming.changes("SIGTERM of a gateway");
