@@ -6,11 +6,13 @@ use access::{Access, Principal};
 use broker::Broker;
 use events::TopicPattern;
 use feeds::Feed;
+use hyper::header::HeaderValue;
 use mailboxes::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    connection::persistence::idle_timeout_header,
     cors::AllowedOrigins,
     credentials::TokenCookies,
     guard::AllowedHosts,
@@ -71,6 +73,8 @@ pub struct App<B: Broker> {
     /// Those of all parts of the gateway.
     pub(super) all_metrics: Metrics,
     pub(super) options: HttpOptions,
+    /// What every answer says of how long its connection is kept.
+    pub(super) idle_timeout_header: HeaderValue,
     pub(super) limits: Limits,
     /// How many more events may be on their way in: as many as connections, which over HTTP/2 carry many.
     pub(super) publishing: Arc<Semaphore>,
@@ -106,6 +110,7 @@ impl<B: Broker> App<B> {
         all_metrics.postern().register_collector(Box::new(looked_at));
         let metrics = Arc::new(metrics);
         Self {
+            idle_timeout_header: idle_timeout_header(options.idle_timeout),
             limits: Limits::new(options.limits.clone(), Arc::clone(&metrics)),
             broker,
             registry,

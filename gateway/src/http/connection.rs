@@ -17,7 +17,7 @@ mod handshake;
 mod head_timer;
 pub(super) mod open_requests;
 mod parked;
-mod persistence;
+pub(super) mod persistence;
 mod protocol;
 pub(super) mod socket;
 pub(super) mod stream;

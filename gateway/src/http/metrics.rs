@@ -2,6 +2,7 @@
 //!
 //! Durations are of the gateway's own clock, but for the age of an event, whose beginning is what its publisher says.
 
+mod by;
 mod label;
 mod looked_at;
 
@@ -9,11 +10,15 @@ use std::time::Duration;
 
 use events::{Event, EventTime};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 
+use self::{
+    by::{By, by},
+    label::Labels,
+};
 pub(super) use self::{
     label::{
         Answer, Follower, Limit, Method, Operation, Published, Reading, RefusedByGuard, Source, Status, Transport,
@@ -23,10 +28,10 @@ pub(super) use self::{
 };
 
 /// Metrics by one label.
-type By<V, M> = Family<[(&'static str, V); 1], M, fn() -> M>;
+type ByOne<V, M> = By<[(&'static str, V); 1], M>;
 
 /// A histogram of each way to read.
-type ByReading = Family<Reading, Histogram, fn() -> Histogram>;
+type ByReading = By<Reading, Histogram>;
 
 /// The names of labels.
 const OUTCOME: &str = "outcome";
@@ -62,6 +67,14 @@ pub(super) struct Request {
     pub(super) status: Status,
 }
 
+impl Labels for Request {
+    const COUNT: usize = Operation::ALL.len() * Method::ALL.len() * Status::ALL.len();
+
+    fn index(&self) -> usize {
+        (self.route.index() * Method::ALL.len() + self.method.index()) * Status::ALL.len() + self.status.index()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct HttpMetrics {
@@ -73,25 +86,25 @@ pub(super) struct HttpMetrics {
     pub(super) connections_refused: Counter,
     /// How often a connection could not be accepted.
     pub(super) accepts_failed: Counter,
-    refused_by_guard: By<RefusedByGuard, Counter>,
-    limited: By<Limit, Counter>,
+    refused_by_guard: ByOne<RefusedByGuard, Counter>,
+    limited: ByOne<Limit, Counter>,
     /// Polls that wait, and streams.
     pub(super) polls_held: Gauge,
     /// Events handed to clients, repeats included.
     pub(super) events: Counter,
     /// Those of them that may be repeats.
     pub(super) events_redelivered: Counter,
-    polls: By<Answer, Counter>,
+    polls: ByOne<Answer, Counter>,
     held: ByReading,
     hand_outs: ByReading,
     batches: ByReading,
-    published: By<Published, Counter>,
-    resets: By<Source, Counter>,
-    followers: By<Follower, Gauge>,
+    published: ByOne<Published, Counter>,
+    resets: ByOne<Source, Counter>,
+    followers: ByOne<Follower, Gauge>,
     confirms: Histogram,
     publish_answers: Histogram,
-    requests: Family<Request, Counter>,
-    durations: By<Operation, Histogram>,
+    requests: By<Request, Counter>,
+    durations: ByOne<Operation, Histogram>,
 }
 
 impl Default for HttpMetrics {
@@ -112,12 +125,12 @@ impl Default for HttpMetrics {
             followers: by(FOLLOWER, Gauge::default),
             confirms: moments(),
             publish_answers: moments(),
-            requests: Family::default(),
+            requests: By::new(Counter::default),
             // As many series for each as there are bounds: those that are never asked for are left out.
-            durations: Family::new_with_constructor(moments),
-            held: Family::new_with_constructor(|| Histogram::new(HELD)),
-            hand_outs: Family::new_with_constructor(|| Histogram::new(AGES)),
-            batches: Family::new_with_constructor(|| Histogram::new(BATCHES)),
+            durations: By::new(moments),
+            held: By::new(|| Histogram::new(HELD)),
+            hand_outs: By::new(|| Histogram::new(AGES)),
+            batches: By::new(|| Histogram::new(BATCHES)),
         }
     }
 }
@@ -125,24 +138,24 @@ impl Default for HttpMetrics {
 impl HttpMetrics {
     /// Counts an answered poll.
     pub(super) fn answered(&self, answer: Answer) {
-        self.polls.get_or_create(&[(OUTCOME, answer)]).inc();
+        self.polls.of(&[(OUTCOME, answer)]).inc();
     }
 
     /// Counts a batch that is handed out: how many events it has, and how old the oldest is that is new to its client.
     pub(super) fn handed_out(&self, reading: Reading, events: usize, oldest_new: Option<&Event>) {
         self.events.inc_by(events as u64);
-        self.batches.get_or_create(&reading).observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
+        self.batches.of(&reading).observe(f64::from(u32::try_from(events).unwrap_or(u32::MAX)));
         // An event that does not say when it was published has the time at which the broker delivered it.
         if let Some(event) = oldest_new.filter(|event| event.time_is_known) {
             // Clocks differ.
             let millis = EventTime::now().unix_millis().saturating_sub(event.time.unix_millis());
-            self.hand_outs.get_or_create(&reading).observe(Duration::from_millis(millis).as_secs_f64());
+            self.hand_outs.of(&reading).observe(Duration::from_millis(millis).as_secs_f64());
         }
     }
 
     /// Counts an event that a client published, and how long the broker took to confirm it.
     pub(super) fn published(&self, published: Published, took: Duration) {
-        self.published.get_or_create(&[(OUTCOME, published)]).inc();
+        self.published.of(&[(OUTCOME, published)]).inc();
         if published == Published::Confirmed {
             self.confirms.observe(took.as_secs_f64());
         }
@@ -155,36 +168,36 @@ impl HttpMetrics {
 
     /// Counts a request that the guard refused.
     pub(super) fn refused_by_guard(&self, what: RefusedByGuard) {
-        self.refused_by_guard.get_or_create(&[(WHAT, what)]).inc();
+        self.refused_by_guard.of(&[(WHAT, what)]).inc();
     }
 
     /// Counts a sender that has reached a limit of its own.
     pub(super) fn limited(&self, what: Limit) {
-        self.limited.get_or_create(&[(WHAT, what)]).inc();
+        self.limited.of(&[(WHAT, what)]).inc();
     }
 
     /// Counts an answer that tells a client that something is gone.
     pub(super) fn told_reset(&self, source: Source) {
-        self.resets.get_or_create(&[(SOURCE, source)]).inc();
+        self.resets.of(&[(SOURCE, source)]).inc();
     }
 
     /// Counts one more follower of a feed, until the value is dropped.
     pub(super) fn following(&self, follower: Follower) -> Following {
-        let followers = self.followers.get_or_create(&[(FOLLOWER, follower)]).clone();
+        let followers = self.followers.of(&[(FOLLOWER, follower)]).clone();
         followers.inc();
         Following(followers)
     }
 
     /// Counts how long a poll or a stream was held.
     pub(super) fn held(&self, reading: Reading, held: Duration) {
-        self.held.get_or_create(&reading).observe(held.as_secs_f64());
+        self.held.of(&reading).observe(held.as_secs_f64());
     }
 
     /// Counts a request that is over, and how long it took unless it waited for events.
     pub(super) fn requested(&self, request: &Request, took: Duration) {
-        self.requests.get_or_create(request).inc();
+        self.requests.of(request).inc();
         if request.route.reading().is_none() {
-            self.durations.get_or_create(&[(ROUTE, request.route)]).observe(took.as_secs_f64());
+            self.durations.of(&[(ROUTE, request.route)]).observe(took.as_secs_f64());
         }
     }
 
@@ -207,29 +220,29 @@ impl HttpMetrics {
             "Tries to accept a connection that failed, as for lack of file descriptors",
             self.accepts_failed.clone(),
         );
-        registry.register("http_requests", "Requests that are over, also streams", self.requests.clone());
+        registry.register("http_requests", "Requests that are over, also streams", self.requests.family());
         registry.register(
             "http_request_duration_seconds",
             "From the head of a request to the end of its answer; not for polls and streams",
-            self.durations.clone(),
+            self.durations.family(),
         );
         registry.register(
             "refused_by_guard",
             "Requests that were refused for their Host, or because a page of another origin sent them",
-            self.refused_by_guard.clone(),
+            self.refused_by_guard.family(),
         );
         registry.register(
             "limited",
             "Requests and connections of a sender that had reached a limit of its own",
-            self.limited.clone(),
+            self.limited.family(),
         );
         registry.register("polls_held", "Polls that wait, and streams", self.polls_held.clone());
-        registry.register("polls", "Answered polls, and streams that began", self.polls.clone());
+        registry.register("polls", "Answered polls, and streams that began", self.polls.family());
         registry.register(
             "poll_held_seconds",
             "From the head of a poll to its answer, of a stream to its end, or until the client hung up; without those that were \
              answered with an error",
-            self.held.clone(),
+            self.held.family(),
         );
     }
 
@@ -239,17 +252,17 @@ impl HttpMetrics {
         registry.register(
             "batch_events",
             "Events of each batch that was handed out; 0 for the news alone that something is gone",
-            self.batches.clone(),
+            self.batches.family(),
         );
         registry.register(
             "hand_out_seconds",
             "From the time of an event to its handing out, of the oldest event of each batch that is new to its client; also \
              the time in which the client was away",
-            self.hand_outs.clone(),
+            self.hand_outs.family(),
         );
-        registry.register("resets", "Answers that tell a client that something is gone", self.resets.clone());
-        registry.register("feed_followers", "Clients that follow a feed now", self.followers.clone());
-        registry.register("published", "Events published over HTTP", self.published.clone());
+        registry.register("resets", "Answers that tell a client that something is gone", self.resets.family());
+        registry.register("feed_followers", "Clients that follow a feed now", self.followers.family());
+        registry.register("published", "Events published over HTTP", self.published.family());
         registry.register(
             "publish_confirm_seconds",
             "From a whole event that came over HTTP to its confirm by the broker",
@@ -271,19 +284,6 @@ impl Drop for Following {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// Makes metrics by a label that has all its values from the start.
-fn by<V, M>(label: &'static str, new: fn() -> M) -> By<V, M>
-where
-    V: EncodeLabelValue + Words + Eq + std::hash::Hash,
-    M: Clone,
-{
-    let metrics = Family::new_with_constructor(new);
-    for value in V::ALL {
-        drop(metrics.get_or_create(&[(label, *value)]));
-    }
-    metrics
 }
 
 fn moments() -> Histogram {

@@ -7,6 +7,7 @@ use hyper::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
 };
+use uuid::Uuid;
 
 /// The header that brings an id along, and back.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static(http_names::REQUEST_ID);
@@ -37,7 +38,7 @@ impl RequestId {
     pub(super) fn echo(&self, headers: &mut HeaderMap) {
         let value = match self {
             Self::Given(id) => Some(id.clone()),
-            Self::Made(_) => HeaderValue::try_from(self.to_string()).ok(),
+            Self::Made(id) => HeaderValue::from_str(Uuid::from_u128(*id).simple().encode_lower(&mut [0; 32])).ok(),
         };
         headers.extend(value.map(|value| (X_REQUEST_ID, value)));
     }

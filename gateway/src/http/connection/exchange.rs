@@ -156,7 +156,7 @@ pub(crate) async fn serve_client<B: Broker>(
                     announce_close(&mut response);
                 }
                 announce_close_to_http_1_0(version, &mut response);
-                announce_idle_timeout(&mut response, app.options.idle_timeout);
+                announce_idle_timeout(&mut response, &app.idle_timeout_header);
             }
             Ok::<_, Infallible>(record.answering(response))
         };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::{
     Version,
     body::Body,
@@ -36,10 +37,14 @@ pub(super) fn announce_close(response: &mut HttpResponse) {
 
 /// Tells a client how long its connection is kept, so that it does not use it in the moment that it ends (RFC 2068,
 /// section 19.7.1.1).
-pub(super) fn announce_idle_timeout(response: &mut HttpResponse, idle_timeout: Duration) {
-    if !response.headers().contains_key(CONNECTION)
-        && let Ok(announced) = HeaderValue::from_str(&format!("timeout={}", idle_timeout.as_secs()))
-    {
-        response.headers_mut().insert(KEEP_ALIVE, announced);
+pub(super) fn announce_idle_timeout(response: &mut HttpResponse, announced: &HeaderValue) {
+    if !response.headers().contains_key(CONNECTION) {
+        response.headers_mut().insert(KEEP_ALIVE, announced.clone());
     }
+}
+
+/// Returns the value of the header that announces this time.
+pub(in crate::http) fn idle_timeout_header(idle_timeout: Duration) -> HeaderValue {
+    let announced = Bytes::from(format!("timeout={}", idle_timeout.as_secs()));
+    HeaderValue::from_maybe_shared(announced).unwrap_or(HeaderValue::from_static("timeout=0"))
 }

@@ -1,11 +1,33 @@
 //! The words that labels have as values: bounded sets, written in `lower_snake_case`.
 
+use std::hash::Hash;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 /// A set of words that can be gone through.
 pub(in crate::http) trait Words: Copy + 'static {
-    /// Every one of them.
+    /// Every one of them, in the order of their indexes.
     const ALL: &[Self];
+
+    /// Returns its place among them.
+    fn index(self) -> usize;
+}
+
+/// Labels whose values can be counted.
+pub(in crate::http) trait Labels: Clone + Eq + Hash {
+    /// How many values they have together.
+    const COUNT: usize;
+
+    /// Returns the place of these values among all.
+    fn index(&self) -> usize;
+}
+
+impl<V: Words + Eq + Hash> Labels for [(&'static str, V); 1] {
+    const COUNT: usize = V::ALL.len();
+
+    fn index(&self) -> usize {
+        self[0].1.index()
+    }
 }
 
 /// Declares a set of words.
@@ -24,6 +46,10 @@ macro_rules! words {
 
         impl Words for $name {
             const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
         }
 
         impl EncodeLabelValue for $name {
@@ -121,6 +147,14 @@ impl Reading {
     /// Makes one of its words.
     pub(in crate::http) const fn of(source: Source, transport: Transport) -> Self {
         Self { source, transport }
+    }
+}
+
+impl Labels for Reading {
+    const COUNT: usize = Source::ALL.len() * Transport::ALL.len();
+
+    fn index(&self) -> usize {
+        self.source.index() * Transport::ALL.len() + self.transport.index()
     }
 }
 
