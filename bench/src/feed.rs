@@ -4,7 +4,6 @@
 //! Both servers stand in front of the same load client, in turn within one run, because the machine's load moves every
 //! number: only what stands beside each other counts.
 //!
-//! * `server` is either of them; `nchan` starts nginx, with nothing of the system's.
 //! * `broadcast` gives one event after the other to all clients; `wakeup` to one of them, while others wait; `one_to_one` has
 //!   each client get events of its own, as fast as they are confirmed.
 //!
@@ -12,10 +11,8 @@
 
 mod broadcast;
 mod medians;
-mod nchan;
 mod one_to_one;
 mod options;
-mod server;
 mod wakeup;
 
 pub(crate) use self::options::Options;

@@ -3,9 +3,12 @@
 //! * `mailbox` is the gateway on RabbitMQ beside a bare AMQP consumer; `crowd` how fast many mailboxes are opened, beside a
 //!   bare client; `fleet` what it costs that each poll comes to another gateway.
 //! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
+//! * `hold` is what held polls take to which nothing happens, beside nchan and beside fewer of them.
+//! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ.
 //! * `store` is a sync that publishers share; `fanout` one event in many mailboxes, beside another build; `access` a token
 //!   with each poll.
 //! * `suite` runs all of them, each in a process of its own.
+//! * `server` is a gateway or `nchan` under load; `publishers` each wait for their confirm.
 //! * A `row` is one figure of both sides; `report` is what is written of them.
 
 mod access;
@@ -16,11 +19,16 @@ mod crowd;
 mod fanout;
 mod feed;
 mod fleet;
+mod hold;
 mod mailbox;
+mod nchan;
 mod open_files;
 mod output;
+mod publish;
+mod publishers;
 mod report;
 mod row;
+mod server;
 mod store;
 mod suite;
 
@@ -52,7 +60,9 @@ async fn main() -> anyhow::Result<()> {
         Part::Fanout(options) => fanout::run(options).await?,
         Part::Feed(options) => feed::run(options).await?,
         Part::Fleet(options) => fleet::run(options).await?,
+        Part::Hold(options) => hold::run(options).await?,
         Part::Mailbox(options) => mailbox::run(options).await?,
+        Part::Publish(options) => publish::run(options).await?,
         Part::Store(options) => store::run(options).await?,
     };
     let report = Report::of(rows);

@@ -4,21 +4,16 @@
 //! factor of a thousand in that, and only where a sync takes long does sharing it show. Both sides write files in the
 //! same folder.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::PathBuf,
-    process::Command,
-    time::{Duration, SystemTime},
-};
+use std::{fs::File, io::Write, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use postern_tests::{Disk, Folder, Gateway, HttpConnection, Request, median};
-use tokio::task::JoinSet;
+use postern_tests::{Disk, Folder, Gateway, median};
+use tokio::time::Instant;
 
 use crate::{
     output::print,
+    publishers::Load,
     row::{Better, Row},
 };
 
@@ -89,22 +84,8 @@ async fn measure_shared(options: &Options, sync_micros: u64) -> Measured {
     let disk = Disk::new();
     let gateway = disk.under(Gateway::builder().embedded(), sync_micros).start().await;
     let before = disk.syncs();
-    let end = SystemTime::now() + Duration::from_secs(options.seconds);
-    let mut publishing = JoinSet::new();
-    for publisher in 0..options.publishers {
-        let (address, payload) = (gateway.address(), vec![b'x'; options.payload]);
-        publishing.spawn(async move {
-            let mut connection = HttpConnection::open(address).await;
-            let publish = Request::publish(&format!("bench.{publisher}"), "text/plain", payload);
-            let mut events = 0;
-            while SystemTime::now() < end {
-                connection.request(&publish).await.expect_status(202);
-                events += 1;
-            }
-            events
-        });
-    }
-    let events = publishing.join_all().await.into_iter().sum();
+    let load = Load { publishers: options.publishers, payload: options.payload };
+    let events = load.over_http(gateway.address(), Instant::now() + Duration::from_secs(options.seconds)).await;
     Measured { events, syncs: disk.syncs() - before }
 }
 
@@ -128,9 +109,9 @@ fn measure_bare(options: &Options, sync_micros: u64) -> anyhow::Result<Measured>
 
 fn write_bare(file: &PathBuf, options: &Options) -> anyhow::Result<()> {
     let (mut file, payload) = (File::create(file)?, vec![b'x'; options.payload]);
-    let end = SystemTime::now() + Duration::from_secs(options.seconds);
+    let end = Instant::now() + Duration::from_secs(options.seconds);
     let mut events = 0_u64;
-    while SystemTime::now() < end {
+    while Instant::now() < end {
         file.write_all(&payload)?;
         file.sync_data()?;
         events += 1;

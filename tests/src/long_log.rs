@@ -60,26 +60,22 @@ impl LongLog {
                 let began = Instant::now();
                 fill_rabbit(&node.url(), events).await?;
                 let filled_in = began.elapsed();
+                let began = Instant::now();
                 gateway.start_again().await;
-                Ok(Self { gateway, node: Some(node), _folder: None, filled_in, ready_in: Duration::ZERO }.ready().await)
+                let ready_in = ready(&gateway, began).await;
+                Ok(Self { gateway, node: Some(node), _folder: None, filled_in, ready_in })
             }
             Broker::Embedded => {
                 let folder = Folder::new("long-log");
                 let began = Instant::now();
                 fill_embedded(&folder, events).await?;
                 let filled_in = began.elapsed();
+                let began = Instant::now();
                 let gateway = flags(Gateway::builder().flag("--data-dir", folder.path())).start().await;
-                let log = Self { gateway, node: None, _folder: Some(folder), filled_in, ready_in: Duration::ZERO };
-                Ok(log.ready().await)
+                let ready_in = ready(&gateway, began).await;
+                Ok(Self { gateway, node: None, _folder: Some(folder), filled_in, ready_in })
             }
         }
-    }
-
-    async fn ready(mut self) -> Self {
-        let began = Instant::now();
-        self.gateway.wait_answer("/ready?feeds", 200, READY).await;
-        self.ready_in = began.elapsed();
-        self
     }
 
     /// Connects a publisher.
@@ -94,6 +90,12 @@ impl LongLog {
     pub fn follower(&self, place: &str, next: u64) -> Follower {
         Follower::new(self.gateway.address(), Self::PATTERN, place, next)
     }
+}
+
+/// Waits until a gateway that was begun then serves feeds; returns how long that took.
+async fn ready(gateway: &Gateway, began: Instant) -> Duration {
+    gateway.wait_answer("/ready?feeds", 200, READY).await;
+    began.elapsed()
 }
 
 /// Returns the topic of a number's event.

@@ -8,9 +8,11 @@ use tokio::time::sleep;
 use super::{
     medians::{Figure, print_medians},
     options::Options,
+};
+use crate::{
+    row::{Better, Row},
     server::{Kind, Server},
 };
-use crate::row::{Better, Row};
 
 /// How long one run may take, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -99,7 +101,7 @@ async fn take_turns(options: &Options, transport: Transport) -> anyhow::Result<V
 }
 
 async fn measure(kind: Kind, transport: Transport, options: &Options) -> anyhow::Result<Measured> {
-    let server = Server::start(kind, options).await?;
+    let server = Server::start(kind, &options.servers).await?;
     let alone = server.resident_bytes();
     let load = server.load("stock").publishing().flag("--transport", transport.name());
     let load = load.flag("--clients", &options.clients.to_string());

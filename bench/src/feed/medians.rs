@@ -2,8 +2,7 @@
 
 use postern_tests::{Table, median};
 
-use super::server::Kind;
-use crate::output::print;
+use crate::{output::print, server::Kind};
 
 /// A figure: its name, where it is in what was measured, and how many digits after the point are shown.
 pub(crate) type Figure<M> = (&'static str, fn(&M) -> f64, usize);

@@ -7,9 +7,11 @@ use postern_tests::{cpu_seconds, note};
 use super::{
     medians::{Figure, print_medians},
     options::Options,
+};
+use crate::{
+    row::{Better, Row},
     server::{Kind, Server},
 };
-use crate::row::{Better, Row};
 
 /// How many publish at once, each waiting for its confirm.
 const PUBLISHERS: u32 = 32;
@@ -72,7 +74,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 async fn measure(kind: Kind, options: &Options) -> anyhow::Result<Measured> {
-    let server = Server::start(kind, options).await?;
+    let server = Server::start(kind, &options.servers).await?;
     let mut load = server.load("own.{}").flag("--topics", "own").flag("--clients", &options.own.to_string());
     if kind != Kind::Nchan {
         load = load.flag("--read", "mailbox");

@@ -2,6 +2,8 @@
 
 use clap::Parser;
 
+use crate::server::ServerOptions;
+
 const EXAMPLES: &str = "\
 Examples:
   tests/bench feed
@@ -36,13 +38,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) without_nchan: bool,
 
-    /// How many workers nginx has
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) nginx_workers: u32,
-
-    /// How many threads the gateway has; its own choice without this
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<u32>,
+    #[command(flatten)]
+    pub(crate) servers: ServerOptions,
 
     /// How often one watcher is woken for each number of others; 0 leaves it out
     #[arg(long, value_name = "N", default_value_t = 3000)]

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use postern_tests::{Table, median, note};
 
-use super::{
-    options::Options,
-    server::{Kind, Server},
-};
+use super::options::Options;
 use crate::{
     output::print,
     row::{Better, Row},
+    server::{Kind, Server},
 };
 
 /// How many topics have one watcher each.
@@ -75,7 +73,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 async fn measure(topics: u32, patterns: u32, options: &Options) -> anyhow::Result<Measured> {
-    let server = Server::start(Kind::Gateway, options).await?;
+    let server = Server::start(Kind::Gateway, &options.servers).await?;
     let mut beside = None;
     if patterns > 0 {
         let load = server.load("own.*.other{}").flag("--topics", "own");

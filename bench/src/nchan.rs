@@ -75,7 +75,7 @@ worker_processes {workers};
 worker_rlimit_nofile 20000;
 pid nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 19900; }}
 http {{
   access_log off;
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
