@@ -11,7 +11,6 @@ use postern_tests::{Table, note};
 use tokio::time::sleep;
 
 use crate::{
-    open_files,
     output::print,
     row::{Better, Row},
     server::{Kind, Server, ServerOptions},
@@ -62,8 +61,6 @@ struct Held {
 
 /// Runs it.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
-    let most = options.polls.iter().max().copied().unwrap_or_default();
-    open_files::raise(usize::try_from(most)?)?;
     let kinds = [Kind::Nchan, Kind::Gateway, Kind::RabbitMq];
     let mut held = kinds.map(|_| Vec::new());
     for (kind, held) in kinds.into_iter().zip(&mut held) {

@@ -48,7 +48,7 @@ impl Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Given(id) => f.write_str(id.to_str().unwrap_or_default()),
-            Self::Made(id) => write!(f, "{id:032x}"),
+            Self::Made(id) => Uuid::from_u128(*id).simple().fmt(f),
         }
     }
 }

@@ -40,3 +40,43 @@ pub(super) fn by<V: Words + Eq + Hash, M: Clone>(label: &'static str, new: fn() 
     }
     metrics
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+
+    use super::*;
+    use crate::http::metrics::{Method, Operation, Reading, Request, Source, Status, Transport};
+
+    /// Counts once for each of these, which are all values that there are.
+    fn each_counts_for_itself<L: Labels + std::fmt::Debug>(all: &[L]) {
+        let metrics = By::<L, Counter>::new(Counter::default);
+        assert_eq!(all.len(), L::COUNT);
+        for labels in all {
+            metrics.of(labels).inc();
+        }
+        for labels in all {
+            assert_eq!(metrics.of(labels).get(), 1, "{labels:?}");
+            assert_eq!(metrics.family().get_or_create(labels).get(), 1, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn values_of_labels_do_not_count_for_each_other() {
+        each_counts_for_itself(&Source::ALL.iter().map(|source| [("source", *source)]).collect::<Vec<_>>());
+        let readings =
+            |source: &Source| Transport::ALL.iter().map(|transport| Reading::of(*source, *transport)).collect();
+        each_counts_for_itself(&Source::ALL.iter().flat_map::<Vec<_>, _>(readings).collect::<Vec<_>>());
+        let mut requests = Vec::new();
+        for route in Operation::ALL {
+            for method in Method::ALL {
+                requests.extend(Status::ALL.iter().map(|status| Request {
+                    route: *route,
+                    method: *method,
+                    status: *status,
+                }));
+            }
+        }
+        each_counts_for_itself(&requests);
+    }
+}
