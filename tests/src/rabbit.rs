@@ -6,6 +6,7 @@
 //! SIGTERM reach what they mean.
 
 mod cluster;
+mod epmd;
 mod place;
 
 use std::{process::ExitStatus, time::Duration};
@@ -16,13 +17,19 @@ use amqp::AmqpUrl;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
-use self::place::{HOW_TO_GET_IT, Place};
+use self::{
+    epmd::Epmd,
+    place::{HOW_TO_GET_IT, Place},
+};
 use crate::{Amqp, Finished, Log, Process, eventually, note, program, unique};
 
-/// A node starts in 4 to 6 s on two idle cores.
-const START: Duration = Duration::from_mins(1);
+/// A node starts in 4 to 6 s on two idle cores. One that the port mapper has forgotten tells it its name again each minute.
+const START: Duration = Duration::from_mins(2);
 const STOP: Duration = Duration::from_secs(30);
 const CLI: Duration = Duration::from_mins(2);
+
+/// What the command line tool says of a node that it cannot ask yet.
+const NOT_YET: [&str; 2] = ["requires the 'rabbit' app to be running", "unable to perform an operation on node"];
 
 /// A RabbitMQ node with its own data, killed and removed when it is dropped.
 #[derive(Debug)]
@@ -30,7 +37,7 @@ pub struct RabbitNode {
     // In the order in which they end.
     server: Process,
     /// `None` where that of another node is shared.
-    _epmd: Option<Process>,
+    _epmd: Option<Epmd>,
     log: Log,
     place: Place,
     /// The default queue type of its virtual hosts, when it is not RabbitMQ's own.
@@ -72,7 +79,7 @@ impl RabbitNode {
     /// Starts a node with more lines in its `rabbitmq.conf`, such as `channel_max = 16`.
     pub async fn start_with(settings: &[&str]) -> Self {
         let place = Place::new(settings);
-        let epmd = Process::spawn("epmd (of Erlang)", &mut place.epmd(), None);
+        let epmd = Epmd::start(&place).await;
         let log = Log::default();
         let server = place.server(&log);
         let mut node = Self { server, _epmd: Some(epmd), log, place, queue_type: None };
@@ -179,7 +186,7 @@ impl RabbitNode {
             command.args(["--quiet", "--node", &self.place.name]).args(arguments);
             let Finished { status, stdout, stderr } = program::finish("rabbitmqctl", &mut command, CLI).await;
             // A node takes connections a moment before it says that it is running.
-            let is_starting = stderr.contains("requires the 'rabbit' app to be running");
+            let is_starting = NOT_YET.iter().any(|words| stderr.contains(words));
             assert!(status.success() || is_starting, "rabbitmqctl {arguments:?} failed ({status}):\n{stdout}{stderr}");
             if status.success() { Ok(stdout) } else { Err(stderr) }
         })
@@ -209,9 +216,13 @@ impl RabbitNode {
             TcpStream::connect(("127.0.0.1", place.amqp_port)).await.map_err(|_| log.tail(5))?;
             match Amqp::try_connect(&url).await {
                 // It answers, also where it has no such user.
-                Err(error) if !error.to_string().contains("ACCESS_REFUSED") => Err(error.to_string()),
-                _ => Ok(()),
+                Err(error) if !error.to_string().contains("ACCESS_REFUSED") => return Err(error.to_string()),
+                _ => {}
             }
+            // Without its name there the command line tool would not find it.
+            let names = epmd::names(place.epmd_port).await.map_err(|e| e.to_string())?;
+            let is_known = place.name.split('@').next().is_some_and(|name| names.contains(name));
+            is_known.then_some(()).ok_or_else(|| format!("epmd has no {} among these nodes:\n{names}", place.name))
         })
         .await;
     }

@@ -30,7 +30,7 @@ pub(super) struct Place {
     pub(super) name: String,
     /// Where clients connect.
     pub(super) amqp_port: u16,
-    epmd_port: u16,
+    pub(super) epmd_port: u16,
     distribution_port: u16,
 }
 
