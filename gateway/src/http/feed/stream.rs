@@ -7,7 +7,10 @@ use broker::Broker;
 use feeds::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start};
 use tokio::time::Instant;
 
-use super::poll::{check_followed, count_events};
+use super::{
+    poll::{check_followed, count_events},
+    request::FeedPoll,
+};
 use crate::http::{
     app::App,
     batch,
@@ -21,14 +24,15 @@ use crate::http::{
 /// Follows a Feed from where the client left off.
 pub(crate) fn stream<B: Broker>(
     app: &Arc<App<B>>,
-    request: Box<FeedRequest>,
+    poll: Box<FeedPoll>,
     expires: Option<Instant>,
     principal: Option<&Principal>,
 ) -> Result<HttpResponse, Problem> {
-    check_followed(app, &request.pattern)?;
+    check_followed(app, &poll.request.pattern)?;
     app.metrics.answered(Answer::Stream);
     let Ok(held) = app.hold_poll(principal) else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
+    let request = Box::new(poll.request);
     Ok(streamed(FeedStream { app: Arc::clone(app), request, expires, place: None, _held: held, _following: following }))
 }
 
