@@ -1,6 +1,7 @@
 //! The proxies of `docs/src/proxies.md`, run with the blocks of that page, or with the files of `deploy/`; `spread` has one
 //! before any number of gateways.
 
+mod cache;
 mod fleet;
 mod spread;
 
@@ -53,7 +54,7 @@ pub struct Proxy {
     name: &'static str,
     log: Log,
     address: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Proxy {
@@ -111,7 +112,7 @@ impl Proxy {
             TcpStream::connect(address).map(drop)
         })
         .await;
-        Self { process, name, log, address, _folder: folder }
+        Self { process, name, log, address, folder }
     }
 }
 

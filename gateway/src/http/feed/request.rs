@@ -112,8 +112,7 @@ mod tests {
             for line in lines {
                 headers.append(IF_NONE_MATCH, line.parse().unwrap());
             }
-            read(TopicPattern::all(), None, &headers, false)
-                .map(|poll| (poll.request.start, poll.empty_status))
+            read(TopicPattern::all(), None, &headers, false).map(|poll| (poll.request.start, poll.empty_status))
         };
         let known = Cursor::beginning("7~0000002a").unwrap();
         for lines in [
