@@ -9,6 +9,7 @@
 //! ```
 
 mod crowd;
+mod gate;
 mod rules;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use postern_tests::{
 };
 use tokio::time::sleep;
 
-use self::crowd::Crowd;
+use self::{crowd::Crowd, gate::Gate};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -169,4 +170,25 @@ async fn nothing_is_lost_while_the_cache_forgets_and_gateways_are_killed(broker:
         }
         assert_eq!((seen.numbers, seen.resets), (expected.clone(), 0), "nothing is gone");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn varnish_asks_once_for_a_crowd_also_after_an_error() {
+    let clients = number("POSTERN_TEST_CLIENTS", 100);
+    let gateway = cached(Broker::Embedded.gateway_with_log().await).start().await;
+    gateway.wait_ready().await;
+    let gate = Gate::before(gateway.address()).await;
+    let cache = Proxy::start_cache(ProxyProgram::Varnish, &[gate.address()]).await;
+    let topic = unique("errors");
+    let crowd = Crowd::come(clients, cache.address(), &topic, WAIT_S).await;
+    gate.shut(true);
+    crowd.wait("a failure", |seen| seen.failed > 0).await;
+    let before = polls(&gateway).await;
+    gate.shut(false);
+    let empty = crowd.deadlines();
+    crowd.wait("a deadline", |seen| seen.empty > empty).await;
+    publish(&gateway, &topic, 0).await;
+    crowd.wait("the event", |seen| seen.numbers.len() == 1).await;
+    let asked = polls(&gateway).await - before;
+    assert!(asked <= clients / 4, "{asked} polls of {clients} clients");
 }

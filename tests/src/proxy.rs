@@ -178,7 +178,7 @@ impl ProxyProgram {
         match self {
             Self::Nginx => {
                 // One process: a worker would outlive a master that is killed.
-                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents { worker_connections 8192; }\nhttp {\n\
+                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents { worker_connections 20000; }\nhttp {\n\
                               access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
                               fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n";
                 let file = folder.write("nginx.conf", &format!("{around}{block}}}\n"));

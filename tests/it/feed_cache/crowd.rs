@@ -19,7 +19,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub(super) struct Seen {
     pub(super) numbers: Vec<u64>,
     pub(super) requests: usize,
+    /// Empty answers that moved its place: deadlines.
     pub(super) empty: usize,
+    /// Requests that failed.
+    pub(super) failed: usize,
     pub(super) resets: usize,
 }
 
@@ -73,6 +76,7 @@ async fn poll(address: SocketAddr, topic: String, wait: u32, seen: Arc<Mutex<See
     loop {
         // What fails is asked again over a new connection, as a browser does.
         let _ = poll_over(address, &topic, wait, &mut place, &seen).await;
+        seen.lock().unwrap().failed += 1;
         sleep(PAUSE).await;
     }
 }
@@ -103,8 +107,9 @@ async fn poll_over(
                 *place = batch.last_seen;
             }
             204 => {
-                answer.header("last-seen").expect("an empty answer has the place").clone_into(place);
-                seen.empty += 1;
+                let next = answer.header("last-seen").expect("an empty answer has the place");
+                seen.empty += usize::from(next != place);
+                next.clone_into(place);
             }
             status => anyhow::bail!("{status}"),
         }
