@@ -173,10 +173,9 @@ impl<L: EventLog> Feed<L> {
                     return batch_outcome(batch_of(Vec::new(), place_at(start, reached)), reset);
                 }
                 Ok(CaughtUp::Late(reached)) => return FeedOutcome::Nothing(place_at(start, reached)),
-                // Not a reset: another gateway gave this place, and nothing is gone.
-                Ok(CaughtUp::Lagging) => return FeedOutcome::NotReady,
-                // Nor is there anything before a place of this log that the client could be given.
-                Ok(CaughtUp::NotYet) => return FeedOutcome::NotReady,
+                // Not a reset: another gateway gave this place, and nothing is gone; or what was stored before is not known
+                // yet, and there is no place that the client could be given.
+                Ok(CaughtUp::Lagging | CaughtUp::NotYet) => return FeedOutcome::NotReady,
                 Ok(CaughtUp::Unknown) => (start, reset) = (Start::Newest, true),
                 Ok(CaughtUp::Gone) => (start, reset) = (Start::Oldest, true),
                 Ok(CaughtUp::Again) => {}
