@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use postern_tests::{Broker, Gateway, Live, LongLog, Request, on_both_brokers};
+use postern_tests::{Broker, Gateway, Live, LongLog, Request, eventually, on_both_brokers};
 use tokio::task::JoinSet;
 
 /// How long the log is. `POSTERN_TEST_LOG=1000000 tests/run catch_up` gives RabbitMQ's as many events as the embedded
@@ -51,16 +51,23 @@ async fn every_follower_gets_exactly_what_is_after_its_place_in_a_long_log(broke
     all.read_to(end).await;
 
     if matches!(broker, Broker::RabbitMq) {
-        serves_mailboxes_while_it_reads(&mut log.gateway).await;
+        serves_all_before_it_has_read_all(&mut log.gateway).await;
     }
 }
 
 /// Restarts a gateway on a stream that it takes seconds to read.
-async fn serves_mailboxes_while_it_reads(gateway: &mut Gateway) {
+async fn serves_all_before_it_has_read_all(gateway: &mut Gateway) {
     gateway.kill9();
+    let from = gateway.log().len();
     gateway.start_again().await;
-    gateway.wait_answer("/ready", 200, Duration::from_mins(1)).await;
+    gateway.wait_answer("/ready?feeds", 200, Duration::from_mins(1)).await;
+    let all_is_known = || gateway.log().fields(from, ALL_IS_KNOWN);
+    assert_eq!(all_is_known(), None, "the stream was to be long enough that it is still read");
     gateway.carries_an_event().await;
-    let feeds = Request::get("/ready?feeds").send(gateway.address()).await;
-    assert_eq!(feeds.status, 503, "the stream was to be long enough that it is still read: {feeds:?}");
+    let newest = Request::get(&format!("/topics/{}/events?wait=50", LongLog::QUIET)).send(gateway.address()).await;
+    assert_eq!(newest.batch().events.len(), 1, "the first event of all is the newest of its topic");
+    eventually(Duration::from_mins(1), ALL_IS_KNOWN, async || all_is_known().ok_or("not yet")).await;
 }
+
+/// What a gateway says when it has read what was stored before its start.
+const ALL_IS_KNOWN: &str = "what was stored before is known";

@@ -43,6 +43,9 @@ impl LongLog {
     /// The pattern of its events; nothing else matches it.
     pub const PATTERN: &str = "log.%23";
 
+    /// The topic of one event before all of them.
+    pub const QUIET: &str = "quiet";
+
     /// Fills a log with the numbers from 0 on, then starts a gateway with these flags on it.
     pub async fn new(
         broker: Broker,
@@ -98,6 +101,12 @@ async fn ready(gateway: &Gateway, began: Instant) -> Duration {
     began.elapsed()
 }
 
+/// Returns all that is in the log, in order.
+fn content(events: u64) -> impl Iterator<Item = anyhow::Result<Event>> {
+    let quiet = || anyhow::Ok(Event::new(LongLog::QUIET.parse()?, Some(ContentType::json()), "{}"));
+    std::iter::once_with(quiet).chain((0..events).map(event))
+}
+
 /// Returns the topic of a number's event.
 fn topic(number: u64) -> String {
     format!("log.{}", number % TOPICS)
@@ -109,7 +118,7 @@ fn event(number: u64) -> anyhow::Result<Event> {
 
 async fn fill_rabbit(url: &str, events: u64) -> anyhow::Result<()> {
     let publisher = PipelinedPublisher::connect(&url.parse()?).await?;
-    publisher.publish((0..events).map(event), None).await?;
+    publisher.publish(content(events), None).await?;
     publisher.close().await;
     Ok(())
 }
@@ -125,8 +134,9 @@ async fn fill_embedded(folder: &Folder, events: u64) -> anyhow::Result<()> {
     };
     let broker = &EmbeddedBroker::start(&options, Arc::default())?;
     // The runtime makes a task that does much pause here and there: that would change the order.
-    let publish = |number| unconstrained(async move { anyhow::Ok(broker.publish(&event(number)?).await?) });
-    stream::iter(0..events).map(publish).buffered(IN_FLIGHT).try_for_each(async |()| Ok(())).await?;
+    let publish =
+        |event: anyhow::Result<Event>| unconstrained(async move { anyhow::Ok(broker.publish(&event?).await?) });
+    stream::iter(content(events)).map(publish).buffered(IN_FLIGHT).try_for_each(async |()| Ok(())).await?;
     broker.close().await;
     Ok(())
 }

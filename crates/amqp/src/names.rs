@@ -21,6 +21,10 @@ pub const FEED: &str = "postern.feed";
 /// consumer that says where to begin.
 pub const STREAM_OFFSET: &str = "x-stream-offset";
 
+/// The argument (boolean) of a consumer that is to end with its queue, whatever comes in its place (RabbitMQ, "Consumer
+/// Cancellation Notifications").
+pub const ENDS_WITH_QUEUE: &str = "x-cancel-on-ha-failover";
+
 /// The header (boolean) by which a publisher marks an event that it sends again.
 pub const RESENT: &str = "postern-resent";
 

@@ -118,11 +118,15 @@ pub(super) async fn open(
 async fn consume(channel: &Channel, request: &LeaseRequest) -> Result<Consumer, lapin::Error> {
     let exclusive = BasicConsumeOptions { exclusive: true, ..BasicConsumeOptions::default() };
     let (name, tag) = (names::mailbox(&request.client), consumer_tag(request));
+    // Else, when the queue is deleted, the broker's channel consumes by itself from one that was made in its place, and
+    // says nothing: the Lease would go on in a mailbox that it does not know.
+    let mut arguments = FieldTable::default();
+    arguments.insert(names::ENDS_WITH_QUEUE.into(), AMQPValue::Boolean(true));
     // Written at once, and taken by the broker in this order.
     let (bounded, consumer) = tokio::join!(
         biased;
         channel.basic_qos(request.window, BasicQosOptions::default()),
-        channel.basic_consume(name, tag, exclusive, FieldTable::default()),
+        channel.basic_consume(name, tag, exclusive, arguments),
     );
     bounded?;
     consumer

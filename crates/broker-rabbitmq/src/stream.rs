@@ -33,8 +33,8 @@ use broker::{
 };
 use events::{EventId, Topic, TopicPattern};
 use lapin::{Channel, Confirmation};
-use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tokio::time::timeout;
+use tracing::warn;
 
 pub use self::tail::AmqpTail;
 use self::{
@@ -55,9 +55,6 @@ const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// How long a reader that was kept is waited for: its next messages should be here already.
 const KEPT_PATIENCE: Duration = Duration::from_secs(2);
-
-/// After so many messages of a long read it is told how far it has come.
-const TELL_EVERY: u64 = 250_000;
 
 /// The log of every event on RabbitMQ. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -228,28 +225,26 @@ impl StreamLog {
 impl EventLog for StreamLog {
     type Tail = AmqpTail;
 
-    /// Not cancel-safe only in that a control message may be left; readers skip those.
+    /// Reads the messages that were stored last. Not cancel-safe only in that a control message may be left; readers skip
+    /// those.
     async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<AmqpTail>, BrokerError> {
         // The exchange exists once there is a connection that publishes.
         self.connections.publishing().await?;
         self.kept.readers.close_all();
         self.ensure_stream().await?;
         // Before anything is bound or written: the broker says no if a queue of this name is no stream.
-        let mut reader = self.follow_from(Start::Oldest).await?;
+        let mut reader = self.follow_from(Start::Newest).await?;
         self.bind().await?;
         let end = self.mark_end().await?;
-        let (began, mut read) = (Instant::now(), 0_u64);
+        let mut first = None;
         loop {
             let stored = next_in_time(&mut reader).await?;
             let Stored { offset, control, ref event, .. } = stored;
             self.kept.sizes.note(event.payload.len());
-            read += 1;
-            if read.is_multiple_of(TELL_EVERY) {
-                info!(events = read, offset, took = ?began.elapsed(), "reading the feed up to its end");
-            }
+            let complete_from = *first.get_or_insert(offset);
             if control && event.id == end {
                 let tail = AmqpTail::new(self.clone(), reader, &stored);
-                return Ok(LogEnd { next: offset + 1, complete_from: 0, tail });
+                return Ok(LogEnd { next: offset + 1, complete_from, tail });
             }
             if !control {
                 show(&event.topic, offset);

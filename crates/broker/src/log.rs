@@ -33,8 +33,8 @@ pub struct LogEnd<T> {
     /// Every event that was stored before the end was found has a lower offset, and every later one has this offset or
     /// a higher one.
     pub next: u64,
-    /// Every event from this offset on was shown, or was followed by a newer one of its topic. Before it, events are
-    /// damaged whose topics are not known.
+    /// Every event from this offset on was shown, or was followed by a newer one of its topic. Before it, events were not
+    /// looked at, or are damaged and their topics not known.
     pub complete_from: u64,
     /// Follows the log from here on.
     pub tail: T,
@@ -77,8 +77,9 @@ pub trait EventLog: Send + Sync + 'static {
     type Tail: LogTail;
 
     /// Finds the end of the log, and shows the topic and the offset of events before it, in order: at least of the
-    /// newest event of each topic. May take long: a broker that cannot tell which those are reads all of it. Events are
-    /// stored meanwhile.
+    /// newest event of each topic that has one from [`LogEnd::complete_from`] on. How long it takes does not depend on how
+    /// long the log is: a broker that cannot tell which those are, shows some of the last events. Events are stored
+    /// meanwhile.
     fn open_tail(
         &self,
         show: impl FnMut(&Topic, u64) + Send,

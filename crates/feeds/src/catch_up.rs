@@ -46,6 +46,8 @@ pub(super) enum CaughtUp {
     Gone,
     /// What is known of the log has changed: the same look can come to something else.
     Again,
+    /// What was stored before is being read: it is not known yet.
+    NotYet,
 }
 
 impl CaughtUp {
@@ -96,6 +98,8 @@ impl<L: EventLog> CatchUp<'_, L> {
         } else if let Some(known) = self.log.newest_before(pattern, evicted_before, limit + 1).await {
             offsets.extend(known.offsets);
             damaged = known.damaged;
+        } else if self.state.lock().as_ref().is_none_or(|state| state.fills_index) {
+            return Ok(CaughtUp::NotYet);
         } else {
             let evicted = self.evicted_topics(evicted_before).await?;
             (found, damaged) = (evicted.events, evicted.damaged);

@@ -3,9 +3,9 @@
 //! What is in memory stays while it rests. Reading goes on where it stopped, which costs what was stored meanwhile and
 //! no more; and since nothing is left out, places, the index and the recent events are then what they would be without
 //! the rest. Where the log does not go on there, for example because retention has come past it, all begins anew, and
-//! polls wait for that as at the start.
+//! polls wait for that as at the start. What was stored before the end is read beside all that, by `fill`.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
 
 use broker::{
     BrokerError,
@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Feed,
+    fill::Fill,
     reading::{FIRST_WAIT, Phase},
     recent::RecentEvents,
     state::State,
@@ -53,9 +54,26 @@ impl<L: EventLog> Feed<L> {
     }
 
     async fn follow_once(&self, pause: &mut Duration) -> Result<Infallible, BrokerError> {
-        let mut tail = self.start().await?;
         loop {
+            let (tail, fill) = self.start().await?;
             *pause = PAUSE;
+            let filling = async {
+                self.fill(fill).await;
+                pending().await
+            };
+            let error = tokio::select! {
+                read = self.read_on(tail) => read?,
+                read = filling => read,
+            };
+            info!(%error, "the log cannot be read on where that stopped; its end is looked for anew");
+            self.reading.enter(Phase::Starting);
+            *self.state.lock() = None;
+        }
+    }
+
+    /// Follows the log until it does not go on where reading it rested; returns why.
+    async fn read_on(&self, mut tail: L::Tail) -> Result<BrokerError, BrokerError> {
+        loop {
             self.read_while_wanted(&mut tail).await?;
             info!("no feed is followed; the log is not read until one is");
             tokio::select! {
@@ -64,16 +82,13 @@ impl<L: EventLog> Feed<L> {
                 () = self.reading.wanted() => {}
             }
             if let Err(error) = self.resume(&mut tail).await {
-                info!(%error, "the log cannot be read on where that stopped; its end is looked for anew");
-                self.reading.enter(Phase::Starting);
-                *self.state.lock() = None;
-                tail = self.start().await?;
+                return Ok(error);
             }
         }
     }
 
-    /// Finds the end, from which on polls are served.
-    async fn start(&self) -> Result<L::Tail, BrokerError> {
+    /// Finds the end, from which on polls are served. What is before it is still to be read.
+    async fn start(&self) -> Result<(L::Tail, Fill), BrokerError> {
         let mut index = TopicIndex::new(self.options.topics);
         let end = self.log.open_tail(|topic, offset| index.note(topic, offset)).await?;
         index.miss_before(end.complete_from);
@@ -90,9 +105,15 @@ impl<L: EventLog> Feed<L> {
         if let Some(last) = last {
             recent.push(last, Instant::now());
         }
-        self.serve(State::new(recent, index, self.log.id()));
+        let mut state = State::new(recent, index, self.log.id());
+        let mut fill = Fill::of(&state);
+        // It may have been shown none, though there are some.
+        if state.fills_index && state.index.last().is_none() {
+            fill.up_to_an_event(&*self.log, &mut state).await?;
+        }
+        self.serve(state);
         info!(end = end.next, "feeds are ready");
-        Ok(end.tail)
+        Ok((end.tail, fill))
     }
 
     fn serve(&self, state: State) {
@@ -106,7 +127,7 @@ impl<L: EventLog> Feed<L> {
         let mut rests = pin!(async {
             match self.options.rest_after {
                 Some(quiet) => self.reading.rests_after(quiet).await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         });
         loop {

@@ -1,7 +1,7 @@
 //! Feeds: every watcher of a topic sees its events, from one log that is not consumed.
 //!
 //! A task, the `follower`, follows the log and keeps its newest events in memory (`recent`), as long as feeds are
-//! followed; `reading` knows that. A poll is answered from those; else, if its place is older, from the log
+//! followed; `reading` knows that. What was stored before comes there by and by (`fill`). A poll is answered from those; else, if its place is older, from the log
 //! (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events come, with a `batch` that all who
 //! get the same share. Looking and beginning to wait are one step under one lock (`state`), so nothing falls between
 //! them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic. Polls
@@ -10,6 +10,7 @@
 mod batch;
 mod catch_up;
 mod cursor;
+mod fill;
 mod follower;
 mod metrics;
 mod reading;
@@ -25,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use broker::{BrokerError, log::EventLog};
 use events::TopicPattern;
 use tokio::{
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::yield_now,
     time::{Instant, timeout_at},
 };
@@ -41,7 +42,7 @@ pub use self::{
 };
 use self::{
     catch_up::{CatchUp, CaughtUp},
-    reading::{Awaited, Reading},
+    reading::{Awaited, FIRST_WAIT, Reading},
     state::{Lookup, SharedState},
     watchers::{Ticket, Watchers},
 };
@@ -68,6 +69,8 @@ pub struct Feed<L> {
     options: FeedOptions,
     state: SharedState,
     reading: Reading,
+    /// How many parts of what was stored before were read, to wait for the next one.
+    filled: watch::Sender<u64>,
     closing: CancellationToken,
     metrics: Arc<FeedMetrics>,
 }
@@ -80,6 +83,7 @@ impl<L: EventLog> Feed<L> {
             options,
             state: SharedState::default(),
             reading: Reading::new(Arc::clone(&metrics)),
+            filled: watch::Sender::new(0),
             closing: CancellationToken::new(),
             metrics,
         })
@@ -106,7 +110,7 @@ impl<L: EventLog> Feed<L> {
         let _followed = self.reading.follow();
         let Some(mut start) = self.awake(request).await else { return FeedOutcome::NotReady };
         let mut reset = false;
-        let lag_tolerated_until = Instant::now() + MAX_LAG;
+        let (lag_tolerated_until, known_by) = (Instant::now() + MAX_LAG, Instant::now() + FIRST_WAIT);
         let (mut found, mut is_compared) = (Vec::new(), false);
         let place_at = |start: Start, next| start.moved_to(next, self.log.id());
         let batch_of = |found, end| FeedBatch::of(found, request.limit, request.latest_only, end);
@@ -153,7 +157,10 @@ impl<L: EventLog> Feed<L> {
                 }
                 Lookup::Newest(newest) => {
                     let _searching = self.metrics.searching();
-                    Box::pin(self.in_log(request).newest(newest)).await
+                    match Box::pin(self.in_log(request).newest(newest)).await {
+                        Ok(CaughtUp::NotYet) => Ok(Box::pin(self.await_more(request, known_by)).await),
+                        caught_up => caught_up,
+                    }
                 }
                 Lookup::InLog { cursor, to } => {
                     is_compared |= cursor.is_some();
@@ -169,8 +176,9 @@ impl<L: EventLog> Feed<L> {
                     return batch_outcome(batch_of(Vec::new(), place_at(start, reached)), reset);
                 }
                 Ok(CaughtUp::Late(reached)) => return FeedOutcome::Nothing(place_at(start, reached)),
-                // Not a reset: another gateway gave this place, and nothing is gone.
-                Ok(CaughtUp::Lagging) => return FeedOutcome::NotReady,
+                // Not a reset: another gateway gave this place, and nothing is gone; or what was stored before is not known
+                // yet, and there is no place that the client could be given.
+                Ok(CaughtUp::Lagging | CaughtUp::NotYet) => return FeedOutcome::NotReady,
                 Ok(CaughtUp::Unknown) => (start, reset) = (Start::Newest, true),
                 Ok(CaughtUp::Gone) => (start, reset) = (Start::Oldest, true),
                 Ok(CaughtUp::Again) => {}

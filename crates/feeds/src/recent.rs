@@ -53,6 +53,22 @@ impl RecentEvents {
         }
     }
 
+    /// Puts all events from an offset on before those that are here, as far as there is room; the newest of all in any
+    /// case.
+    pub(super) fn extend_back(&mut self, from: u64, events: Vec<Logged>, now: Instant) {
+        for logged in events.into_iter().rev() {
+            if self.bytes + cost(&logged) > self.limits.bytes && !self.is_empty() {
+                return;
+            }
+            self.bytes += cost(&logged);
+            self.before = logged.offset;
+            self.is_new = false;
+            self.events.push_front(logged);
+            self.arrivals.push_front(now);
+        }
+        self.before = from;
+    }
+
     /// Drops what the log does not keep any more, and what is too old; of that the newest stays.
     pub(super) fn trim(&mut self, oldest: u64, now: Instant) {
         while self.events.front().is_some_and(|event| event.offset < oldest)
@@ -72,6 +88,16 @@ impl RecentEvents {
 
     fn is_oldest_too_old(&self, now: Instant) -> bool {
         self.arrivals.front().is_some_and(|arrival| now.duration_since(*arrival) > self.limits.age)
+    }
+
+    /// Tells whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Returns for how many bytes more there is room.
+    pub(super) const fn room(&self) -> usize {
+        self.limits.bytes.saturating_sub(self.bytes)
     }
 
     /// Returns the offset of the oldest of them.

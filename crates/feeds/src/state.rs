@@ -21,6 +21,8 @@ pub(super) struct State {
     pub(super) recent: RecentEvents,
     pub(super) index: TopicIndex,
     pub(super) watchers: Watchers,
+    /// The index is still being filled with topics that have been quiet for long.
+    pub(super) fills_index: bool,
     /// The id of the log.
     log: u32,
     /// Nothing before this offset is kept any more, as far as is known.
@@ -90,7 +92,8 @@ pub(super) struct NewestLookup {
 impl State {
     /// Makes the state of a log with this id.
     pub(super) fn new(recent: RecentEvents, index: TopicIndex, log: u32) -> Self {
-        Self { recent, index, watchers: Watchers::default(), log, oldest: 0, epoch: Ticket::new() }
+        let fills_index = index.complete_from() > 0;
+        Self { recent, index, watchers: Watchers::default(), fills_index, log, oldest: 0, epoch: Ticket::new() }
     }
 
     /// Tells whether the recent events still are all from there on, and of the same log.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod ends;
+mod fill;
 mod fold;
 mod log;
 mod model;

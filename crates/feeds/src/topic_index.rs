@@ -62,6 +62,25 @@ impl TopicIndex {
         }
     }
 
+    /// Takes note of all events of a part of the log that begins with this offset and reaches up to where it is complete,
+    /// by their topics, from the newest one on. Topics that it knows have newer ones. Tells whether all of them had room.
+    pub(super) fn note_older<'a>(&mut self, from: u64, newest_first: impl Iterator<Item = (&'a Topic, u64)>) -> bool {
+        for (topic, offset) in newest_first {
+            if self.by_topic.contains_key(topic) {
+                continue;
+            }
+            if self.units + units(topic) > self.max_units {
+                self.complete_from = self.complete_from.min(offset + 1);
+                return false;
+            }
+            self.units += units(topic);
+            self.by_topic.insert(topic.clone(), offset);
+            self.by_offset.insert(offset, topic.clone());
+        }
+        self.complete_from = self.complete_from.min(from);
+        true
+    }
+
     /// Takes note that before an offset there may be newer events than those it knows.
     pub(super) fn miss_before(&mut self, offset: u64) {
         self.complete_from = self.complete_from.max(offset);

@@ -18,6 +18,8 @@ pub(super) struct TestLog {
     pub(super) broker: EmbeddedBroker,
     /// It tells where the newest events are; else they have to be searched for.
     pub(super) knows_newest: bool,
+    /// It shows no more than so many of its last events when its end is looked for.
+    pub(super) shows: u64,
     /// Told, its tail is lost.
     pub(super) lost: Arc<Notify>,
     /// Held, a tail that has read on after a rest does not return yet.
@@ -28,7 +30,14 @@ pub(super) struct TestLog {
 
 impl TestLog {
     pub(super) fn new(broker: EmbeddedBroker) -> Self {
-        Self { broker, knows_newest: true, lost: Arc::default(), slow: Arc::default(), starts: AtomicUsize::new(0) }
+        Self {
+            broker,
+            knows_newest: true,
+            shows: u64::MAX,
+            lost: Arc::default(),
+            slow: Arc::default(),
+            starts: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -63,12 +72,16 @@ impl LogTail for TestTail {
 impl EventLog for TestLog {
     type Tail = TestTail;
 
-    async fn open_tail(&self, show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<TestTail>, BrokerError> {
+    async fn open_tail(&self, mut show: impl FnMut(&Topic, u64) + Send) -> Result<LogEnd<TestTail>, BrokerError> {
         self.starts.fetch_add(1, Ordering::Relaxed);
-        let LogEnd { next, complete_from, tail } = self.broker.log().open_tail(show).await?;
+        let mut newest = Vec::new();
+        let note = |topic: &Topic, offset| newest.push((topic.clone(), offset));
+        let LogEnd { next, complete_from, tail } = self.broker.log().open_tail(note).await?;
+        let first = next.saturating_sub(self.shows);
+        newest.iter().filter(|(_, offset)| *offset >= first).for_each(|(topic, offset)| show(topic, *offset));
         Ok(LogEnd {
             next,
-            complete_from,
+            complete_from: complete_from.max(first),
             tail: TestTail { tail, lost: Arc::clone(&self.lost), slow: Arc::clone(&self.slow) },
         })
     }

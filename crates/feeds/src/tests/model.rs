@@ -31,6 +31,8 @@ struct Settings {
     topics: usize,
     /// The log knows where the newest event of each topic is.
     knows_newest: bool,
+    /// How many of its last events the log shows at a start.
+    shows: u64,
     feed_topics: &'static str,
     /// Reading rests while no poll is under way, so that each poll has to read on first.
     rests: bool,
@@ -62,12 +64,14 @@ fn settings() -> impl Strategy<Value = Settings> {
     let kept = prop_oneof![Just(1 << 20), 4..40_u64];
     let window_bytes = prop_oneof![Just(300), Just(1500), Just(1 << 20)];
     let topics = prop_oneof![1..4_usize, Just(1000)];
-    (kept, window_bytes, topics, any::<bool>(), prop_oneof![Just("#"), Just("a.#")], any::<bool>()).prop_map(
-        |(kept, window_bytes, topics, knows_newest, feed_topics, rests)| Settings {
+    let shows = prop_oneof![Just(u64::MAX), 0..10_u64];
+    (kept, window_bytes, topics, any::<bool>(), shows, prop_oneof![Just("#"), Just("a.#")], any::<bool>()).prop_map(
+        |(kept, window_bytes, topics, knows_newest, shows, feed_topics, rests)| Settings {
             kept,
             window_bytes,
             topics,
             knows_newest,
+            shows,
             feed_topics,
             rests,
         },
@@ -140,7 +144,7 @@ impl Model {
             feed_topics: vec![settings.feed_topics.parse().unwrap()],
         };
         let broker = EmbeddedBroker::start(&options, Arc::default()).unwrap();
-        let log = TestLog { knows_newest: settings.knows_newest, ..TestLog::new(broker) };
+        let log = TestLog { knows_newest: settings.knows_newest, shows: settings.shows, ..TestLog::new(broker) };
         let rest_after = settings.rests.then_some(Duration::ZERO);
         World::resting(log, settings.window_bytes, settings.topics, rest_after).await
     }

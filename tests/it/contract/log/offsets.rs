@@ -78,8 +78,10 @@ pub(in crate::contract) async fn the_newest_event_of_each_topic_is_shown<F: LogF
     }
     let (end, shown) = open_tail(world.broker()).await;
     let all = search_all(world.broker(), "#", 0..end.next).await;
-    assert_eq!(shown.into_iter().collect::<HashMap<_, _>>(), newest(&all), "the last that is shown of each");
-    assert_eq!(end.complete_from, 0, "all of them");
+    let mut newest = newest(&all);
+    newest.retain(|_, offset| *offset >= end.complete_from);
+    assert_eq!(shown.into_iter().collect::<HashMap<_, _>>(), newest, "the last that is shown of each");
+    assert!(!newest.is_empty(), "from {} on", end.complete_from);
 }
 
 pub(in crate::contract) async fn publishing_goes_on_while_the_end_is_found<F: LogFactory>() {
@@ -162,7 +164,8 @@ pub(in crate::contract) async fn events_keep_their_offsets_over_an_end_and_later
         }
         let (mut end, shown) = open_tail(world.broker()).await;
         assert!(end.next >= next, "{} after {next}", end.next);
-        assert_eq!((end.complete_from, shown.last().map(|(_, offset)| *offset)), (0, at.last().copied()));
+        let last = shown.last().map(|(_, offset)| *offset);
+        assert_eq!(last, at.last().copied().filter(|last| *last >= end.complete_from));
         let (again, still_at, _) = content(world.broker()).await;
         assert_eq!((again, still_at), (known, at));
         publish(world.broker(), "b", [stored]).await;
