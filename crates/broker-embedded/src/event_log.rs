@@ -11,7 +11,7 @@ use broker::{
     limits::{MAX_BATCH_BYTES, MAX_TAIL_EVENTS},
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
-use events::{Event, Matcher, Topic, TopicPattern};
+use events::{Event, Matcher, Selection, Topic, TopicPattern};
 
 use super::{log::TopicId, shared::Handle};
 
@@ -121,15 +121,18 @@ impl EventLog for EmbeddedLog {
     }
 
     /// The topics of all events are in memory.
-    async fn newest_before(&self, pattern: &TopicPattern, before: u64, most: usize) -> Option<NewestBefore> {
+    async fn newest_before(&self, selection: &Selection, before: u64, most: usize) -> Option<NewestBefore> {
         let is_meant = |(topic, newest): &(&Topic, u64)| *newest < before && self.feeds(topic);
         let mut offsets = BTreeSet::new();
-        if pattern.is_topic() {
+        if selection.is_of_topics() {
             let state = self.handle.state();
-            let newest = state.log.newest_of(pattern.as_str()).filter(is_meant).map(|(_, newest)| newest);
-            offsets.extend(newest.into_iter().take(most));
+            let newest = selection.patterns().iter().filter_map(|topic| state.log.newest_of(topic.as_str()));
+            offsets.extend(newest.filter(is_meant).map(|(_, newest)| newest));
+            while offsets.len() > most {
+                offsets.pop_last();
+            }
         } else {
-            let matcher = Matcher::new(pattern);
+            let matcher = Matcher::of(selection);
             for first in (0..).step_by(MAX_COMPARED) {
                 {
                     let _turn = self.handle.turn().await;
@@ -153,11 +156,11 @@ impl EventLog for EmbeddedLog {
             let from = offset.max(state.log.oldest());
             (from, state.log.next().min(from.saturating_add(SEARCH)))
         };
-        let (everything, mut is_found) = (TopicPattern::all(), false);
+        let (everything, mut is_found) = (Selection::all(), false);
         while from < end && !is_found {
             let selected = {
                 let _turn = self.handle.turn().await;
-                self.select(&Matcher::new(&everything), from..end.min(from + SCAN), 1)
+                self.select(&Matcher::of(&everything), from..end.min(from + SCAN), 1)
             };
             (from, is_found) = (selected.reached, !selected.offsets.is_empty());
             tokio::task::yield_now().await;
@@ -165,13 +168,13 @@ impl EventLog for EmbeddedLog {
         Ok(is_found)
     }
 
-    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+    async fn search(&self, selection: &Selection, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
         let oldest = self.handle.state().log.oldest();
         let mut reached = from.max(oldest);
         let stop = to.min(reached + SEARCH);
         let mut found: Vec<Logged> = Vec::new();
         let (mut bytes, mut damaged) = (0, false);
-        let matcher = Matcher::new(pattern);
+        let matcher = Matcher::of(selection);
         'search: while reached < stop && found.len() < limit && bytes <= MAX_BATCH_BYTES {
             let range = reached..stop.min(reached + SCAN);
             let selected = {
@@ -206,7 +209,7 @@ impl EventLog for EmbeddedLog {
     /// Nothing is kept open: what was looked at is found again by its offset.
     async fn search_after(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         seen: u64,
         to: u64,
         limit: usize,
@@ -214,7 +217,7 @@ impl EventLog for EmbeddedLog {
         let Some(before) = self.event(seen).await? else {
             return Ok(Searched { reached: seen + 1, oldest: self.handle.state().log.oldest(), ..Searched::default() });
         };
-        let searched = self.search(pattern, seen + 1, to, limit).await?;
+        let searched = self.search(selection, seen + 1, to, limit).await?;
         Ok(Searched { before: Some(before), ..searched })
     }
 }

@@ -31,7 +31,7 @@ use broker::{
     limits::CALL_TIMEOUT,
     log::{EventLog, LogEnd, Logged, Searched},
 };
-use events::{EventId, Topic, TopicPattern};
+use events::{EventId, Selection, Topic, TopicPattern};
 use lapin::{Channel, Confirmation};
 use tokio::time::timeout;
 use tracing::warn;
@@ -186,7 +186,7 @@ impl StreamLog {
                 break;
             }
         }
-        let (pattern, to, gap, mut searched) = (search.pattern, search.range.end, search.gap, search.result);
+        let (selection, to, gap, mut searched) = (search.selection, search.range.end, search.gap, search.result);
         if let Some(Range { start, end }) = gap {
             // Offsets have gaps: what is missing before the first need not have been there. All from it on was seen.
             let oldest = self.oldest().await?;
@@ -195,7 +195,7 @@ impl StreamLog {
             }
         }
         if let Some(last) = searched.last.clone().filter(|_| searched.reached < to) {
-            permit.keep(pattern, Stop { last, reached: searched.reached }, reader);
+            permit.keep(selection, Stop { last, reached: searched.reached }, reader);
         }
         Ok(searched)
     }
@@ -208,7 +208,7 @@ impl StreamLog {
         goes_on: impl Fn(&Stop) -> bool,
     ) -> Result<Searched, BrokerError> {
         let permit = self.kept.readers.permit(self.connections.max_channels()).await?;
-        if let Some((reader, stop)) = permit.take(fresh.pattern, goes_on) {
+        if let Some((reader, stop)) = permit.take(fresh.selection, goes_on) {
             // If it was lost or overtaken while it waited, a new one tells what is the matter.
             if let Ok(searched) = self.run(&permit, fresh.go_on(stop), reader, KEPT_PATIENCE).await {
                 return Ok(searched);
@@ -216,7 +216,7 @@ impl StreamLog {
         }
         permit.make_room();
         // Whose place it is: the offset of what was seen last.
-        let name = format!("{from}@{}", fresh.pattern);
+        let name = format!("{from}@{}", fresh.selection);
         let reader = self.read_from(Start::At(from), &name).await?;
         self.run(&permit, fresh, reader, CALL_TIMEOUT).await
     }
@@ -271,8 +271,8 @@ impl EventLog for StreamLog {
         Ok(true)
     }
 
-    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        let fresh = Search::new(pattern, from..to, limit);
+    async fn search(&self, selection: &Selection, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        let fresh = Search::new(selection, from..to, limit);
         if fresh.is_over() {
             return Ok(fresh.result);
         }
@@ -282,12 +282,12 @@ impl EventLog for StreamLog {
 
     async fn search_after(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         seen: u64,
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        let fresh = Search::after(pattern, seen, to, limit);
+        let fresh = Search::after(selection, seen, to, limit);
         let goes_on = |stop: &Stop| stop.last.offset == seen;
         self.search_from(seen, fresh, goes_on).await
     }

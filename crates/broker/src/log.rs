@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use events::{Event, Topic, TopicPattern};
+use events::{Event, Selection, Topic};
 
 use super::error::BrokerError;
 
@@ -101,7 +101,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// `most`. `None`: the broker cannot tell without reading the log; it always says so, or never.
     fn newest_before(
         &self,
-        _pattern: &TopicPattern,
+        _selection: &Selection,
         _before: u64,
         _most: usize,
     ) -> impl Future<Output = Option<NewestBefore>> + Send {
@@ -120,7 +120,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// [can be retried](BrokerError::is_retryable).
     fn search(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         from: u64,
         to: u64,
         limit: usize,
@@ -134,7 +134,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// that it looked at, costs the least.
     fn search_after(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         seen: u64,
         to: u64,
         limit: usize,

@@ -19,6 +19,7 @@ pub mod http_names;
 mod json;
 mod matcher;
 mod pattern_map;
+mod selection;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;
@@ -33,6 +34,7 @@ pub use event_time::EventTime;
 pub use json::JsonError;
 pub use matcher::Matcher;
 pub use pattern_map::PatternMap;
+pub use selection::{Selection, SelectionError};
 pub use topic::{Topic, TopicError, TopicPattern};
 
 /// Tells whether a byte may stand in a token: a client id, an event id or a last-seen token.

@@ -1,13 +1,17 @@
-//! A pattern made ready to be compared with many topics.
+//! Patterns made ready to be compared with many topics.
 
 use std::collections::HashMap;
 
-use crate::{Topic, TopicPattern};
+use crate::{Selection, Topic, TopicPattern};
 
-/// Selects the same topics as its [`TopicPattern`], as a state machine: what a comparison costs grows with the words of
-/// the topic alone, for any pattern.
+/// Selects the same topics as its patterns, by a state machine for each: what a comparison costs grows with the number of
+/// patterns and the words of the topic, for any patterns.
 #[derive(Debug)]
-pub struct Matcher<'a> {
+pub struct Matcher<'a>(Vec<One<'a>>);
+
+/// One pattern.
+#[derive(Debug)]
+struct One<'a> {
     pattern: &'a TopicPattern,
     states: Option<States<'a>>,
 }
@@ -28,12 +32,28 @@ impl<'a> Matcher<'a> {
     /// Reads a pattern.
     #[must_use]
     pub fn new(pattern: &'a TopicPattern) -> Self {
+        Self(vec![One::new(pattern)])
+    }
+
+    /// Reads all patterns of a selection.
+    #[must_use]
+    pub fn of(selection: &'a Selection) -> Self {
+        Self(selection.patterns().iter().map(One::new).collect())
+    }
+
+    /// Tells whether any of the patterns selects a topic.
+    #[must_use]
+    pub fn matches(&self, topic: &Topic) -> bool {
+        self.0.iter().any(|one| one.matches(topic))
+    }
+}
+
+impl<'a> One<'a> {
+    fn new(pattern: &'a TopicPattern) -> Self {
         Self { pattern, states: States::of(pattern) }
     }
 
-    /// Tells whether the pattern selects a topic.
-    #[must_use]
-    pub fn matches(&self, topic: &Topic) -> bool {
+    fn matches(&self, topic: &Topic) -> bool {
         self.states.as_ref().map_or_else(|| self.pattern.matches(topic), |states| states.matches(topic))
     }
 }

@@ -9,7 +9,7 @@ use broker::{
     BrokerError,
     log::{EventLog, Logged, Searched},
 };
-use events::{Topic, TopicPattern};
+use events::{Selection, Topic};
 use tokio::{task::yield_now, time::Instant};
 
 use super::{
@@ -80,7 +80,7 @@ impl<L: EventLog> CatchUp<'_, L> {
     /// Reads the newest event of each topic, in the order of the log. If there are too many, the client goes on after
     /// the last of them, and gets all that follows.
     pub(super) async fn newest(&self, lookup: NewestLookup) -> Result<CaughtUp, BrokerError> {
-        let FeedRequest { pattern, limit, .. } = self.request;
+        let FeedRequest { selection, limit, .. } = self.request;
         let (mut found, mut damaged) = (Vec::new(), false);
         let NewestLookup { offsets, mut evicted_before, end } = lookup;
         let mut offsets = match offsets {
@@ -95,7 +95,7 @@ impl<L: EventLog> CatchUp<'_, L> {
         };
         if evicted_before == 0 {
             // The index knows them all.
-        } else if let Some(known) = self.log.newest_before(pattern, evicted_before, limit + 1).await {
+        } else if let Some(known) = self.log.newest_before(selection, evicted_before, limit + 1).await {
             offsets.extend(known.offsets);
             damaged = known.damaged;
         } else if self.state.lock().as_ref().is_none_or(|state| state.fills_index) {
@@ -121,7 +121,7 @@ impl<L: EventLog> CatchUp<'_, L> {
                 found.push(logged);
                 continue;
             }
-            let searched = self.log.search(&TopicPattern::all(), offset, offset + 1, 1).await?;
+            let searched = self.log.search(&Selection::all(), offset, offset + 1, 1).await?;
             if searched.oldest > offset {
                 // Retention took it, and with it whatever is older. There may be others where these were.
                 self.forget(searched.oldest);
@@ -142,13 +142,13 @@ impl<L: EventLog> CatchUp<'_, L> {
     /// An offset that was found stays, also if its topic is forgotten or gets a newer event meanwhile: those that were
     /// left out, for being too many, come after it.
     async fn in_index(&self, from: u64, end: u64) -> Option<(Vec<u64>, u64)> {
-        let FeedRequest { pattern, limit, .. } = self.request;
+        let FeedRequest { selection, limit, .. } = self.request;
         let (mut newest, mut after) = (BTreeSet::new(), None);
         loop {
             let complete_from = {
                 let state = self.state.lock();
                 let index = &state.as_ref()?.index;
-                let (offsets, last) = index.part(pattern, after.as_ref());
+                let (offsets, last) = index.part(selection, after.as_ref());
                 newest.extend(offsets.into_iter().filter(|offset| (from..end).contains(offset)));
                 after = last;
                 index.complete_from()
@@ -176,7 +176,7 @@ impl<L: EventLog> CatchUp<'_, L> {
             |after: Option<u64>, end: Option<u64>| after.is_some_and(|after| end.is_none_or(|end| end > after));
         let mut from = 0;
         while from < before {
-            let searched = self.log.search(&self.request.pattern, from, before, usize::MAX).await?;
+            let searched = self.log.search(&self.request.selection, from, before, usize::MAX).await?;
             damaged_after = damaged_after.or(searched.damaged.then_some(from));
             from = searched.reached;
             for logged in searched.found {
@@ -201,17 +201,17 @@ impl<L: EventLog> CatchUp<'_, L> {
 
     /// Looks through what is older than the recent events, from a place up to them, or until the deadline.
     pub(super) async fn up_to(&self, cursor: Option<Cursor>, to: RecentFrom) -> Result<CaughtUp, BrokerError> {
-        let FeedRequest { pattern, limit, latest_only, .. } = self.request;
+        let FeedRequest { selection, limit, latest_only, .. } = self.request;
         let mut from = cursor.map_or(0, |cursor| cursor.next);
         let mut searched = None;
         if let Some((cursor, mark)) = cursor.and_then(|cursor| Some((cursor, cursor.mark()?))) {
             // Where nothing can be found, the place is still to be checked.
             let nothing_new =
-                self.state.lock().as_ref().is_some_and(|state| state.index.has_nothing_since(pattern, from));
+                self.state.lock().as_ref().is_some_and(|state| state.index.has_nothing_since(selection, from));
             // A search from right after the event has it compared on its way.
             let goes_on = mark.offset + 1 == from && from < to.offset && !nothing_new;
             let (end, limit) = if goes_on { (to.offset, *limit) } else { (mark.offset + 1, 0) };
-            let compared = self.log.search_after(pattern, mark.offset, end, limit).await?;
+            let compared = self.log.search_after(selection, mark.offset, end, limit).await?;
             match self.compare(cursor, mark, &compared) {
                 Compared::Same if nothing_new || from >= to.offset => {
                     return Ok(CaughtUp::Reached(to.offset.max(from)));
@@ -225,7 +225,7 @@ impl<L: EventLog> CatchUp<'_, L> {
         loop {
             let Searched { found, damaged: is_damaged, reached, oldest, .. } = match searched.take() {
                 Some(searched) => searched,
-                None => self.log.search(pattern, from, to.offset, *limit).await?,
+                None => self.log.search(selection, from, to.offset, *limit).await?,
             };
             // Of an empty place before everything nothing can be gone but what was there.
             if cursor.is_some() && oldest > from {
@@ -249,10 +249,10 @@ impl<L: EventLog> CatchUp<'_, L> {
         }
     }
 
-    /// Compares a place with the event that it names, as a search found it. An event that is not of the pattern is as
+    /// Compares a place with the event that it names, as a search found it. An event that is not selected is as
     /// good as none: by which check it would fit is no business of the client's.
     fn compare(&self, cursor: Cursor, mark: Mark, searched: &Searched) -> Compared {
-        let own = searched.before.as_ref().filter(|logged| self.request.pattern.matches(&logged.event.topic));
+        let own = searched.before.as_ref().filter(|logged| self.request.selection.matches(&logged.event.topic));
         let is_there = searched.before.is_some();
         if let Some(own) = own {
             return if Mark::of(own) == mark { Compared::Same } else { Compared::Other };

@@ -11,7 +11,7 @@ use broker::{
     BrokerError,
     log::{EventLog, Logged, Searched},
 };
-use events::{Topic, TopicPattern};
+use events::{Selection, Topic};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info};
 
@@ -84,7 +84,7 @@ impl Fill {
         let mut next = from;
         while next < self.to {
             let Searched { found, damaged, reached, oldest, .. } =
-                log.search(&TopicPattern::all(), next, self.to, usize::MAX).await?;
+                log.search(&Selection::all(), next, self.to, usize::MAX).await?;
             if oldest > next {
                 part = Part { from: oldest, events_from: oldest, is_first: true, ..Part::default() };
                 topics.clear();

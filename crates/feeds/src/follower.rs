@@ -11,7 +11,7 @@ use broker::{
     BrokerError,
     log::{EventLog, LogTail},
 };
-use events::TopicPattern;
+use events::Selection;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -96,7 +96,7 @@ impl<L: EventLog> Feed<L> {
         // event after it is damaged: that one is to be found by a look at the log.
         let last = match index.last() {
             Some(last) => {
-                let searched = self.log.search(&TopicPattern::all(), last, end.next, 2).await?;
+                let searched = self.log.search(&Selection::all(), last, end.next, 2).await?;
                 searched.found.into_iter().next().filter(|_| searched.reached >= end.next && !searched.damaged)
             }
             None => None,

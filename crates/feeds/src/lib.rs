@@ -24,7 +24,7 @@ mod watchers;
 use std::{sync::Arc, time::Duration};
 
 use broker::{BrokerError, log::EventLog};
-use events::TopicPattern;
+use events::Selection;
 use tokio::{
     sync::{oneshot, watch},
     task::yield_now,
@@ -147,7 +147,7 @@ impl<L: EventLog> Feed<L> {
                 }
                 // There is something to tell at once.
                 Lookup::Watching(end, ticket, _) if reset => {
-                    self.leave(&request.pattern, ticket);
+                    self.leave(&request.selection, ticket);
                     return batch_outcome(batch_of(Vec::new(), end), reset);
                 }
                 Lookup::Watching(end, ticket, answer) => return self.wait(request, end, ticket, answer).await,
@@ -202,7 +202,7 @@ impl<L: EventLog> Feed<L> {
             // What was stored since the poll came is new to it, also if it was read before the poll could look.
             (Awaited::Read(end), Start::Now) => {
                 let state = self.state.lock();
-                Some(Start::After(state.as_ref()?.now_from(&request.pattern, end)))
+                Some(Start::After(state.as_ref()?.now_from(&request.selection, end)))
             }
             (_, start) => Some(start),
         }
@@ -216,7 +216,7 @@ impl<L: EventLog> Feed<L> {
         ticket: Ticket,
         mut answer: oneshot::Receiver<Arc<FeedBatch>>,
     ) -> FeedOutcome {
-        let mut guard = WatcherGuard { feed: self, pattern: &request.pattern, ticket: Some(ticket) };
+        let mut guard = WatcherGuard { feed: self, selection: &request.selection, ticket: Some(ticket) };
         match timeout_at(request.deadline, &mut answer).await {
             Ok(Ok(batch)) => {
                 // A poll that was answered waits no more.
@@ -248,8 +248,8 @@ impl<L: EventLog> Feed<L> {
         answer: oneshot::Receiver<Arc<FeedBatch>>,
         until: Instant,
     ) -> Result<CaughtUp, BrokerError> {
-        let everything = TopicPattern::all();
-        let mut guard = WatcherGuard { feed: self, pattern: &everything, ticket: Some(ticket) };
+        let everything = Selection::all();
+        let mut guard = WatcherGuard { feed: self, selection: &everything, ticket: Some(ticket) };
         match timeout_at(until, answer).await {
             Ok(_) => {
                 guard.ticket = None;
@@ -268,9 +268,9 @@ impl<L: EventLog> Feed<L> {
         self.state.lock().as_ref().map(|state| state.recent.end())
     }
 
-    fn leave(&self, pattern: &TopicPattern, ticket: Ticket) {
+    fn leave(&self, selection: &Selection, ticket: Ticket) {
         if let Some(state) = &mut *self.state.lock() {
-            state.watchers.leave(pattern, ticket);
+            state.watchers.leave(selection, ticket);
         }
     }
 }
@@ -282,14 +282,14 @@ fn batch_outcome(batch: FeedBatch, reset: bool) -> FeedOutcome {
 /// Takes a poll from among the watchers when it ends unanswered, however that happens.
 struct WatcherGuard<'a, L: EventLog> {
     feed: &'a Feed<L>,
-    pattern: &'a TopicPattern,
+    selection: &'a Selection,
     ticket: Option<Ticket>,
 }
 
 impl<L: EventLog> Drop for WatcherGuard<'_, L> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.feed.leave(self.pattern, ticket);
+            self.feed.leave(self.selection, ticket);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker::BrokerError;
-use events::TopicPattern;
+use events::Selection;
 use tokio::time::Instant;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct FeedRequest {
     /// Which topics.
-    pub pattern: TopicPattern,
+    pub selection: Selection,
     /// From where on.
     pub start: Start,
     /// Most events of the answer.

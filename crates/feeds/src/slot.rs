@@ -12,7 +12,7 @@
 
 use std::{fmt, hash::Hasher, time::Duration};
 
-use events::TopicPattern;
+use events::Selection;
 
 /// How far a slot may be ahead: each gateway that shuts down within one sends its clients one further.
 const MAX_AHEAD: u64 = 64;
@@ -24,12 +24,12 @@ const MAX_DIGITS: usize = 15;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(u64);
 
-/// The slots of polls of one pattern that are held for equally long.
+/// The slots of polls of one selection that are held for equally long.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots {
     /// In milliseconds, above 0.
     wait: u64,
-    /// By how much its slots are earlier than those of other patterns, so that these do not end together.
+    /// By how much its slots are earlier than those of other selections, so that these do not end together.
     phase: u64,
 }
 
@@ -62,11 +62,11 @@ impl fmt::Display for Slot {
 }
 
 impl Slots {
-    /// Returns those of a pattern and a `wait` above zero, of whole milliseconds.
+    /// Returns those of a selection and a `wait` above zero, of whole milliseconds.
     #[must_use]
-    pub fn of(pattern: &TopicPattern, wait: Duration) -> Self {
+    pub fn of(selection: &Selection, wait: Duration) -> Self {
         let mut hash = Fnv::default();
-        hash.write(pattern.as_str().as_bytes());
+        hash.write(selection.to_string().as_bytes());
         let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
         Self { wait, phase: hash.finish() % wait }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker::log::Logged;
-use events::{Matcher, TopicPattern};
+use events::{Matcher, Selection};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -119,11 +119,11 @@ impl State {
         self.oldest = self.oldest.max(oldest);
     }
 
-    /// Tells whether a place of a pattern is of this log.
+    /// Tells whether a place of a selection is of this log.
     ///
-    /// What it is compared by is an event of the pattern, or it is as good as none: a client must not find out by a
+    /// What it is compared by is a selected event, or it is as good as none: a client must not find out by a
     /// place that it made up what else there is.
-    fn knows(&self, pattern: &TopicPattern, place: Cursor, is_compared: bool) -> Known {
+    fn knows(&self, selection: &Selection, place: Cursor, is_compared: bool) -> Known {
         let Cursor { next, seen } = place;
         if self.recent.end() < next {
             let is_of_new_log = self.recent.is_new() && seen == Seen::Nothing(self.log);
@@ -131,14 +131,14 @@ impl State {
         }
         let is_known = match seen {
             Seen::Nothing(log) => log == self.log,
-            Seen::Event(mark) => match self.knows_mark(pattern, mark, next) {
+            Seen::Event(mark) => match self.knows_mark(selection, mark, next) {
                 _ if is_compared => true,
                 Some(is_known) => is_known,
                 None => return Known::AskLog,
             },
             Seen::LastOfAll(check) => match place.mark().filter(|mark| mark.offset >= self.recent.start()) {
                 Some(mark) => match self.recent.get(mark.offset) {
-                    Some(logged) => Mark::of(logged) == mark || !pattern.matches(&logged.event.topic),
+                    Some(logged) => Mark::of(logged) == mark || !selection.matches(&logged.event.topic),
                     None => check == 0,
                 },
                 None if next == 0 => true,
@@ -152,39 +152,39 @@ impl State {
         }
     }
 
-    /// Tells whether there was this event of a pattern before a place of it, for all that can be told from here.
+    /// Tells whether there was this selected event before a place, for all that can be told from here.
     ///
     /// To look into the log for each poll of a quiet topic would cost too much, so an event that is not recent passes
     /// if it is the newest of its topic, or if there can be a newer one after the place. Else a newer one is between
     /// them, which the client should have got: that one is damaged, or the place is of another log. The log knows.
-    fn knows_mark(&self, pattern: &TopicPattern, mark: Mark, next: u64) -> Option<bool> {
+    fn knows_mark(&self, selection: &Selection, mark: Mark, next: u64) -> Option<bool> {
         if mark.offset >= self.recent.start() {
-            let logged = self.recent.get(mark.offset).filter(|logged| pattern.matches(&logged.event.topic));
+            let logged = self.recent.get(mark.offset).filter(|logged| selection.matches(&logged.event.topic));
             return Some(logged.is_some_and(|logged| Mark::of(logged) == mark));
         }
-        let is_newest = self.index.topic_at(mark.offset).is_some_and(|topic| pattern.matches(topic));
+        let is_newest = self.index.topic_at(mark.offset).is_some_and(|topic| selection.matches(topic));
         let is_gone = mark.offset < self.oldest;
-        let has_newer = || mark.offset < self.index.complete_from() || !self.index.has_nothing_since(pattern, next);
+        let has_newer = || mark.offset < self.index.complete_from() || !self.index.has_nothing_since(selection, next);
         (is_newest || is_gone || has_newer()).then_some(true)
     }
 
-    /// Returns the place at the end, for a pattern of which nothing is to be told: with its last event, as far as that
+    /// Returns the place at the end, for a selection of which nothing is to be told: with its last event, as far as that
     /// is known at once.
-    fn now(&self, pattern: &TopicPattern) -> Cursor {
-        let last = if pattern.is_topic() {
-            let newest = self.index.since(pattern, 0, 1).unwrap_or_default();
-            newest.first().and_then(|newest| self.recent.get(*newest))
+    fn now(&self, selection: &Selection) -> Cursor {
+        let last = if selection.is_of_topics() {
+            let newest = self.index.since(selection, 0, usize::MAX).unwrap_or_default();
+            newest.last().and_then(|newest| self.recent.get(*newest))
         } else {
-            let matcher = Matcher::new(pattern);
+            let matcher = Matcher::of(selection);
             self.recent.newest_first().take(MAX_COMPARED).find(|logged| matcher.matches(&logged.event.topic))
         };
         let seen = last.map_or(Seen::Nothing(self.log), |last| Seen::Event(Mark::of(last)));
         Cursor { next: self.recent.end(), seen }
     }
 
-    /// Returns the place at what was the end, for a pattern of which nothing before that is to be told.
-    pub(super) fn now_from(&self, pattern: &TopicPattern, end: u64) -> Cursor {
-        if end == self.recent.end() { self.now(pattern) } else { Cursor { next: end, seen: Seen::Nothing(self.log) } }
+    /// Returns the place at what was the end, for a selection of which nothing before that is to be told.
+    pub(super) fn now_from(&self, selection: &Selection, end: u64) -> Cursor {
+        if end == self.recent.end() { self.now(selection) } else { Cursor { next: end, seen: Seen::Nothing(self.log) } }
     }
 
     /// Looks for an answer; if there is none yet, the poll is among the watchers from this moment on.
@@ -204,16 +204,17 @@ impl State {
             Start::Oldest => return Lookup::InLog { cursor: None, to },
             Start::Newest => {
                 let complete_from = self.index.complete_from();
-                let offsets = self.index.since(&request.pattern, complete_from, request.limit + 1);
+                let offsets = self.index.since(&request.selection, complete_from, request.limit + 1);
                 let has_some = offsets.as_ref().is_none_or(|offsets| !offsets.is_empty());
-                let is_all = request.pattern.is_topic() && has_some;
+                let topics = request.selection.is_of_topics().then(|| request.selection.patterns().len());
+                let is_all = offsets.as_ref().is_some_and(|offsets| topics == Some(offsets.len()));
                 let evicted_before = if is_all { 0 } else { complete_from };
                 if has_some || evicted_before > 0 {
                     return Lookup::Newest(NewestLookup { offsets, evicted_before, end: self.recent.end() });
                 }
             }
-            Start::Now => place = self.now(&request.pattern),
-            Start::After(cursor) => match self.knows(&request.pattern, cursor, is_compared) {
+            Start::Now => place = self.now(&request.selection),
+            Start::After(cursor) => match self.knows(&request.selection, cursor, is_compared) {
                 Known::Yes => {
                     let (found, end) = self.after(request, cursor.next, request.room_after(found_before));
                     if end != self.recent.end() {
@@ -224,14 +225,14 @@ impl State {
                     }
                 }
                 Known::NotYet => {
-                    let (ticket, answer) = self.watchers.watch(&TopicPattern::all(), 1, false);
+                    let (ticket, answer) = self.watchers.watch(&Selection::all(), 1, false);
                     return Lookup::BeyondEnd(cursor, ticket, answer);
                 }
                 Known::No => return Lookup::Unknown,
                 Known::AskLog => return Lookup::InLog { cursor: Some(cursor), to },
             },
         }
-        let (ticket, answer) = self.watchers.watch(&request.pattern, request.limit, request.latest_only);
+        let (ticket, answer) = self.watchers.watch(&request.selection, request.limit, request.latest_only);
         Lookup::Watching(place, ticket, answer)
     }
 
@@ -241,18 +242,18 @@ impl State {
     /// The index of newest events spares the recent events from being looked through for nothing, and for one event of
     /// each topic.
     pub(super) fn after(&self, request: &FeedRequest, offset: u64, room: usize) -> (Vec<Logged>, u64) {
-        let FeedRequest { pattern, latest_only, .. } = request;
+        let FeedRequest { selection, latest_only, .. } = request;
         let end = self.recent.end();
-        if self.index.has_nothing_since(pattern, offset) {
+        if self.index.has_nothing_since(selection, offset) {
             return (Vec::new(), end);
         }
         if *latest_only
             && offset >= self.index.complete_from()
-            && let Some(offsets) = self.index.since(pattern, offset, room)
+            && let Some(offsets) = self.index.since(selection, offset, room)
         {
             return (offsets.into_iter().filter_map(|offset| self.recent.get(offset).cloned()).collect(), end);
         }
-        let matcher = Matcher::new(pattern);
+        let matcher = Matcher::of(selection);
         // Of a part that is folded, later parts have newer events.
         let room = if *latest_only { usize::MAX } else { room };
         let (mut found, mut last) = (Vec::new(), None);

@@ -107,8 +107,8 @@ impl World {
     }
 
     async fn poll(&self, pattern: &str, start: Start, wait: Duration) -> FeedOutcome {
-        let (pattern, deadline) = (pattern.parse().unwrap(), Instant::now() + wait);
-        self.ask(FeedRequest { pattern, start, limit: 100, latest_only: false, deadline }).await
+        let (selection, deadline) = (pattern.parse().unwrap(), Instant::now() + wait);
+        self.ask(FeedRequest { selection, start, limit: 100, latest_only: false, deadline }).await
     }
 
     async fn ask(&self, request: FeedRequest) -> FeedOutcome {
@@ -207,7 +207,7 @@ async fn a_client_that_has_seen_all_that_went_is_told_nothing() {
         places.push((number, place));
         world.publish("a", number..number + 1).await;
     }
-    let oldest = world.broker.log().search(&TopicPattern::all(), 0, 1, 1).await.unwrap().oldest;
+    let oldest = world.broker.log().search(&Selection::all(), 0, 1, 1).await.unwrap().oldest;
     assert!(oldest > 0);
     for (number, place) in places {
         // Offsets begin at 0, numbers at 100.
@@ -280,7 +280,7 @@ async fn of_topics_whose_newest_event_is_gone_the_others_come() {
     for number in 100..400 {
         world.publish(&format!("a.{number}"), number..number + 1).await;
     }
-    let oldest = 100 + world.broker.log().search(&TopicPattern::all(), 0, 1, 1).await.unwrap().oldest;
+    let oldest = 100 + world.broker.log().search(&Selection::all(), 0, 1, 1).await.unwrap().oldest;
     assert!(oldest > 200, "more than a batch is gone");
     assert_eq!(world.look("a.*", Start::Newest).await.0, (oldest..400).collect::<Vec<_>>());
 }
@@ -324,7 +324,7 @@ async fn a_search_reads_little_more_than_it_returns_and_the_next_goes_on_after_i
     }
     let (mut from, mut seen) = (0, Vec::new());
     while seen.len() < sizes.clone().count() {
-        let searched = world.broker.log().search(&TopicPattern::all(), from, 309, usize::MAX).await.unwrap();
+        let searched = world.broker.log().search(&Selection::all(), from, 309, usize::MAX).await.unwrap();
         let found: Vec<usize> = searched.found.iter().map(|logged| logged.event.payload.len()).collect();
         assert!(found.len() == 1 || found.iter().sum::<usize>() <= 1 << 20, "{found:?}");
         assert_eq!(searched.last.unwrap().offset + 1, searched.reached);

@@ -12,7 +12,7 @@ use std::{
     ops::Bound,
 };
 
-use events::{Matcher, Topic, TopicPattern};
+use events::{Matcher, Selection, Topic, TopicPattern};
 
 /// Up to how many bytes a topic counts as one.
 const UNIT: usize = 64;
@@ -20,6 +20,14 @@ const UNIT: usize = 64;
 /// How many topics a look compares with a pattern, and how many events: it is done under the lock that every poll and
 /// every event takes. So few in unit tests that looks come in parts.
 pub(super) const MAX_COMPARED: usize = if cfg!(test) { 16 } else { 512 };
+
+/// How far a look through the whole index has come: the topics that begin as this pattern of the selection does, by its
+/// number, up to this one.
+#[derive(Debug)]
+pub(super) struct IndexPlace {
+    pattern: usize,
+    after: Option<Topic>,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -103,15 +111,28 @@ impl TopicIndex {
 
     /// Returns the offsets of the newest events of matching topics, from an offset on and in order; of too many the
     /// oldest `most`. `None`: there are more topics than one look compares.
-    pub(super) fn since(&self, pattern: &TopicPattern, offset: u64, most: usize) -> Option<Vec<u64>> {
-        if pattern.is_topic() {
-            let newest = self.by_topic.get(pattern.as_str()).copied();
-            return Some(newest.filter(|newest| *newest >= offset).into_iter().take(most).collect());
+    pub(super) fn since(&self, selection: &Selection, offset: u64, most: usize) -> Option<Vec<u64>> {
+        let mut found_named = BTreeSet::new();
+        let mut find_named = |newest: u64| {
+            found_named.insert(newest);
+            if found_named.len() > most {
+                found_named.pop_last();
+            }
+        };
+        if selection.is_of_topics() {
+            let newest = selection.patterns().iter().filter_map(|topic| self.by_topic.get(topic.as_str()).copied());
+            newest.filter(|newest| *newest >= offset).for_each(find_named);
+            return Some(found_named.into_iter().collect());
         }
-        let matcher = Matcher::new(pattern);
+        let matcher = Matcher::of(selection);
         let mut later = self.by_offset.range(offset..);
-        let mut named = self.named_like(pattern);
-        let (mut found_later, mut found_named) = (Vec::new(), BTreeSet::new());
+        // Each of its patterns with the topics whose names begin as it does.
+        let mut named = selection.patterns().iter().flat_map(|pattern| {
+            let matcher = Matcher::new(pattern);
+            self.named_from(pattern, None)
+                .map(move |(topic, newest)| (*newest, *newest >= offset && matcher.matches(topic)))
+        });
+        let mut found_later = Vec::new();
         let mut compared = 0;
         while found_later.len() < most {
             // What ends first has seen every topic that can be meant.
@@ -123,26 +144,22 @@ impl TopicIndex {
             if matcher.matches(topic) {
                 found_later.push(*newest);
             }
-            let Some((topic, newest)) = named.next() else {
+            let Some((newest, is_selected)) = named.next() else {
                 return Some(found_named.into_iter().collect());
             };
-            if *newest < offset {
-                continue;
-            }
-            compared += 1;
-            if matcher.matches(topic) {
-                found_named.insert(*newest);
-                if found_named.len() > most {
-                    found_named.pop_last();
-                }
+            compared += usize::from(newest >= offset);
+            if is_selected {
+                find_named(newest);
             }
         }
         Some(found_later)
     }
 
-    /// Returns the offsets of the newest events of matching topics among those that come after one by name, as far as
-    /// one look goes, and the topic with which the next one goes on if there may be more.
-    pub(super) fn part(&self, pattern: &TopicPattern, after: Option<&Topic>) -> (Vec<u64>, Option<Topic>) {
+    /// Returns the offsets of the newest events of matching topics among those that come after a place in the index, as
+    /// far as one look goes, and the place where the next one goes on if there may be more.
+    pub(super) fn part(&self, selection: &Selection, after: Option<&IndexPlace>) -> (Vec<u64>, Option<IndexPlace>) {
+        let (number, after) = after.map_or((0, None), |place| (place.pattern, place.after.as_ref()));
+        let Some(pattern) = selection.patterns().get(number) else { return (Vec::new(), None) };
         let matcher = Matcher::new(pattern);
         let is_left = |(topic, _): &(&Topic, &u64)| after.is_none_or(|after| *topic > after);
         let mut named = self.named_from(pattern, after).filter(is_left);
@@ -153,29 +170,35 @@ impl TopicIndex {
             }
             last = Some(topic);
         }
-        (offsets, last.filter(|_| named.next().is_some()).cloned())
+        let next = match last.filter(|_| named.next().is_some()) {
+            Some(last) => Some(IndexPlace { pattern: number, after: Some(last.clone()) }),
+            None if number + 1 < selection.patterns().len() => Some(IndexPlace { pattern: number + 1, after: None }),
+            None => None,
+        };
+        (offsets, next)
     }
 
-    /// Returns the topics whose names begin like those that a pattern selects.
-    fn named_like(&self, pattern: &TopicPattern) -> impl Iterator<Item = (&Topic, &u64)> {
-        self.named_from(pattern, None)
-    }
-
-    /// Returns them from a topic on.
-    fn named_from(&self, pattern: &TopicPattern, from: Option<&Topic>) -> impl Iterator<Item = (&Topic, &u64)> {
-        let words = pattern.literal_beginning();
+    /// Returns the topics whose names begin like those that a pattern selects, from a topic on.
+    fn named_from(
+        &self,
+        pattern: &TopicPattern,
+        from: Option<&Topic>,
+    ) -> impl Iterator<Item = (&Topic, &u64)> + use<'_> {
+        let words = pattern.literal_beginning().to_owned();
         // `#` stands for no words, too: then the beginning is the whole topic.
-        let whole = if from.is_none() { self.by_topic.get_key_value(words) } else { None };
+        let whole = if from.is_none() { self.by_topic.get_key_value(words.as_str()) } else { None };
         let beginning = if words.is_empty() { String::new() } else { format!("{words}.") };
         let first = from.map_or(beginning.as_str(), |from| beginning.as_str().max(from.as_str()));
-        let longer = self.by_topic.range::<str, _>((Bound::Included(first), Bound::Unbounded));
+        // A topic has no longer ones.
+        let end = if pattern.is_topic() { Bound::Excluded(first) } else { Bound::Unbounded };
+        let longer = self.by_topic.range::<str, _>((Bound::Included(first), end));
         whole.into_iter().chain(longer.take_while(move |(topic, _)| topic.as_str().starts_with(&beginning)))
     }
 
     /// Tells whether no matching topic has an event with this offset or a higher one; `false` if that is not known
     /// here.
-    pub(super) fn has_nothing_since(&self, pattern: &TopicPattern, offset: u64) -> bool {
-        offset >= self.complete_from && self.since(pattern, offset, 1).is_some_and(|newer| newer.is_empty())
+    pub(super) fn has_nothing_since(&self, selection: &Selection, offset: u64) -> bool {
+        offset >= self.complete_from && self.since(selection, offset, 1).is_some_and(|newer| newer.is_empty())
     }
 
     /// Tells whether this topic is known to have an event with this offset or a higher one.
@@ -213,10 +236,10 @@ mod tests {
     use super::*;
 
     /// Looks through the whole index in parts.
-    fn all(index: &TopicIndex, pattern: &TopicPattern) -> Vec<u64> {
+    fn all(index: &TopicIndex, selection: &Selection) -> Vec<u64> {
         let (mut offsets, mut after) = (BTreeSet::new(), None);
         loop {
-            let (more, last) = index.part(pattern, after.as_ref());
+            let (more, last) = index.part(selection, after.as_ref());
             offsets.extend(more);
             match last {
                 Some(last) => after = Some(last),
@@ -260,17 +283,19 @@ mod tests {
         assert_eq!(newest.units, 0);
     }
 
+    const PATTERN: &str = "[ab*](\\.[abc*]){0,4}|([ab*]\\.){0,2}#(\\.[abc*]){0,2}(\\.#)?(\\.[abc*])?";
+
     proptest! {
         #[test]
         fn it_finds_the_newest_of_each_topic_that_matches(
             topics in prop::collection::vec("[ab](\\.[abc]){0,4}", 1..30),
-            pattern in "[ab*](\\.[abc*]){0,4}|([ab*]\\.){0,2}#(\\.[abc*]){0,2}(\\.#)?(\\.[abc*])?",
+            selection in prop::collection::vec(PATTERN, 1..4),
             oldest in 0_u64..30,
             most in 1_usize..40,
             since in 0_u64..30,
         ) {
             let topics: Vec<Topic> = topics.iter().map(|topic| topic.parse().unwrap()).collect();
-            let pattern: TopicPattern = pattern.parse().unwrap();
+            let selection: Selection = selection.join(",").parse().unwrap();
             let mut newest = TopicIndex::new(most);
             let mut plain = HashMap::new();
             for (offset, topic) in (0..).zip(&topics) {
@@ -280,19 +305,19 @@ mod tests {
             prop_assert!(plain.len() <= most || newest.complete_from() > 0);
             newest.trim(oldest);
             let known = oldest.max(newest.complete_from());
-            let is_it = |(topic, offset): &(&&Topic, &u64)| pattern.matches(topic) && **offset >= known;
+            let is_it = |(topic, offset): &(&&Topic, &u64)| selection.matches(topic) && **offset >= known;
             let mut expected: Vec<u64> = plain.iter().filter(is_it).map(|(_, offset)| *offset).collect();
             expected.sort_unstable();
-            prop_assert_eq!(&all(&newest, &pattern), &expected);
-            if let Some(found) = newest.since(&pattern, 0, 3) {
+            prop_assert_eq!(&all(&newest, &selection), &expected);
+            if let Some(found) = newest.since(&selection, 0, 3) {
                 prop_assert_eq!(found, &expected[..expected.len().min(3)]);
             }
             let later: Vec<u64> = expected.iter().copied().filter(|offset| *offset >= since).collect();
-            let found = newest.since(&pattern, since, usize::MAX);
+            let found = newest.since(&selection, since, usize::MAX);
             prop_assert_eq!(found.as_ref().unwrap_or(&later), &later);
             let quiet = since >= newest.complete_from() && expected.iter().all(|offset| *offset < since);
             // More may have to be compared to know.
-            prop_assert!(newest.has_nothing_since(&pattern, since) == quiet || (quiet && found.is_none()));
+            prop_assert!(newest.has_nothing_since(&selection, since) == quiet || (quiet && found.is_none()));
             for (topic, offset) in plain {
                 prop_assert_eq!(newest.knows_since(topic, 0), offset >= known);
                 prop_assert!(!newest.knows_since(topic, offset + 1));

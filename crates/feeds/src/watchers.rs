@@ -1,11 +1,11 @@
 //! The polls that wait for something new.
 //!
-//! Those who wait for the same pattern are a group. Groups are found by topic, so an event costs what its watchers cost
+//! Those who wait for the same selection are a group. Groups are found by topic, so an event costs what its watchers cost
 //! and nothing for all others; and a poll that gives up is found in its group at once, however many others are in it.
 //! Each poll waits for one answer, and those who wait for the same events share it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +13,7 @@ use std::{
 };
 
 use broker::log::Logged;
-use events::{PatternMap, TopicPattern};
+use events::{PatternMap, Selection, Topic};
 use tokio::sync::oneshot;
 
 use super::{
@@ -24,9 +24,9 @@ use super::{
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
-    groups: HashMap<TopicPattern, Group>,
-    /// The pattern of each group, once.
-    patterns: PatternMap<TopicPattern>,
+    groups: HashMap<Selection, Group>,
+    /// The selection of each group, once under each of its patterns.
+    patterns: PatternMap<Selection>,
 }
 
 /// In the order in which they came.
@@ -42,7 +42,7 @@ struct Watcher {
     reply: oneshot::Sender<Arc<FeedBatch>>,
 }
 
-/// A place among the watchers of a pattern, to be given back by a poll that gives up.
+/// A place among the watchers of a selection, to be given back by a poll that gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket(u64);
 
@@ -56,33 +56,52 @@ impl Ticket {
 }
 
 impl Watchers {
-    /// Waits for the next events of a pattern.
+    /// Waits for the next events of a selection.
     pub(super) fn watch(
         &mut self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         limit: usize,
         latest_only: bool,
     ) -> (Ticket, oneshot::Receiver<Arc<FeedBatch>>) {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket::new();
         let watcher = Watcher { limit, latest_only, reply };
-        if let Some(group) = self.groups.get_mut(pattern) {
+        if let Some(group) = self.groups.get_mut(selection) {
             group.insert(ticket, watcher);
         } else {
-            self.groups.insert(pattern.clone(), Group::from([(ticket, watcher)]));
-            self.patterns.insert(pattern, pattern.clone());
+            self.groups.insert(selection.clone(), Group::from([(ticket, watcher)]));
+            for pattern in selection.patterns() {
+                self.patterns.insert(pattern, selection.clone());
+            }
         }
         (ticket, answer)
     }
 
     /// Gives up waiting. A poll that was answered has left already.
-    pub(super) fn leave(&mut self, pattern: &TopicPattern, ticket: Ticket) {
-        let Some(group) = self.groups.get_mut(pattern) else { return };
+    pub(super) fn leave(&mut self, selection: &Selection, ticket: Ticket) {
+        let Some(group) = self.groups.get_mut(selection) else { return };
         group.remove(&ticket);
         if group.is_empty() {
-            self.groups.remove(pattern);
-            self.patterns.remove(pattern, |_| true);
+            self.groups.remove(selection);
+            self.forget(selection);
         }
+    }
+
+    /// Takes a selection from under its patterns.
+    fn forget(&mut self, selection: &Selection) {
+        for pattern in selection.patterns() {
+            self.patterns.remove(pattern, |other| other == selection);
+        }
+    }
+
+    /// Takes the selections out that select a topic.
+    fn take_matching(&mut self, topic: &Topic) -> Vec<Selection> {
+        let mut selections = self.patterns.take_matching(topic);
+        let mut seen = HashSet::new();
+        // One of several patterns may be found by more than one of them, and is left under the others.
+        selections.retain(|selection| selection.patterns().len() == 1 || seen.insert(selection.clone()));
+        seen.iter().for_each(|selection| self.forget(selection));
+        selections
     }
 
     /// Returns how many wait.
@@ -93,22 +112,22 @@ impl Watchers {
 
     /// Answers every poll that waits for any of these events, which are the newest; no event has the offset `next` yet.
     ///
-    /// Patterns of which the same events are news share a batch, place and all: of what came besides it tells nothing.
+    /// Selections of which the same events are news share a batch, place and all: of what came besides it tells nothing.
     pub(super) fn notify(&mut self, events: &[Logged], next: u64) {
         let end = Cursor { next, seen: Seen::default() };
-        // Each pattern and which of the events match it.
-        let mut concerned: Vec<(TopicPattern, Vec<usize>)> = Vec::new();
+        // Each selection and which of the events match it.
+        let mut concerned: Vec<(Selection, Vec<usize>)> = Vec::new();
         for (index, logged) in events.iter().enumerate() {
-            for (_, hits) in concerned.iter_mut().filter(|(pattern, _)| pattern.matches(&logged.event.topic)) {
+            for (_, hits) in concerned.iter_mut().filter(|(selection, _)| selection.matches(&logged.event.topic)) {
                 hits.push(index);
             }
-            let patterns = self.patterns.take_matching(&logged.event.topic);
-            concerned.extend(patterns.into_iter().map(|pattern| (pattern, vec![index])));
+            let selections = self.take_matching(&logged.event.topic);
+            concerned.extend(selections.into_iter().map(|selection| (selection, vec![index])));
         }
         let mut batches = Batches::new();
-        for (pattern, hits) in concerned {
+        for (selection, hits) in concerned {
             let hits: Arc<[usize]> = hits.into();
-            for watcher in self.groups.remove(&pattern).into_iter().flat_map(Group::into_values) {
+            for watcher in self.groups.remove(&selection).into_iter().flat_map(Group::into_values) {
                 let key = (Arc::clone(&hits), watcher.limit, watcher.latest_only);
                 let batch = batches.entry(key).or_insert_with_key(|(hits, limit, latest_only)| {
                     let found = hits.iter().map(|index| events[*index].clone()).collect();

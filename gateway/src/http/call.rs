@@ -92,8 +92,8 @@ impl Call {
             Operation::MailboxDelete => Self::Delete(client_id(&first)?),
             Operation::MailboxBind => Self::Bind(client_id(&first)?, pattern(&second)?),
             Operation::MailboxUnbind => Self::Unbind(client_id(&first)?, pattern(&second)?),
-            Operation::FeedPoll => Self::Follow(feed::read(pattern(&first)?, query, headers, false)?),
-            Operation::FeedStream => Self::FollowStream(feed::read(pattern(&first)?, query, headers, true)?),
+            Operation::FeedPoll => Self::Follow(feed::read(valid("topics", &first)?, query, headers, false)?),
+            Operation::FeedStream => Self::FollowStream(feed::read(valid("topics", &first)?, query, headers, true)?),
             Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, Box::new(parts.headers), body)),
             Operation::Page => Self::Page,
             Operation::BrowserClient => Self::BrowserClient(Box::new(parts.headers)),
@@ -145,7 +145,9 @@ impl Call {
             }
             Self::Bind(client, pattern) => rights.use_mailbox(client).and_then(|()| rights.read(pattern)),
             Self::Status(client) | Self::Delete(client) | Self::Unbind(client, _) => rights.use_mailbox(client),
-            Self::Follow(poll) | Self::FollowStream(poll) => rights.read(&poll.request.pattern),
+            Self::Follow(poll) | Self::FollowStream(poll) => {
+                poll.request.selection.patterns().iter().try_for_each(|pattern| rights.read(pattern))
+            }
             Self::Publish(topic, ..) => rights.publish(topic),
             Self::Page
             | Self::BrowserClient(_)

@@ -158,7 +158,7 @@ fn about(operation: Operation) -> About {
             query: &["last_seen", "lastEventId", "wait", "limit", "fold"],
             headers: &[LAST_EVENT_ID, ("If-None-Match", "The ETag of an answer: then nothing new is a 304")],
             ..About::new(
-                "Polls a feed, or streams it; {topic} may be a pattern",
+                "Polls a feed, or streams it; {topic} may be a pattern, or up to 64 separated by commas",
                 vec![
                     ("200", schemas::with_place(schemas::batch())),
                     ("204", schemas::with_place(plain("Nothing came by the deadline"))),

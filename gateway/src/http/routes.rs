@@ -183,7 +183,7 @@ impl Route {
 /// Says where what is asked for may be.
 pub(super) fn no_such_path(path: &str) -> Problem {
     Problem::NoSuchPath(match path.trim_start_matches('/').split('/').next() {
-        Some("topics") => "/topics/{topic}/events (POST publishes, GET follows a topic or pattern)",
+        Some("topics") => "/topics/{topic}/events (POST publishes, GET follows topics or patterns)",
         Some("clients") => {
             "/clients/{client}/events (GET polls), /clients/{client} and /clients/{client}/topics/{pattern}"
         }

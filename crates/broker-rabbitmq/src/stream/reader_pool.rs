@@ -12,7 +12,7 @@ use std::{
 };
 
 use broker::{BrokerError, limits::CALL_TIMEOUT, log::Logged};
-use events::TopicPattern;
+use events::Selection;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep, timeout},
@@ -45,7 +45,7 @@ struct Kept {
 /// A reader that waits for the search that goes on where it has stopped.
 #[derive(Debug)]
 struct Idle {
-    pattern: TopicPattern,
+    selection: Selection,
     stop: Stop,
     reader: Reader,
     since: Instant,
@@ -118,10 +118,10 @@ impl ReaderPool {
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl SearchPermit<'_> {
-    /// Takes a reader of this pattern that has stopped at such a place.
-    pub(super) fn take(&self, pattern: &TopicPattern, at: impl Fn(&Stop) -> bool) -> Option<(Reader, Stop)> {
+    /// Takes a reader of this selection that has stopped at such a place.
+    pub(super) fn take(&self, selection: &Selection, at: impl Fn(&Stop) -> bool) -> Option<(Reader, Stop)> {
         let mut kept = self.readers.kept();
-        let found = kept.idle.iter().position(|idle| idle.pattern == *pattern && at(&idle.stop))?;
+        let found = kept.idle.iter().position(|idle| idle.selection == *selection && at(&idle.stop))?;
         kept.idle.remove(found).map(|idle| (idle.reader, idle.stop))
     }
 
@@ -135,10 +135,10 @@ impl SearchPermit<'_> {
     }
 
     /// Keeps a reader for the search that goes on where it has stopped.
-    pub(super) fn keep(&self, pattern: &TopicPattern, stop: Stop, reader: Reader) {
+    pub(super) fn keep(&self, selection: &Selection, stop: Stop, reader: Reader) {
         let mut kept = self.readers.kept();
         if kept.log == self.log && !self.readers.linger.is_zero() {
-            kept.idle.push_back(Idle { pattern: pattern.clone(), stop, reader, since: Instant::now() });
+            kept.idle.push_back(Idle { selection: selection.clone(), stop, reader, since: Instant::now() });
         }
     }
 }

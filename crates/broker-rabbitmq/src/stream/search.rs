@@ -6,7 +6,7 @@ use broker::{
     limits::MAX_BATCH_BYTES,
     log::{Logged, Searched},
 };
-use events::TopicPattern;
+use events::Selection;
 
 use super::{reader::Stored, reader_pool::Stop};
 
@@ -15,7 +15,7 @@ const MAX_LOOKED_AT: usize = 20_000;
 
 /// What a search looks for and what it has found.
 pub(super) struct Search<'a> {
-    pub(super) pattern: &'a TopicPattern,
+    pub(super) selection: &'a Selection,
     pub(super) range: Range<u64>,
     limit: usize,
     looked_at: usize,
@@ -28,21 +28,21 @@ pub(super) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(pattern: &'a TopicPattern, range: Range<u64>, limit: usize) -> Self {
+    pub(super) fn new(selection: &'a Selection, range: Range<u64>, limit: usize) -> Self {
         let result = Searched { reached: range.start, oldest: range.start, ..Searched::default() };
-        Self { pattern, range, limit, looked_at: 0, bytes: 0, awaited: None, gap: None, result }
+        Self { selection, range, limit, looked_at: 0, bytes: 0, awaited: None, gap: None, result }
     }
 
     /// Goes on after an event that is to be shown first.
-    pub(super) fn after(pattern: &'a TopicPattern, seen: u64, to: u64, limit: usize) -> Self {
-        let mut search = Self { awaited: Some(seen), ..Self::new(pattern, seen + 1..to, limit) };
+    pub(super) fn after(selection: &'a Selection, seen: u64, to: u64, limit: usize) -> Self {
+        let mut search = Self { awaited: Some(seen), ..Self::new(selection, seen + 1..to, limit) };
         search.result.oldest = seen;
         search
     }
 
     /// Returns the same search, before it has begun, for a reader that has stopped where it is to go on.
     pub(super) fn go_on(&self, Stop { last, reached }: Stop) -> Self {
-        let mut search = Self::new(self.pattern, reached..self.range.end, self.limit);
+        let mut search = Self::new(self.selection, reached..self.range.end, self.limit);
         let (before, last, oldest) = (Some(last.clone()), Some(last), self.result.oldest);
         search.result = Searched { before, last, oldest, ..search.result };
         search
@@ -85,7 +85,7 @@ impl<'a> Search<'a> {
             return ControlFlow::Break(Some(stored));
         }
         let (offset, is_event) = (stored.offset, !stored.control && stored.offset >= self.range.start);
-        if is_event && self.pattern.matches(&stored.event.topic) {
+        if is_event && self.selection.matches(&stored.event.topic) {
             let bytes = self.bytes.saturating_add(stored.event.payload.len());
             if bytes > MAX_BATCH_BYTES && !self.result.found.is_empty() {
                 return ControlFlow::Break(Some(stored));

@@ -52,7 +52,7 @@ async fn the_index_has_all_topics_or_as_many_of_the_newest_as_fit() {
     let known = |world: &World| {
         let state = world.feed.state.lock();
         let index = &state.as_ref().unwrap().index;
-        let (mut offsets, _) = index.part(&TopicPattern::all(), None);
+        let (mut offsets, _) = index.part(&Selection::all(), None);
         offsets.sort_unstable();
         (index.complete_from(), offsets)
     };

@@ -5,8 +5,9 @@ use super::*;
 impl World {
     /// Polls without waiting, folded: the numbers, and the place.
     async fn look_folded(&self, place: Cursor, limit: usize) -> (Vec<u64>, Cursor) {
-        let (pattern, deadline) = ("#".parse().unwrap(), Instant::now());
-        match self.ask(FeedRequest { pattern, start: Start::After(place), limit, latest_only: true, deadline }).await {
+        let (selection, deadline) = ("#".parse().unwrap(), Instant::now());
+        match self.ask(FeedRequest { selection, start: Start::After(place), limit, latest_only: true, deadline }).await
+        {
             FeedOutcome::Batch(batch) => (numbers(&batch), batch.last_seen),
             FeedOutcome::Nothing(end) => (Vec::new(), end),
             other => panic!("{other:?}"),

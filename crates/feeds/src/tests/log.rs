@@ -10,7 +10,7 @@ use broker::{
     log::{EventLog, LogEnd, LogTail, Logged, NewestBefore, Searched},
 };
 use broker_embedded::{EmbeddedBroker, EmbeddedTail};
-use events::{Topic, TopicPattern};
+use events::{Selection, Topic};
 use tokio::sync::{Mutex, Notify};
 
 /// See the module.
@@ -94,25 +94,25 @@ impl EventLog for TestLog {
         self.broker.log().known_oldest()
     }
 
-    async fn newest_before(&self, pattern: &TopicPattern, before: u64, most: usize) -> Option<NewestBefore> {
-        if self.knows_newest { self.broker.log().newest_before(pattern, before, most).await } else { None }
+    async fn newest_before(&self, selection: &Selection, before: u64, most: usize) -> Option<NewestBefore> {
+        if self.knows_newest { self.broker.log().newest_before(selection, before, most).await } else { None }
     }
 
     async fn reaches(&self, offset: u64) -> Result<bool, BrokerError> {
         self.broker.log().reaches(offset).await
     }
 
-    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        self.broker.log().search(pattern, from, to, limit).await
+    async fn search(&self, selection: &Selection, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        self.broker.log().search(selection, from, to, limit).await
     }
 
     async fn search_after(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         seen: u64,
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        self.broker.log().search_after(pattern, seen, to, limit).await
+        self.broker.log().search_after(selection, seen, to, limit).await
     }
 }

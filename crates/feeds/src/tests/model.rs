@@ -10,7 +10,7 @@ use std::{
 
 use broker::{Broker, log::EventLog};
 use broker_embedded::{EmbeddedBroker, EmbeddedOptions, KeptMailboxes, Retention, testing::Folder};
-use events::{Topic, TopicPattern};
+use events::{Selection, Topic, TopicPattern};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use super::{World, log::TestLog, numbers, readiness::turns};
 use crate::{FeedOutcome, FeedRequest, Start, cursor::Cursor};
 
 const TOPICS: [&str; 6] = ["a", "a.b", "a.c", "b", "b.a.c", "c"];
-const PATTERNS: [&str; 6] = ["#", "*", "a.#", "a", "*.c", "b.#"];
+const SELECTIONS: [&str; 9] = ["#", "*", "a.#", "a", "*.c", "b.#", "a,b", "a,a.*", "#.c,b.#,c"];
 const STARTS: [Start; 3] = [Start::Newest, Start::Oldest, Start::Now];
 
 /// What the gateway is set to.
@@ -38,12 +38,12 @@ struct Settings {
     rests: bool,
 }
 
-/// One operation. Topics, patterns and starts are numbers in the lists above, clients are counted round and round.
+/// One operation. Topics, selections and starts are numbers in the lists above, clients are counted round and round.
 #[derive(Debug, Clone)]
 enum Step {
     Publish(usize, usize),
     Come {
-        pattern: usize,
+        selection: usize,
         start: usize,
         latest_only: bool,
     },
@@ -79,10 +79,10 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let come = (0..PATTERNS.len(), 0..STARTS.len(), any::<bool>());
+    let come = (0..SELECTIONS.len(), 0..STARTS.len(), any::<bool>());
     prop_oneof![
         8 => (0..TOPICS.len(), 1..8_usize).prop_map(|(topic, count)| Step::Publish(topic, count)),
-        4 => come.prop_map(|(pattern, start, latest_only)| Step::Come { pattern, start, latest_only }),
+        4 => come.prop_map(|(selection, start, latest_only)| Step::Come { selection, start, latest_only }),
         16 => (0..64_usize, prop_oneof![1..4_usize, Just(100)])
             .prop_map(|(client, limit)| Step::Poll { client, limit }),
         1 => Just(Step::Restart),
@@ -110,7 +110,7 @@ proptest! {
 
 #[derive(Clone)]
 struct Client {
-    pattern: TopicPattern,
+    selection: Selection,
     start: Start,
     latest_only: bool,
 }
@@ -162,9 +162,9 @@ impl Model {
                     self.world().store(topic.as_str(), numbers).await;
                 }
             }
-            Step::Come { pattern, start, latest_only } => {
-                let pattern = PATTERNS[pattern].parse().unwrap();
-                self.clients.push(Client { pattern, start: STARTS[start], latest_only });
+            Step::Come { selection, start, latest_only } => {
+                let selection = SELECTIONS[selection].parse().unwrap();
+                self.clients.push(Client { selection, start: STARTS[start], latest_only });
             }
             Step::Poll { client, limit } => {
                 if let Some(client) = client.checked_rem(self.clients.len()) {
@@ -208,13 +208,13 @@ impl Model {
 
     /// Polls once, judges the answer, and returns whether it moved or told the client anything.
     async fn poll(&mut self, number: usize, limit: usize) -> Result<bool, TestCaseError> {
-        let Client { pattern, start, latest_only } = self.clients[number].clone();
+        let Client { selection, start, latest_only } = self.clients[number].clone();
         // Else what is stored is read a moment later, and may come to who begins now.
         if self.settings.rests {
             turns(|| self.world().is_resting()).await;
         }
         let oldest = self.oldest();
-        let request = FeedRequest { pattern: pattern.clone(), start, limit, latest_only, deadline: Instant::now() };
+        let request = FeedRequest { selection: selection.clone(), start, limit, latest_only, deadline: Instant::now() };
         let (got, reset, place) = match self.world().ask(request).await {
             FeedOutcome::Batch(batch) => (numbers(&batch), batch.reset, batch.last_seen),
             FeedOutcome::Nothing(place) => (Vec::new(), false, place),
@@ -222,7 +222,7 @@ impl Model {
         };
         let answer = Answer { from: start, oldest, got, reset, place };
         let judged = self.judge(&self.clients[number], limit, &answer);
-        prop_assert!(judged.is_ok(), "{}: {} from {:?}: {:?}", judged.unwrap_err(), pattern, start, answer);
+        prop_assert!(judged.is_ok(), "{}: {} from {:?}: {:?}", judged.unwrap_err(), selection, start, answer);
         self.clients[number].start = Start::After(answer.place);
         Ok(Start::After(answer.place) != start || !answer.got.is_empty())
     }
@@ -233,7 +233,7 @@ impl Model {
         let feed_topics = self.feed_topics();
         let wants = |offset: u64| {
             let topic = self.topic(offset);
-            client.pattern.matches(topic) && feed_topics.matches(topic)
+            client.selection.matches(topic) && feed_topics.matches(topic)
         };
         // Whether an event can be missed by this client, for all that the gateway can know.
         let is_gone = |offset: u64| match self.damaged.get(&offset) {

@@ -82,8 +82,8 @@ async fn the_newest_event_is_the_newest_also_where_more_topics_were_forgotten_th
 
 /// Polls once, publishes, and polls on: the numbers and the place.
 async fn interrupted(world: &World, limit: usize, publish: impl AsyncFnOnce(&World)) -> (Vec<u64>, Cursor) {
-    let (pattern, deadline) = ("a.*".parse().unwrap(), Instant::now());
-    let request = FeedRequest { pattern, start: Start::Newest, limit, latest_only: false, deadline };
+    let (selection, deadline) = ("a.*".parse().unwrap(), Instant::now());
+    let request = FeedRequest { selection, start: Start::Newest, limit, latest_only: false, deadline };
     let mut poll = std::pin::pin!(world.ask(request));
     assert!(futures_util::poll!(poll.as_mut()).is_pending(), "it goes on in another part");
     publish(world).await;

@@ -64,8 +64,8 @@ async fn logs_that_differ_by_events_of_other_topics_give_the_same_places() {
                     for limit in [1, 2, 100] {
                         let mut start = Start::After(place);
                         for latest_only in [false, true] {
-                            let (pattern, deadline) = (pattern.parse().unwrap(), Instant::now());
-                            let request = FeedRequest { pattern, start, limit, latest_only, deadline };
+                            let (selection, deadline) = (pattern.parse().unwrap(), Instant::now());
+                            let request = FeedRequest { selection, start, limit, latest_only, deadline };
                             let place = match world.ask(request).await {
                                 FeedOutcome::Batch(batch) => {
                                     places.extend(batch.events.iter().map(Cursor::after));
@@ -246,8 +246,8 @@ fn who_has_seen_a_log_without_events_goes_on_with_its_first_one() {
     // As RabbitMQ has it: the log begins with something that is no event.
     let recent = RecentEvents::new(WindowLimits { bytes: 600, age: Duration::from_hours(1) }, 1);
     let mut state = State::new(recent, TopicIndex::new(9), 0);
-    let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
-    let request = FeedRequest { pattern, start: Start::Now, limit: 9, latest_only: false, deadline };
+    let (selection, deadline) = ("a".parse().unwrap(), Instant::now());
+    let request = FeedRequest { selection, start: Start::Now, limit: 9, latest_only: false, deadline };
     let Lookup::Watching(empty, ..) = state.lookup(&request, Start::Now, 0, false) else { panic!("it waits") };
     assert_eq!(empty.to_string(), "1~0~00000000");
     let after = |next| Start::After(Cursor { next, ..empty });

@@ -40,8 +40,8 @@ async fn a_poll_waits_for_the_first_start_of_the_feed() {
     let window = WindowLimits { bytes: 1 << 20, age: Duration::from_hours(1) };
     let options = FeedOptions { window, topics: 1000, rest_after: None };
     let feed = Feed::new(Arc::new(log), options, Arc::default());
-    let (pattern, deadline) = ("a".parse().unwrap(), Instant::now());
-    let request = FeedRequest { pattern, start: Start::Now, limit: 100, latest_only: false, deadline };
+    let (selection, deadline) = ("a".parse().unwrap(), Instant::now());
+    let request = FeedRequest { selection, start: Start::Now, limit: 100, latest_only: false, deadline };
     let poll = feed.poll(&request);
     let start = async {
         yield_now().await;

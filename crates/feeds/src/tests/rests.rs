@@ -45,8 +45,8 @@ impl World {
         for start in starts.into_iter().chain(places.iter().copied().map(Start::After)) {
             for pattern in ["a", "b", "#", "c"] {
                 for (latest_only, limit) in [(false, 100), (true, 100), (false, 3)] {
-                    let (pattern, deadline) = (pattern.parse().unwrap(), Instant::now());
-                    let request = FeedRequest { pattern, start, limit, latest_only, deadline };
+                    let (selection, deadline) = (pattern.parse().unwrap(), Instant::now());
+                    let request = FeedRequest { selection, start, limit, latest_only, deadline };
                     told.push(match self.ask(request).await {
                         FeedOutcome::Batch(batch) => (numbers(&batch), batch.reset, batch.last_seen),
                         FeedOutcome::Nothing(end) => (Vec::new(), false, end),
@@ -94,8 +94,8 @@ async fn a_log_is_read_as_long_as_a_poll_is_under_way_and_for_a_while_after() {
     let world = Arc::new(world);
     let held = tokio::spawn({
         let world = Arc::clone(&world);
-        let (pattern, deadline) = ("a".parse().unwrap(), Instant::now() + 3 * QUIET);
-        let request = FeedRequest { pattern, start: Start::Now, limit: 1, latest_only: false, deadline };
+        let (selection, deadline) = ("a".parse().unwrap(), Instant::now() + 3 * QUIET);
+        let request = FeedRequest { selection, start: Start::Now, limit: 1, latest_only: false, deadline };
         async move { world.feed.poll(&request).await }
     });
     pass(2 * QUIET).await;

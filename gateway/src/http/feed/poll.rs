@@ -5,7 +5,7 @@ use std::time::Duration;
 use access::Principal;
 use broker::Broker;
 use bytes::Bytes;
-use events::TopicPattern;
+use events::{Selection, TopicPattern};
 use feeds::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, Hold};
 use hyper::{
     StatusCode,
@@ -26,14 +26,15 @@ use crate::http::{
     response,
 };
 
-/// Refuses a pattern that selects no topic which is kept for Feeds: a poll of it would be held for nothing, again and
+/// Refuses patterns that select no topic which is kept for Feeds: a poll of them would be held for nothing, again and
 /// again.
-pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) -> Result<(), Problem> {
+pub(super) fn check_followed<B: Broker>(app: &App<B>, selection: &Selection) -> Result<(), Problem> {
     let topics = &app.options.feed_topics;
-    if topics.iter().any(|kept| kept.intersects(pattern)) {
-        return Ok(());
+    let is_followed = |pattern: &&TopicPattern| topics.iter().any(|kept| kept.intersects(pattern));
+    match selection.patterns().iter().find(|pattern| !is_followed(pattern)) {
+        None => Ok(()),
+        Some(pattern) => Err(Problem::NotFollowed(pattern.clone(), topics.clone())),
     }
-    Err(Problem::NotFollowed(pattern.clone(), topics.clone()))
 }
 
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
@@ -42,7 +43,7 @@ pub(crate) async fn poll<B: Broker>(
     mut poll: Box<FeedPoll>,
     principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
-    check_followed(app, &poll.request.pattern)?;
+    check_followed(app, &poll.request.selection)?;
     let held = app.hold_poll(principal.as_ref())?;
     drop(principal);
     let following = app.metrics.following(Follower::Waiting);
@@ -112,7 +113,7 @@ struct Shared {
 
 impl Shared {
     fn of(sharing: Sharing, cache: Duration, poll: &FeedPoll) -> Self {
-        Self { sharing, cache, hold: sharing.hold(&poll.request.pattern) }
+        Self { sharing, cache, hold: sharing.hold(&poll.request.selection) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use events::TopicPattern;
+use events::Selection;
 use feeds::{Cursor, FeedRequest, Start};
 use hyper::{HeaderMap, header::IF_NONE_MATCH};
 use mailboxes::LastSeen;
@@ -33,13 +33,13 @@ pub(super) enum EmptyStatus {
 
 /// Reads a poll of a Feed, or a stream of it.
 pub(crate) fn read(
-    pattern: TopicPattern,
+    selection: Selection,
     query: Option<&str>,
     headers: &HeaderMap,
     is_stream: bool,
 ) -> Result<Box<FeedPoll>, Problem> {
     let query = Query::read(query)?;
-    query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
+    query.has_no("topics", "the topics of a feed, or patterns of them, are in its path")?;
     let (deadline, limit) = (query.deadline()?, query.limit()?);
     let latest_only = match query.get("fold") {
         None => false,
@@ -57,7 +57,7 @@ pub(crate) fn read(
     let start = start.unwrap_or(Start::Newest);
     let token = query.token(headers)?.map(|(_, token)| token);
     let sharing = if latest_only { None } else { Sharing::of(start, token, query.wait()?, headers) };
-    let request = FeedRequest { pattern, start, limit, latest_only, deadline };
+    let request = FeedRequest { selection, start, limit, latest_only, deadline };
     let empty_status = if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent };
     Ok(Box::new(FeedPoll { request, empty_status, sharing }))
 }
@@ -112,7 +112,7 @@ mod tests {
             for line in lines {
                 headers.append(IF_NONE_MATCH, line.parse().unwrap());
             }
-            read(TopicPattern::all(), None, &headers, false).map(|poll| (poll.request.start, poll.empty_status))
+            read(Selection::all(), None, &headers, false).map(|poll| (poll.request.start, poll.empty_status))
         };
         let known = Cursor::beginning("7~0000002a").unwrap();
         for lines in [

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use events::TopicPattern;
+use events::Selection;
 use feeds::{Cursor, Hold, Slot, Slots, Start};
 use hyper::{
     HeaderMap,
@@ -48,9 +48,9 @@ impl Sharing {
     }
 
     /// Tells for how long it is held; `None` for not at all.
-    pub(super) fn hold(self, pattern: &TopicPattern) -> Option<Hold> {
+    pub(super) fn hold(self, selection: &Selection) -> Option<Hold> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        (!self.wait.is_zero()).then(|| Slots::of(pattern, self.wait).hold(now, self.slot))
+        (!self.wait.is_zero()).then(|| Slots::of(selection, self.wait).hold(now, self.slot))
     }
 
     /// Returns the token of an answer without events.
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_empty_answer_leads_to_another_url_unless_it_is_kept_for_a_moment() {
-        let pattern = TopicPattern::all();
+        let pattern = Selection::all();
         for asked in [PLACE, "7~6~0000002a~1", "7~6~0000002a~999999999999999"] {
             let Ok(Start::After(place)) = asked.parse() else { panic!("{asked} is no place") };
             let sharing = of(Some(asked), 25, &[]).unwrap();

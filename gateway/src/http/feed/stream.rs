@@ -28,7 +28,7 @@ pub(crate) fn stream<B: Broker>(
     expires: Option<Instant>,
     principal: Option<&Principal>,
 ) -> Result<HttpResponse, Problem> {
-    check_followed(app, &poll.request.pattern)?;
+    check_followed(app, &poll.request.selection)?;
     app.metrics.answered(Answer::Stream);
     let Ok(held) = app.hold_poll(principal) else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
