@@ -30,6 +30,7 @@ const WAIT_S: u32 = 2;
 /// Deadlines that the clients wait for without an event.
 const QUIET: usize = 2;
 
+#[expect(clippy::disallowed_methods, reason = "sizes of tests, which only a person changes")]
 fn number(variable: &str, usual: usize) -> usize {
     std::env::var(variable).ok().map_or(usual, |text| text.parse().expect("a number"))
 }

@@ -44,6 +44,7 @@ pub struct Hold {
 
 impl Slot {
     /// Splits a token into its place and its slot, if it has one.
+    #[must_use]
     pub fn split(token: &str) -> (&str, Option<Self>) {
         let has_slot = token.bytes().filter(|byte| *byte == b'~').count() == 3;
         let split = || {

@@ -21,8 +21,8 @@ const MAX_CACHE: Duration = Duration::from_hours(1);
 
 /// How long a cache may keep something, which it is told in whole seconds.
 pub(super) fn cache_time(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        time if time.subsec_nanos() == 0 && !time.is_zero() && time <= MAX_CACHE => Ok(time),
+    match duration(text) {
+        Ok(time) if time.subsec_nanos() == 0 && !time.is_zero() && time <= MAX_CACHE => Ok(time),
         _ => Err("whole seconds from 1s to 1h, e.g. 60s; without --feed-cache no answer is kept".to_owned()),
     }
 }
