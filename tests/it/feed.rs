@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use postern_tests::{Answer, Broker, Gateway, GatewayBuilder, HttpConnection, Request, eventually_eq, on_both_brokers};
+use postern_tests::{
+    Answer, Broker, EventStream, Gateway, GatewayBuilder, HttpConnection, Request, eventually_eq, on_both_brokers,
+};
 use tokio::{task::JoinSet, time::sleep};
 
 /// A gateway with a log of its own.
@@ -103,6 +105,51 @@ async fn a_place_of_another_log_is_answered_with_the_newest_and_a_reset(broker: 
     assert!(none.events.is_empty() && none.reset, "{none:?}");
 }
 
+on_both_brokers!(several_patterns_are_one_feed_with_one_order_and_one_place);
+async fn several_patterns_are_one_feed_with_one_order_and_one_place(broker: Broker) {
+    const TOPICS: [&str; 5] = ["a.1", "b", "c.1", "a.2", "b.3.4"];
+    // Twenty patterns: some select the same events, some none.
+    let none: Vec<String> = (0..16).map(|number| format!("none.{number}")).collect();
+    let several = format!("{},a.*,b.%23,b,a.1", none.join(","));
+    let gateway = gateway(broker).await;
+    for number in 0..50_u64 {
+        publish(&gateway, TOPICS[number as usize % 5], number..number + 1).await;
+    }
+    let selected = |numbers: std::ops::Range<u64>| numbers.filter(|number| number % 5 != 2).collect::<Vec<_>>();
+    let newest = poll(&several, "").send(gateway.address()).await.batch();
+    assert_eq!(newest.numbers("n"), [45, 46, 48, 49], "the newest of each topic");
+    let mut seen = Vec::new();
+    let mut token = "oldest".to_owned();
+    while seen.len() < 40 {
+        let batch = poll(&several, &format!("limit=7&last_seen={token}")).send(gateway.address()).await.batch();
+        assert!(!batch.events.is_empty() && !batch.reset, "{batch:?}");
+        seen.extend(batch.numbers("n"));
+        token = batch.last_seen;
+    }
+    assert_eq!(seen, selected(0..50));
+    // In another order they are the same feed; a held poll is woken by any of them, and once.
+    let turned = format!("a.1,b,b.%23,a.*,{}", none.join(","));
+    let mut watching = HttpConnection::open(gateway.address()).await;
+    let request = Request::get(&format!("/topics/{several}/events")).header("Accept", "text/event-stream");
+    let mut stream = EventStream::open_with(gateway.address(), request, &token).await.unwrap();
+    for number in 50..60 {
+        watching.send(&poll(&turned, &format!("last_seen={token}&wait=30")).bytes()).await;
+        if number % 5 != 2 {
+            assert!(watching.is_silent(Duration::from_millis(100)).await);
+        }
+        publish(&gateway, TOPICS[number as usize % 5], number..number + 1).await;
+        if number % 5 == 2 {
+            assert!(watching.is_silent(Duration::from_millis(100)).await, "it selects nothing of this topic");
+            watching = HttpConnection::open(gateway.address()).await;
+            continue;
+        }
+        let batch = watching.answer().await.batch();
+        assert_eq!(batch.numbers("n"), [number]);
+        token = batch.last_seen;
+        assert_eq!(stream.next().await.unwrap().number("n"), number);
+    }
+}
+
 on_both_brokers!(only_the_configured_topics_are_in_the_feed);
 async fn only_the_configured_topics_are_in_the_feed(broker: Broker) {
     let mut gateway = start(broker.gateway_with_log().await.flag("--feed-topics", "stock.*,news")).await;
@@ -124,9 +171,11 @@ async fn only_the_configured_topics_are_in_the_feed(broker: Broker) {
         let newest = poll("%23", "").send(gateway.address()).await.batch();
         assert_eq!(newest.numbers("n"), [3, 5]);
         // A poll of what is never kept would be held for nothing.
-        for (pattern, accept) in [("private", "*/*"), ("news.*", "*/*"), ("private.%23", "text/event-stream")] {
+        for (pattern, accept) in
+            [("private", "*/*"), ("news.*", "*/*"), ("private.%23", "text/event-stream"), ("news,private", "*/*")]
+        {
             let refused = poll(pattern, "wait=0").header("Accept", accept).send(gateway.address()).await.problem(404);
-            let named = format!("{} is not followed here", pattern.replace("%23", "#"));
+            let named = format!("{} is not followed here", pattern.trim_start_matches("news,").replace("%23", "#"));
             assert!(refused.contains(&named) && refused.contains("--feed-topics is stock.*,news"), "{refused}");
         }
         poll("*.7", "wait=0").send(gateway.address()).await.expect_status(204);
@@ -157,7 +206,9 @@ on_both_brokers!(what_is_wrong_with_a_poll_is_said);
 async fn what_is_wrong_with_a_poll_is_said(broker: Broker) {
     let gateway = gateway(broker).await;
     for (request, detail) in [
-        (poll("a..b", ""), "topic pattern:"),
+        (poll("a..b", ""), "topics:"),
+        (poll("a,b.%23,", ""), "topics: a topic has 1 to 255 bytes, this one has 0 (in \"\")"),
+        (poll(&vec!["a"; 65].join(","), ""), "topics: at most 64 patterns"),
         (poll("a", "fold=newest"), "fold:"),
         (poll("a", "wait=56"), "wait:"),
         (poll("a", "limit=0"), "limit:"),

@@ -12,7 +12,7 @@ use broker::{
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
 use broker_rabbitmq::{AmqpBroker, AmqpOptions, AmqpTail, FeedRetention};
-use events::{Event, TopicPattern, testing};
+use events::{Event, Selection, TopicPattern, testing};
 use futures_util::future::try_join_all;
 use lapin::{
     BasicProperties,
@@ -33,7 +33,7 @@ async fn connect_with(url: &str, linger: Duration) -> AmqpBroker {
         name: "feed".to_owned(),
         mailbox_expiry: Duration::from_hours(1),
         max_leases: 10,
-        feed_topics: vec![pattern("#")],
+        feed_topics: vec![TopicPattern::all()],
         feed_retention: FeedRetention { age: Duration::from_hours(1), bytes: 1 << 30 },
         feed_replicas: None,
         feed_linger: linger,
@@ -55,7 +55,7 @@ async fn alone() -> (String, AmqpBroker) {
     (url, broker)
 }
 
-fn pattern(text: &str) -> TopicPattern {
+fn selection(text: &str) -> Selection {
     text.parse().unwrap()
 }
 
@@ -104,7 +104,7 @@ async fn follow(tail: &mut AmqpTail, count: usize) -> Vec<Logged> {
 async fn search_all(broker: &AmqpBroker, wanted: &str, mut from: u64, to: u64) -> Vec<Logged> {
     let mut all = Vec::new();
     while from < to {
-        let Searched { found, reached, .. } = match broker.log().search(&pattern(wanted), from, to, 100_000).await {
+        let Searched { found, reached, .. } = match broker.log().search(&selection(wanted), from, to, 100_000).await {
             // Too many search: a poll would be told to come back.
             Err(error) if error.is_retryable() => continue,
             other => other.unwrap(),
@@ -154,7 +154,7 @@ async fn a_stream_with_another_retention_is_used_as_it_is() {
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..20_000).await;
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    let searched = broker.log().search(&pattern("#"), 0, end.next, 1).await.unwrap();
+    let searched = broker.log().search(&selection("#"), 0, end.next, 1).await.unwrap();
     assert!(searched.oldest > 0, "its own retention is far below what was published: {searched:?}");
     let rest = numbers(&search_all(&broker, "a", 0, end.next).await);
     assert_eq!(rest.last(), Some(&19_999));
@@ -198,7 +198,7 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
             broker.log().open_tail(|_, _| ()).await,
             Err(BrokerError::NotConnected | BrokerError::Reconnecting | BrokerError::Unavailable(_))
         ));
-        let search = broker.log().search(&pattern("#"), 0, known.next, 10).await;
+        let search = broker.log().search(&selection("#"), 0, known.next, 10).await;
         assert!(
             matches!(search, Err(BrokerError::NotConnected | BrokerError::Reconnecting | BrokerError::Unavailable(_))),
             "{search:?}"

@@ -38,6 +38,20 @@ async fn an_event_that_a_token_may_not_read_waits_for_one_that_may(broker: Broke
     assert_eq!(batch.numbers("n"), [5]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_patterns_of_a_feed_each_must_be_allowed() {
+    let world = World::new(Broker::Embedded).await;
+    let bearer = world.bearer(&alice(&["a.#", "b"]));
+    let follow = async |topics: &str| {
+        let request = Request::get(&format!("/topics/{topics}/events?wait=0")).token(&bearer);
+        request.send(world.gateway.address()).await
+    };
+    follow("a.1,b").await.expect_status(204);
+    for topics in ["a.1,c", "c,a.1", "b,b.%23"] {
+        follow(topics).await.problem(403);
+    }
+}
+
 on_both_brokers!(a_stream_withholds_what_a_poll_would);
 async fn a_stream_withholds_what_a_poll_would(broker: Broker) {
     let world = with_events_of_two_topics(broker).await;

@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, give_up, shared_node};
 use tokio::time::timeout;
 
-use super::{FEED, alone, connect_with, list, numbers, pattern, publish};
+use super::{FEED, alone, connect_with, list, numbers, publish, selection};
 
 /// So long that no reader goes for lack of use, however busy the machine is.
 const NEVER: Duration = Duration::from_mins(10);
@@ -21,7 +21,7 @@ async fn catch_up(broker: &AmqpBroker, wanted: &str, mut seen: Logged, to: u64) 
     let mut all = Vec::new();
     loop {
         let limit = rand::random_range(1..200);
-        let searched = broker.log().search_after(&pattern(wanted), seen.offset, to, limit).await.unwrap();
+        let searched = broker.log().search_after(&selection(wanted), seen.offset, to, limit).await.unwrap();
         let before = searched.before.expect("it is there");
         assert_eq!((before.offset, before.event.check(0)), (seen.offset, seen.event.check(0)));
         assert!(searched.oldest <= seen.offset + 1 && searched.found.len() <= limit);
@@ -65,20 +65,20 @@ async fn who_goes_on_where_a_search_stopped_needs_no_second_reader() {
     publish(&broker, "b", 1000..2000).await;
     publish(&broker, "a", 2000..3000).await;
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    let first = broker.log().search(&pattern("a"), 0, end.next, 7).await.unwrap();
+    let first = broker.log().search(&selection("a"), 0, end.next, 7).await.unwrap();
     let mut seen = first.last.unwrap();
     assert_eq!(numbers(&first.found), list(0..7));
     for piece in 0..10 {
-        let searched = broker.log().search_after(&pattern("a"), seen.offset, end.next, 50).await.unwrap();
+        let searched = broker.log().search_after(&selection("a"), seen.offset, end.next, 50).await.unwrap();
         assert_eq!(numbers(&searched.found), list(7 + piece * 50..57 + piece * 50));
         seen = searched.last.unwrap();
     }
     let opened = readers(node, &url).await;
     assert_eq!(opened.len(), 1, "the first search's");
     // Another place, and another pattern, have readers of their own.
-    let other = broker.log().search_after(&pattern("a"), first.found[2].offset, end.next, 1).await.unwrap();
+    let other = broker.log().search_after(&selection("a"), first.found[2].offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [3]);
-    let other = broker.log().search_after(&pattern("#"), seen.offset, end.next, 1).await.unwrap();
+    let other = broker.log().search_after(&selection("#"), seen.offset, end.next, 1).await.unwrap();
     assert_eq!(numbers(&other.found), [507]);
     let three = readers(node, &url).await;
     assert!(three.len() == 3 && three.is_superset(&opened), "{opened:?}, {three:?}");
@@ -99,7 +99,7 @@ async fn readers_are_bounded() {
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     let searches = (0..160).map(|n| {
         let words: Vec<&str> = (0..8).map(|bit| ["a", "*"][n >> bit & 1]).collect();
-        let (broker, wanted) = (broker.clone(), pattern(&words.join(".")));
+        let (broker, wanted) = (broker.clone(), selection(&words.join(".")));
         async move { broker.log().search(&wanted, 0, end.next, 1).await.map(|searched| searched.found.len()) }
     });
     assert_eq!(try_join_all(searches).await.unwrap(), [1; 160]);
@@ -115,7 +115,7 @@ async fn a_search_that_is_given_up_at_any_step_leaves_no_reader() {
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
     for polls in 1.. {
         // It finds all, so it would leave no reader for the next.
-        if give_up(broker.log().search(&pattern("a"), 0, end.next, 100), polls).await {
+        if give_up(broker.log().search(&selection("a"), 0, end.next, 100), polls).await {
             break;
         }
     }
@@ -128,7 +128,7 @@ async fn readers_go_when_no_search_comes_back() {
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..100).await;
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    broker.log().search(&pattern("a"), 0, end.next, 1).await.unwrap();
+    broker.log().search(&selection("a"), 0, end.next, 1).await.unwrap();
     let node = shared_node().await;
     assert_eq!(readers(node, &url).await.len(), 1, "it waits for its client");
     all_are_closed(&url).await;
@@ -141,13 +141,13 @@ async fn a_reader_of_a_deleted_feed_is_not_taken_for_one_of_the_next() {
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 0..1000).await;
     let mut end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    let seen = broker.log().search(&pattern("a"), 0, end.next, 5).await.unwrap().last.unwrap();
+    let seen = broker.log().search(&selection("a"), 0, end.next, 5).await.unwrap().last.unwrap();
     amqp.delete_queue(FEED).await;
     timeout(PATIENCE, end.tail.next()).await.expect("the loss should be told").unwrap_err();
     broker.log().open_tail(|_, _| ()).await.unwrap();
     publish(&broker, "a", 5000..5100).await;
     let end = broker.log().open_tail(|_, _| ()).await.unwrap();
-    let searched = broker.log().search_after(&pattern("a"), seen.offset, end.next, 3).await.unwrap();
+    let searched = broker.log().search_after(&selection("a"), seen.offset, end.next, 3).await.unwrap();
     assert_ne!(
         searched.before.as_ref().map(|before| before.event.check(0)),
         Some(seen.event.check(0)),

@@ -58,7 +58,7 @@ impl World {
 
     async fn poll(&self, start: Start, wait: Duration) -> (Vec<usize>, Start) {
         let deadline = Instant::now() + wait;
-        let request = FeedRequest { pattern: pattern("a"), start, limit: 500, latest_only: false, deadline };
+        let request = FeedRequest { selection: selection("a"), start, limit: 500, latest_only: false, deadline };
         match self.feed.poll(&request).await {
             FeedOutcome::Batch(batch) => {
                 assert!(!batch.reset);

@@ -2,7 +2,7 @@
 
 use broker::{Broker, log::EventLog};
 
-use super::world::{Damaged, ROOMY, end, follow, list, numbers, offsets, open_tail, pattern, publish, search};
+use super::world::{Damaged, ROOMY, end, follow, list, numbers, offsets, open_tail, publish, search, selection};
 
 /// A log with ten events, damage, and ten more. Returns the offset after the first ten, and the end.
 async fn damage<F: Damaged>(world: &mut F) -> (u64, u64) {
@@ -35,7 +35,7 @@ pub(in crate::contract) async fn damage_is_told_of_where_it_is<F: Damaged>() {
     assert!(!search(world.broker(), "none", after..to, 100).await.damaged);
     assert!(!search(world.broker(), "none", 0..before, 100).await.damaged);
     let seen = offsets(&first.found)[9];
-    let on = world.broker().log().search_after(&pattern("#"), seen, to, 100).await.unwrap();
+    let on = world.broker().log().search_after(&selection("#"), seen, to, 100).await.unwrap();
     assert_eq!((numbers(&on.found), on.damaged), (list(10..20), true));
 }
 
@@ -47,7 +47,7 @@ pub(in crate::contract) async fn what_is_known_of_topics_is_complete_after_damag
     assert!((before + 1..=found[0].offset).contains(&end.complete_from), "{}", end.complete_from);
     let shown = list(shown.iter().map(|(topic, offset)| (topic.as_str(), *offset)));
     assert!(shown.contains(&("b", found[9].offset)) && shown.iter().any(|(topic, _)| *topic == "a"), "{shown:?}");
-    let told = world.broker().log().newest_before(&pattern("#"), to, 10).await;
+    let told = world.broker().log().newest_before(&selection("#"), to, 10).await;
     let told = told.expect("a broker that finds damage knows its topics");
     assert!(told.damaged && told.offsets.len() == 2, "{told:?}");
 }

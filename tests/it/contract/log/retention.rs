@@ -8,7 +8,7 @@ use postern_tests::{PATIENCE, eventually};
 use tokio::time::timeout;
 
 use super::world::{
-    LogFactory, LogOptions, ROOMY, end, follow, list, numbers, offsets, pattern, publish, search, search_all,
+    LogFactory, LogOptions, ROOMY, end, follow, list, numbers, offsets, publish, search, search_all, selection,
 };
 use crate::contract::world::{Durable, Reader, open};
 
@@ -54,7 +54,7 @@ pub(in crate::contract) async fn a_search_after_an_event_that_is_gone_looks_for_
     publish(broker, "a", 0..10).await;
     let seen = offsets(&follow(&mut tail, 10).await)[5];
     let end = overfill(broker).await;
-    let searched = broker.log().search_after(&pattern("#"), seen, end, 10).await.unwrap();
+    let searched = broker.log().search_after(&selection("#"), seen, end, 10).await.unwrap();
     let Searched { before, found, oldest, damaged, .. } = searched;
     assert!(before.is_none() && found.is_empty() && !damaged, "{before:?}, {found:?}");
     assert!(oldest > seen + 1, "{oldest} tells that events after {seen} are gone");

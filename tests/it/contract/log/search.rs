@@ -10,7 +10,7 @@ use broker::{
 use events::{Event, Topic};
 use futures_util::future::join_all;
 
-use super::world::{LogFactory, ROOMY, end, list, newest, numbers, offsets, pattern, publish, search, search_all};
+use super::world::{LogFactory, ROOMY, end, list, newest, numbers, offsets, publish, search, search_all, selection};
 
 const PATTERNS: [&str; 5] = ["#", "jobs.*.status", "jobs.1.#", "jobs.2.status", "none.#"];
 
@@ -42,7 +42,7 @@ fn assert_searched(searched: &Searched, all: &[Logged], wanted: &str, range: Ran
     assert!((range.start..=range.end).contains(&reached), "{reached} is in {range:?}");
     assert!(range.is_empty() || limit == 0 || reached > range.start, "{range:?}: the search gets on");
     let matching = all.iter().filter(|logged| (range.start..reached).contains(&logged.offset));
-    let matching = list(matching.filter(|logged| pattern(wanted).matches(&logged.event.topic)));
+    let matching = list(matching.filter(|logged| selection(wanted).matches(&logged.event.topic)));
     assert!(
         found.len() == matching.len() && found.iter().zip(matching).all(|(a, b)| is_same(a, b)),
         "{wanted} in {range:?} up to {limit}: {found:?}"
@@ -81,7 +81,7 @@ pub(in crate::contract) async fn searches_beside_each_other_find_their_own<F: Lo
     // More than may run at once.
     let searches = (0..40).map(async |n| (PATTERNS[n % 5], search_all(broker, PATTERNS[n % 5], 0..end).await));
     for (wanted, found) in join_all(searches).await {
-        let matching = all.iter().filter(|logged| pattern(wanted).matches(&logged.event.topic));
+        let matching = all.iter().filter(|logged| selection(wanted).matches(&logged.event.topic));
         assert_eq!(offsets(&found), list(matching.map(|logged| logged.offset)), "{wanted}");
     }
 }
@@ -109,7 +109,7 @@ pub(in crate::contract) async fn a_search_after_an_event_gives_that_and_then_wha
     let broker = world.broker();
     let (end, all) = fill(broker, 1000).await;
     let after = async |seen: &Logged, wanted: &str, to, limit| {
-        let searched = broker.log().search_after(&pattern(wanted), seen.offset, to, limit).await.unwrap();
+        let searched = broker.log().search_after(&selection(wanted), seen.offset, to, limit).await.unwrap();
         let before = searched.before.as_ref().expect("it is there");
         assert!(is_same(before, seen), "{before:?} is what was seen last: {seen:?}");
         assert_searched(&searched, &all, wanted, seen.offset + 1..to, limit);
@@ -129,7 +129,7 @@ async fn catch_up(broker: &impl Broker, wanted: &str, mut seen: Logged, end: u64
     let mut all = Vec::new();
     loop {
         let limit = rand::random_range(1..200);
-        let searched = broker.log().search_after(&pattern(wanted), seen.offset, end, limit).await.unwrap();
+        let searched = broker.log().search_after(&selection(wanted), seen.offset, end, limit).await.unwrap();
         assert!(is_same(searched.before.as_ref().expect("it is there"), &seen), "{searched:?}");
         assert!(searched.oldest <= seen.offset + 1 && searched.found.len() <= limit, "{searched:?}");
         all.extend(searched.found);
@@ -149,7 +149,7 @@ pub(in crate::contract) async fn clients_that_catch_up_beside_each_other_get_exa
         (wanted, catch_up(broker, wanted, all[0].clone(), end).await)
     });
     for (wanted, found) in join_all(clients).await {
-        let matching = all[1..].iter().filter(|logged| pattern(wanted).matches(&logged.event.topic));
+        let matching = all[1..].iter().filter(|logged| selection(wanted).matches(&logged.event.topic));
         assert_eq!(offsets(&found), list(matching.map(|logged| logged.offset)), "{wanted}");
     }
 }
@@ -168,10 +168,10 @@ pub(in crate::contract) async fn the_newest_events_of_topics_are_told_by_a_broke
     for wanted in ["#", "jobs.*.status", "jobs.3.status", "more.17", "more.#", "none.#", "none"] {
         for before in [0, 1, all[500].offset, all[1300].offset, end] {
             for most in [0, 1, 7, 10_000] {
-                let told = broker.log().newest_before(&pattern(wanted), before, most).await;
+                let told = broker.log().newest_before(&selection(wanted), before, most).await;
                 assert_eq!(told.is_some(), F::KNOWS_NEWEST);
                 let Some(told) = told else { return };
-                let is_meant = |(topic, at): &(&Topic, &u64)| pattern(wanted).matches(topic) && **at < before;
+                let is_meant = |(topic, at): &(&Topic, &u64)| selection(wanted).matches(topic) && **at < before;
                 let mut expected = list(newest.iter().filter(is_meant).map(|(_, at)| *at));
                 expected.sort_unstable();
                 expected.truncate(most);

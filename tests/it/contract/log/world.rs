@@ -7,7 +7,7 @@ use broker::{
     limits::MAX_TAIL_EVENTS,
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
-use events::{Topic, TopicPattern, testing};
+use events::{Selection, Topic, testing};
 use futures_util::future::try_join_all;
 use postern_tests::{PATIENCE, eventually};
 use tokio::{task::unconstrained, time::timeout};
@@ -43,7 +43,7 @@ pub(in crate::contract) trait Damaged: LogFactory + Durable {
 /// The tail of a broker's log.
 pub(super) type Tail<B> = <<B as Broker>::Log as EventLog>::Tail;
 
-pub(super) fn pattern(text: &str) -> TopicPattern {
+pub(super) fn selection(text: &str) -> Selection {
     text.parse().unwrap()
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn follow(tail: &mut impl LogTail, count: usize) -> Vec<Logged>
 /// Searches; a broker may say that too many search, and a client would be told to come back.
 pub(super) async fn search(broker: &impl Broker, wanted: &str, range: Range<u64>, limit: usize) -> Searched {
     loop {
-        match broker.log().search(&pattern(wanted), range.start, range.end, limit).await {
+        match broker.log().search(&selection(wanted), range.start, range.end, limit).await {
             Err(error) if error.is_retryable() => {}
             searched => return searched.unwrap(),
         }
