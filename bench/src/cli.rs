@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{access, catchup, crowd, fanout, feed, fleet, hold, mailbox, publish, store, suite};
+use crate::{access, catchup, crowd, fanout, feed, feed_cache, fleet, hold, mailbox, publish, store, suite};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +46,7 @@ pub(crate) enum Part {
     Crowd(crowd::Options),
     Fleet(fleet::Options),
     Feed(feed::Options),
+    FeedCache(feed_cache::Options),
     Hold(hold::Options),
     Catchup(catchup::Options),
     Publish(publish::Options),

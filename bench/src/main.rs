@@ -3,6 +3,7 @@
 //! * `mailbox` is the gateway on RabbitMQ beside a bare AMQP consumer; `crowd` how fast many mailboxes are opened, beside a
 //!   bare client; `fleet` what it costs that each poll comes to another gateway.
 //! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
+//! * `feed_cache` is a feed behind a shared cache, beside the same clients without one.
 //! * `hold` is what held polls take to which nothing happens, beside nchan and beside fewer of them.
 //! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ.
 //! * `store` is a sync that publishers share; `fanout` one event in many mailboxes, beside another build; `access` a token
@@ -18,6 +19,7 @@ mod cli;
 mod crowd;
 mod fanout;
 mod feed;
+mod feed_cache;
 mod fleet;
 mod hold;
 mod mailbox;
@@ -59,6 +61,7 @@ async fn main() -> anyhow::Result<()> {
         Part::Crowd(options) => crowd::run(options).await?,
         Part::Fanout(options) => fanout::run(options).await?,
         Part::Feed(options) => feed::run(options).await?,
+        Part::FeedCache(options) => feed_cache::run(options).await?,
         Part::Fleet(options) => fleet::run(options).await?,
         Part::Hold(options) => hold::run(options).await?,
         Part::Mailbox(options) => mailbox::run(options).await?,

@@ -12,7 +12,8 @@ use postern_tests::{Folder, note};
 use crate::{report::Report, row::Row};
 
 /// What is measured, in this order; fan-out needs another build to compare with.
-const PARTS: [&str; 9] = ["mailbox", "crowd", "fleet", "feed", "hold", "catchup", "publish", "store", "access"];
+const PARTS: [&str; 10] =
+    ["mailbox", "crowd", "fleet", "feed", "feed-cache", "hold", "catchup", "publish", "store", "access"];
 
 /// Runs all benchmarks with their own settings.
 #[derive(Debug, Clone, Parser)]

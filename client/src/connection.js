@@ -144,8 +144,10 @@ export class Connection extends Notifier {
     // The first poll is not held: its answer tells that all is well.
     const hold = isShort || this.state !== "live" ? 0 : this._settings.wait;
     const since = Date.now();
+    const before = this._place;
     if (await this._poll(hold)) return;
-    const isTooSoon = isShort || (hold && secondsSince(since) < MIN_HOLD_S);
+    // A shared cache answers at once what it has kept, and sends the client on to another place.
+    const isTooSoon = isShort || (hold && this._place === before && secondsSince(since) < MIN_HOLD_S);
     if (isTooSoon) await this._sleep(this._settings.interval * (0.75 + Math.random() / 2));
   }
 
@@ -163,7 +165,8 @@ export class Connection extends Notifier {
       topics: [...this._topics],
       last_seen: this._place,
       wait,
-      poll: `${this._instance}.${++this.#requests}`,
+      // Readers of a feed ask for equal URLs, which a cache can share.
+      poll: this._isFeed ? undefined : `${this._instance}.${++this.#requests}`,
       limit: this.#unreadable >= MAX_CUTS ? 1 : undefined,
     });
     return send(this._request, this._settings, url, accept, wait, this.#denied);

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { feed } from "../postern.js";
 import { gateway, until } from "./gateway.js";
 import { recorded, Shelf } from "./readers.js";
+import { batch, stub } from "./stub.js";
 
 const soon = { pause: [0.05, 0.2] };
 
@@ -74,4 +75,22 @@ test("a place of another log says reset", async (t) => {
   const seen = recorded(t, feed(server.url, "jobs", { lastSeen: "999999~00000000" }));
   await until(() => seen.values.length === 1);
   assert.deepEqual([seen.resets, seen.values], [1, [2]]);
+});
+
+test("readers of a feed ask for equal URLs, which a cache can share", async (t) => {
+  // As a cache that keeps what it answered before: it holds nothing but the end of the chain.
+  const next = { undefined: "1~1~00000001", "1~1~00000001": "1~1~00000001~7", "1~1~00000001~7": "1~1~00000001~8" };
+  const server = await stub(t, (request, response) => {
+    const place = next[request.query.last_seen];
+    if (place) response.writeHead(204, { "Last-Seen": place }).end();
+    else setTimeout(() => batch(response, "2~2~00000002", ["new"]), 100);
+  });
+  const options = { transport: "long-poll", interval: 60, locks: null, storage: null };
+  const readers = [1, 2].map(() => recorded(t, feed(server.url, "jobs.#", options)));
+  await until(() => readers.every(({ values }) => values.length === 1));
+  // None has waited for `interval` before a place that it was sent to, and each URL is that of both.
+  const urls = server.requests.map(({ url }) => url).slice(0, 8).sort();
+  const query = (place) => `/topics/jobs.%23/events?last_seen=${place.replaceAll("~", "%7E")}&wait=25`;
+  const places = ["1~1~00000001", "1~1~00000001~7", "1~1~00000001~8"];
+  assert.deepEqual(urls, ["/topics/jobs.%23/events?wait=0", ...places.map(query)].flatMap((url) => [url, url]).sort());
 });

@@ -33,7 +33,7 @@ use self::{
     rabbitmq::RabbitMqArgs,
     tls::TlsArgs,
     tokens::TokenArgs,
-    values::{MAX_NUMBER, duration, positive_duration},
+    values::{MAX_NUMBER, cache_time, duration, positive_duration},
 };
 pub use self::{
     listen::PassedSocketError,
@@ -234,6 +234,13 @@ pub struct Config {
           value_parser = Setting(duration), help_heading = "Feeds")]
     feed_window_age: Duration,
 
+    /// How long an HTTP cache that many clients share may keep an answer of a feed, e.g. 60s: then it asks once for all of
+    /// them. Only answers to polls without credentials; not for a gateway whose proxy checks who asks and does not pass that
+    /// on, unless the cache is behind the check. By default none may be kept
+    #[arg(long, env = "POSTERN_FEED_CACHE", value_name = "DURATION", value_parser = Setting(cache_time),
+          help_heading = "Feeds")]
+    feed_cache: Option<Duration>,
+
     /// How many threads serve clients. By default one for every two cores: the broker, or the load balancer in front,
     /// needs the other; on one thread nothing has to be handed from core to core
     #[arg(long, env = "POSTERN_THREADS", value_name = "N", value_parser = Setting(whole_number(1..=MAX_THREADS)),
@@ -312,6 +319,9 @@ mod tests {
             ["--max-body", "-1"],
             ["--retention-bytes", "0"],
             ["--max-memory", "99999999999 EiB"],
+            ["--feed-cache", "0s"],
+            ["--feed-cache", "1500ms"],
+            ["--feed-cache", "2h"],
         ] {
             let error = Config::parsed([&["gateway"], &wrong[..]].concat()).unwrap_err();
             assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{wrong:?}: {error}");

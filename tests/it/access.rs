@@ -61,7 +61,7 @@ impl World {
         Self::with(broker, |builder| builder).await
     }
 
-    async fn with(broker: Broker, configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
+    pub(super) async fn with(broker: Broker, configure: impl FnOnce(GatewayBuilder) -> GatewayBuilder) -> Self {
         let issuer = Issuer::es256();
         let keys = KeyFile::new(&issuer.file);
         // No level of the log has a token: the harness looks for one when the gateway is dropped.
@@ -75,11 +75,11 @@ impl World {
         bearer_for(&self.issuer, claims, seconds)
     }
 
-    fn bearer(&self, claims: &Value) -> String {
+    pub(super) fn bearer(&self, claims: &Value) -> String {
         self.bearer_for(claims, 3600)
     }
 
-    async fn publish(&self, topic: &str, body: &str) {
+    pub(super) async fn publish(&self, topic: &str, body: &str) {
         let request =
             Request::publish(topic, "application/json", body).header("authorization", &self.bearer(&everything()));
         request.send(self.gateway.address()).await.expect_status(202);

@@ -26,6 +26,7 @@ mod expiry;
 mod fair_share;
 mod feed;
 mod feed_amqp;
+mod feed_cache;
 mod feed_loss;
 mod feed_off;
 mod feed_quiet;

@@ -33,6 +33,10 @@ pub struct LoadReport {
     pub round_p50_us: f64,
     /// The same.
     pub round_p99_us: f64,
+    /// Milliseconds from the time at which an event was to be sent until a client had it.
+    pub latency_p50_ms: f64,
+    /// The same.
+    pub latency_p99_ms: f64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +49,14 @@ struct Step {
     received: u64,
     seconds: f64,
     rounds: Option<Rounds>,
+    latency: Latency,
+}
+
+/// In milliseconds.
+#[derive(Debug, Deserialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
 }
 
 /// In milliseconds.
@@ -57,12 +69,19 @@ struct Rounds {
 }
 
 impl From<Step> for LoadReport {
-    fn from(Step { received, seconds, rounds }: Step) -> Self {
+    fn from(Step { received, seconds, rounds, latency }: Step) -> Self {
         let none = Rounds { count: 0, mean: 0.0, p50: 0.0, p99: 0.0 };
         let is_in_rounds = rounds.is_some();
         let Rounds { count, mean, p50, p99 } = rounds.unwrap_or(none);
         let seconds = if is_in_rounds { f64::from(count) * mean / 1e3 } else { seconds };
-        Self { deliveries: received, seconds, round_p50_us: p50 * 1e3, round_p99_us: p99 * 1e3 }
+        Self {
+            deliveries: received,
+            seconds,
+            round_p50_us: p50 * 1e3,
+            round_p99_us: p99 * 1e3,
+            latency_p50_ms: latency.p50,
+            latency_p99_ms: latency.p99,
+        }
     }
 }
 
@@ -77,6 +96,12 @@ impl LoadBuilder {
     pub fn publishing(mut self) -> Self {
         self.publishers = 1;
         self.flag("--pace", "lockstep")
+    }
+
+    /// Has one publisher in it publish at the times that `--rate` gives.
+    pub fn publishing_at_times(mut self) -> Self {
+        self.publishers = 1;
+        self
     }
 
     /// Has so many publishers in it publish, each the next event when the last one is confirmed.

@@ -1,6 +1,7 @@
 //! The proxies of `docs/src/proxies.md`, run with the blocks of that page, or with the files of `deploy/`; `spread` has one
 //! before any number of gateways.
 
+mod cache;
 mod fleet;
 mod spread;
 
@@ -53,7 +54,7 @@ pub struct Proxy {
     name: &'static str,
     log: Log,
     address: SocketAddr,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Proxy {
@@ -111,7 +112,7 @@ impl Proxy {
             TcpStream::connect(address).map(drop)
         })
         .await;
-        Self { process, name, log, address, _folder: folder }
+        Self { process, name, log, address, folder }
     }
 }
 
@@ -177,7 +178,7 @@ impl ProxyProgram {
         match self {
             Self::Nginx => {
                 // One process: a worker would outlive a master that is killed.
-                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents { worker_connections 8192; }\nhttp {\n\
+                let around = "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr warn;\nevents { worker_connections 20000; }\nhttp {\n\
                               access_log off;\nclient_body_temp_path body;\nproxy_temp_path proxy;\n\
                               fastcgi_temp_path fastcgi;\nuwsgi_temp_path uwsgi;\nscgi_temp_path scgi;\n";
                 let file = folder.write("nginx.conf", &format!("{around}{block}}}\n"));

@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 
 use broker::log::Logged;
 
+use super::slot::Slot;
+
 /// A place in the log, and what of it can be compared: `{next}~{after}~{check}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cursor {
@@ -61,6 +63,16 @@ impl Cursor {
     #[must_use]
     pub fn after(logged: &Logged) -> Self {
         Self { next: logged.offset.saturating_add(1), seen: Seen::Event(Mark::of(logged)) }
+    }
+
+    /// Tells whether no other log has this place: it names an event, or the log. A log of RabbitMQ has no number, which is
+    /// then 0.
+    #[must_use]
+    pub const fn names_its_log(self) -> bool {
+        match self.seen {
+            Seen::Event(_) => true,
+            Seen::Nothing(number) | Seen::LastOfAll(number) => number != 0,
+        }
     }
 
     /// Returns the event that is to be compared, where there was one.
@@ -157,8 +169,9 @@ impl Start {
 impl FromStr for Start {
     type Err = std::convert::Infallible;
 
-    /// Reads `oldest`, `now`, or a token. What is none of them was not given out for this log.
+    /// Reads `oldest`, `now`, or a token, also one with a slot. What is none of them was not given out for this log.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (text, _) = Slot::split(text);
         let cursor = || text.rsplit_once('~').and_then(|(places, check)| Cursor::of(places, check));
         Ok(match text {
             "oldest" => Self::Oldest,
@@ -185,6 +198,7 @@ mod tests {
                 assert_eq!(Cursor::beginning(&tag), Some(Cursor { next: 4, seen }), "{tag}");
             }
         }
+        assert!(Cursor::beginning("4~3~5ab53095~12").is_some());
         for tag in [
             "",
             "4~",
@@ -212,6 +226,8 @@ mod tests {
             let cursor = Cursor { next: 1042, seen };
             assert_eq!(cursor.to_string(), text);
             assert_eq!(text.parse(), Ok(Start::After(cursor)));
+            let is_old = matches!(seen, Seen::LastOfAll(_));
+            assert_eq!(format!("{text}~12").parse(), Ok(if is_old { Start::Unknown } else { Start::After(cursor) }));
         }
         for (text, start) in [
             ("oldest", Start::Oldest),

@@ -4,7 +4,8 @@
 //! followed; `reading` knows that. What was stored before comes there by and by (`fill`). A poll is answered from those; else, if its place is older, from the log
 //! (`catch_up`); else it becomes one of the `watchers`, whom the task answers as events come, with a `batch` that all who
 //! get the same share. Looking and beginning to wait are one step under one lock (`state`), so nothing falls between
-//! them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic.
+//! them. The client remembers what it has seen, by a `cursor`; `topic_index` knows the newest event of each topic. Polls
+//! whose answers caches share end with their `slot`.
 
 mod batch;
 mod catch_up;
@@ -15,6 +16,7 @@ mod metrics;
 mod reading;
 mod recent;
 mod request;
+mod slot;
 mod state;
 mod topic_index;
 mod watchers;
@@ -36,6 +38,7 @@ pub use self::{
     metrics::FeedMetrics,
     recent::WindowLimits,
     request::{FeedOutcome, FeedRequest},
+    slot::{Hold, Slot, Slots},
 };
 use self::{
     catch_up::{CatchUp, CaughtUp},

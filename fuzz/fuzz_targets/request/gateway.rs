@@ -167,5 +167,6 @@ fn http() -> HttpOptions {
         limits: LimitOptions::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![pattern("a.#"), pattern("b.*")],
+        feed_cache: Some(Duration::from_mins(1)),
     }
 }

@@ -202,6 +202,7 @@ impl Config {
                 limits: self.limits.options(),
                 allowed_origins: AllowedOrigins::new(self.allow_origin),
                 feed_topics,
+                feed_cache: self.feed_cache,
             },
             admin_listen,
         })

@@ -61,6 +61,8 @@ pub struct HttpOptions {
     pub allowed_origins: AllowedOrigins,
     /// Which topics can be followed as Feeds.
     pub feed_topics: Vec<TopicPattern>,
+    /// How long shared caches may keep answers of polls of feeds, if they may. Whole seconds.
+    pub feed_cache: Option<Duration>,
 }
 
 /// Everything that a handler needs.

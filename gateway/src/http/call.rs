@@ -5,7 +5,6 @@ use std::{fmt::Display, str::FromStr, sync::Arc};
 use access::{Denied, Principal, Rights};
 use broker::Broker;
 use events::{ClientId, Topic, TopicPattern};
-use feeds::FeedRequest;
 use hyper::{
     HeaderMap, StatusCode,
     body::{Body, Incoming},
@@ -21,7 +20,7 @@ use super::{
     connection::{half_close::HalfClose, socket::ConnectionStatus},
     cors::CorsRequest,
     credentials::{Caller, not_included},
-    feed::{self, EmptyStatus},
+    feed::{self, FeedPoll},
     guard::Refusal,
     limits::Sender,
     mailbox,
@@ -43,8 +42,8 @@ use crate::metrics::TextFormat;
 pub(super) enum Call {
     Poll(ClientId, Box<PollRequest>),
     Stream(ClientId, Box<PollRequest>),
-    Follow(Box<FeedRequest>, EmptyStatus),
-    FollowStream(Box<FeedRequest>),
+    Follow(Box<FeedPoll>),
+    FollowStream(Box<FeedPoll>),
     Publish(Topic, Box<HeaderMap>, Incoming),
     Status(ClientId),
     Delete(ClientId),
@@ -93,11 +92,8 @@ impl Call {
             Operation::MailboxDelete => Self::Delete(client_id(&first)?),
             Operation::MailboxBind => Self::Bind(client_id(&first)?, pattern(&second)?),
             Operation::MailboxUnbind => Self::Unbind(client_id(&first)?, pattern(&second)?),
-            Operation::FeedPoll => {
-                let (request, empty_status) = feed::read(pattern(&first)?, query, headers, false)?;
-                Self::Follow(request, empty_status)
-            }
-            Operation::FeedStream => Self::FollowStream(feed::read(pattern(&first)?, query, headers, true)?.0),
+            Operation::FeedPoll => Self::Follow(feed::read(pattern(&first)?, query, headers, false)?),
+            Operation::FeedStream => Self::FollowStream(feed::read(pattern(&first)?, query, headers, true)?),
             Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, Box::new(parts.headers), body)),
             Operation::Page => Self::Page,
             Operation::BrowserClient => Self::BrowserClient(Box::new(parts.headers)),
@@ -115,7 +111,7 @@ impl Call {
 
     /// Tells whether its answer may be long in coming, or never end.
     pub(super) const fn is_poll(&self) -> bool {
-        self.is_stream() || matches!(self, Self::Poll(..) | Self::Follow(..))
+        self.is_stream() || matches!(self, Self::Poll(..) | Self::Follow(_))
     }
 
     /// Tells whether its answer is a stream.
@@ -149,7 +145,7 @@ impl Call {
             }
             Self::Bind(client, pattern) => rights.use_mailbox(client).and_then(|()| rights.read(pattern)),
             Self::Status(client) | Self::Delete(client) | Self::Unbind(client, _) => rights.use_mailbox(client),
-            Self::Follow(request, _) | Self::FollowStream(request) => rights.read(&request.pattern),
+            Self::Follow(poll) | Self::FollowStream(poll) => rights.read(&poll.request.pattern),
             Self::Publish(topic, ..) => rights.publish(topic),
             Self::Page
             | Self::BrowserClient(_)
@@ -168,7 +164,7 @@ impl Call {
                 request.may_see = rights.may_see();
                 &mut request.deadline
             }
-            Self::Follow(request, _) | Self::FollowStream(request) => &mut request.deadline,
+            Self::Follow(poll) | Self::FollowStream(poll) => &mut poll.request.deadline,
             _ => return,
         };
         *deadline = rights.expires.map_or(*deadline, |expires| expires.min(*deadline));
@@ -195,8 +191,8 @@ impl Call {
     ) -> Result<HttpResponse, Problem> {
         match self {
             Self::Poll(client, request) => mailbox::poll(app, status, &client, request, principal).await,
-            Self::Follow(request, empty_status) => feed::poll(app, request, empty_status, principal).await,
-            Self::FollowStream(request) => feed::stream(app, request, expires, principal.as_ref()),
+            Self::Follow(poll) => feed::poll(app, poll, principal).await,
+            Self::FollowStream(poll) => feed::stream(app, poll, expires, principal.as_ref()),
             // Rare beside polls, of which thousands are held: their size should not be that of these.
             Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
             Self::Stream(client, request) => {

@@ -21,6 +21,9 @@ const MAX_AGE_S: &str = "86400";
 const HEADERS: &str = "content-type, content-encoding, event-id, idempotency-key, postern-resent, last-event-id, if-none-match, \
                        authorization";
 
+/// The headers that pages may read.
+const EXPOSED: HeaderValue = HeaderValue::from_static("last-seen, etag, retry-after");
+
 /// How long the list of other headers may be that a preflight asks for, in bytes.
 const MAX_ASKED: usize = 1024;
 
@@ -82,12 +85,18 @@ impl AllowedOrigins {
         if self.0.is_empty() {
             return;
         }
-        response.append(VARY, HeaderValue::from_static("origin"));
+        // Without names the answer is the same to every page, so a cache needs no copy for each.
+        if self.0.iter().all(Origin::is_any) {
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        } else {
+            vary_by_origin(response);
+        }
         let Some(origin) = asked.origin else { return };
         // For what its page does not read: an event that is published by `sendBeacon`.
         response.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
-        response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("last-seen, etag, retry-after"));
+        response.entry(ACCESS_CONTROL_ALLOW_ORIGIN).or_insert(origin);
+        response.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
         if asked.page.may_use_cookies() {
             response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
@@ -108,6 +117,13 @@ impl CorsRequest {
         let preflight = (is_preflight && origin.is_some()).then(|| Box::new(allowed_headers(headers)));
         Self { page, origin, preflight }
     }
+}
+
+/// Adds the origin to what the answer depends on. All is in one line, because nginx before 1.23 heeds only the last one.
+fn vary_by_origin(response: &mut HeaderMap) {
+    let before = response.get(VARY).and_then(|vary| vary.to_str().ok());
+    let all = before.and_then(|before| HeaderValue::try_from(format!("{before}, origin")).ok());
+    response.insert(VARY, all.unwrap_or(HeaderValue::from_static("origin")));
 }
 
 /// Returns the headers that a page may send: those that the gateway reads, and those that it asks for, which a proxy
@@ -147,12 +163,23 @@ mod tests {
         let decorated = |allowed: &[&str]| decorated(allowed, page, &Method::GET, "");
         assert!(decorated(&[]).is_empty());
         assert_eq!(decorated(&[page])[ACCESS_CONTROL_ALLOW_ORIGIN], page);
-        assert_eq!(decorated(&["*"])[ACCESS_CONTROL_ALLOW_ORIGIN], page);
+        assert_eq!(decorated(&["*", page])[ACCESS_CONTROL_ALLOW_ORIGIN], page);
         let other = decorated(&["https://app.example:8443", "http://app.example"]);
         assert_eq!(
             (other.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), &other[VARY]),
             (false, &"origin".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn where_every_page_may_read_the_answer_is_the_same_for_all() {
+        for origin in ["https://app.example", "null"] {
+            let answer = decorated(&["*"], origin, &Method::GET, "");
+            assert_eq!((&answer[ACCESS_CONTROL_ALLOW_ORIGIN], answer.get(VARY)), (&"*".parse().unwrap(), None));
+        }
+        let mut vary = HeaderMap::from_iter([(VARY, HeaderValue::from_static("accept"))]);
+        vary_by_origin(&mut vary);
+        assert_eq!(vary.get_all(VARY).iter().collect::<Vec<_>>(), ["accept, origin"]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 mod poll;
 mod request;
+mod sharing;
 mod stream;
 
 pub(super) use self::{
     poll::poll,
-    request::{EmptyStatus, read},
+    request::{FeedPoll, read},
     stream::stream,
 };

@@ -18,7 +18,7 @@ pub(super) const DEFAULT_LIMIT: usize = 100;
 pub(super) const MAX_LIMIT: usize = 500;
 
 /// What a browser's `EventSource` tells its place by (WHATWG HTML, section 9.2.4); it repeats its first URL for ever.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static(http_names::LAST_EVENT_ID);
+pub(super) const LAST_EVENT_ID: HeaderName = HeaderName::from_static(http_names::LAST_EVENT_ID);
 
 /// The same as a parameter, where a polyfill cannot send the header.
 const LAST_EVENT_ID_PARAMETER: &str = "lastEventId";
@@ -83,8 +83,12 @@ impl<'a> Query<'a> {
     /// Returns when a poll ends that got nothing: up to 10 % before it asks to, so that clients that were answered
     /// together do not come back together.
     pub(super) fn deadline(&self) -> Result<Instant, Problem> {
-        let wait = Duration::from_secs(self.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S));
-        Ok(Instant::now() + wait.mul_f64(1.0 - 0.1 * rand::random::<f64>()))
+        Ok(Instant::now() + self.wait()?.mul_f64(1.0 - 0.1 * rand::random::<f64>()))
+    }
+
+    /// Returns how long a poll asks to be held.
+    pub(super) fn wait(&self) -> Result<Duration, Problem> {
+        Ok(Duration::from_secs(self.number("wait", &0, &MAX_WAIT_S)?.unwrap_or(DEFAULT_WAIT_S)))
     }
 
     /// Returns how many events an answer may have.

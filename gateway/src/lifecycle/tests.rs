@@ -134,6 +134,7 @@ fn http() -> HttpOptions {
         limits: LimitOptions::default(),
         allowed_origins: AllowedOrigins::default(),
         feed_topics: vec![TopicPattern::all()],
+        feed_cache: None,
     }
 }
 

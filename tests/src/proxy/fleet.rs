@@ -36,11 +36,16 @@ impl ProxyProgram {
             Self::Nginx => "nginx.conf",
             Self::Haproxy => "haproxy.cfg",
             Self::Caddy => "Caddyfile",
-            Self::Varnish => panic!("deploy/ has no file of Varnish"),
+            Self::Varnish => panic!("deploy/ has no file with which Varnish keeps nothing"),
         };
-        let path = Path::new(FILES).join(name);
-        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+        deployed(name)
     }
+}
+
+/// Returns a file of `deploy/`.
+pub(super) fn deployed(name: &str) -> String {
+    let path = Path::new(FILES).join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
 }
 
 impl Proxy {

@@ -1,16 +1,22 @@
 //! `GET /topics/{pattern}/events`: a long-poll of a Feed.
 
+use std::time::Duration;
+
 use access::Principal;
 use broker::Broker;
 use bytes::Bytes;
 use events::TopicPattern;
-use feeds::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, FeedRequest};
+use feeds::{Cursor, EncodedBatch, FeedBatch, FeedOutcome, Hold};
 use hyper::{
     StatusCode,
     header::{CONNECTION, ETAG, HeaderValue},
 };
+use tokio::time::Instant;
 
-use super::request::EmptyStatus;
+use super::{
+    request::{EmptyStatus, FeedPoll},
+    sharing::Sharing,
+};
 use crate::http::{
     app::App,
     batch,
@@ -33,25 +39,33 @@ pub(super) fn check_followed<B: Broker>(app: &App<B>, pattern: &TopicPattern) ->
 /// Holds a poll until there is an answer. Dropping it means that the client hung up.
 pub(crate) async fn poll<B: Broker>(
     app: &App<B>,
-    request: Box<FeedRequest>,
-    empty_status: EmptyStatus,
+    mut poll: Box<FeedPoll>,
     principal: Option<Principal>,
 ) -> Result<HttpResponse, Problem> {
-    check_followed(app, &request.pattern)?;
+    check_followed(app, &poll.request.pattern)?;
     let held = app.hold_poll(principal.as_ref())?;
     drop(principal);
     let following = app.metrics.following(Follower::Waiting);
-    let goes_on = request.start.goes_on();
-    let outcome = app.feed.poll(&request).await;
+    let goes_on = poll.request.start.goes_on();
+    let shared = app.options.feed_cache.and_then(|cache| Some(Shared::of(poll.sharing?, cache, &poll)));
+    if let Some(hold) = shared.as_ref().and_then(|shared| shared.hold) {
+        poll.request.deadline = Instant::now() + hold.time;
+    }
+    let outcome = app.feed.poll(&poll.request).await;
     drop(following);
     let (response, counted) = match outcome {
         FeedOutcome::Batch(batch) => match with_events(app, &batch, goes_on) {
-            Ok(response) => (Ok(response), Answer::Batch),
+            Ok(mut response) => {
+                if let Some(shared) = shared.filter(|_| !batch.reset) {
+                    shared.sharing.allow(false, shared.cache, &mut response);
+                }
+                (Ok(response), Answer::Batch)
+            }
             Err(problem) => (Err(problem), Answer::Refused),
         },
-        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), empty_status)), Answer::Nothing),
+        FeedOutcome::Nothing(end) => (Ok(without_events(Some(end), poll.empty_status, shared)), Answer::Nothing),
         FeedOutcome::ShuttingDown(place) => {
-            let mut shutting_down = without_events(place, empty_status);
+            let mut shutting_down = without_events(place, poll.empty_status, shared);
             shutting_down.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             (Ok(shutting_down), Answer::Nothing)
         }
@@ -88,13 +102,32 @@ fn with_events<B: Broker>(app: &App<B>, batch: &FeedBatch, goes_on: bool) -> Res
     Ok(response)
 }
 
-fn without_events(place: Option<Cursor>, empty_status: EmptyStatus) -> HttpResponse {
+/// A poll whose answer caches may keep.
+#[derive(Debug, Clone, Copy)]
+struct Shared {
+    sharing: Sharing,
+    cache: Duration,
+    hold: Option<Hold>,
+}
+
+impl Shared {
+    fn of(sharing: Sharing, cache: Duration, poll: &FeedPoll) -> Self {
+        Self { sharing, cache, hold: sharing.hold(&poll.request.pattern) }
+    }
+}
+
+fn without_events(place: Option<Cursor>, empty_status: EmptyStatus, shared: Option<Shared>) -> HttpResponse {
     let mut response = response::empty(match empty_status {
         EmptyStatus::NoContent => StatusCode::NO_CONTENT,
         EmptyStatus::NotModified => StatusCode::NOT_MODIFIED,
     });
-    if let Some(place) = place {
-        set_cursor_headers(&mut response, &entity_tag(place));
+    match (place, shared) {
+        (Some(place), Some(Shared { sharing, cache, hold })) => {
+            set_cursor_headers(&mut response, &format!("\"{}\"", sharing.token(place, hold)).into());
+            sharing.allow(true, cache, &mut response);
+        }
+        (Some(place), None) => set_cursor_headers(&mut response, &entity_tag(place)),
+        (None, _) => {}
     }
     response
 }

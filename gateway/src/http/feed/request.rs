@@ -7,14 +7,24 @@ use feeds::{Cursor, FeedRequest, Start};
 use hyper::{HeaderMap, header::IF_NONE_MATCH};
 use mailboxes::LastSeen;
 
+use super::sharing::Sharing;
 use crate::http::{
     problem::Problem,
     query::{Query, bad},
 };
 
+/// A poll of a Feed, or a stream of it, as HTTP asks for it.
+#[derive(Debug)]
+pub(crate) struct FeedPoll {
+    pub(crate) request: FeedRequest,
+    pub(super) empty_status: EmptyStatus,
+    /// How its answer can be shared, if it can.
+    pub(super) sharing: Option<Sharing>,
+}
+
 /// What an answer without events is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum EmptyStatus {
+pub(super) enum EmptyStatus {
     /// 204.
     NoContent,
     /// 304, to a conditional request (RFC 9110, section 13).
@@ -27,7 +37,7 @@ pub(crate) fn read(
     query: Option<&str>,
     headers: &HeaderMap,
     is_stream: bool,
-) -> Result<(Box<FeedRequest>, EmptyStatus), Problem> {
+) -> Result<Box<FeedPoll>, Problem> {
     let query = Query::read(query)?;
     query.has_no("topics", "the topic of a feed, or one pattern, is in its path")?;
     let (deadline, limit) = (query.deadline()?, query.limit()?);
@@ -44,8 +54,12 @@ pub(crate) fn read(
         }
         read => (read?, false),
     };
-    let request = FeedRequest { pattern, start: start.unwrap_or(Start::Newest), limit, latest_only, deadline };
-    Ok((Box::new(request), if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent }))
+    let start = start.unwrap_or(Start::Newest);
+    let token = query.token(headers)?.map(|(_, token)| token);
+    let sharing = if latest_only { None } else { Sharing::of(start, token, query.wait()?, headers) };
+    let request = FeedRequest { pattern, start, limit, latest_only, deadline };
+    let empty_status = if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent };
+    Ok(Box::new(FeedPoll { request, empty_status, sharing }))
 }
 
 /// Returns where a poll of a Feed wants to go on, if it says so by a token.
@@ -98,8 +112,7 @@ mod tests {
             for line in lines {
                 headers.append(IF_NONE_MATCH, line.parse().unwrap());
             }
-            read(TopicPattern::all(), None, &headers, false)
-                .map(|(request, empty_status)| (request.start, empty_status))
+            read(TopicPattern::all(), None, &headers, false).map(|poll| (poll.request.start, poll.empty_status))
         };
         let known = Cursor::beginning("7~0000002a").unwrap();
         for lines in [

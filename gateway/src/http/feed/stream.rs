@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use access::Principal;
 use broker::Broker;
-use feeds::{Cursor, FeedBatch, FeedOutcome, FeedRequest, Start};
+use feeds::{Cursor, FeedBatch, FeedOutcome, Start};
 use tokio::time::Instant;
 
-use super::poll::{check_followed, count_events};
+use super::{
+    poll::{check_followed, count_events},
+    request::FeedPoll,
+};
 use crate::http::{
     app::App,
     batch,
@@ -21,20 +24,20 @@ use crate::http::{
 /// Follows a Feed from where the client left off.
 pub(crate) fn stream<B: Broker>(
     app: &Arc<App<B>>,
-    request: Box<FeedRequest>,
+    poll: Box<FeedPoll>,
     expires: Option<Instant>,
     principal: Option<&Principal>,
 ) -> Result<HttpResponse, Problem> {
-    check_followed(app, &request.pattern)?;
+    check_followed(app, &poll.request.pattern)?;
     app.metrics.answered(Answer::Stream);
     let Ok(held) = app.hold_poll(principal) else { return Ok(come_back_later()) };
     let following = app.metrics.following(Follower::Streaming);
-    Ok(streamed(FeedStream { app: Arc::clone(app), request, expires, place: None, _held: held, _following: following }))
+    Ok(streamed(FeedStream { app: Arc::clone(app), poll, expires, place: None, _held: held, _following: following }))
 }
 
 struct FeedStream<B: Broker> {
     app: Arc<App<B>>,
-    request: Box<FeedRequest>,
+    poll: Box<FeedPoll>,
     /// When the rights of the client end.
     expires: Option<Instant>,
     place: Option<Cursor>,
@@ -48,12 +51,12 @@ impl<B: Broker> Source for FeedStream<B> {
             return Next::Last(Text::default().expired().into_bytes());
         }
         // "Now" would be another moment to a client that loses its stream before it was told a place.
-        let wait = if self.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };
+        let wait = if self.poll.request.start == Start::Now { Duration::ZERO } else { COMMENT_EVERY };
         let deadline = Instant::now() + wait;
-        self.request.deadline = self.expires.map_or(deadline, |expires| expires.min(deadline));
-        match self.app.feed.poll(&self.request).await {
+        self.poll.request.deadline = self.expires.map_or(deadline, |expires| expires.min(deadline));
+        match self.app.feed.poll(&self.poll.request).await {
             FeedOutcome::Batch(batch) => {
-                count_events(&batch, self.request.start.goes_on(), Transport::Stream, &self.app.metrics);
+                count_events(&batch, self.poll.request.start.goes_on(), Transport::Stream, &self.app.metrics);
                 self.continue_after(batch.last_seen);
                 if let Some(piece) = batch.stream.get() {
                     return Next::Chunk(piece.clone());
@@ -80,7 +83,7 @@ impl<B: Broker> Source for FeedStream<B> {
 impl<B: Broker> FeedStream<B> {
     fn continue_after(&mut self, place: Cursor) {
         self.place = Some(place);
-        self.request.start = Start::After(place);
+        self.poll.request.start = Start::After(place);
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn batch() -> Value {
 pub(super) fn with_place(mut answer: Value) -> Value {
     answer["headers"] = json!({
         "Last-Seen": header("The place in the feed, for last_seen; not in a stream"),
-        "ETag": header("The same in quotes, for If-None-Match"),
+        "ETag": header("The same in quotes, for If-None-Match; not in an answer that a cache may keep (--feed-cache)"),
     });
     answer
 }
