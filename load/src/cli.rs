@@ -73,9 +73,12 @@ struct Cli {
     /// How events come.
     #[arg(long, value_enum, default_value_t = Transport::LongPoll, help_heading = "Clients")]
     transport: Transport,
-    /// Whether a client keeps its connection, or polls over a new one each time.
+    /// Whether a client keeps its connection, polls over a new one each time, or speaks HTTP/2 (in the clear, with prior knowledge).
     #[arg(long, value_enum, default_value_t = ConnectionUse::KeepAlive, help_heading = "Clients")]
     connection: ConnectionUse,
+    /// How many clients share a connection of HTTP/2 [default: 1].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65_536), help_heading = "Clients")]
+    streams_per_connection: Option<u32>,
     /// How many topics there are, which the clients share evenly; own: one for each client [default: 1, or own for mailboxes].
     #[arg(long, value_name = "N|own", value_parser = topics, help_heading = "Clients")]
     // One option within the other would be a flag without a value.
@@ -194,6 +197,7 @@ enum Transport {
 enum ConnectionUse {
     KeepAlive,
     New,
+    Http2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -250,6 +254,11 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         return Err(format!("--watch-pid: there is no process {gone}"));
     }
     let clients = if cli.clients.is_empty() { vec![1000] } else { cli.clients };
+    let is_http2 = cli.connection == ConnectionUse::Http2;
+    if cli.streams_per_connection.is_some() && !is_http2 {
+        return Err("--streams-per-connection is about HTTP/2: add --connection http2".to_owned());
+    }
+    let share = cli.streams_per_connection.unwrap_or(1);
     let is_search = !cli.find_limit.is_empty();
     let searches_clients = is_search && cli.of == LimitOf::Clients;
     if is_search && clients.len() > 1 {
@@ -257,7 +266,9 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     }
     let highest = clients.iter().copied().max().unwrap_or(1);
     let max_clients = if searches_clients {
-        cli.max.unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).min(200_000)).max(highest)
+        cli.max
+            .unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).saturating_mul(share).min(200_000))
+            .max(highest)
     } else {
         highest
     };
@@ -279,7 +290,8 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if pace == Pace::Lockstep && cli.publishers != 1 {
         return Err("--pace lockstep has one publisher".to_owned());
     }
-    let workers = cli.workers.unwrap_or_else(|| if cli.followed { 1 } else { limits::workers(max_clients) });
+    let workers =
+        cli.workers.unwrap_or_else(|| if cli.followed { 1 } else { limits::workers(max_clients.div_ceil(share)) });
     if workers > 1 && (pace == Pace::Lockstep || cli.publishers == 0) {
         return Err(format!(
             "{max_clients} clients need {workers} processes, but lockstep and --publishers 0 work with one only"
@@ -307,6 +319,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
             ramp: cli.ramp,
             think: cli.think,
             is_connection_new: cli.connection == ConnectionUse::New,
+            streams_per_connection: is_http2.then_some(share as usize),
             hang_up: cli.hang_up,
             hang_up_by: cli.hang_up_by,
             stay: cli.stay,

@@ -53,9 +53,10 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         command: options.command.clone(),
         target: format!("{} at {}", options.target.name, options.address),
         read: format!(
-            "{}, {}",
+            "{}, {}{}",
             options.target.read.way,
-            if options.target.read.is_stream { "SSE" } else { "long-poll" }
+            if options.target.read.is_stream { "SSE" } else { "long-poll" },
+            if options.behaviour.streams_per_connection.is_some() { ", HTTP/2" } else { "" }
         ),
         notes,
         ..Report::default()

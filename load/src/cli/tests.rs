@@ -38,6 +38,7 @@ fn what_does_not_go_together_is_told() {
         ("load --topics 3 --topic x", "put {}"),
         ("load --read box", "has no [read.box]"),
         ("load --pace lockstep --publishers 2", "one publisher"),
+        ("load --streams-per-connection 3", "add --connection http2"),
         ("load --watch-pid 0", "no process 0"),
         ("load --find-limit p99=5", "no time such as 50ms"),
         ("load --require lots=5", "there is no condition"),
