@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use amqp::AmqpUrls;
 use clap::{CommandFactory, Parser, error::ErrorKind, value_parser};
 
 use self::value::{Topics, address, duration, header, percent, rate, topics, worker};
@@ -111,6 +112,13 @@ struct Cli {
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration, help_heading = "Clients")]
     deadline: Duration,
 
+    /// How publishers speak: http to the server, or amqp to the RabbitMQ broker before it.
+    #[arg(long, value_enum, default_value_t = PublishBy::Http, help_heading = "Publishers")]
+    publish: PublishBy,
+    /// The broker of --publish amqp: amqp[s]://user:password@host:port/vhost, or several addresses of it, separated by spaces, over
+    /// which the publishers are spread. A command line is seen in the list of processes (ps), so give a password by the variable.
+    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Publishers")]
+    amqp_url: Option<String>,
     /// How many publishers, each with a connection of its own; 0: another program publishes payloads such as {"n":1}, {"n":2}.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(..=100_000))]
     #[arg(help_heading = "Publishers")]
@@ -201,6 +209,12 @@ enum ConnectionUse {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PublishBy {
+    Http,
+    Amqp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum PaceKind {
     Confirmed,
     Lockstep,
@@ -228,11 +242,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     }
     let command: Vec<String> =
         arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    // A header may hold a secret.
-    let command = if cli.header.is_empty() {
-        format!("load {}", command.join(" "))
-    } else {
-        "load … (with headers)".to_owned()
+    let has_url = command.iter().any(|argument| argument.starts_with("--amqp-url"));
+    if has_url && cli.publish != PublishBy::Amqp {
+        return Err(wrong("--amqp-url is where --publish amqp goes: add that".to_owned()));
+    }
+    // Headers and URLs may hold secrets.
+    let command = match (cli.header.is_empty(), has_url) {
+        (true, false) => format!("load {}", command.join(" ")),
+        (true, true) => "load … (with --amqp-url)".to_owned(),
+        (false, _) => "load … (with headers)".to_owned(),
     };
     options(cli, command).map(|options| Asked::Run(Box::new(options))).map_err(wrong)
 }
@@ -250,6 +268,10 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if target.publish.is_none() && cli.publishers > 0 {
         return Err(format!("the target {} has no [publish]: add one, or give --publishers 0", cli.target));
     }
+    let amqp = match cli.publish {
+        PublishBy::Amqp => Some(broker(&target, cli.amqp_url.as_deref())?),
+        PublishBy::Http => None,
+    };
     if let Some(gone) = cli.watch_pid.iter().find(|pid| !watch::exists(**pid)) {
         return Err(format!("--watch-pid: there is no process {gone}"));
     }
@@ -310,6 +332,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     Ok(Options {
         target,
         address: cli.address,
+        amqp,
         names: Names { client: format!("load-{run}-{{}}"), topic },
         streams,
         run,
@@ -344,6 +367,21 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         is_quiet: cli.quiet || cli.worker.is_some(),
         command,
     })
+}
+
+/// Returns the broker that publishers send to.
+fn broker(target: &Target, url: Option<&str>) -> Result<AmqpUrls, String> {
+    let Some(url) = url else {
+        return Err("--publish amqp needs the broker: give it by --amqp-url or AMQP_URL".to_owned());
+    };
+    if !target.publish.as_ref().is_some_and(|publish| publish.has_amqp) {
+        let name = &target.name;
+        return Err(format!(
+            "the target {name} is not published to by AMQP: leave out --publish amqp, or write `amqp = true` into its \
+             [publish] if it is a Postern on RabbitMQ"
+        ));
+    }
+    url.parse().map_err(|error| format!("--amqp-url or AMQP_URL: {error}"))
 }
 
 /// Returns a number that no other run has, most likely: it tells apart what an earlier one left behind.

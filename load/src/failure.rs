@@ -21,6 +21,14 @@ pub(crate) enum Failure {
     Exhausted,
     /// The server allows fewer streams on one connection (HTTP/2).
     NoStream,
+    /// The AMQP broker is not there.
+    BrokerUnreachable,
+    /// The AMQP broker does not let this user in.
+    BrokerRefused,
+    /// The AMQP broker does not take this event.
+    EventRefused,
+    /// A queue of the AMQP broker is full, and rejects events.
+    QueueFull,
     /// Another error of the operating system.
     System(i32),
     /// The answer was no HTTP.
@@ -61,6 +69,10 @@ impl fmt::Display for Failure {
             Self::NotAnswered => f.write_str("no answer in time"),
             Self::Exhausted => f.write_str("no port or no open file left here"),
             Self::NoStream => f.write_str("more --streams-per-connection than the server allows"),
+            Self::BrokerUnreachable => f.write_str("broker not reached"),
+            Self::BrokerRefused => f.write_str("broker refused the connection"),
+            Self::EventRefused => f.write_str("broker refused the event"),
+            Self::QueueFull => f.write_str("rejected by a full queue"),
             Self::System(code) => write!(f, "{}", io::Error::from_raw_os_error(*code)),
             Self::Malformed => f.write_str("no HTTP"),
             Self::Status(status) => write!(f, "status {status}"),

@@ -58,3 +58,22 @@ fn secrets_do_not_come_into_the_report() {
     let Ok(Asked::Run(options)) = parse(line) else { panic!("it is a run") };
     assert!(!options.command.contains("secret"));
 }
+
+#[test]
+fn a_broker_is_asked_for_and_its_password_is_not_told() {
+    let url = "amqp://me:secret@127.0.0.1:1/x";
+    let options = options_of(&format!("load --publish amqp --amqp-url {url}"));
+    assert!(
+        options.amqp.is_some() && !options.command.contains("secret") && !format!("{options:?}").contains("secret")
+    );
+    // Asked directly: the variable may be set where tests run.
+    assert!(broker(&options.target, None).unwrap_err().contains("give it by --amqp-url or AMQP_URL"));
+    for (line, part) in [
+        (format!("load --amqp-url {url}"), "--publish amqp goes: add that"),
+        (format!("load --publish amqp --target nchan --amqp-url {url}"), "leave out --publish amqp"),
+        ("load --publish amqp --amqp-url http://me:secret@x".to_owned(), "--amqp-url or AMQP_URL: "),
+    ] {
+        let error = parsed(&line).unwrap_err();
+        assert!(error.contains(part) && !error.contains("secret"), "{line}: {error}");
+    }
+}
