@@ -14,7 +14,9 @@ use std::{
 use amqp::AmqpUrls;
 use clap::{CommandFactory, Parser, error::ErrorKind, value_parser};
 
-use self::value::{Topics, address, duration, header, percent, rate, topics, worker};
+use self::value::{
+    ConnectionUse, PaceKind, PublishBy, Topics, Transport, address, duration, header, percent, rate, topics, worker,
+};
 use crate::{
     crowd::behaviour::{Behaviour, HangUp},
     limits,
@@ -74,7 +76,8 @@ struct Cli {
     /// How events come.
     #[arg(long, value_enum, default_value_t = Transport::LongPoll, help_heading = "Clients")]
     transport: Transport,
-    /// Whether a client keeps its connection, polls over a new one each time, or speaks HTTP/2 (in the clear, with prior knowledge).
+    /// Whether a client keeps its connection, polls over a new one each time, or speaks HTTP/2 (in the clear, with
+    /// prior knowledge).
     #[arg(long, value_enum, default_value_t = ConnectionUse::KeepAlive, help_heading = "Clients")]
     connection: ConnectionUse,
     /// How many clients share a connection of HTTP/2 [default: 1].
@@ -115,8 +118,9 @@ struct Cli {
     /// How publishers speak: http to the server, or amqp to the RabbitMQ broker before it.
     #[arg(long, value_enum, default_value_t = PublishBy::Http, help_heading = "Publishers")]
     publish: PublishBy,
-    /// The broker of --publish amqp: amqp[s]://user:password@host:port/vhost, or several addresses of it, separated by spaces, over
-    /// which the publishers are spread. A command line is seen in the list of processes (ps), so give a password by the variable.
+    /// The broker of --publish amqp: amqp[s]://user:password@host:port/vhost, or several addresses of it, separated by
+    /// spaces, over which the publishers are spread. A command line is seen in the list of processes (ps), so give a
+    /// password by the variable.
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Publishers")]
     amqp_url: Option<String>,
     /// How many publishers, each with a connection of its own; 0: another program publishes payloads such as {"n":1}, {"n":2}.
@@ -195,31 +199,6 @@ struct Cli {
     worker: Option<(u32, u32, u32)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Transport {
-    LongPoll,
-    Sse,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ConnectionUse {
-    KeepAlive,
-    New,
-    Http2,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PublishBy {
-    Http,
-    Amqp,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PaceKind {
-    Confirmed,
-    Lockstep,
-}
-
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Asked {
@@ -268,6 +247,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if target.publish.is_none() && cli.publishers > 0 {
         return Err(format!("the target {} has no [publish]: add one, or give --publishers 0", cli.target));
     }
+    let (behaviour, pace) = (behaviour(&cli)?, pace(&cli));
     let amqp = match cli.publish {
         PublishBy::Amqp => Some(broker(&target, cli.amqp_url.as_deref())?),
         PublishBy::Http => None,
@@ -276,10 +256,6 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         return Err(format!("--watch-pid: there is no process {gone}"));
     }
     let clients = if cli.clients.is_empty() { vec![1000] } else { cli.clients };
-    let is_http2 = cli.connection == ConnectionUse::Http2;
-    if cli.streams_per_connection.is_some() && !is_http2 {
-        return Err("--streams-per-connection is about HTTP/2: add --connection http2".to_owned());
-    }
     let share = cli.streams_per_connection.unwrap_or(1);
     let is_search = !cli.find_limit.is_empty();
     let searches_clients = is_search && cli.of == LimitOf::Clients;
@@ -300,12 +276,6 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         Some(Topics::Own) | None => max_clients,
     };
     let streams = Streams { topics, publishers: cli.publishers };
-    let pace = match (cli.burst, cli.pace) {
-        (Some(burst), _) => Pace::Burst(burst, cli.every),
-        (None, Some(PaceKind::Confirmed)) => Pace::Confirmed,
-        (None, Some(PaceKind::Lockstep)) => Pace::Lockstep,
-        (None, None) => Pace::Rate(cli.rate.unwrap_or(10.0)),
-    };
     if is_search && cli.of == LimitOf::Rate && pace.rate().is_none() {
         return Err("--of rate varies the rate: leave out --pace".to_owned());
     }
@@ -338,17 +308,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         run,
         clients,
         max_clients,
-        behaviour: Behaviour {
-            ramp: cli.ramp,
-            think: cli.think,
-            is_connection_new: cli.connection == ConnectionUse::New,
-            streams_per_connection: is_http2.then_some(share as usize),
-            hang_up: cli.hang_up,
-            hang_up_by: cli.hang_up_by,
-            stay: cli.stay,
-            away: cli.away,
-            deadline: cli.deadline,
-        },
+        behaviour,
         pace,
         duration,
         events: cli.events,
@@ -367,6 +327,35 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         is_quiet: cli.quiet || cli.worker.is_some(),
         command,
     })
+}
+
+/// Returns how clients behave.
+fn behaviour(cli: &Cli) -> Result<Behaviour, String> {
+    let is_http2 = cli.connection == ConnectionUse::Http2;
+    if cli.streams_per_connection.is_some() && !is_http2 {
+        return Err("--streams-per-connection is about HTTP/2: add --connection http2".to_owned());
+    }
+    Ok(Behaviour {
+        ramp: cli.ramp,
+        think: cli.think,
+        is_connection_new: cli.connection == ConnectionUse::New,
+        streams_per_connection: is_http2.then_some(cli.streams_per_connection.unwrap_or(1) as usize),
+        hang_up: cli.hang_up,
+        hang_up_by: cli.hang_up_by,
+        stay: cli.stay,
+        away: cli.away,
+        deadline: cli.deadline,
+    })
+}
+
+/// Returns how fast events are published.
+fn pace(cli: &Cli) -> Pace {
+    match (cli.burst, cli.pace) {
+        (Some(burst), _) => Pace::Burst(burst, cli.every),
+        (None, Some(PaceKind::Confirmed)) => Pace::Confirmed,
+        (None, Some(PaceKind::Lockstep)) => Pace::Lockstep,
+        (None, None) => Pace::Rate(cli.rate.unwrap_or(10.0)),
+    }
 }
 
 /// Returns the broker that publishers send to.

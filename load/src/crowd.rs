@@ -3,8 +3,8 @@
 //! The loop calls [`Crowd::ready`] for a client whose connection has something to say, and [`Crowd::turn`] for all that is due by
 //! time. Nothing here waits. What goes wrong for one client is counted, and that client comes back.
 //!
-//! * `client` is what is kept of one, `line` how it reaches the server, `carriers` the connections of HTTP/2, `behaviour` what was asked for; `life` is what a client does, `receive` what it makes of an
-//!   answer.
+//! * `client` is what is kept of one, `line` how it reaches the server, `carriers` the connections of HTTP/2,
+//!   `behaviour` what was asked for; `life` is what a client does, `receive` what it makes of an answer.
 //! * A client is *established* once its place is known, or its first poll is sent: what is published from then on must come.
 
 pub(crate) mod behaviour;

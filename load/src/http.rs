@@ -1,7 +1,7 @@
 //! As much of HTTP as a client of events needs, over sockets that an event loop watches.
 //!
-//! [`answer`] reads an answer that has come whole, [`body`] what comes of one that never ends, [`sse`] the events in it, and
-//! [`connection`] is the socket. [`http2`] has the same over HTTP/2.
+//! [`answer`] reads an answer that has come whole, [`body`] what comes of one that never ends, [`sse`] the events in
+//! it, and [`connection`] is the socket. [`http2`] has the same over HTTP/2.
 
 pub(crate) mod answer;
 pub(crate) mod body;

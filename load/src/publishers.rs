@@ -21,7 +21,8 @@ use crate::{
     target::{Names, Publish, Values, place::Place},
 };
 
-/// Publishers have the tokens from here on, in the event loop; after the last one, those that speak AMQP have one for all.
+/// Publishers have the tokens from here on, in the event loop; after the last one, those that speak AMQP have one for
+/// all.
 const FIRST_TOKEN: usize = 1 << 32;
 
 /// What all publishers have in common.

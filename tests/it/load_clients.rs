@@ -1,5 +1,5 @@
-//! The load tool on a real gateway: what a correct server must be told of, over HTTP/2 and with publishers that speak AMQP. That it
-//! tells what a faulty server does is held beside the tool.
+//! The load tool on a real gateway: what a correct server must be told of, over HTTP/2 and with publishers that speak
+//! AMQP. That it tells what a faulty server does is held beside the tool.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The connections of HTTP/2, each with the streams of a number of clients: of the first so many, the next, and so on.
 //!
-//! A connection lives as long as a stream is on it. One that the server ends in an orderly way goes on with the answers that it
-//! owes, while another one takes the requests that come next.
+//! A connection lives as long as a stream is on it. One that the server ends in an orderly way goes on with the answers
+//! that it owes, while another one takes the requests that come next.
 
 use std::{
     cell::RefCell,

@@ -1,8 +1,8 @@
 //! HTTP/2 in the clear, with prior knowledge (RFC 9113, section 3.3).
 //!
-//! A [`Carrier`] is one connection, a [`Stream`](stream::Stream) what one client does on it. Both are polled from the event loop,
-//! without a runtime: the wakers of [`tasks`] put down what is to be polled, and the crowd does it. A carrier closes its socket when
-//! its last stream is dropped.
+//! A [`Carrier`] is one connection, a [`Stream`](stream::Stream) what one client does on it. Both are polled from the
+//! event loop, without a runtime: the wakers of [`tasks`] put down what is to be polled, and the crowd does it. A
+//! carrier closes its socket when its last stream is dropped.
 
 mod socket;
 pub(crate) mod stream;
@@ -51,7 +51,8 @@ enum Phase {
 }
 
 impl Carrier {
-    /// Begins to connect. The waker is woken when there is something to write; the loop tells when there is something to read.
+    /// Begins to connect. The waker is woken when there is something to write; the loop tells when there is something
+    /// to read.
     pub(crate) fn open(
         address: SocketAddr,
         from: Option<IpAddr>,

@@ -1,8 +1,8 @@
 //! Publishers that speak AMQP, each over a connection of its own with confirms.
 //!
-//! The AMQP library needs a runtime, which has one thread. It gets events and gives back what became of each; the event loop is woken
-//! for that. A publisher has one event on its way at a time here, too. Times are taken in this thread: when the confirm came, not
-//! when the loop had time for it.
+//! The AMQP library needs a runtime, which has one thread. It gets events and gives back what became of each; the event
+//! loop is woken for that. A publisher has one event on its way at a time here, too. Times are taken in this thread:
+//! when the confirm came, not when the loop had time for it.
 
 use std::{
     io,
@@ -86,7 +86,8 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 impl AmqpPublishers {
-    /// Makes so many, spread over the addresses of a broker, which connect with their first event. The loop is woken with a token.
+    /// Makes so many, spread over the addresses of a broker, which connect with their first event. The loop is woken
+    /// with a token.
     pub(super) fn start(
         urls: &AmqpUrls,
         count: usize,

@@ -1,5 +1,5 @@
-//! HTTP/2 before the faulty server: each request goes on to it over a connection of its own, in HTTP/1.1. Publishers, which speak
-//! HTTP/1.1, use it as well.
+//! HTTP/2 before the faulty server: each request goes on to it over a connection of its own, in HTTP/1.1. Publishers,
+//! which speak HTTP/1.1, use it as well.
 
 use std::{
     net::SocketAddr,

@@ -1,7 +1,8 @@
 //! What one client does on a connection of HTTP/2: one request at a time, and its answer.
 //!
-//! Both are in the form of HTTP/1.1 towards the client, as a gateway between the two versions has them (RFC 9113, section 8.2.2), so
-//! that the rest of this tool reads one form. The body comes in chunks; its length is that of HTTP/1.1, too.
+//! Both are in the form of HTTP/1.1 towards the client, as a gateway between the two versions has them (RFC 9113,
+//! section 8.2.2), so that the rest of this tool reads one form. The body comes in chunks; its length is that of
+//! HTTP/1.1, too.
 
 use std::{
     cell::RefCell,
@@ -145,7 +146,8 @@ impl Stream {
         self.begun.extend_from_slice(begun);
     }
 
-    /// Ends the connection with a reset (RST), if no other stream is on it; else this stream alone, which is always a reset.
+    /// Ends the connection with a reset (RST), if no other stream is on it; else this stream alone, which is always a
+    /// reset.
     pub(crate) fn reset(self) {
         if Rc::strong_count(&self.carrier) == 1 {
             self.carrier.borrow().reset();

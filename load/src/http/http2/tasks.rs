@@ -15,7 +15,8 @@ pub(crate) enum Task {
     Client(usize),
 }
 
-/// See the module; in the order in which they were put down. A task that is there twice is polled twice, which is harmless.
+/// See the module; in the order in which they were put down. A task that is there twice is polled twice, which is
+/// harmless.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks(Mutex<VecDeque<Task>>);
 
