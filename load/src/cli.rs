@@ -11,9 +11,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use amqp::AmqpUrls;
 use clap::{CommandFactory, Parser, error::ErrorKind, value_parser};
 
-use self::value::{Topics, address, duration, header, percent, rate, topics, worker};
+use self::value::{
+    ConnectionUse, PaceKind, PublishBy, Topics, Transport, address, duration, header, percent, rate, topics, worker,
+};
 use crate::{
     crowd::behaviour::{Behaviour, HangUp},
     limits,
@@ -73,9 +76,13 @@ struct Cli {
     /// How events come.
     #[arg(long, value_enum, default_value_t = Transport::LongPoll, help_heading = "Clients")]
     transport: Transport,
-    /// Whether a client keeps its connection, or polls over a new one each time.
+    /// Whether a client keeps its connection, polls over a new one each time, or speaks HTTP/2 (in the clear, with
+    /// prior knowledge).
     #[arg(long, value_enum, default_value_t = ConnectionUse::KeepAlive, help_heading = "Clients")]
     connection: ConnectionUse,
+    /// How many clients share a connection of HTTP/2 [default: 1].
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=65_536), help_heading = "Clients")]
+    streams_per_connection: Option<u32>,
     /// How many topics there are, which the clients share evenly; own: one for each client [default: 1, or own for mailboxes].
     #[arg(long, value_name = "N|own", value_parser = topics, help_heading = "Clients")]
     // One option within the other would be a flag without a value.
@@ -108,6 +115,14 @@ struct Cli {
     #[arg(long, value_name = "TIME", default_value = "90s", value_parser = duration, help_heading = "Clients")]
     deadline: Duration,
 
+    /// How publishers speak: http to the server, or amqp to the RabbitMQ broker before it.
+    #[arg(long, value_enum, default_value_t = PublishBy::Http, help_heading = "Publishers")]
+    publish: PublishBy,
+    /// The broker of --publish amqp: amqp[s]://user:password@host:port/vhost, or several addresses of it, separated by
+    /// spaces, over which the publishers are spread. A command line is seen in the list of processes (ps), so give a
+    /// password by the variable.
+    #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true, help_heading = "Publishers")]
+    amqp_url: Option<String>,
     /// How many publishers, each with a connection of its own; 0: another program publishes payloads such as {"n":1}, {"n":2}.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(..=100_000))]
     #[arg(help_heading = "Publishers")]
@@ -184,24 +199,6 @@ struct Cli {
     worker: Option<(u32, u32, u32)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Transport {
-    LongPoll,
-    Sse,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ConnectionUse {
-    KeepAlive,
-    New,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum PaceKind {
-    Confirmed,
-    Lockstep,
-}
-
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Asked {
@@ -224,11 +221,15 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
     }
     let command: Vec<String> =
         arguments.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    // A header may hold a secret.
-    let command = if cli.header.is_empty() {
-        format!("load {}", command.join(" "))
-    } else {
-        "load … (with headers)".to_owned()
+    let has_url = command.iter().any(|argument| argument.starts_with("--amqp-url"));
+    if has_url && cli.publish != PublishBy::Amqp {
+        return Err(wrong("--amqp-url is where --publish amqp goes: add that".to_owned()));
+    }
+    // Headers and URLs may hold secrets.
+    let command = match (cli.header.is_empty(), has_url) {
+        (true, false) => format!("load {}", command.join(" ")),
+        (true, true) => "load … (with --amqp-url)".to_owned(),
+        (false, _) => "load … (with headers)".to_owned(),
     };
     options(cli, command).map(|options| Asked::Run(Box::new(options))).map_err(wrong)
 }
@@ -246,10 +247,16 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if target.publish.is_none() && cli.publishers > 0 {
         return Err(format!("the target {} has no [publish]: add one, or give --publishers 0", cli.target));
     }
+    let (behaviour, pace) = (behaviour(&cli)?, pace(&cli));
+    let amqp = match cli.publish {
+        PublishBy::Amqp => Some(broker(&target, cli.amqp_url.as_deref())?),
+        PublishBy::Http => None,
+    };
     if let Some(gone) = cli.watch_pid.iter().find(|pid| !watch::exists(**pid)) {
         return Err(format!("--watch-pid: there is no process {gone}"));
     }
     let clients = if cli.clients.is_empty() { vec![1000] } else { cli.clients };
+    let share = cli.streams_per_connection.unwrap_or(1);
     let is_search = !cli.find_limit.is_empty();
     let searches_clients = is_search && cli.of == LimitOf::Clients;
     if is_search && clients.len() > 1 {
@@ -257,7 +264,9 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     }
     let highest = clients.iter().copied().max().unwrap_or(1);
     let max_clients = if searches_clients {
-        cli.max.unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).min(200_000)).max(highest)
+        cli.max
+            .unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).saturating_mul(share).min(200_000))
+            .max(highest)
     } else {
         highest
     };
@@ -267,19 +276,14 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         Some(Topics::Own) | None => max_clients,
     };
     let streams = Streams { topics, publishers: cli.publishers };
-    let pace = match (cli.burst, cli.pace) {
-        (Some(burst), _) => Pace::Burst(burst, cli.every),
-        (None, Some(PaceKind::Confirmed)) => Pace::Confirmed,
-        (None, Some(PaceKind::Lockstep)) => Pace::Lockstep,
-        (None, None) => Pace::Rate(cli.rate.unwrap_or(10.0)),
-    };
     if is_search && cli.of == LimitOf::Rate && pace.rate().is_none() {
         return Err("--of rate varies the rate: leave out --pace".to_owned());
     }
     if pace == Pace::Lockstep && cli.publishers != 1 {
         return Err("--pace lockstep has one publisher".to_owned());
     }
-    let workers = cli.workers.unwrap_or_else(|| if cli.followed { 1 } else { limits::workers(max_clients) });
+    let workers =
+        cli.workers.unwrap_or_else(|| if cli.followed { 1 } else { limits::workers(max_clients.div_ceil(share)) });
     if workers > 1 && (pace == Pace::Lockstep || cli.publishers == 0) {
         return Err(format!(
             "{max_clients} clients need {workers} processes, but lockstep and --publishers 0 work with one only"
@@ -298,21 +302,13 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     Ok(Options {
         target,
         address: cli.address,
+        amqp,
         names: Names { client: format!("load-{run}-{{}}"), topic },
         streams,
         run,
         clients,
         max_clients,
-        behaviour: Behaviour {
-            ramp: cli.ramp,
-            think: cli.think,
-            is_connection_new: cli.connection == ConnectionUse::New,
-            hang_up: cli.hang_up,
-            hang_up_by: cli.hang_up_by,
-            stay: cli.stay,
-            away: cli.away,
-            deadline: cli.deadline,
-        },
+        behaviour,
         pace,
         duration,
         events: cli.events,
@@ -331,6 +327,50 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         is_quiet: cli.quiet || cli.worker.is_some(),
         command,
     })
+}
+
+/// Returns how clients behave.
+fn behaviour(cli: &Cli) -> Result<Behaviour, String> {
+    let is_http2 = cli.connection == ConnectionUse::Http2;
+    if cli.streams_per_connection.is_some() && !is_http2 {
+        return Err("--streams-per-connection is about HTTP/2: add --connection http2".to_owned());
+    }
+    Ok(Behaviour {
+        ramp: cli.ramp,
+        think: cli.think,
+        is_connection_new: cli.connection == ConnectionUse::New,
+        streams_per_connection: is_http2.then_some(cli.streams_per_connection.unwrap_or(1) as usize),
+        hang_up: cli.hang_up,
+        hang_up_by: cli.hang_up_by,
+        stay: cli.stay,
+        away: cli.away,
+        deadline: cli.deadline,
+    })
+}
+
+/// Returns how fast events are published.
+fn pace(cli: &Cli) -> Pace {
+    match (cli.burst, cli.pace) {
+        (Some(burst), _) => Pace::Burst(burst, cli.every),
+        (None, Some(PaceKind::Confirmed)) => Pace::Confirmed,
+        (None, Some(PaceKind::Lockstep)) => Pace::Lockstep,
+        (None, None) => Pace::Rate(cli.rate.unwrap_or(10.0)),
+    }
+}
+
+/// Returns the broker that publishers send to.
+fn broker(target: &Target, url: Option<&str>) -> Result<AmqpUrls, String> {
+    let Some(url) = url else {
+        return Err("--publish amqp needs the broker: give it by --amqp-url or AMQP_URL".to_owned());
+    };
+    if !target.publish.as_ref().is_some_and(|publish| publish.has_amqp) {
+        let name = &target.name;
+        return Err(format!(
+            "the target {name} is not published to by AMQP: leave out --publish amqp, or write `amqp = true` into its \
+             [publish] if it is a Postern on RabbitMQ"
+        ));
+    }
+    url.parse().map_err(|error| format!("--amqp-url or AMQP_URL: {error}"))
 }
 
 /// Returns a number that no other run has, most likely: it tells apart what an earlier one left behind.

@@ -3,13 +3,15 @@
 //! The loop calls [`Crowd::ready`] for a client whose connection has something to say, and [`Crowd::turn`] for all that is due by
 //! time. Nothing here waits. What goes wrong for one client is counted, and that client comes back.
 //!
-//! * `client` is what is kept of one, `behaviour` what was asked for; `life` is what a client does, `receive` what it makes of an
-//!   answer.
+//! * `client` is what is kept of one, `line` how it reaches the server, `carriers` the connections of HTTP/2,
+//!   `behaviour` what was asked for; `life` is what a client does, `receive` what it makes of an answer.
 //! * A client is *established* once its place is known, or its first poll is sent: what is published from then on must come.
 
 pub(crate) mod behaviour;
+mod carriers;
 mod client;
 mod life;
+mod line;
 mod receive;
 
 use std::{net::SocketAddr, time::Duration};
@@ -18,12 +20,14 @@ use mio::Registry;
 
 use self::{
     behaviour::Behaviour,
+    carriers::Carriers,
     client::{Client, State},
 };
 use crate::{
     addresses::Addresses,
     clock::SECOND,
     failure::Failure,
+    http::http2::tasks::Task,
     ledger::Ledger,
     number::nanoseconds,
     record::Record,
@@ -38,6 +42,9 @@ const AT_ONCE: usize = 128;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How many connections and streams of HTTP/2 are polled before others have their turn.
+const TASKS: usize = 256;
 
 /// How often deadlines are looked at. They are long, and a look passes all clients.
 const LOOK: u64 = SECOND;
@@ -69,6 +76,7 @@ pub(crate) struct Crowd {
     plan: Plan,
     clients: Vec<Client>,
     addresses: Addresses,
+    carriers: Carriers,
     timers: Timers,
     scratch: Scratch,
     /// What they have seen.
@@ -140,6 +148,7 @@ impl Crowd {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             clients: Vec::new(),
+            carriers: Carriers::of(plan.behaviour.streams_per_connection.unwrap_or(1)),
             addresses: Addresses::of(plan.address, plan.worker, plan.workers),
             timers: Timers::default(),
             scratch: Scratch { come: Vec::with_capacity(64 * 1024), ..Scratch::default() },
@@ -189,6 +198,9 @@ impl Crowd {
 
     /// Returns when something is due by time.
     pub(crate) fn next_due(&self, now: u64) -> u64 {
+        if !self.carriers.tasks().is_empty() {
+            return now;
+        }
         let start = if self.started < self.wanted && self.starting < AT_ONCE {
             self.start_time(self.started)
         } else {
@@ -223,14 +235,36 @@ impl Crowd {
             self.next_look = turn.now + LOOK;
             self.look_at_deadlines(turn);
         }
+        self.poll_tasks(turn);
     }
 
-    /// Serves a client whose connection has something to say.
-    pub(crate) fn ready(&mut self, index: usize, readiness: Readiness, turn: Turn<'_>) {
+    /// Serves a connection that has something to say, by its token: that of a client, or of several.
+    pub(crate) fn ready(&mut self, token: usize, readiness: Readiness, turn: Turn<'_>) {
+        if self.plan.behaviour.streams_per_connection.is_none() {
+            return self.serve(token, readiness, turn);
+        }
+        self.carriers.tasks().put(Task::Carrier(token));
+        self.poll_tasks(turn);
+    }
+
+    /// Polls connections and streams of HTTP/2, as far as they are to be polled.
+    fn poll_tasks(&mut self, turn: Turn<'_>) {
+        for _ in 0..TASKS {
+            match self.carriers.tasks().take() {
+                Some(Task::Carrier(token)) => self.carriers.drive(token),
+                Some(Task::Client(index)) => {
+                    self.serve(index, Readiness { is_writable: true, may_have_ended: true }, turn);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn serve(&mut self, index: usize, readiness: Readiness, turn: Turn<'_>) {
         let Some(client) = self.clients.get_mut(index) else { return };
-        let Some(connection) = &mut client.connection else { return };
+        let Some(line) = &mut client.line else { return };
         if client.state == State::Connecting {
-            match connection.is_connected() {
+            match line.is_connected() {
                 Ok(true) => self.ask(index, turn),
                 Ok(false) => {}
                 Err(error) => self.fail(index, Failure::from(&error), None, turn),
@@ -238,7 +272,7 @@ impl Crowd {
             return;
         }
         if readiness.is_writable
-            && let Err(error) = connection.send_rest()
+            && let Err(error) = line.send_rest()
         {
             return self.fail(index, Failure::from(&error), None, turn);
         }

@@ -19,6 +19,16 @@ pub(crate) enum Failure {
     NotAnswered,
     /// No port or no open file was left on this machine.
     Exhausted,
+    /// The server allows fewer streams on one connection (HTTP/2).
+    NoStream,
+    /// The AMQP broker is not there.
+    BrokerUnreachable,
+    /// The AMQP broker does not let this user in.
+    BrokerRefused,
+    /// The AMQP broker does not take this event.
+    EventRefused,
+    /// A queue of the AMQP broker is full, and rejects events.
+    QueueFull,
     /// Another error of the operating system.
     System(i32),
     /// The answer was no HTTP.
@@ -37,8 +47,13 @@ impl From<&io::Error> for Failure {
             io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
                 Self::Reset
             }
+            // These come of HTTP/2, which has errors of its own.
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::QuotaExceeded => Self::NoStream,
             io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse => Self::Exhausted,
             _ if error.raw_os_error().is_some_and(|code| NO_FILES.contains(&code)) => Self::Exhausted,
+            // No error of the system: the library found it.
+            _ if error.raw_os_error().is_none() => Self::Malformed,
             _ => Self::System(error.raw_os_error().unwrap_or_default()),
         }
     }
@@ -53,6 +68,11 @@ impl fmt::Display for Failure {
             Self::Closed => f.write_str("connection closed"),
             Self::NotAnswered => f.write_str("no answer in time"),
             Self::Exhausted => f.write_str("no port or no open file left here"),
+            Self::NoStream => f.write_str("more --streams-per-connection than the server allows"),
+            Self::BrokerUnreachable => f.write_str("broker not reached"),
+            Self::BrokerRefused => f.write_str("broker refused the connection"),
+            Self::EventRefused => f.write_str("broker refused the event"),
+            Self::QueueFull => f.write_str("rejected by a full queue"),
             Self::System(code) => write!(f, "{}", io::Error::from_raw_os_error(*code)),
             Self::Malformed => f.write_str("no HTTP"),
             Self::Status(status) => write!(f, "status {status}"),

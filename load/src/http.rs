@@ -1,11 +1,12 @@
-//! As much of HTTP/1.1 as a client of events needs, over sockets that an event loop watches.
+//! As much of HTTP as a client of events needs, over sockets that an event loop watches.
 //!
-//! [`answer`] reads an answer that has come whole, [`body`] what comes of one that never ends, [`sse`] the events in it, and
-//! [`connection`] is the socket.
+//! [`answer`] reads an answer that has come whole, [`body`] what comes of one that never ends, [`sse`] the events in
+//! it, and [`connection`] is the socket. [`http2`] has the same over HTTP/2.
 
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod http2;
 pub(crate) mod sse;
 
 /// What is no HTTP, or none that this tool takes.

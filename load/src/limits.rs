@@ -25,15 +25,17 @@ pub(crate) fn raise(options: &Options) -> Vec<String> {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let mut notes = Vec::new();
     let clients = highest(options);
+    let share = u32::try_from(options.behaviour.streams_per_connection.unwrap_or(1)).unwrap_or(u32::MAX);
+    let connections = clients.div_ceil(share);
     let (files, workers) = (files(), u64::from(options.workers));
-    if files.saturating_mul(workers) < u64::from(clients) {
+    if files.saturating_mul(workers) < u64::from(connections) {
         notes.push(format!(
             "{clients} clients need more open files than {workers} processes may have ({files} each): raise the limit \
              (ulimit -Hn), or give more --workers"
         ));
     }
     let is_loopback = matches!(options.address.ip(), IpAddr::V4(address) if address.is_loopback());
-    if !is_loopback && clients > local_ports() {
+    if !is_loopback && connections > local_ports() {
         notes.push(format!(
             "{clients} clients need more ports than this address has for one server ({}): raise \
              net.ipv4.ip_local_port_range, or run this tool on several machines",

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use amqp::AmqpUrls;
+
 use crate::{
     crowd::behaviour::Behaviour,
     publishers::pace::Pace,
@@ -17,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// The broker to which publishers send, in place of the server.
+    pub(crate) amqp: Option<AmqpUrls>,
     /// How clients and topics are named.
     pub(crate) names: Names,
     /// Which streams there are.

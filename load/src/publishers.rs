@@ -1,12 +1,14 @@
 //! All publishers: each has a connection, and one event on its way at a time, so that its events cannot overtake each other.
 
+pub(crate) mod amqp;
 pub(crate) mod pace;
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
+use ::amqp::AmqpUrls;
 use mio::{Registry, Token};
 
-use self::pace::Pace;
+use self::{amqp::AmqpPublishers, pace::Pace};
 use crate::{
     clock,
     crowd::{Readiness, behaviour::backoff},
@@ -19,7 +21,8 @@ use crate::{
     target::{Names, Publish, Values, place::Place},
 };
 
-/// Publishers have the tokens from here on, in the event loop.
+/// Publishers have the tokens from here on, in the event loop; after the last one, those that speak AMQP have one for
+/// all.
 const FIRST_TOKEN: usize = 1 << 32;
 
 /// What all publishers have in common.
@@ -29,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     /// How an event is published.
     pub(crate) publish: Publish,
+    /// The broker to which events go, in place of the server.
+    pub(crate) amqp: Option<AmqpUrls>,
     /// How topics are named.
     pub(crate) names: Names,
     /// Which streams there are.
@@ -61,6 +66,8 @@ pub(crate) struct Stretch {
 pub(crate) struct Publishers {
     plan: Plan,
     all: Vec<Publisher>,
+    /// Once they have sent something, if they speak AMQP.
+    amqp: Option<AmqpPublishers>,
     stretch: Option<Stretch>,
     began: u64,
     /// What they have done.
@@ -96,6 +103,7 @@ impl Publishers {
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             all: (0..plan.streams.publishers).map(|_| Publisher::default()).collect(),
+            amqp: None,
             stretch: None,
             began: 0,
             sent: Sent::default(),
@@ -175,6 +183,9 @@ impl Publishers {
 
     /// Reads a confirm.
     pub(crate) fn ready(&mut self, index: usize, readiness: Readiness, ledger: &mut Ledger) {
+        if index == self.all.len() {
+            return self.take_outcomes(ledger);
+        }
         let Some(publisher) = self.all.get_mut(index) else { return };
         let Some(connection) = &mut publisher.connection else { return };
         let mut come = std::mem::take(&mut self.come);
@@ -200,16 +211,34 @@ impl Publishers {
             Ok(None) if come.is_empty() => {}
             Ok(None) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
             Ok(Some(answer)) if self.plan.publish.confirmed.contains(&answer.head.status) => {
-                let now = clock::now();
-                self.sent.confirmed += 1;
-                self.sent.confirms.take(now.saturating_sub(on_its_way.since));
-                (publisher.on_its_way, publisher.free, publisher.failures) = (None, now, 0);
                 if ended || answer.head.is_last {
                     publisher.connection = None;
                 }
+                self.confirm(index, on_its_way, clock::now());
             }
             Ok(Some(answer)) => {
                 self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger);
+            }
+        }
+    }
+
+    fn confirm(&mut self, index: usize, on_its_way: OnItsWay, at: u64) {
+        self.sent.confirmed += 1;
+        self.sent.confirms.take(at.saturating_sub(on_its_way.since));
+        let publisher = &mut self.all[index];
+        (publisher.on_its_way, publisher.free, publisher.failures) = (None, at, 0);
+    }
+
+    /// Takes what became of events that were sent by AMQP.
+    fn take_outcomes(&mut self, ledger: &mut Ledger) {
+        let outcomes = self.amqp.as_ref().map(AmqpPublishers::take).unwrap_or_default();
+        for amqp::Outcome { publisher, number, at, result } in outcomes {
+            // One that is waited for no longer was counted.
+            let waits = self.all[publisher].on_its_way.filter(|on_its_way| on_its_way.number == number);
+            match (waits, result) {
+                (Some(on_its_way), Ok(())) => self.confirm(publisher, on_its_way, at),
+                (Some(_), Err(failure)) => self.fail(publisher, failure, None, ledger),
+                (None, _) => {}
             }
         }
     }
@@ -225,6 +254,12 @@ impl Publishers {
         self.sent.lateness.take(now.saturating_sub(intended.max(publisher.free).max(publisher.paused)));
         Stamp { number, run: self.plan.run, stream, time: intended }.write(self.plan.size, &mut self.payload);
         let topic = self.plan.streams.topic(stream);
+        if self.plan.amqp.is_some() {
+            if let Err(error) = self.send_by_amqp(index, number, topic, registry) {
+                self.fail(index, Failure::from(&error), None, ledger);
+            }
+            return;
+        }
         let values =
             Values { names: &self.plan.names, client: topic, topic, place: &self.nowhere, payload: &self.payload };
         self.plan.publish.request.render(&values, &mut self.request);
@@ -239,6 +274,20 @@ impl Publishers {
         if let Err(error) = sent {
             self.fail(index, Failure::from(&error), None, ledger);
         }
+    }
+
+    fn send_by_amqp(&mut self, index: usize, number: u32, topic: u32, registry: &Registry) -> io::Result<()> {
+        let Some(urls) = &self.plan.amqp else { return Ok(()) };
+        let count = self.all.len();
+        let amqp = match &mut self.amqp {
+            Some(amqp) => amqp,
+            none => {
+                let token = Token(FIRST_TOKEN + count);
+                none.insert(AmqpPublishers::start(urls, count, self.plan.deadline, registry, token)?)
+            }
+        };
+        amqp.send(index, number, &self.plan.names.topic(topic), &self.payload);
+        Ok(())
     }
 
     /// Counts an event that was not confirmed; it is not sent again, because it may have been stored.

@@ -42,6 +42,9 @@ const BUSY: f64 = 0.9;
 /// Runs as asked for. An error: there was nothing to measure, or a worker has ended.
 pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
     let notes = limits::raise(options);
+    if let Some(urls) = &options.amqp {
+        publishers::amqp::check(urls)?;
+    }
     let workers = if options.workers > 1 { Workers::start(options.workers, options.run)? } else { Workers::default() };
     let mut clients = Clients::new(engine(options, 0, 1)?, workers);
     let start = clock::now();
@@ -53,9 +56,10 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         command: options.command.clone(),
         target: format!("{} at {}", options.target.name, options.address),
         read: format!(
-            "{}, {}",
+            "{}, {}{}",
             options.target.read.way,
-            if options.target.read.is_stream { "SSE" } else { "long-poll" }
+            if options.target.read.is_stream { "SSE" } else { "long-poll" },
+            if options.behaviour.streams_per_connection.is_some() { ", HTTP/2" } else { "" }
         ),
         notes,
         ..Report::default()
@@ -125,7 +129,7 @@ pub(crate) fn work(options: &Options, number: u32) -> io::Result<()> {
 }
 
 fn engine(options: &Options, worker: u32, workers: u32) -> io::Result<Engine> {
-    let Options { target, address, names, streams, run, behaviour, size, among, .. } = options;
+    let Options { target, address, amqp, names, streams, run, behaviour, size, among, .. } = options;
     let crowd = Crowd::new(crowd::Plan {
         address: *address,
         read: target.read.clone(),
@@ -143,6 +147,7 @@ fn engine(options: &Options, worker: u32, workers: u32) -> io::Result<Engine> {
         Publishers::new(publishers::Plan {
             address,
             publish,
+            amqp: amqp.clone(),
             names,
             streams,
             run,

@@ -65,6 +65,8 @@ pub(crate) struct Read {
 pub(crate) struct Publish {
     /// The request.
     pub(crate) request: Request,
+    /// Events come from the exchange of Postern on an AMQP broker, too.
+    pub(crate) has_amqp: bool,
     /// The statuses that confirm it.
     pub(crate) confirmed: Vec<u16>,
 }
@@ -182,6 +184,7 @@ impl Target {
             },
             publish: file.publish.map(|publish| Publish {
                 request: request(&publish.asked(), "POST", ""),
+                has_amqp: publish.amqp,
                 confirmed: publish.confirmed,
             }),
             name: file.name,

@@ -39,6 +39,7 @@ mod harness;
 mod http2;
 mod limits;
 mod listeners;
+mod load_clients;
 mod load_report;
 mod mailbox;
 mod malformed;

@@ -38,6 +38,7 @@ fn what_does_not_go_together_is_told() {
         ("load --topics 3 --topic x", "put {}"),
         ("load --read box", "has no [read.box]"),
         ("load --pace lockstep --publishers 2", "one publisher"),
+        ("load --streams-per-connection 3", "add --connection http2"),
         ("load --watch-pid 0", "no process 0"),
         ("load --find-limit p99=5", "no time such as 50ms"),
         ("load --require lots=5", "there is no condition"),
@@ -56,4 +57,23 @@ fn secrets_do_not_come_into_the_report() {
     let line = ["load", "--header", "authorization: Bearer secret"].map(OsString::from);
     let Ok(Asked::Run(options)) = parse(line) else { panic!("it is a run") };
     assert!(!options.command.contains("secret"));
+}
+
+#[test]
+fn a_broker_is_asked_for_and_its_password_is_not_told() {
+    let url = "amqp://me:secret@127.0.0.1:1/x";
+    let options = options_of(&format!("load --publish amqp --amqp-url {url}"));
+    assert!(
+        options.amqp.is_some() && !options.command.contains("secret") && !format!("{options:?}").contains("secret")
+    );
+    // Asked directly: the variable may be set where tests run.
+    assert!(broker(&options.target, None).unwrap_err().contains("give it by --amqp-url or AMQP_URL"));
+    for (line, part) in [
+        (format!("load --amqp-url {url}"), "--publish amqp goes: add that"),
+        (format!("load --publish amqp --target nchan --amqp-url {url}"), "leave out --publish amqp"),
+        ("load --publish amqp --amqp-url http://me:secret@x".to_owned(), "--amqp-url or AMQP_URL: "),
+    ] {
+        let error = parsed(&line).unwrap_err();
+        assert!(error.contains(part) && !error.contains("secret"), "{line}: {error}");
+    }
 }

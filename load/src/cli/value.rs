@@ -5,6 +5,44 @@ use std::{
     time::Duration,
 };
 
+/// How events come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Transport {
+    /// One answer after the other.
+    LongPoll,
+    /// A stream of Server-Sent Events.
+    Sse,
+}
+
+/// What becomes of a connection after an answer, and which HTTP it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum ConnectionUse {
+    /// HTTP/1.1; the client keeps it.
+    KeepAlive,
+    /// HTTP/1.1; each poll has a new one.
+    New,
+    /// HTTP/2.
+    Http2,
+}
+
+/// How publishers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum PublishBy {
+    /// To the server.
+    Http,
+    /// To the broker before it.
+    Amqp,
+}
+
+/// How events follow each other without a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum PaceKind {
+    /// When the last one is confirmed.
+    Confirmed,
+    /// When every client has had the last one.
+    Lockstep,
+}
+
 /// Reads how fast something is: `500/s`, `500` or `30/m`.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let (number, unit) = text.split_once('/').unwrap_or((text, "s"));

@@ -11,6 +11,8 @@ pub(crate) struct Behaviour {
     pub(crate) think: Duration,
     /// Each poll has a connection of its own.
     pub(crate) is_connection_new: bool,
+    /// HTTP/2, and how many clients share a connection; HTTP/1.1 without this.
+    pub(crate) streams_per_connection: Option<usize>,
     /// How many percent of the clients hang up.
     pub(crate) hang_up: f64,
     /// How they do.
@@ -93,6 +95,7 @@ mod tests {
             ramp: Duration::ZERO,
             think: Duration::ZERO,
             is_connection_new: false,
+            streams_per_connection: None,
             hang_up,
             hang_up_by: HangUp::Both,
             stay,

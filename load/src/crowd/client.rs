@@ -1,15 +1,12 @@
 //! What is kept of one client: some 200 bytes, and what it is sent in parts.
 
-use crate::{
-    http::{body::Body, connection::Connection},
-    tally::Tally,
-    target::place::Place,
-};
+use super::line::Line;
+use crate::{http::body::Body, tally::Tally, target::place::Place};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
-    pub(crate) connection: Option<Connection>,
+    pub(crate) line: Option<Line>,
     pub(crate) state: State,
     /// When that began, or a stream said something last.
     pub(crate) since: u64,

@@ -1,6 +1,6 @@
 //! What one client does: it connects, polls, fails, pauses, goes away and comes back.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use mio::Token;
 
@@ -8,6 +8,7 @@ use super::{
     Crowd, Standing, Turn,
     behaviour::{Leaves, backoff},
     client::State,
+    line::Line,
     narrow,
 };
 use crate::{
@@ -38,7 +39,8 @@ impl Crowd {
     /// Sends the request that comes next, over a new connection if need be.
     pub(super) fn ask(&mut self, index: usize, turn: Turn<'_>) {
         let client = &mut self.clients[index];
-        if client.connection.is_none() {
+        if client.line.as_ref().is_none_or(|line| !line.takes_requests()) {
+            self.close(index);
             self.move_to(index, State::Connecting, turn.now);
             return self.open(index, turn);
         }
@@ -62,7 +64,7 @@ impl Crowd {
         let topic = plan.streams.topic_of_client(number);
         let values = Values { names: &plan.names, client: number, topic, place: &client.place, payload: &[] };
         request.render(&values, &mut scratch.request);
-        let sent = client.connection.as_mut().map_or(Ok(()), |connection| connection.send(&scratch.request));
+        let sent = client.line.as_mut().map_or(Ok(()), |line| line.send(&scratch.request));
         self.record.counts.polls += 1;
         self.move_to(index, state, turn.now);
         if let Err(error) = sent {
@@ -71,12 +73,24 @@ impl Crowd {
     }
 
     pub(super) fn open(&mut self, index: usize, turn: Turn<'_>) {
-        self.record.counts.connections += 1;
-        let from = self.addresses.next();
-        match Connection::open(self.plan.address, from, turn.registry, Token(index)) {
-            Ok(connection) => self.clients[index].connection = Some(connection),
+        match self.line(index, turn) {
+            Ok(line) => self.clients[index].line = Some(line),
             Err(error) => self.fail(index, Failure::from(&error), None, turn),
         }
+    }
+
+    fn line(&mut self, index: usize, turn: Turn<'_>) -> io::Result<Line> {
+        let (address, is_http2) = (self.plan.address, self.plan.behaviour.streams_per_connection.is_some());
+        if is_http2 && let Some(stream) = self.carriers.join(index) {
+            return Ok(Line::Stream(Box::new(stream)));
+        }
+        self.record.counts.connections += 1;
+        let from = self.addresses.next();
+        if is_http2 {
+            let stream = self.carriers.open(index, address, from, turn.registry)?;
+            return Ok(Line::Stream(Box::new(stream)));
+        }
+        Connection::open(address, from, turn.registry, Token(index)).map(Line::Connection)
     }
 
     /// From now on the client must get what is published.
@@ -131,8 +145,8 @@ impl Crowd {
         match leaves {
             Leaves::Unread if client.state == State::Waiting && !client.leaves_unread => client.leaves_unread = true,
             Leaves::Reset => {
-                if let Some(connection) = client.connection.take() {
-                    connection.reset();
+                if let Some(line) = client.line.take() {
+                    line.reset();
                 }
                 self.go_away(index, turn);
             }
@@ -149,7 +163,7 @@ impl Crowd {
 
     pub(super) fn close(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        client.connection = None;
+        client.line = None;
         client.stream = None;
     }
 

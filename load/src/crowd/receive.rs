@@ -33,12 +33,12 @@ impl Crowd {
     /// Reads what has come for a client.
     pub(super) fn receive(&mut self, index: usize, may_have_ended: bool, turn: Turn<'_>) {
         let client = &mut self.clients[index];
-        let Some(connection) = &mut client.connection else { return };
+        let Some(line) = &mut client.line else { return };
         if take(&mut client.leaves_unread) {
             return self.go_away(index, turn);
         }
         let mut come = take(&mut self.scratch.come);
-        match connection.read(&mut come, may_have_ended) {
+        match line.read(&mut come, may_have_ended) {
             Ok(ended) if come.is_empty() && !ended => {}
             Ok(ended) => self.take(index, &come, ended, turn),
             Err(error) => self.fail(index, Failure::from(&error), None, turn),
@@ -74,7 +74,7 @@ impl Crowd {
         match Answer::read(come, ended) {
             Err(_) => self.fail(index, Failure::Malformed, None, turn),
             Ok(None) if ended => self.fail(index, Failure::Closed, None, turn),
-            Ok(None) => client.connection.iter_mut().for_each(|connection| connection.keep(come)),
+            Ok(None) => client.line.iter_mut().for_each(|line| line.keep(come)),
             Ok(Some(answer)) => self.take_answer(index, &answer, come.len(), ended, turn),
         }
     }
@@ -143,7 +143,7 @@ impl Crowd {
         let client = &mut self.clients[index];
         client.stream = Some(stream);
         if taken < come.len() {
-            client.connection.iter_mut().for_each(|connection| connection.keep(&come[taken..]));
+            client.line.iter_mut().for_each(|line| line.keep(&come[taken..]));
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use mio::{Interest, Registry, Token, net::TcpStream};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 /// See the module.
 #[derive(Debug)]
@@ -27,20 +27,7 @@ impl Connection {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
-        sockopt::set_tcp_nodelay(&socket, true)?;
-        if let Some(from) = from {
-            bind(&socket, &SocketAddr::new(from, 0))?;
-        }
-        match connect(&socket, &address) {
-            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let mut stream = TcpStream::from_std(socket.into());
-        // The loop is edge-triggered, so that a socket which could be written to all the time wakes it only once.
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, begun: Vec::new(), unsent: Vec::new() })
+        Ok(Self { stream: connect(address, from, registry, token)?, begun: Vec::new(), unsent: Vec::new() })
     }
 
     /// Tells whether it has connected by now, or why it cannot.
@@ -116,7 +103,31 @@ impl Connection {
     }
 }
 
-fn is_later(error: &io::Error) -> bool {
+/// Begins to connect, from an address of its own if one is given, and has the loop watch the socket.
+pub(super) fn connect(
+    address: SocketAddr,
+    from: Option<IpAddr>,
+    registry: &Registry,
+    token: Token,
+) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    if let Some(from) = from {
+        bind(&socket, &SocketAddr::new(from, 0))?;
+    }
+    match net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut stream = TcpStream::from_std(socket.into());
+    // The loop is edge-triggered, so that a socket which could be written to all the time wakes it only once.
+    registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(stream)
+}
+
+/// Tells whether a call is to be made again when the loop tells of the socket.
+pub(super) fn is_later(error: &io::Error) -> bool {
     // NotConnected: it still connects.
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected)
 }

@@ -59,6 +59,8 @@ pub(super) struct Publish {
     #[serde(default)]
     headers: BTreeMap<String, Spanned<Template>>,
     body: Option<Spanned<Template>>,
+    #[serde(default)]
+    pub(super) amqp: bool,
     #[serde(default = "confirmed")]
     pub(super) confirmed: Vec<u16>,
 }

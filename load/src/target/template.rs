@@ -43,6 +43,13 @@ pub(crate) struct Names {
     pub(crate) topic: String,
 }
 
+impl Names {
+    /// Returns the name of a topic.
+    pub(crate) fn topic(&self, number: u32) -> String {
+        self.topic.replacen("{}", &number.to_string(), 1)
+    }
+}
+
 /// What the variables stand for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Values<'a> {

@@ -5,10 +5,10 @@ use crate::{
     tool::{Ended, load_on},
 };
 
-const CLIENTS: u64 = 20;
+pub(crate) const CLIENTS: u64 = 20;
 
 /// Each of 3,000 events meets at most one fault: no number has two of these remainders, nor follows one that is late.
-const FAULTS: Faults = Faults {
+pub(crate) const FAULTS: Faults = Faults {
     dropped: Some((1000, 0)),
     repeated: Some((250, 1)),
     repeated_flagged: Some((400, 7)),
@@ -22,13 +22,23 @@ const FAULTS: Faults = Faults {
 };
 
 fn expect_faults(ended: &Ended) {
+    expect(ended, 3000, [3, 12, 8, 10]);
+}
+
+/// Expects what each client of so many events has met: lost, repeated, repeated and flagged, late.
+pub(crate) fn expect(ended: &Ended, events: u64, each: [u64; 4]) {
     let found = ["lost", "repeated_unflagged", "repeated_flagged", "out_of_order", "received", "confirmed"]
         .map(|field| ended.step(field));
-    let each = [3, 12, 8, 10, 2997].map(|count| count * CLIENTS);
-    assert_eq!(found, [each[0], each[1], each[2], each[3], each[4], 3000], "{}", ended.report["steps"]);
+    let [lost, repeated, flagged, late] = each.map(|count| count * CLIENTS);
+    let received = events * CLIENTS - lost;
+    assert_eq!(found, [lost, repeated, flagged, late, received, events], "{}", ended.report["steps"]);
     assert_eq!(ended.step("receive_errors"), 0);
     assert_eq!(ended.code, Some(1), "something was lost");
-    assert!(ended.report["failures"][0].as_str().unwrap().contains("60 events lost"), "{}", ended.report["failures"]);
+    assert!(
+        ended.report["failures"][0].as_str().unwrap().contains(&format!("{lost} events lost")),
+        "{}",
+        ended.report["failures"]
+    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod behaviour;
+mod bridge;
 mod checker;
+mod http2;
 mod stub;
 mod targets;
 mod tool;

@@ -131,6 +131,8 @@ impl Served {
                     self.deleted.fetch_add(1, Ordering::Relaxed);
                     answer(stream, "204 No Content", "", "")
                 }
+                // Which the preface of HTTP/2 begins with.
+                "PRI" => answer(stream, "400 Bad Request", "", ""),
                 _ => {
                     let value =
                         |name: &str| query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));

@@ -1,6 +1,7 @@
 //! The built program.
 
 use std::{
+    net::SocketAddr,
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -40,7 +41,12 @@ pub(crate) fn load(flags: &str) -> Output {
 
 /// Runs the program against a server.
 pub(crate) fn load_on(stub: &Stub, flags: &str) -> Ended {
-    let output = load(&format!("--address {} --json - {flags}", stub.address()));
+    load_at(stub.address(), flags)
+}
+
+/// Runs the program against what listens at an address.
+pub(crate) fn load_at(address: SocketAddr, flags: &str) -> Ended {
+    let output = load(&format!("--address {address} --json - {flags}"));
     let stdout = String::from_utf8_lossy(&output.stdout);
     let report = serde_json::from_str(stdout.trim()).unwrap_or_else(|error| {
         panic!("no report ({error}) of {flags}: {stdout}\n{}", String::from_utf8_lossy(&output.stderr))
