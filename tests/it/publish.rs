@@ -2,6 +2,7 @@
 //!
 //! A broker that does not confirm is a frozen RabbitMQ: an embedded one freezes with its gateway.
 
+mod batch;
 pub(crate) mod compressed;
 mod half_closed;
 mod repeats;

@@ -21,7 +21,7 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}", &random[..12])
 }
 
-/// Returns a loopback port that was free a moment ago and that nobody else in this process gets.
+/// Returns a loopback port that was free a moment ago and that no other call in this process gets.
 pub fn free_port() -> u16 {
     loop {
         let [high, low, ..] = Uuid::new_v4().into_bytes();

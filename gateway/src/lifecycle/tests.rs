@@ -105,6 +105,10 @@ impl Broker for Unfollowable {
         self.0.publish(event).await
     }
 
+    async fn publish_all(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
+        self.0.publish_all(events).await
+    }
+
     fn is_ready(&self) -> bool {
         self.0.is_ready()
     }
