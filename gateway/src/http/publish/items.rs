@@ -143,6 +143,7 @@ fn event(text: &[u8]) -> Result<Event, String> {
     let topic = written.topic.parse().map_err(|error| format!("topic: {error}"))?;
     let id = written.id.as_deref().map(id).transpose()?;
     let declared = match written.content_type.as_deref().map(ContentType::new).transpose() {
+        Ok(Some(declared)) if !declared.as_str().is_ascii() => return Err("content_type: it is not ASCII".to_owned()),
         Ok(declared) => declared,
         Err(error) => return Err(format!("content_type: {error}")),
     };

@@ -60,6 +60,7 @@ fn what_is_wrong_is_named() {
         (r#"{"topic":"a","data_base64":"="}"#, "data_base64: "),
         (r#"{"topic":"a","data":1,"id":""}"#, "id: 1 to 255 characters"),
         (r#"{"topic":"a","data":1,"content_type":"a\u0000"}"#, "content_type: "),
+        (r#"{"topic":"a","data":1,"content_type":"text/ä"}"#, "content_type: it is not ASCII"),
         (r#"{"topic":7,"data":1}"#, "invalid type: integer `7`, expected a string"),
     ] {
         let wrong = one(text).unwrap_err();
