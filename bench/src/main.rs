@@ -4,7 +4,7 @@
 //!   bare client; `fleet` what it costs that each poll comes to another gateway.
 //! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
 //! * `hold` is what held polls take to which nothing happens, beside nchan and beside fewer of them.
-//! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ.
+//! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ, and by the batch beside one at a time, on both brokers.
 //! * `store` is a sync that publishers share; `fanout` one event in many mailboxes, beside another build; `access` a token
 //!   with each poll.
 //! * `suite` runs all of them, each in a process of its own.

@@ -125,9 +125,9 @@ An event that is not confirmed is sent again under the same id, in order, until
 --timeout. So no event is lost, and readers can tell: repeats are marked.
 
 Over HTTP, several requests at once could overtake one another. So pipe and
-simulate send batches: what comes while one is on its way goes with the next. A
-gateway of before 0.2 gets line after line, with --order topic 64 topics side by
-side. Over AMQP, --in-flight events are on their way at any time, in order.";
+simulate send batches: what comes while one is on its way goes with the next. An
+older gateway gets line after line, or with --order topic 64 topics side by side.
+Over AMQP, --in-flight events are on their way at any time, always in order.";
 
 /// Publishes events to Postern, through a gateway or through the broker, and makes sure that each of them is stored.
 #[derive(Parser)]

@@ -140,7 +140,9 @@ fn request_body(operation: Operation) -> Option<Value> {
         Operation::Publish => Some(json!({
             "description": "The payload of one event, with its type. Without a type, or with that of a form, it is JSON if it \
                             parses, else text if it is UTF-8, else bytes.",
-            "content": { "application/json": {}, "text/plain": {}, "application/octet-stream": {} },
+            "content": {
+                "application/json": {}, "text/plain": {}, "application/octet-stream": {}, "application/cloudevents+json": {},
+            },
         })),
         Operation::PublishBatch => Some(json!({
             "description": "The events: an array, or one on each line. Without a type, or with that of a form, it is an array if it \
@@ -151,6 +153,8 @@ fn request_body(operation: Operation) -> Option<Value> {
                     "type": "array", "maxItems": MAX_EVENTS, "items": { "$ref": "#/components/schemas/NewEvent" },
                 } },
                 "application/x-ndjson": {},
+                "application/cloudevents+json": {},
+                "application/cloudevents-batch+json": {},
             },
         })),
         _ => None,

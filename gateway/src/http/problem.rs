@@ -236,8 +236,8 @@ impl Problem {
             Self::BatchAboveBurst(most) => {
                 format!("at most {most} events are taken from one client at once (--publish-burst); send smaller batches")
             }
-            Self::BatchType => "Content-Type: a batch is application/json (an array) or application/x-ndjson; one event of any \
-                 type goes to /topics/{topic}/events"
+            Self::BatchType => "Content-Type: a batch is application/json (an array), application/x-ndjson, or of CloudEvents \
+                 (application/cloudevents-batch+json, application/cloudevents+json); one event of any other type goes to /topics/{topic}/events"
                 .to_owned(),
             Self::BatchNotConfirmed(batch) => batch.detail(),
         }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod body;
+mod cloud_event;
 mod declared;
 mod items;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use broker::{Broker, BrokerError};
 use bytes::Bytes;
-use events::{ContentType, Event, Payload, Topic};
+use events::{ContentType, Event, Topic};
 use hyper::{HeaderMap, StatusCode, body::Incoming};
 use serde_json::json;
 use tokio::time::Instant;
@@ -18,7 +19,11 @@ pub(super) use self::{
     batch::{Publisher, publish_batch},
     items::MAX_EVENTS,
 };
-use self::{body::Upload, declared::Declared};
+use self::{
+    body::{Upload, take},
+    cloud_event::{Attributes, Mode},
+    declared::Declared,
+};
 use super::{
     app::App,
     body::HttpResponse,
@@ -38,14 +43,14 @@ pub(super) async fn publish<B: Broker>(
     body: Incoming,
 ) -> Result<HttpResponse, Problem> {
     let place = Arc::clone(&app.publishing).try_acquire_owned().map_err(|_| Problem::TooManyConnections)?;
-    let declared = Declared::of(headers)?;
+    let mut declared = Declared::of(headers)?;
+    let form = Form::of(topic, declared.content_type.take(), headers)?;
     let mut upload = Upload::receive(app, status, place, body).await?;
     let storing = Arc::clone(app);
     let store = async move {
         let answer = async {
             let payload = upload.inflated(declared.coding).await?;
-            let (content_type, payload) = take(declared.content_type, payload)?;
-            let mut event = Event::of(topic, Some(content_type), payload);
+            let mut event = form.read(payload)?;
             if let Some(id) = declared.id {
                 event.id = id;
             }
@@ -57,6 +62,47 @@ pub(super) async fn publish<B: Broker>(
         answer
     };
     effect::run(&app.effects, store).await
+}
+
+/// What a body is, and the topic of its event.
+enum Form {
+    /// A payload of this type.
+    Payload(Topic, Option<ContentType>),
+    /// A `CloudEvent`.
+    CloudEvent(Topic),
+    /// The payload of a `CloudEvent` that has these attributes.
+    PayloadOf(Attributes, Topic, Option<ContentType>),
+}
+
+impl Form {
+    fn of(topic: Topic, declared: Option<ContentType>, headers: &HeaderMap) -> Result<Self, Problem> {
+        match Mode::of(declared.as_ref(), headers) {
+            None => Ok(Self::Payload(topic, declared)),
+            Some(Mode::Structured) => Ok(Self::CloudEvent(topic)),
+            Some(Mode::Binary) => {
+                let attributes = Attributes::of_headers(headers).map_err(Problem::BadRequest)?;
+                Ok(Self::PayloadOf(attributes, topic, declared))
+            }
+            Some(Mode::Batch) => {
+                Err(Problem::BadRequest("Content-Type: a batch of CloudEvents is published to /events".to_owned()))
+            }
+        }
+    }
+
+    fn read(self, body: Bytes) -> Result<Event, Problem> {
+        match self {
+            Self::Payload(topic, declared) => {
+                let (content_type, payload) = take(declared, body)?;
+                Ok(Event::of(topic, Some(content_type), payload))
+            }
+            Self::CloudEvent(topic) => cloud_event::structured(&body, Some(topic))
+                .map_err(|wrong| Problem::BadRequest(format!("the body is no CloudEvent of JSON: {wrong}"))),
+            Self::PayloadOf(attributes, topic, declared) => {
+                let (content_type, payload) = take(declared, body)?;
+                attributes.event(Some(topic), content_type, payload).map_err(Problem::BadRequest)
+            }
+        }
+    }
 }
 
 async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, Problem> {
@@ -72,15 +118,4 @@ async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, P
     }
     app.metrics.published(Published::Confirmed, began.elapsed());
     Ok(response::json(StatusCode::ACCEPTED, json!({ "id": event.id.as_str() }).to_string()))
-}
-
-/// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
-fn take(declared: Option<ContentType>, payload: Bytes) -> Result<(ContentType, Payload), Problem> {
-    let declared = declared.filter(|declared| !declared.is_form());
-    Payload::checked(declared, payload).map_err(|error| {
-        Problem::BadRequest(format!(
-            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep): {error}",
-            Payload::MAX_JSON_DEPTH
-        ))
-    })
 }

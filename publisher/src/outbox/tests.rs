@@ -186,7 +186,9 @@ fn a_batch_is_half_of_the_window_and_the_other_half_waits_for_its_answer() {
     let third = outbox.send_batch();
     assert_eq!(lines(&third), [3, 4]);
     assert!(third.iter().all(|(_, event)| event.resent));
-    third.iter().for_each(|(ticket, _)| outbox.confirmed(*ticket));
+    for (ticket, _) in third {
+        outbox.confirmed(ticket);
+    }
     outbox.set_concurrency(Concurrency::Never);
     assert_eq!((lines(&outbox.send_batch()), outbox.send_batch().len()), (vec![5], 0));
 }

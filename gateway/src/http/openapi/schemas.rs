@@ -92,6 +92,11 @@ pub(super) fn schemas() -> Value {
                 "data": { "description": "The payload: JSON as it came, or a string" },
                 "data_base64": { "type": "string", "contentEncoding": "base64" },
                 "headers": { "type": "object", "description": "The headers that its publisher gave it over AMQP" },
+                "cloudevent": {
+                    "type": "object",
+                    "description": "The attributes of a CloudEvent, but for those that the event has itself: id, time, datacontenttype",
+                    "required": ["specversion", "source", "type"],
+                },
             },
         },
         "NewEvent": {

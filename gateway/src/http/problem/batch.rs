@@ -27,6 +27,9 @@ impl fmt::Display for At {
 }
 
 impl At {
+    /// The place of an event that has no others beside it.
+    pub(in crate::http) const FIRST: Self = Self { index: 0, line: None };
+
     pub(super) fn members(self) -> Map<String, Value> {
         let line = self.line.map(|line| ("line".to_owned(), line.into()));
         [("index".to_owned(), self.index.into())].into_iter().chain(line).collect()

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use access::{Principal, Rights};
 use broker::{Broker, BrokerError};
 use bytes::Bytes;
-use events::Event;
+use events::{ContentType, Event};
 use hyper::{HeaderMap, StatusCode, body::Incoming};
 use serde_json::json;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
-    body::Upload,
+    body::{Upload, take},
+    cloud_event::{Attributes, Mode},
     declared::Declared,
     items::{Format, Item},
 };
@@ -22,7 +23,7 @@ use crate::http::{
     credentials::not_included_in_batch,
     effect,
     metrics::Published,
-    problem::{NotConfirmedBatch, Problem, log_refusal},
+    problem::{At, NotConfirmedBatch, Problem, log_refusal},
     response,
 };
 
@@ -56,13 +57,13 @@ pub(in crate::http) async fn publish_batch<B: Broker>(
             "Event-Id, Idempotency-Key: each event of a batch has an id of its own, in its member \"id\"".to_owned(),
         ));
     }
-    let format = Format::of(declared.content_type.as_ref())?;
+    let form = Form::of(&declared, headers)?;
     let mut upload = Upload::receive(app, status, place, body).await?;
     let storing = Arc::clone(app);
     let store = async move {
         let answer = async {
             let body = upload.inflated(declared.coding).await?;
-            let events = match read(&storing, &mut upload, format, body, &publisher).await {
+            let events = match read(&storing, &mut upload, form, body, &publisher).await {
                 Ok(events) => events,
                 Err(wrong) => {
                     // Counted as one event, so that the limit bounds also what is wrong.
@@ -89,11 +90,44 @@ impl Publisher {
     }
 }
 
+/// What a body is.
+enum Form {
+    Batch(Format),
+    /// The payload of a `CloudEvent` that has these attributes, and this type.
+    Payload(Attributes, Option<ContentType>),
+}
+
+impl Form {
+    fn of(declared: &Declared, headers: &HeaderMap) -> Result<Self, Problem> {
+        let content_type = declared.content_type.as_ref();
+        match Mode::of(content_type, headers) {
+            Some(Mode::Binary) => {
+                let attributes =
+                    Attributes::of_headers(headers).map_err(|wrong| Problem::WrongEvent(At::FIRST, wrong))?;
+                Ok(Self::Payload(attributes, content_type.cloned()))
+            }
+            _ => Format::of(content_type).map(Self::Batch),
+        }
+    }
+
+    fn read(self, body: Bytes) -> Result<Vec<Item>, Problem> {
+        match self {
+            Self::Batch(format) => format.read(&body),
+            Self::Payload(attributes, content_type) => {
+                let (content_type, payload) = take(content_type, body)?;
+                let event = attributes.event(None, content_type, payload);
+                let event = event.map_err(|wrong| Problem::WrongEvent(At::FIRST, wrong))?;
+                Ok(vec![Item { at: At::FIRST, event }])
+            }
+        }
+    }
+}
+
 /// Returns the events in a body, if the publisher has a right to the topics of all.
 async fn read<B: Broker>(
     app: &App<B>,
     upload: &mut Upload,
-    format: Format,
+    form: Form,
     body: Bytes,
     publisher: &Publisher,
 ) -> Result<Vec<Event>, Problem> {
@@ -103,9 +137,9 @@ async fn read<B: Broker>(
         return Err(Problem::NoRoomForEvent);
     }
     let items = if len <= MAX_READ_INLINE {
-        format.read(&body)
+        form.read(body)
     } else {
-        spawn_blocking(move || format.read(&body)).await.unwrap_or(Err(Problem::ShuttingDown))
+        spawn_blocking(move || form.read(body)).await.unwrap_or(Err(Problem::ShuttingDown))
     };
     let items = items?;
     if !upload.room.grow_to(2 * len + items.len() * MEMORY_AROUND) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use broker::Broker;
 use bytes::Bytes;
-use events::{ContentCoding, InflateError};
+use events::{ContentCoding, ContentType, InflateError, Payload};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::{
@@ -50,6 +50,17 @@ impl Upload {
     pub(super) async fn inflated(&mut self, coding: ContentCoding) -> Result<Bytes, Problem> {
         inflate(coding, std::mem::take(&mut self.bytes), self.max, &mut self.room).await
     }
+}
+
+/// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
+pub(super) fn take(declared: Option<ContentType>, payload: Bytes) -> Result<(ContentType, Payload), Problem> {
+    let declared = declared.filter(|declared| !declared.is_form());
+    Payload::checked(declared, payload).map_err(|error| {
+        Problem::BadRequest(format!(
+            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep): {error}",
+            Payload::MAX_JSON_DEPTH
+        ))
+    })
 }
 
 fn patience<B: Broker>(app: &App<B>) -> Duration {

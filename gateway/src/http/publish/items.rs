@@ -14,7 +14,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::declared;
+use super::{cloud_event, declared};
 use crate::http::problem::{At, Problem};
 
 /// How many events a batch has at most.
@@ -29,6 +29,10 @@ pub(super) enum Format {
     Lines,
     /// Nothing is declared: an array begins with a bracket.
     Any,
+    /// An array of `CloudEvents`.
+    CloudEvents,
+    /// One `CloudEvent`.
+    CloudEvent,
 }
 
 /// An event of a batch.
@@ -62,6 +66,8 @@ impl Format {
         let Some(declared) = declared.filter(|declared| !declared.is_form()) else { return Ok(Self::Any) };
         match declared.essence().to_ascii_lowercase().as_str() {
             "application/json" => Ok(Self::Array),
+            "application/cloudevents-batch+json" => Ok(Self::CloudEvents),
+            "application/cloudevents+json" => Ok(Self::CloudEvent),
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Self::Lines),
             _ => Err(Problem::BatchType),
         }
@@ -69,27 +75,35 @@ impl Format {
 
     /// Returns the events of a body.
     pub(super) fn read(self, body: &[u8]) -> Result<Vec<Item>, Problem> {
-        let is_array = match self {
-            Self::Array => true,
-            Self::Lines => false,
-            Self::Any => body.trim_ascii_start().starts_with(b"["),
-        };
-        if is_array { array(body) } else { lines(body) }
+        match self {
+            Self::CloudEvents => array(body, cloud_event),
+            Self::CloudEvent => Ok(vec![item(At::FIRST, body, cloud_event)?]),
+            Self::Array => array(body, event),
+            Self::Any if body.trim_ascii_start().starts_with(b"[") => array(body, event),
+            Self::Any | Self::Lines => lines(body),
+        }
     }
 }
 
-fn array(body: &[u8]) -> Result<Vec<Item>, Problem> {
+/// Reads one event; an error says what is wrong with it.
+type Reader = fn(&[u8]) -> Result<Event, String>;
+
+fn cloud_event(text: &[u8]) -> Result<Event, String> {
+    cloud_event::structured(text, None)
+}
+
+fn array(body: &[u8], read: Reader) -> Result<Vec<Item>, Problem> {
     let mut values = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let read = deserializer.deserialize_seq(Values(&mut values)).and_then(|()| deserializer.end());
+    let whole = deserializer.deserialize_seq(Values(&mut values)).and_then(|()| deserializer.end());
     if values.len() > MAX_EVENTS {
         return Err(Problem::BatchTooLong(MAX_EVENTS));
     }
-    if let Err(error) = read {
+    if let Err(error) = whole {
         let at = At { index: values.len(), line: None };
         return Err(Problem::WrongEvent(at, format!("the body is no array of JSON: {error}")));
     }
-    let item = |(index, value): (usize, &RawValue)| item(At { index, line: None }, value.get().as_bytes());
+    let item = |(index, value): (usize, &RawValue)| item(At { index, line: None }, value.get().as_bytes(), read);
     values.into_iter().enumerate().map(item).collect()
 }
 
@@ -121,13 +135,13 @@ fn lines(body: &[u8]) -> Result<Vec<Item>, Problem> {
         if index == MAX_EVENTS {
             return Err(Problem::BatchTooLong(MAX_EVENTS));
         }
-        items.push(item(At { index, line: Some(line) }, text)?);
+        items.push(item(At { index, line: Some(line) }, text, event)?);
     }
     Ok(items)
 }
 
-fn item(at: At, text: &[u8]) -> Result<Item, Problem> {
-    match event(text) {
+fn item(at: At, text: &[u8], read: Reader) -> Result<Item, Problem> {
+    match read(text) {
         Ok(event) => Ok(Item { at, event }),
         Err(wrong) => Err(Problem::WrongEvent(at, wrong)),
     }
