@@ -93,6 +93,8 @@ pub(super) enum Problem {
     WrongEvent(At, String),
     /// The rights do not include the topic of an event of a batch.
     DeniedEvent(At, Denied),
+    /// The body of a batch has more bytes than it may.
+    BatchTooLarge(usize),
     /// The batch has more events than it may.
     BatchTooLong(usize),
     /// It has more than its sender may publish at once.
@@ -124,7 +126,9 @@ impl Problem {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
-            Self::BodyTooLarge(_) | Self::BatchTooLong(_) | Self::BatchAboveBurst(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge(_) | Self::BatchTooLarge(_) | Self::BatchTooLong(_) | Self::BatchAboveBurst(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::ContentCoding | Self::Multipart | Self::BatchType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
@@ -232,6 +236,9 @@ impl Problem {
             Self::NotConfirmed(id, error) => no_confirm(id, error),
             Self::WrongEvent(at, wrong) => format!("{at}: {wrong}"),
             Self::DeniedEvent(at, denied) => format!("{at}: {denied}"),
+            Self::BatchTooLarge(most) => {
+                format!("a batch has at most {most} bytes here (--max-body); send the others with the next one")
+            }
             Self::BatchTooLong(most) => format!("a batch has at most {most} events; send the others with the next one"),
             Self::BatchAboveBurst(most) => {
                 format!("at most {most} events are taken from one client at once (--publish-burst); send smaller batches")
@@ -328,6 +335,7 @@ impl From<Problem> for HttpResponse {
             | Problem::Guarded { has_body: true, .. }
             | Problem::NotForAdmins
             | Problem::BodyTooLarge(_)
+            | Problem::BatchTooLarge(_)
             | Problem::BodyTooSlow(_)
             | Problem::NoRoomForEvent
             | Problem::TransferCoding

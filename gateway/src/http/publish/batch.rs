@@ -58,11 +58,11 @@ pub(in crate::http) async fn publish_batch<B: Broker>(
         ));
     }
     let form = Form::of(&declared, headers)?;
-    let mut upload = Upload::receive(app, status, place, body).await?;
+    let mut upload = Upload::receive(app, status, place, body).await.map_err(of_batch)?;
     let storing = Arc::clone(app);
     let store = async move {
         let answer = async {
-            let body = upload.inflated(declared.coding).await?;
+            let body = upload.inflated(declared.coding).await.map_err(of_batch)?;
             let events = match read(&storing, &mut upload, form, body, &publisher).await {
                 Ok(events) => events,
                 Err(wrong) => {
@@ -80,6 +80,14 @@ pub(in crate::http) async fn publish_batch<B: Broker>(
         answer
     };
     effect::run(&app.effects, store).await
+}
+
+/// Says of a batch what is said of an event.
+fn of_batch(problem: Problem) -> Problem {
+    match problem {
+        Problem::BodyTooLarge(most) => Problem::BatchTooLarge(most),
+        problem => problem,
+    }
 }
 
 impl Publisher {
