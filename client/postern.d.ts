@@ -12,6 +12,8 @@ interface EventHead {
   content_encoding?: string;
   /** What its publisher said besides, over AMQP, and wanted shown. */
   headers?: Record<string, string | number | boolean | null>;
+  /** The attributes of a CloudEvent, but for its time, its content type and, unless it had to be mapped, its id. */
+  cloudevent?: { specversion: string; source: string; type: string; [attribute: string]: string | number | boolean };
   /** It may have been handed out before; what this reader has handled is not given again. */
   redelivered?: true;
 }

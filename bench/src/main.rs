@@ -5,7 +5,7 @@
 //! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
 //! * `feed_cache` is a feed behind a shared cache, beside the same clients without one.
 //! * `hold` is what held polls take to which nothing happens, beside nchan and beside fewer of them.
-//! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ.
+//! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ, and by the batch beside one at a time, on both brokers.
 //! * `store` is a sync that publishers share; `fanout` one event in many mailboxes, beside another build; `access` a token
 //!   with each poll.
 //! * `suite` runs all of them, each in a process of its own.

@@ -1,7 +1,9 @@
-//! The benchmark of publishing on RabbitMQ: over HTTP through the gateway, beside AMQP.
+//! The benchmark of publishing: on RabbitMQ over HTTP through the gateway, beside AMQP; and on both brokers by the batch,
+//! beside one event at a time.
 //!
-//! Every event goes to the stream of the feeds, so it is stored before it is confirmed. Both sides take turns on one broker,
-//! and in both each publisher waits for its confirm: what differs is one hop over HTTP.
+//! Every event goes to the log of the feeds, so it is stored before it is confirmed. Both sides take turns on one broker,
+//! and in both each publisher waits for its confirm: what differs is one hop over HTTP. Batches and single events go over
+//! one connection each.
 
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use crate::{
     row::{Better, Row},
 };
 
-/// Publishes over HTTP and over AMQP to a RabbitMQ of its own, and prints what the hop over HTTP costs. Takes a minute.
+/// Publishes over HTTP and over AMQP to a RabbitMQ of its own, and prints what the hop over HTTP costs; then by the batch and one
+/// at a time, on both brokers. Takes two minutes.
 #[derive(Debug, Clone, Parser)]
 pub(crate) struct Options {
     /// How many publish at once, each waiting for its confirm
@@ -33,6 +36,10 @@ pub(crate) struct Options {
     /// How often both sides run
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: u32,
+
+    /// How many events a batch has
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    batch: usize,
 }
 
 /// Runs it.
@@ -58,5 +65,28 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     print(&format_args!("the gateway takes {:.1} µs of CPU for each event over HTTP", median(cpu)));
     let what = format!("durable publishes over HTTP, RabbitMQ, {} publishers", options.publishers);
-    Ok(vec![Row::of(what, ("1/s", Better::Higher), "over AMQP", http, amqp)])
+    let mut rows = vec![Row::of(what, ("1/s", Better::Higher), "over AMQP", http, amqp)];
+    rows.push(by_the_batch(options, &gateway, "RabbitMQ").await);
+    let embedded = Gateway::builder().embedded().start().await;
+    embedded.wait_ready().await;
+    rows.push(by_the_batch(options, &embedded, "embedded").await);
+    Ok(rows)
+}
+
+/// Publishes by the batch and one at a time, over one connection.
+#[expect(clippy::cast_precision_loss, reason = "counts of a few seconds")]
+async fn by_the_batch(options: &Options, gateway: &Gateway, broker: &str) -> Row {
+    let load = Load { publishers: 1, payload: options.payload };
+    let seconds = f64::from(options.seconds);
+    let end = || Instant::now() + Duration::from_secs(options.seconds.into());
+    let (mut batches, mut single) = (Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        batches.push(load.by_the_batch(gateway.address(), options.batch, end()).await as f64 / seconds);
+        single.push(load.over_http(gateway.address(), end()).await as f64 / seconds);
+        let [batches, single] = [&batches, &single].map(|rates| rates.last().copied().unwrap_or_default());
+        let round = format!("{round}/{}", options.rounds);
+        note(&format!("batches on {broker} {round}: {batches:.0}/s, one at a time {single:.0}/s"));
+    }
+    let what = format!("durable publishes by batches of {}, {broker}, one connection", options.batch);
+    Row::of(what, ("1/s", Better::Higher), "one at a time", batches, single)
 }

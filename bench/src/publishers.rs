@@ -6,6 +6,7 @@ use amqp::{AmqpUrl, PublishingConnection};
 use anyhow::Context;
 use events::{ContentType, Event, Topic};
 use postern_tests::{HttpConnection, Request};
+use serde_json::{Value, json};
 use tokio::{task::JoinSet, time::Instant};
 
 /// What is published.
@@ -32,6 +33,27 @@ impl Load {
                     events += 1;
                 }
                 events
+            });
+        }
+        publishing.join_all().await.into_iter().sum()
+    }
+
+    /// Publishes batches of so many events over HTTP, each publisher on a connection of its own; returns how many events
+    /// were in those that were answered 202.
+    pub(crate) async fn by_the_batch(self, gateway: SocketAddr, events: usize, end: Instant) -> u64 {
+        let mut publishing = JoinSet::new();
+        for publisher in 0..self.publishers {
+            let event =
+                json!({ "topic": topic(publisher), "text": "x".repeat(self.payload), "content_type": "text/plain" });
+            let publish = Request::publish_batch("application/json", Value::from(vec![event; events]).to_string());
+            publishing.spawn(async move {
+                let mut connection = HttpConnection::open(gateway).await;
+                let mut published = 0;
+                while Instant::now() < end {
+                    connection.request(&publish).await.expect_status(202);
+                    published += events as u64;
+                }
+                published
             });
         }
         publishing.join_all().await.into_iter().sum()

@@ -148,7 +148,7 @@ pub struct Config {
           value_parser = Setting(whole_number(1..=MAX_NUMBER)), help_heading = "HTTP")]
     max_connections: usize,
 
-    /// Maximum size of a published event; more gets 413
+    /// Maximum size of a published event, or of a batch of events; more gets 413
     #[arg(long, env = "POSTERN_MAX_BODY", value_name = "SIZE", default_value = "1MiB",
           value_parser = Setting(byte_size::<usize>(0..=MAX_SIZE)), help_heading = "HTTP")]
     max_body: usize,

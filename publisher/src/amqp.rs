@@ -62,7 +62,7 @@ impl Transport for Broker {
 
     fn concurrency(&self, order: Order) -> Concurrency {
         match order {
-            Order::Source | Order::Topic => Concurrency::Free,
+            Order::Source | Order::Topic | Order::Single => Concurrency::Free,
             // What is not on its way yet can still be replaced by something newer.
             Order::Newest => Concurrency::Never,
         }

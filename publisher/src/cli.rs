@@ -124,10 +124,10 @@ Exit codes:
 An event that is not confirmed is sent again under the same id, in order, until
 --timeout. So no event is lost, and readers can tell: repeats are marked.
 
-Over HTTP, several requests at once could overtake one another. So pipe sends a
-line when the one before it is confirmed, or with --order topic the lines of 64
-topics side by side; so does simulate. Over AMQP, --in-flight events are on
-their way at any time, always in order: faster where the network is slow.";
+Over HTTP, several requests at once could overtake one another. So pipe and
+simulate send batches: what comes while one is on its way goes with the next. An
+older gateway gets line after line, or with --order topic 64 topics side by side.
+Over AMQP, --in-flight events are on their way at any time, always in order.";
 
 /// Publishes events to Postern, through a gateway or through the broker, and makes sure that each of them is stored.
 #[derive(Parser)]
@@ -242,7 +242,7 @@ enum Subcommands {
         #[arg(long, env = "POSTERN_MAX_LINE", value_name = "SIZE", default_value = "8MiB")]
         #[arg(value_parser = Setting(byte_size::<usize>(1..=MAX_LINE)))]
         max_line: usize,
-        /// Which lines have to stay in order. Over AMQP all of them do in any case.
+        /// Which lines have to stay in order. All of them do in any case over AMQP, and to a gateway that takes batches.
         #[arg(long, env = "POSTERN_ORDER", value_name = "ORDER", value_enum, default_value_t = Order::Input)]
         #[arg(value_parser = Setting(EnumValueParser::<Order>::new()))]
         order: Order,

@@ -13,7 +13,7 @@ use tokio::{
     io::{self, AsyncRead, AsyncReadExt},
 };
 
-use crate::source::{Input, MAX_PAYLOAD, Outgoing, Source, compose};
+use crate::source::{Input, MAX_PAYLOAD, Order, Outgoing, Source, compose};
 
 /// What to emit.
 #[derive(Debug)]
@@ -84,6 +84,10 @@ impl Source for Emit {
             }
             Err(reason) => Input::Unusable { line: None, reason },
         }))
+    }
+
+    fn order(&self) -> Order {
+        Order::Single
     }
 
     fn total(&self) -> Option<u64> {

@@ -1,11 +1,14 @@
-//! Publishing through a gateway: `POST /topics/{topic}/events`.
+//! Publishing through a gateway: `POST /events` for batches, `POST /topics/{topic}/events` for one event.
 //!
-//! Every request names its event (`Event-Id`), so sending it again makes no second event. One connection carries one
-//! request at a time, and requests on several may overtake one another: so the events of one order go one by one, and
-//! only those of different orders at the same time. A link is all the connections together. It never breaks as a whole:
-//! each event has an answer of its own, and a connection that is missing is opened.
+//! Every request names its events, so sending it again makes no second event. One connection carries one request at a
+//! time, and requests on several may overtake one another: so the events of one order go one batch after the other. A
+//! gateway that takes no batches gets them one by one, and only those of different orders at the same time. A link is all
+//! the connections together. It never breaks as a whole: each event has an answer of its own, and a connection that is
+//! missing is opened.
 
 mod answer;
+mod batch;
+mod batch_size;
 mod connections;
 mod tls;
 mod token;
@@ -21,7 +24,11 @@ use hyper::{
 };
 use tokio::time::timeout;
 
-use self::connections::{Answer, Connections, EventRequest, ExchangeError};
+use self::{
+    answer::BatchVerdict,
+    batch_size::BatchSize,
+    connections::{Answer, Connections, EventRequest, ExchangeError},
+};
 use self::{tls::Tls, token::TokenFile, url::GatewayUrl};
 use crate::{
     outbox::Concurrency,
@@ -51,12 +58,14 @@ pub(crate) struct Gateway {
     url: GatewayUrl,
     tls: Option<Tls>,
     token: Option<Rc<TokenFile>>,
+    batch_size: Rc<BatchSize>,
 }
 
 /// The connections to a gateway.
 pub(crate) struct GatewayLink {
     url: GatewayUrl,
     token: Option<Rc<TokenFile>>,
+    batch_size: Rc<BatchSize>,
     connections: Connections,
 }
 
@@ -84,7 +93,7 @@ impl Gateway {
         let token = token.map(TokenFile::open).transpose();
         let token =
             token.map_err(|error| format!("--token-file, or POSTERN_TOKEN_FILE in the environment: {error}"))?;
-        Ok(Self { url, tls, token: token.map(Rc::new) })
+        Ok(Self { url, tls, token: token.map(Rc::new), batch_size: Rc::default() })
     }
 }
 
@@ -106,15 +115,20 @@ impl Transport for Gateway {
     const ADVICE: &'static str = "start a gateway or name it with --gateway, or a broker with --amqp-url";
 
     fn concurrency(&self, order: Order) -> Concurrency {
-        match order {
-            Order::Source | Order::Newest => Concurrency::Never,
-            Order::Topic => Concurrency::Topics(MAX_AT_ONCE),
+        match (order, self.batch_size.max()) {
+            // What is not on its way yet can still be replaced by something newer.
+            (Order::Newest | Order::Single, _) | (Order::Source, None) => Concurrency::Never,
+            (Order::Source | Order::Topic, Some(most)) => Concurrency::Batches(most),
+            (Order::Topic, None) => Concurrency::Topics(MAX_AT_ONCE),
         }
     }
 
     async fn connect(&self) -> Result<GatewayLink, ConnectError> {
         match Connections::open(&self.url, self.tls.as_ref()).await {
-            Ok(connections) => Ok(GatewayLink { url: self.url.clone(), token: self.token.clone(), connections }),
+            Ok(connections) => {
+                let batch_size = Rc::clone(&self.batch_size);
+                Ok(GatewayLink { url: self.url.clone(), token: self.token.clone(), batch_size, connections })
+            }
             Err(ExchangeError::Untrusted(reason)) => Err(ConnectError::Refused(reason)),
             Err(error) => Err(ConnectError::Unreachable(error.to_string())),
         }
@@ -123,37 +137,78 @@ impl Transport for Gateway {
 
 impl Link for GatewayLink {
     async fn send(&self, event: Event) -> Result<(), SendError> {
-        #[expect(clippy::cast_precision_loss, reason = "a payload is far smaller than 2^53 bytes")]
-        let limit = ANSWER_LIMIT + Duration::from_secs_f64(event.payload.len() as f64 / SLOWEST_LINE);
-        let mut request = request(&self.url, event)?;
-        let Answer { status, headers, body } = match &self.token {
-            None => self.ask(request, limit).await?,
-            Some(file) => {
-                let token = file.authorization();
-                request.headers_mut().insert(AUTHORIZATION, token.clone());
-                let answer = self.ask(request.clone(), limit).await?;
-                // A refused event is not stored, so it may be sent again as it is.
-                if answer.status == StatusCode::UNAUTHORIZED && file.has_other_than(&token) {
-                    request.headers_mut().insert(AUTHORIZATION, file.authorization());
-                    self.ask(request, limit).await?
-                } else {
-                    answer
-                }
-            }
-        };
+        let limit = answer_limit(event.payload.len());
+        let Answer { status, headers, body } = self.ask(request(&self.url, event)?, limit).await?;
         answer::verdict(status, &headers, &body)
+    }
+
+    async fn send_batch(&self, mut events: Vec<Event>) -> Vec<Result<(), SendError>> {
+        let count = events.len();
+        let none_tried = |reason: &str| (0..count).map(|_| Err(SendError::NotTried(reason.to_owned()))).collect();
+        let Answer { status, headers, body } = match self.ask_batch(&events).await {
+            Ok(answer) => answer,
+            Err(error) => return batch::of_all(error, count),
+        };
+        let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+        match answer::batch_verdict(status, &headers, &body, &ids) {
+            BatchVerdict::NoBatches => {
+                self.batch_size.no_batches();
+                none_tried("the gateway takes no batches")
+            }
+            // Alone it has no wrapping.
+            BatchVerdict::TooLarge if count == 1 => vec![self.send(events.remove(0)).await],
+            BatchVerdict::TooLarge => {
+                self.batch_size.too_large(count);
+                none_tried("the gateway takes smaller batches")
+            }
+            BatchVerdict::Refused(answers) => {
+                self.batch_size.refused(count);
+                answers
+            }
+            BatchVerdict::Settled(answers) => {
+                self.batch_size.settled();
+                answers
+            }
+        }
     }
 
     async fn close(self) {}
 }
 
 impl GatewayLink {
-    async fn ask(&self, request: EventRequest, limit: Duration) -> Result<Answer, SendError> {
+    async fn ask_batch(&self, events: &[Event]) -> Result<Answer, SendError> {
+        let request = batch::request(&self.url, events)?;
+        let limit = answer_limit(events.iter().map(|event| event.payload.len()).sum());
+        self.ask(request, limit).await
+    }
+
+    /// Asks with the token, if there is one; once more if there is a newer one by now.
+    async fn ask(&self, mut request: EventRequest, limit: Duration) -> Result<Answer, SendError> {
+        let Some(file) = &self.token else { return self.exchange(request, limit).await };
+        let token = file.authorization();
+        request.headers_mut().insert(AUTHORIZATION, token.clone());
+        let answer = self.exchange(request.clone(), limit).await?;
+        // What is refused is not stored, so it may be sent again as it is.
+        if answer.status == StatusCode::UNAUTHORIZED && file.has_other_than(&token) {
+            request.headers_mut().insert(AUTHORIZATION, file.authorization());
+            return self.exchange(request, limit).await;
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(&self, request: EventRequest, limit: Duration) -> Result<Answer, SendError> {
         match timeout(limit, self.connections.exchange(request)).await {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(unavailable(format!("no answer within {} s", limit.as_secs()), true)),
         }
     }
+}
+
+/// Returns how long the answer to so many bytes may take.
+fn answer_limit(bytes: usize) -> Duration {
+    #[expect(clippy::cast_precision_loss, reason = "a payload is far smaller than 2^53 bytes")]
+    let on_the_line = bytes as f64 / SLOWEST_LINE;
+    ANSWER_LIMIT + Duration::from_secs_f64(on_the_line)
 }
 
 fn request(url: &GatewayUrl, event: Event) -> Result<EventRequest, SendError> {

@@ -20,6 +20,10 @@ use crate::source::Outgoing;
 /// The most payload bytes in here; the newest event may exceed it: 64 MiB.
 const MAX_BYTES: usize = 64 << 20;
 
+/// How many bytes of payload are sent in one go; the first event may exceed it: 512 KiB, which stays below the 1 MiB that a
+/// gateway takes by default, also in base64.
+const MAX_BATCH_BYTES: usize = 512 << 10;
+
 /// How often a queue may reject one event. Each try leaves a repeat in the queues that did take it.
 const MAX_REJECTIONS: u32 = 5;
 
@@ -32,6 +36,8 @@ pub(crate) enum Concurrency {
     Topics(usize),
     /// None: each is sent when the one before it is settled.
     Never,
+    /// None, but up to so many are sent in one go. What comes meanwhile goes with the next one.
+    Batches(usize),
 }
 
 /// Names an event in flight. Tickets grow in the order in which the events were pushed.
@@ -91,6 +97,16 @@ impl Outbox {
         }
     }
 
+    /// Takes note that the place where events are sent keeps them in order in another way.
+    pub(crate) const fn set_concurrency(&mut self, concurrency: Concurrency) {
+        self.concurrency = concurrency;
+    }
+
+    /// Tells whether events are sent in batches.
+    pub(crate) const fn sends_batches(&self) -> bool {
+        matches!(self.concurrency, Concurrency::Batches(_))
+    }
+
     /// Tells whether another event may be taken from the input.
     pub(crate) fn has_room(&self) -> bool {
         self.len() < self.window && self.bytes < MAX_BYTES
@@ -125,7 +141,17 @@ impl Outbox {
 
     /// Returns the next event to send, which is in flight from here on: even a failed write may have arrived.
     pub(crate) fn send_next(&mut self) -> Option<(Ticket, Event)> {
-        let mut entry = self.next().and_then(|place| self.waiting.remove(place))?;
+        let place = self.next()?;
+        self.send(place)
+    }
+
+    /// Sends the oldest of those that wait, unless something is held back.
+    fn send_first(&mut self) -> Option<(Ticket, Event)> {
+        if self.held.is_empty() { self.send(0) } else { None }
+    }
+
+    fn send(&mut self, place: usize) -> Option<(Ticket, Event)> {
+        let mut entry = self.waiting.remove(place)?;
         entry.sends += 1;
         if entry.sends > 1 {
             entry.outgoing.event.resent = true;
@@ -133,6 +159,29 @@ impl Outbox {
         let (ticket, event) = (entry.ticket, entry.outgoing.event.clone());
         self.in_flight.insert(ticket, entry);
         Some((ticket, event))
+    }
+
+    /// Returns the next events to send in one go, as [`Self::send_next`] does. All of them are repeats, or none: a batch says
+    /// it of all. While half of the window is on its way, the other half is filled.
+    pub(crate) fn send_batch(&mut self) -> Vec<(Ticket, Event)> {
+        let Concurrency::Batches(most) = self.concurrency else { return self.send_next().into_iter().collect() };
+        let most = most.min(self.window.div_ceil(2));
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        if !self.in_flight.is_empty() {
+            return batch;
+        }
+        let are_repeats = self.waiting.front().is_some_and(|entry| entry.sends > 0);
+        while batch.len() < most
+            && let Some(entry) = self.waiting.front().filter(|entry| (entry.sends > 0) == are_repeats)
+        {
+            bytes += entry.outgoing.event.payload.len();
+            if !batch.is_empty() && bytes > MAX_BATCH_BYTES {
+                break;
+            }
+            let Some(next) = self.send_first() else { break };
+            batch.push(next);
+        }
+        batch
     }
 
     /// Finds the place of the next event to send among those that wait.
@@ -143,7 +192,8 @@ impl Outbox {
         }
         match self.concurrency {
             _ if self.sending_singly > 0 => self.in_flight.is_empty().then_some(0),
-            Concurrency::Free | Concurrency::Never => Some(0),
+            Concurrency::Free => Some(0),
+            Concurrency::Never | Concurrency::Batches(_) => self.in_flight.is_empty().then_some(0),
             Concurrency::Topics(most) if self.in_flight.len() >= most => None,
             Concurrency::Topics(_) => {
                 let busy: HashSet<_> = self.in_flight.values().map(Entry::topic).collect();
@@ -174,6 +224,14 @@ impl Outbox {
         let Some(mut entry) = self.in_flight.remove(&ticket) else { return };
         entry.sends -= u32::from(!was_sent);
         self.held.push(entry);
+    }
+
+    /// An event was not looked at: it goes out again before anything newer, and is no repeat.
+    pub(crate) fn not_tried(&mut self, ticket: Ticket) {
+        let Some(mut entry) = self.in_flight.remove(&ticket) else { return };
+        entry.sends -= 1;
+        let place = self.waiting.partition_point(|waiting| waiting.ticket < ticket);
+        self.waiting.insert(place, entry);
     }
 
     /// Tells whether everything in flight is answered and a pause is due before what is held back is sent again.

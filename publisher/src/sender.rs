@@ -55,15 +55,24 @@ enum LinkFailure {
     OutOfTime,
 }
 
-/// What becomes of one event.
-type Answer<'a> = Pin<Box<dyn Future<Output = (Ticket, Result<(), SendError>)> + 'a>>;
+/// What becomes of an event, or of the events of a batch.
+type Answer<'a> = Pin<Box<dyn Future<Output = Vec<(Ticket, Result<(), SendError>)>> + 'a>>;
 
-/// Hands an event to the link and returns what becomes of it; does not wait for the network.
+/// Hands events to the link and returns what becomes of them; does not wait for the network.
 ///
 /// The first poll is made here, where events come in order, and not by the set of answers, which promises none. To wait
 /// until each event is written, before the next is, would cost a change of threads per event.
-async fn write<L: Link>(link: &L, ticket: Ticket, event: Event) -> Answer<'_> {
-    let mut answer: Answer<'_> = Box::pin(link.send(event).map(move |answer| (ticket, answer)));
+async fn write<L: Link>(link: &L, sent: Vec<(Ticket, Event)>, is_batch: bool) -> Answer<'_> {
+    let (tickets, mut events): (Vec<_>, Vec<_>) = sent.into_iter().unzip();
+    let mut answer: Answer<'_> = match events.pop() {
+        Some(event) if !is_batch => {
+            Box::pin(link.send(event).map(move |answer| tickets.into_iter().zip([answer]).collect()))
+        }
+        last => {
+            events.extend(last);
+            Box::pin(link.send_batch(events).map(move |answers| tickets.into_iter().zip(answers).collect()))
+        }
+    };
     match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
         Poll::Pending => answer,
         Poll::Ready(early) => Box::pin(ready(early)),
@@ -230,8 +239,13 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
             }
             // A dead link is left alone: an event that was not even written is no repeat on the next one.
             if link.is_open() {
-                while let Some((ticket, event)) = self.outbox.send_next() {
-                    answers.push(write(link, ticket, event).await);
+                self.outbox.set_concurrency(self.transport.concurrency(self.source.order()));
+                loop {
+                    let batch = self.outbox.send_batch();
+                    if batch.is_empty() {
+                        break;
+                    }
+                    answers.push(write(link, batch, self.outbox.sends_batches()).await);
                 }
             } else if answers.is_empty() && self.outbox.may_send() {
                 return Err(LinkFailure::Lost("it went while nothing was in flight".to_owned()));
@@ -242,10 +256,10 @@ impl<'a, S: Source, T: Transport> Sender<'a, S, T> {
             select! {
                 biased;
                 signal = self.stop.requested(), if self.stopped.is_none() => self.stop(signal),
-                Some((ticket, answer)) = answers.next() => if let Err(broken) = self.settle(ticket, answer) {
+                Some(answer) = answers.next() => if let Err(broken) = self.settle_all(answer) {
                     // What is answered all the same need not be sent again.
-                    while let Some(Some((ticket, answer))) = answers.next().now_or_never() {
-                        let _ = self.settle(ticket, answer);
+                    while let Some(Some(answer)) = answers.next().now_or_never() {
+                        let _ = self.settle_all(answer);
                     }
                     return Err(broken);
                 },

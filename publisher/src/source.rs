@@ -36,6 +36,8 @@ pub(crate) enum Order {
     Source,
     /// That of the source within each topic.
     Topic,
+    /// Any: there is one event.
+    Single,
     /// That of the source, and only the newest matters: what was not sent yet may be replaced ([`Source::put_back`]).
     Newest,
 }

@@ -22,7 +22,8 @@ pub(crate) trait Transport: Display {
     /// What the user can do when no target is there.
     const ADVICE: &'static str;
 
-    /// Returns what may be on its way at once so that events are stored in this order.
+    /// Returns what may be on its way at once so that events are stored in this order. It can change with what is learned
+    /// of the place.
     fn concurrency(&self, order: Order) -> Concurrency;
 
     /// Returns how long one attempt to connect may take; a host that swallows packets must not use up all the patience.
@@ -38,6 +39,16 @@ pub(crate) trait Transport: Display {
 pub(crate) trait Link {
     /// Sends an event and waits for the answer. On a link that keeps order, that of the first polls counts.
     async fn send(&self, event: Event) -> Result<(), SendError>;
+
+    /// Sends events in one go and waits for the answer; returns what became of each. Only asked of a transport that says
+    /// [`Concurrency::Batches`].
+    async fn send_batch(&self, events: Vec<Event>) -> Vec<Result<(), SendError>> {
+        let mut answers = Vec::new();
+        for event in events {
+            answers.push(self.send(event).await);
+        }
+        answers
+    }
 
     /// Tells whether an event that is sent now has a chance.
     fn is_open(&self) -> bool {
@@ -82,6 +93,9 @@ pub(crate) enum SendError {
         /// How long we were asked to wait before the next try.
         retry_after: Option<Duration>,
     },
+    /// Nothing is wrong with the event, and it was not looked at, because of another one: it can be sent again at once.
+    #[error("{0}")]
+    NotTried(String),
     /// Over one of the events in flight the link was closed; which one is not said.
     #[error("{0}")]
     RefusedOne(String),

@@ -1,6 +1,7 @@
 //! Who may read, who may publish: tokens, and what a request without one may do.
 
 mod anonymous;
+mod batch;
 mod expiry;
 mod keys;
 mod limits;

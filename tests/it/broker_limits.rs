@@ -10,6 +10,7 @@ use postern_tests::{
     Amqp, Answer, Gateway, GatewayBuilder, HttpConnection, Poll, Publisher, RabbitNode, Request, eventually,
     shared_node, unique,
 };
+use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
 const SOON: Duration = Duration::from_mins(1);
@@ -288,6 +289,41 @@ async fn a_full_mailbox_that_rejects_events_is_a_problem_of_its_own() {
     let problem = answer.json();
     assert_eq!((&problem["type"], &problem["title"]), (&MAILBOX_FULL.into(), &"Mailbox Full or Away".into()));
     assert_eq!(answer.header("retry-after"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_the_events_that_a_full_mailbox_rejects_are_named_and_those_that_are_confirmed() {
+    let node = shared_node().await;
+    let url = node.vhost("full-batch").await;
+    let (gateway, topic, free) = (on(&url).await, unique("jobs"), unique("free"));
+    let (_, other) = with_full_mailbox(node, &url, &gateway, &topic).await;
+    let reader = Poll::of(&unique("reader")).topics(&free).wait(5);
+    reader.clone().wait(0).send(&gateway).await.expect_status(204);
+    // What is there so far.
+    let before = Poll::of(&other).wait(5).send(&gateway).await.batch();
+    let event = |n: u64| {
+        let topic = if n % 3 == 1 { &topic } else { &free };
+        json!({ "topic": topic, "data": { "n": n }, "id": format!("event-{n}") })
+    };
+    let body = Value::from((0..30).map(event).collect::<Vec<_>>()).to_string();
+    let answer = Request::publish_batch(JSON, body).send(gateway.address()).await;
+    let detail = answer.problem(503);
+    assert!(
+        detail.contains("20 of 30 events are confirmed") && detail.contains("at least one mailbox did not take"),
+        "{detail}"
+    );
+    assert!(answer.header("retry-after").is_some());
+    let ids =
+        |is_meant: fn(&u64) -> bool| json!((0..30).filter(is_meant).map(|n| format!("event-{n}")).collect::<Vec<_>>());
+    let problem = answer.json();
+    assert_eq!(problem["ids"], ids(|_| true));
+    assert_eq!(problem["confirmed"], ids(|n| n % 3 != 1));
+    assert_eq!(problem["rejected"], ids(|n| n % 3 == 1));
+    // Those that are confirmed are there, and the others are where there was room for them.
+    let numbers = |is_meant: fn(&u64) -> bool| (0..30).filter(is_meant).collect::<Vec<_>>();
+    assert_eq!(reader.send(&gateway).await.batch().numbers("n"), numbers(|n| n % 3 != 1));
+    let poll = Poll::of(&other).last_seen(&before.last_seen).wait(5);
+    assert_eq!(poll.send(&gateway).await.batch().numbers("n"), numbers(|n| n % 3 == 1));
 }
 
 const MAILBOX_FULL: &str = "urn:postern:problem:mailbox-full";

@@ -2,6 +2,8 @@
 //!
 //! A broker that does not confirm is a frozen RabbitMQ: an embedded one freezes with its gateway.
 
+mod batch;
+mod cloud_events;
 pub(crate) mod compressed;
 mod half_closed;
 mod repeats;

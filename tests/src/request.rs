@@ -29,6 +29,11 @@ impl Request {
         Self::new("POST", &format!("/topics/{topic}/events")).header("content-type", content_type).body(body)
     }
 
+    /// Makes a POST request that publishes a batch.
+    pub fn publish_batch(content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::new("POST", "/events").header("content-type", content_type).body(body)
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

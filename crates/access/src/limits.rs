@@ -34,14 +34,21 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Takes one of what a sender may do at this rate.
+    /// Takes so many of what a sender may do at this rate, or none; never more than a burst has.
     ///
     /// # Errors
     ///
-    /// How long it has to wait for the next one.
-    pub fn take(&mut self, what: Allowance, principal: &Principal, rate: Rate, now: Duration) -> Result<(), Duration> {
+    /// How long it has to wait for them.
+    pub fn take(
+        &mut self,
+        what: Allowance,
+        count: u32,
+        principal: &Principal,
+        rate: Rate,
+        now: Duration,
+    ) -> Result<(), Duration> {
         let now = nanoseconds(now);
-        self.0.usage(principal, now).allowances[what as usize].take(rate, now)
+        self.0.usage(principal, now).allowances[what as usize].take(rate, count, now)
     }
 
     /// Checks whether one could be taken.
@@ -52,7 +59,7 @@ impl Limits {
     pub fn check(&self, what: Allowance, principal: &Principal, rate: Rate, now: Duration) -> Result<(), Duration> {
         let now = nanoseconds(now);
         let mut bucket = self.0.get(principal).map_or_else(Bucket::default, |usage| usage.allowances[what as usize]);
-        bucket.take(rate, now)
+        bucket.take(rate, 1, now)
     }
 
     /// Takes a place, unless the sender holds so many.

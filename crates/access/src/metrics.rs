@@ -58,7 +58,7 @@ impl AccessMetrics {
         let right = match denied {
             Denied::Client(_) => "mailbox",
             Denied::Read(_) => "read",
-            Denied::Publish(_) => "publish",
+            Denied::Publish(_) | Denied::PublishAny => "publish",
         };
         self.denied.get_or_create(&Right { right }).inc();
     }

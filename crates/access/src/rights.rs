@@ -63,6 +63,12 @@ impl Rights {
         if is_covered { Ok(()) } else { Err(Denied::Publish(topic.clone())) }
     }
 
+    /// Tells whether there is any topic that may be published to.
+    #[must_use]
+    pub const fn may_publish(&self) -> bool {
+        !self.publish.is_empty()
+    }
+
     /// Returns which events of a mailbox may be handed out; `None` stands for all of them.
     #[must_use]
     pub fn may_see(&self) -> Option<Arc<[TopicPattern]>> {
@@ -91,6 +97,12 @@ pub enum Denied {
          for a request without a token"
     )]
     Publish(Topic),
+    /// Any topic.
+    #[error(
+        "topic: no right to publish: \"publish\" of the token's claim has to select the topics, or --anonymous-publish for a \
+         request without a token"
+    )]
+    PublishAny,
 }
 
 /// Names mailboxes: one id, all ids that begin alike, or all.

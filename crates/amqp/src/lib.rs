@@ -6,6 +6,7 @@
 //! Auto-recovery of the AMQP library stays off everywhere: it is unsafe with exclusive consumers, and a publisher has
 //! to know which events it must resend.
 
+mod cloud_events;
 mod headers;
 pub mod message;
 pub mod names;

@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{ShortStringError, headers, names, short_string};
+use super::{ShortStringError, cloud_events, headers, names, short_string};
 use events::{ContentCoding, ContentType, Event, EventId, EventTime, Payload, Topic};
 
 /// How many bytes a compressed payload may have in full, so that it is handed on in full. This is the most that a batch
@@ -30,6 +30,7 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
     if event.resent {
         headers.insert(names::RESENT.into(), AMQPValue::Boolean(true));
     }
+    cloud_events::write(event, &mut headers);
     let properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_message_id(short_string(event.id.as_str())?)
@@ -47,19 +48,25 @@ pub fn properties(event: &Event) -> Result<BasicProperties, ShortStringError> {
 
 /// Reads a message of any publisher.
 ///
-/// * `id`: the `message_id` ([`EventId::from_publisher`]); without one a new id, which differs on every repeat.
+/// * `id`: the `message_id` ([`EventId::from_publisher`]), else that of a `CloudEvent`; without one a new id, which differs
+///   on every repeat.
 /// * `topic`: the routing key, whatever it is.
-/// * `time`: the header `timestamp_in_ms`, else `timestamp`, else the time in a UUID version 7, else now.
+/// * `time`: the header `timestamp_in_ms`, else that of a `CloudEvent`, else `timestamp`, else the time in a UUID version 7, else now.
 /// * `content_type`: as declared, if it is usable.
 /// * `payload`: inflated, if `content_encoding` is gzip or deflate and it has at most 1 MiB then.
 /// * `content_encoding`: as declared, unless it was undone or says nothing of bytes (a charset).
 /// * `resent`: the header `postern-resent` is boolean true. Headers of other types count as absent.
+/// * `cloud_event`: the headers `cloudEvents:…`, if they make one.
 /// * `headers`: those of a publisher that asks for it, and its `type` and `app_id`. They are not written by
 ///   [`properties`].
 #[must_use]
 pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Vec<u8>) -> Event {
-    let id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));
+    let message_id = properties.message_id().as_ref().and_then(|id| EventId::from_publisher(id.as_str()));
+    let headers = properties.headers().as_ref();
+    let cloud_event = headers.map(|headers| cloud_events::read(headers, message_id.as_ref())).unwrap_or_default();
+    let id = message_id.or(cloud_event.id);
     let time = time_in_header(properties)
+        .or(cloud_event.time)
         .or_else(|| properties.timestamp().and_then(EventTime::from_amqp_timestamp))
         .or_else(|| id.as_ref().and_then(EventId::unix_millis).and_then(EventTime::from_unix_millis));
     let encoding = properties.content_encoding().as_ref().map_or("", ShortString::as_str);
@@ -77,6 +84,7 @@ pub fn read(routing_key: &ShortString, properties: &BasicProperties, payload: Ve
         content_encoding: is_encoded.then(|| encoding.into()),
         resent: header(properties, names::RESENT) == Some(&AMQPValue::Boolean(true)),
         headers: headers::shown(properties).map(Into::into),
+        cloud_event: cloud_event.attributes,
         payload,
     }
 }
@@ -126,6 +134,9 @@ mod tests {
         let mut event = Event::new(topic, Some(ContentType::json()), &b"{\"state\":\"passed\"}"[..]);
         event.resent = true;
         event.content_encoding = Some("br".into());
+        let attributes = serde_json::json!({"specversion": "1.0", "source": "/a", "type": "b", "n": 7, "id": "17"});
+        event.cloud_event = events::CloudEvent::new(attributes.as_object().unwrap().clone()).ok();
+        assert!(event.cloud_event.is_some());
         let again = read(&"jobs.42.status".into(), &properties(&event).unwrap(), event.payload.to_vec());
         assert_eq!(again, event);
     }

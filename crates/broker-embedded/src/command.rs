@@ -8,8 +8,9 @@ use super::{position::Position, repeats::Fingerprint, store::StoreError};
 /// What the writer can be asked for.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// Store an event for every mailbox that is bound to its topic, unless it was stored lately.
-    Publish(Event, Fingerprint),
+    /// Store events for every mailbox that is bound to their topics, all of them or none, but for those that were stored
+    /// lately.
+    Publish(Vec<(Event, Fingerprint)>),
     /// Bind a mailbox, which is made if there is none: with a marker, if the flag says so.
     Bind(ClientId, Vec<TopicPattern>, bool),
     Unbind(ClientId, TopicPattern),
@@ -24,10 +25,13 @@ pub(super) enum Task {
 }
 
 impl Task {
-    /// Stores an event.
-    pub(super) fn publish(event: Event) -> Self {
-        let fingerprint = Fingerprint::of(&event);
-        Self::Publish(event, fingerprint)
+    /// Stores events.
+    pub(super) fn publish(events: impl IntoIterator<Item = Event>) -> Self {
+        let known_by = |event: Event| {
+            let fingerprint = Fingerprint::of(&event);
+            (event, fingerprint)
+        };
+        Self::Publish(events.into_iter().map(known_by).collect())
     }
 }
 

@@ -267,7 +267,11 @@ impl Broker for EmbeddedBroker {
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        self.store(Task::publish(event.clone())).await
+        self.store(Task::publish([event.clone()])).await
+    }
+
+    async fn publish_all(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
+        vec![self.store(Task::publish(events.iter().cloned())).await; events.len()]
     }
 
     fn is_ready(&self) -> bool {

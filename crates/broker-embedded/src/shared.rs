@@ -113,7 +113,7 @@ impl Handle {
     /// same.
     pub(super) async fn submit(&self, task: Task) -> Result<(), StoreError> {
         let bytes = match &task {
-            Task::Publish(event, _) => event.payload.len() + WAITING_AROUND_PAYLOAD,
+            Task::Publish(events) => events.iter().map(|(event, _)| event.payload.len() + WAITING_AROUND_PAYLOAD).sum(),
             _ => 0,
         };
         let bytes = u32::try_from(bytes).unwrap_or(ROOM).min(ROOM);

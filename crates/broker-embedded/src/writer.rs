@@ -31,7 +31,7 @@ use super::{
     store::StoreError,
 };
 
-/// How many payload bytes are stored with one sync, but for the last event.
+/// How many payload bytes are stored with one sync, but for the last publish.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long the events of publishers who were there a moment ago are waited for, so that they share the sync however
@@ -64,8 +64,8 @@ pub(super) struct Writer {
     more_expired: bool,
     /// What the clocks showed when that was written last.
     clock: Reading,
-    /// How many events are likely to come together, by those that did.
-    expected_events: u64,
+    /// How many publishers are likely to come together, by those that did.
+    expected_publishers: usize,
 }
 
 impl Writer {
@@ -87,7 +87,7 @@ impl Writer {
             last_maintenance: Instant::now(),
             unwritten: HashSet::new(),
             more_expired: false,
-            expected_events: 0,
+            expected_publishers: 0,
         }
     }
 
@@ -122,23 +122,24 @@ impl Writer {
     fn round(&mut self, first: Option<Command>) -> std::ops::ControlFlow<()> {
         let room = self.make_room();
         let mut batch = self.batch();
-        let mut waiting = Vec::new();
-        let mut closing = false;
+        let (mut waiting, mut publishers, mut closing) = (Vec::new(), 0, false);
         let give_up = Instant::now() + GROUP_COMMIT_WINDOW;
         let mut next = first;
         loop {
-            let more_are_expected = batch.event_count() > 0 && batch.event_count() < self.expected_events;
+            let more_are_expected = publishers > 0 && publishers < self.expected_publishers;
             next = next.or_else(|| match self.commands.try_recv() {
                 Err(_) if more_are_expected => self.commands.recv_timeout(give_up - Instant::now()).ok(),
                 received => received.ok(),
             });
-            let Some(Command { task, done, room }) = next.take() else { break };
+            let Some(Command { mut task, done, room }) = next.take() else { break };
             closing |= matches!(task, Task::Close);
-            if let Task::Publish(_, fingerprint) = &task
-                && self.repeats.holds(fingerprint, batch.clock().log)
-            {
-                let _ = done.send(Ok(()));
-                continue;
+            if let Task::Publish(events) = &mut task {
+                events.retain(|(_, fingerprint)| !self.repeats.holds(fingerprint, batch.clock().log));
+                if events.is_empty() {
+                    let _ = done.send(Ok(()));
+                    continue;
+                }
+                publishers += 1;
             }
             match self.stage(&mut batch, task) {
                 Ok(()) => waiting.push((done, room)),
@@ -148,7 +149,7 @@ impl Writer {
                 break;
             }
         }
-        self.expected_events = batch.event_count().max(self.expected_events / 2);
+        self.expected_publishers = publishers.max(self.expected_publishers / 2);
         self.do_chores(&mut batch);
         self.retain(&mut batch);
         if closing {
@@ -175,7 +176,7 @@ impl Writer {
     /// Adds to a batch what a task asks for; an error says why that is not to be.
     fn stage(&self, batch: &mut Batch, task: Task) -> Result<(), StoreError> {
         match task {
-            Task::Publish(event, fingerprint) => batch.append(event, fingerprint),
+            Task::Publish(events) => events.into_iter().for_each(|(event, of)| batch.append(event, of)),
             Task::Bind(client, topics, with_marker) => {
                 self.shared.state().touch(&client);
                 let offset = batch.next();

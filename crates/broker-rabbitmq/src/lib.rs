@@ -3,6 +3,7 @@
 //! * `admission` paces the opening of Leases when many clients come at once.
 //! * `connections` keeps the connections: publishing on one, Leases spread over others, because a broker that is short
 //!   of memory stops reading, acknowledgements included, from any connection that publishes.
+//! * `publish` stores events, and restores an exchange that is missing.
 //! * `queue` is what a mailbox is on the broker, and how a new one gets its marker.
 //! * The crate `amqp-sanitizer` mends messages of foreign publishers that the AMQP library would give up a connection
 //!   over.
@@ -26,6 +27,7 @@ mod lease;
 mod metrics;
 mod options;
 mod out_of_reach;
+mod publish;
 mod pulse;
 mod queue;
 mod stream;
@@ -51,7 +53,7 @@ use tracing::{debug, warn};
 use self::{
     admission::Admission,
     call::in_time,
-    connections::{Connections, Published},
+    connections::Connections,
     control::{Control, Heard, Question},
     creations::Creations,
     error::{Refusal, is_mismatch, refusal},
@@ -365,24 +367,12 @@ impl Broker for AmqpBroker {
     }
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
-        let publishing = self.connections.publishing().await?;
-        let began = Instant::now();
-        let storing = async {
-            if let Published::Stored = publishing.publish(event).await? {
-                return Ok(());
-            }
-            // The event was sent, also if this fails.
-            self.restore_exchange(began).await.map_err(BrokerError::after_sending)?;
-            // The broker does not say which event it met first, so this one may be stored.
-            match publishing.publish(&Event { resent: true, ..event.clone() }).await? {
-                Published::Stored => Ok(()),
-                Published::NoExchange => Err(BrokerError::Unavailable("the exchange was deleted".to_owned())),
-            }
-        };
-        match timeout(CALL_TIMEOUT, storing).await {
-            Ok(stored) => stored,
-            Err(_) => Err(BrokerError::Unconfirmed(CALL_TIMEOUT)),
-        }
+        self.publish_all(std::slice::from_ref(event)).await.remove(0)
+    }
+
+    async fn publish_all(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
+        let restore_exchange = async |since| self.restore_exchange(since).await;
+        publish::publish_all(&self.connections, events, restore_exchange).await
     }
 
     async fn failed(&self) -> &'static str {

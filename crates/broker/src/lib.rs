@@ -157,6 +157,12 @@ pub trait Broker: Send + Sync + 'static {
     /// be stored all the same; after [`BrokerError::Rejected`] it is, in every mailbox that had room.
     fn publish(&self, event: &Event) -> impl Future<Output = Result<(), BrokerError>> + Send;
 
+    /// Stores events as [`Self::publish`] does, in their order, and waits for all of them at once. Returns what became of
+    /// each.
+    ///
+    /// A broker with a store of its own stores all of them or none: no reader and no restart finds a part of them.
+    fn publish_all(&self, events: &[Event]) -> impl Future<Output = Vec<Result<(), BrokerError>>> + Send;
+
     /// Tells whether the broker can be used now.
     fn is_ready(&self) -> bool;
 

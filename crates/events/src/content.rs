@@ -64,7 +64,8 @@ impl ContentType {
     }
 
     /// Returns type and subtype without parameters.
-    fn essence(&self) -> &str {
+    #[must_use]
+    pub fn essence(&self) -> &str {
         self.0.split(';').next().unwrap_or_default().trim()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{ContentType, EventId, EventTime, Form, Payload, Topic};
+use crate::{CloudEvent, ContentType, EventId, EventTime, Form, Payload, Topic};
 
 /// One event. The payload is opaque: it reaches the client byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Event {
     pub resent: bool,
     /// What the publisher says besides, as a JSON object, if it wants that shown.
     pub headers: Option<Arc<str>>,
+    /// It is a `CloudEvent`, and says this of itself.
+    pub cloud_event: Option<CloudEvent>,
     /// The payload.
     pub payload: Payload,
 }
@@ -49,6 +51,7 @@ impl Event {
             content_encoding: None,
             resent: false,
             headers: None,
+            cloud_event: None,
             payload,
         }
     }
@@ -109,7 +112,8 @@ impl Event {
     }
 
     fn headers_len(&self) -> usize {
-        self.headers.as_ref().map_or(0, |headers| headers.len())
+        let attributes = self.cloud_event.as_ref().map_or(0, |attributes| attributes.as_json().len());
+        self.headers.as_ref().map_or(0, |headers| headers.len()) + attributes
     }
 
     fn text_len(&self) -> usize {

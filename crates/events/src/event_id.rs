@@ -42,6 +42,20 @@ impl EventId {
         Some(text.parse().unwrap_or_else(|_| Uuid::new_v5(&Self::FOREIGN, text.as_bytes()).into()))
     }
 
+    /// Takes the id of a `CloudEvent`, which is unique together with its source alone: two producers may both count from 1.
+    ///
+    /// A UUID in any spelling becomes its usual one; any other is mapped to a UUID version 5 of both. An empty text is no
+    /// identity: `None`.
+    #[must_use]
+    pub fn from_cloud_event(source: &str, id: &str) -> Option<Self> {
+        // With a space in between the text is no token, and so it is mapped.
+        if Uuid::try_parse(id).is_ok() || id.is_empty() {
+            Self::from_publisher(id)
+        } else {
+            Self::from_publisher(&format!("{source} {id}"))
+        }
+    }
+
     /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -107,6 +121,16 @@ mod tests {
         assert_ne!(first, EventId::from_publisher(&"y".repeat(255)).unwrap());
         assert_eq!(EventId::from_publisher("order-17").unwrap().as_str(), "order-17");
         assert_eq!(EventId::from_publisher(""), None);
+    }
+
+    #[test]
+    fn two_sources_may_give_the_same_id() {
+        let of = |source, id| EventId::from_cloud_event(source, id);
+        assert_eq!(of("/a", "1"), of("/a", "1"));
+        assert_ne!(of("/a", "1"), of("/b", "1"));
+        assert_eq!(of("/a", ""), None);
+        let uuid = "01890a5d-ac96-774b-bcce-b302099a8057";
+        assert_eq!(of("/a", &uuid.to_uppercase()).unwrap().as_str(), uuid);
     }
 
     #[test]

@@ -34,6 +34,31 @@ impl EventTime {
         timestamp.checked_mul(1000).and_then(Self::from_unix_millis).or_else(|| Self::from_unix_millis(timestamp))
     }
 
+    /// Takes a time of RFC 3339, of any time zone; what is finer than a millisecond is cut off. `None` if it is none, is
+    /// before 1970 or past year 9999.
+    #[must_use]
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let zulu = text.len().checked_sub(1)?;
+        let (local, offset_minutes) = match text.get(zulu..)? {
+            "Z" | "z" => (text.get(..zulu)?, 0),
+            _ => {
+                let at = text.len().checked_sub(6)?;
+                let (local, offset) = (text.get(..at)?, text.get(at..)?);
+                let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+                let minutes = hours.parse::<u8>().ok().filter(|hours| *hours < 24).map(i64::from)? * 60
+                    + minutes.parse::<u8>().ok().filter(|minutes| *minutes < 60).map(i64::from)?;
+                match offset.get(..1)? {
+                    "+" => (local, minutes),
+                    "-" => (local, -minutes),
+                    _ => return None,
+                }
+            }
+        };
+        let local = humantime::parse_rfc3339(&format!("{}Z", local.to_ascii_uppercase())).ok()?;
+        let local = i64::try_from(local.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()?;
+        u64::try_from(local - offset_minutes * 60_000).ok().and_then(Self::from_unix_millis)
+    }
+
     /// Returns the milliseconds since 1970.
     #[must_use]
     pub const fn unix_millis(self) -> u64 {
@@ -62,6 +87,29 @@ impl fmt::Debug for EventTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_may_be_of_any_zone() {
+        let millis = |text: &str| EventTime::from_rfc3339(text).map(EventTime::unix_millis);
+        let noon = Some(1_767_355_200_000);
+        for text in ["2026-01-02T12:00:00Z", "2026-01-02t13:30:00.0009+01:30", "2026-01-02T06:00:00-06:00"] {
+            assert_eq!(millis(text), noon, "{text}");
+        }
+        assert_eq!(millis("2026-01-02T12:00:00.123456Z"), noon.map(|noon| noon + 123));
+        for text in [
+            "",
+            "Z",
+            "ä",
+            "2026-01-02",
+            "2026-01-02T12:00:00",
+            "2026-01-02T12:00:00+1:00",
+            "1969-01-01T00:00:00Z",
+            "2026-01-02T12:00:00*01:00",
+            "2026-01-02T12:00:00+24:00",
+        ] {
+            assert_eq!(millis(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn shows_milliseconds() {

@@ -6,6 +6,7 @@
 //! How they look in AMQP is the matter of the crate `amqp`; of HTTP, [`http_names`] has the names of headers.
 
 mod client_id;
+mod cloud_event;
 mod content;
 mod content_coding;
 mod cover;
@@ -25,6 +26,7 @@ pub mod testing;
 mod topic;
 
 pub use client_id::{ClientId, ClientIdError};
+pub use cloud_event::{CloudEvent, CloudEventError};
 pub use content::{ContentType, ContentTypeError, Form, Payload};
 pub use content_coding::{ContentCoding, InflateError};
 pub use cover::covers;

@@ -100,7 +100,9 @@ impl Watchers {
         let mut seen = HashSet::new();
         // One of several patterns may be found by more than one of them, and is left under the others.
         selections.retain(|selection| selection.patterns().len() == 1 || seen.insert(selection.clone()));
-        seen.iter().for_each(|selection| self.forget(selection));
+        for selection in &seen {
+            self.forget(selection);
+        }
         selections
     }
 

@@ -93,6 +93,9 @@ fn push_event(json: &mut String, event: &Event, redelivered: bool) {
     if let Some(headers) = &event.headers {
         let _ = write!(json, r#","headers":{headers}"#);
     }
+    if let Some(attributes) = &event.cloud_event {
+        let _ = write!(json, r#","cloudevent":{}"#, attributes.as_json());
+    }
     if redelivered {
         json.push_str(r#","redelivered":true"#);
     }
@@ -155,6 +158,7 @@ mod tests {
             event.id = "i".repeat(80).parse().unwrap();
             event.content_encoding = Some(texts.as_str().into());
             event.headers = Some(quoted(&texts).into());
+            event.cloud_event = events::CloudEvent::from_stored(&format!("{{\"a\":{}}}", quoted(&texts)));
             // A token has at most 128 bytes.
             prop_assert!(encode_event(&event, true).len() + 128 <= event.max_encoded_len());
         }

@@ -11,7 +11,6 @@ use hyper::{
     header::{ALLOW, CONNECTION, HeaderValue},
 };
 use mailboxes::PollRequest;
-use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
@@ -45,6 +44,7 @@ pub(super) enum Call {
     Follow(Box<FeedPoll>),
     FollowStream(Box<FeedPoll>),
     Publish(Topic, Box<HeaderMap>, Incoming),
+    PublishBatch(Box<HeaderMap>, Incoming),
     Status(ClientId),
     Delete(ClientId),
     Bind(ClientId, TopicPattern),
@@ -95,6 +95,7 @@ impl Call {
             Operation::FeedPoll => Self::Follow(feed::read(valid("topics", &first)?, query, headers, false)?),
             Operation::FeedStream => Self::FollowStream(feed::read(valid("topics", &first)?, query, headers, true)?),
             Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, Box::new(parts.headers), body)),
+            Operation::PublishBatch => return Ok(Self::PublishBatch(Box::new(parts.headers), body)),
             Operation::Page => Self::Page,
             Operation::BrowserClient => Self::BrowserClient(Box::new(parts.headers)),
             Operation::OpenApi => Self::OpenApi,
@@ -119,6 +120,11 @@ impl Call {
         matches!(self, Self::Stream(..) | Self::FollowStream(_))
     }
 
+    /// Tells whether it has a body that is to be read.
+    fn has_body(&self) -> bool {
+        matches!(self, Self::Publish(_, _, body) | Self::PublishBatch(_, body) if !body.is_end_stream())
+    }
+
     /// Returns whose mailbox it polls, if that is what it does.
     pub(super) const fn polled_client(&self) -> Option<&ClientId> {
         match self {
@@ -131,7 +137,7 @@ impl Call {
     pub(super) fn note(call: &Result<Self, Problem>, half_close: &HalfClose) {
         match call {
             Ok(call) if call.is_poll() => half_close.tell(),
-            Ok(Self::Publish(_, _, body)) if !body.is_end_stream() => half_close.await_body(),
+            Ok(call) if call.has_body() => half_close.await_body(),
             _ => half_close.await_answer(),
         }
     }
@@ -149,7 +155,11 @@ impl Call {
                 poll.request.selection.patterns().iter().try_for_each(|pattern| rights.read(pattern))
             }
             Self::Publish(topic, ..) => rights.publish(topic),
-            Self::Page
+            // A body for which there cannot be a right is not read.
+            Self::PublishBatch(..) if !rights.may_publish() => Err(Denied::PublishAny),
+            // Its topics are not known yet.
+            Self::PublishBatch(..)
+            | Self::Page
             | Self::BrowserClient(_)
             | Self::OpenApi
             | Self::Live
@@ -175,7 +185,9 @@ impl Call {
     /// Takes what it uses from what its sender may use, but for the place of a poll.
     async fn use_up<B: Broker>(&self, app: &App<B>, principal: &Principal, rights: &Rights) -> Result<(), Problem> {
         match self {
-            Self::Publish(..) => app.limits.publish(principal, rights.publish_rate),
+            Self::Publish(..) => app.limits.publish(principal, rights.publish_rate, 1),
+            // How many events it has is not known yet.
+            Self::PublishBatch(..) => app.limits.may_publish(principal, rights.publish_rate),
             // The broker is seldom asked, and a poll that waits would be as large.
             Self::Bind(client, _) => Box::pin(mailbox::count_new(app, client, principal)).await,
             Self::Poll(client, request) | Self::Stream(client, request) if !request.topics.is_empty() => {
@@ -189,16 +201,20 @@ impl Call {
         self,
         app: &Arc<App<B>>,
         status: &Arc<ConnectionStatus>,
-        Admitted { expires, principal }: Admitted,
+        Admitted { rights, principal }: Admitted,
     ) -> Result<HttpResponse, Problem> {
         match self {
             Self::Poll(client, request) => mailbox::poll(app, status, &client, request, principal).await,
             Self::Follow(poll) => feed::poll(app, poll, principal).await,
-            Self::FollowStream(poll) => feed::stream(app, poll, expires, principal.as_ref()),
+            Self::FollowStream(poll) => feed::stream(app, poll, rights.expires, principal.as_ref()),
             // Rare beside polls, of which thousands are held: their size should not be that of these.
             Self::Publish(topic, headers, body) => Box::pin(publish::publish(app, status, topic, &headers, body)).await,
+            Self::PublishBatch(headers, body) => {
+                let publisher = publish::Publisher { rights, principal };
+                Box::pin(publish::publish_batch(app, status, publisher, &headers, body)).await
+            }
             Self::Stream(client, request) => {
-                Box::pin(mailbox::stream(app, status, client, request, expires, principal)).await
+                Box::pin(mailbox::stream(app, status, client, request, rights.expires, principal)).await
             }
             Self::Status(client) => Box::pin(mailbox::status(app, &client)).await,
             Self::Delete(client) => Box::pin(mailbox::delete(app, client)).await,
@@ -218,8 +234,8 @@ impl Call {
 /// What is known of a request that may go on.
 #[derive(Default)]
 struct Admitted {
-    /// When its rights end.
-    expires: Option<Instant>,
+    /// What it may do; nothing if it needs no right.
+    rights: Arc<Rights>,
     /// Whom it is counted for.
     principal: Option<Principal>,
 }
@@ -232,7 +248,7 @@ pub(super) async fn answer<B: Broker>(
     (caller, sender): (Option<Caller>, Sender),
     cors: CorsRequest,
 ) -> HttpResponse {
-    let has_unread_body = matches!(&call, Ok(Call::Publish(_, _, body)) if !body.is_end_stream());
+    let has_unread_body = call.as_ref().is_ok_and(Call::has_body);
     let is_stream = call.as_ref().is_ok_and(Call::is_stream);
     // Who would guess the ids of mailboxes, if the request does that.
     let guesser = caller.as_ref().filter(|_| sender.is_for_mailbox);
@@ -298,7 +314,7 @@ async fn admitted<B: Broker>(
     if let Some(principal) = &principal {
         call.use_up(app, principal, &rights).await?;
     }
-    Ok((call, Admitted { expires: rights.expires, principal }))
+    Ok((call, Admitted { rights, principal }))
 }
 
 fn options(route: &Route) -> HttpResponse {

@@ -11,7 +11,7 @@ use hyper::{
     header::{AUTHORIZATION, COOKIE},
 };
 
-use super::problem::Problem;
+use super::problem::{At, Problem};
 
 /// The scheme of a token, in lower case.
 const BEARER: &str = "bearer";
@@ -87,6 +87,14 @@ pub(super) fn not_included(access: &Access, rights: &Rights, denied: Denied) -> 
     }
     access.metrics().denied(&denied);
     Problem::Denied(denied)
+}
+
+/// Refuses an event of a batch whose topic rights do not include.
+pub(super) fn not_included_in_batch(access: &Access, rights: &Rights, at: At, denied: Denied) -> Problem {
+    match not_included(access, rights, denied) {
+        Problem::Denied(denied) => Problem::DeniedEvent(at, denied),
+        problem => problem,
+    }
 }
 
 /// Returns the token of a request. One in the header comes before one in a cookie.

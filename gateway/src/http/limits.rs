@@ -138,11 +138,27 @@ impl Limits {
         place.map(Some).ok_or_else(|| self.limited(Limit::Polls, None))
     }
 
-    /// Takes one publish. A token may have a pace of its own, in events a second.
-    pub(super) fn publish(&self, principal: &Principal, own_pace: Option<u32>) -> Result<(), Problem> {
+    /// Takes so many events that are published, or none. A token may have a pace of its own, in events a second.
+    pub(super) fn publish(&self, principal: &Principal, own_pace: Option<u32>, events: u32) -> Result<(), Problem> {
+        let Some(rate) = self.publish_rate(own_pace) else { return Ok(()) };
+        let burst = rate.burst.max(1);
+        if events > burst {
+            return Err(Problem::BatchAboveBurst(burst));
+        }
+        self.take(Allowance::Publishes, Limit::Publishes, events, principal, Some(rate.rate()))
+    }
+
+    /// Checks whether one more event could be published now.
+    pub(super) fn may_publish(&self, principal: &Principal, own_pace: Option<u32>) -> Result<(), Problem> {
+        let Some(rate) = self.publish_rate(own_pace) else { return Ok(()) };
+        let checked = self.used().check(Allowance::Publishes, principal, rate.rate(), self.now());
+        checked.map_err(|wait| self.limited(Limit::Publishes, Some(wait)))
+    }
+
+    fn publish_rate(&self, own_pace: Option<u32>) -> Option<PublishRate> {
         let common = self.options.publishes;
         let own = own_pace.map(|pace| common.unwrap_or(PublishRate::DEFAULT).scaled(pace));
-        self.take(Allowance::Publishes, Limit::Publishes, principal, own.or(common).map(PublishRate::rate))
+        own.or(common)
     }
 
     /// Tells whether mailboxes that are made are counted.
@@ -152,7 +168,7 @@ impl Limits {
 
     /// Takes one mailbox that is made.
     pub(super) fn make_mailbox(&self, principal: &Principal) -> Result<(), Problem> {
-        self.take(Allowance::Mailboxes, Limit::Mailboxes, principal, self.options.mailboxes)
+        self.take(Allowance::Mailboxes, Limit::Mailboxes, 1, principal, self.options.mailboxes)
     }
 
     /// Checks whether one more request of this sender for a mailbox may fail; one that may not is not looked at.
@@ -166,13 +182,20 @@ impl Limits {
     pub(super) fn failed(&self, principal: &Principal) {
         if let Some(rate) = self.options.failures {
             // What is held meanwhile may fail, too.
-            let _ = self.used().take(Allowance::Failures, principal, rate, self.now());
+            let _ = self.used().take(Allowance::Failures, 1, principal, rate, self.now());
         }
     }
 
-    fn take(&self, what: Allowance, limit: Limit, principal: &Principal, rate: Option<Rate>) -> Result<(), Problem> {
+    fn take(
+        &self,
+        what: Allowance,
+        limit: Limit,
+        count: u32,
+        principal: &Principal,
+        rate: Option<Rate>,
+    ) -> Result<(), Problem> {
         let Some(rate) = rate else { return Ok(()) };
-        let taken = self.used().take(what, principal, rate, self.now());
+        let taken = self.used().take(what, count, principal, rate, self.now());
         taken.map_err(|wait| self.limited(limit, Some(wait)))
     }
 

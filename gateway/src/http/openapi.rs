@@ -14,6 +14,7 @@ use super::{
     body::HttpResponse,
     mailbox::MAX_TOPICS,
     metrics::Operation,
+    publish::MAX_EVENTS,
     query::{DEFAULT_LIMIT, DEFAULT_WAIT_S, MAX_LIMIT, MAX_WAIT_S, Query},
     response,
     routes::{ROUTES, Right, Route},
@@ -79,6 +80,7 @@ const fn limited(operation: Operation) -> bool {
         || matches!(
             operation,
             Operation::Publish
+                | Operation::PublishBatch
                 | Operation::MailboxStatus
                 | Operation::MailboxBind
                 | Operation::MailboxUnbind
@@ -127,14 +129,36 @@ fn describe_operation(operation: Operation) -> Value {
     if !parameters.is_empty() {
         described["parameters"] = parameters.into();
     }
-    if operation == Operation::Publish {
-        described["requestBody"] = json!({
-            "description": "The payload of one event, with its type. Without a type, or with that of a form, it is JSON if it \
-                            parses, else text if it is UTF-8, else bytes.",
-            "content": { "application/json": {}, "text/plain": {}, "application/octet-stream": {} },
-        });
+    if let Some(body) = request_body(operation) {
+        described["requestBody"] = body;
     }
     described
+}
+
+fn request_body(operation: Operation) -> Option<Value> {
+    match operation {
+        Operation::Publish => Some(json!({
+            "description": "The payload of one event, with its type. Without a type, or with that of a form, it is JSON if it \
+                            parses, else text if it is UTF-8, else bytes.",
+            "content": {
+                "application/json": {}, "text/plain": {}, "application/octet-stream": {}, "application/cloudevents+json": {},
+            },
+        })),
+        Operation::PublishBatch => Some(json!({
+            "description": "The events: an array, or one on each line. Without a type, or with that of a form, it is an array if it \
+                            begins with a bracket.",
+            "required": true,
+            "content": {
+                "application/json": { "schema": {
+                    "type": "array", "maxItems": MAX_EVENTS, "items": { "$ref": "#/components/schemas/NewEvent" },
+                } },
+                "application/x-ndjson": {},
+                "application/cloudevents+json": {},
+                "application/cloudevents-batch+json": {},
+            },
+        })),
+        _ => None,
+    }
 }
 
 const LAST_EVENT_ID: (&str, &str) =
@@ -181,6 +205,17 @@ fn about(operation: Operation) -> About {
                 "Publishes one event; the answer comes when the broker has stored it",
                 vec![("202", schemas::accepted())],
                 &["400", "408", "413", "415", "501", "503", "507"],
+            )
+        },
+        Operation::PublishBatch => About {
+            headers: &[
+                ("Postern-Resent", "true: the events may have been stored already"),
+                ("Content-Encoding", "gzip or deflate, which is undone"),
+            ],
+            ..About::new(
+                "Publishes a batch of events; the answer comes when the broker has stored all of them",
+                vec![("202", schemas::accepted_batch())],
+                &["400", "408", "413", "415", "501", "503"],
             )
         },
         Operation::MailboxStatus => {
@@ -299,7 +334,7 @@ mod tests {
         assert!(
             !document.to_string().contains(r#""summary":"""#) && !document.to_string().contains(r#""description":"""#)
         );
-        assert_eq!(operations(&document).len(), 13);
+        assert_eq!(operations(&document).len(), 14);
     }
 
     /// A body that is not wanted, and a second `Host`, are refused everywhere.

@@ -1,19 +1,25 @@
 //! Every error that a client can get: RFC 9457 `application/problem+json`, with a detail that a person can act on.
 
+mod batch;
+mod broker;
 mod limit;
 
 use std::time::Duration;
 
+use ::broker::{BrokerError, Seldom};
 use access::{Denied, TokenError};
-use broker::{BrokerError, Seldom};
 use events::{TopicPattern, http_names};
 use hyper::{
     HeaderMap, StatusCode,
     header::{ACCEPT_ENCODING, ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use self::limit::too_many;
+pub(super) use self::batch::{At, NotConfirmedBatch};
+use self::{
+    broker::{no_confirm, refusal},
+    limit::too_many,
+};
 use super::{body::HttpResponse, guard::Refusal, metrics::Limit, response};
 
 /// `Retry-After` in seconds: spread, so that clients which were turned away together do not come back together.
@@ -83,14 +89,28 @@ pub(super) enum Problem {
     MailboxRejected(String),
     /// No confirm came for a published event; with its id.
     NotConfirmed(String, BrokerError),
+    /// An event of a batch is wrong; with what is wrong.
+    WrongEvent(At, String),
+    /// The rights do not include the topic of an event of a batch.
+    DeniedEvent(At, Denied),
+    /// The body of a batch has more bytes than it may.
+    BatchTooLarge(usize),
+    /// The batch has more events than it may.
+    BatchTooLong(usize),
+    /// It has more than its sender may publish at once.
+    BatchAboveBurst(u32),
+    /// The body is no batch in a form that is known.
+    BatchType,
+    /// Events of a batch were not confirmed.
+    BatchNotConfirmed(Box<NotConfirmedBatch>),
 }
 
 impl Problem {
     const fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) | Self::UnwantedBody => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::UnwantedBody | Self::WrongEvent(..) => StatusCode::BAD_REQUEST,
             Self::NoToken(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
-            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Denied(_) | Self::DeniedEvent(..) => StatusCode::FORBIDDEN,
             Self::Guarded { refusal, .. } => match refusal {
                 Refusal::NoHost | Refusal::TwoHosts | Refusal::OtherHostThanUrl(_) | Refusal::WrongHost => {
                     StatusCode::BAD_REQUEST
@@ -106,8 +126,10 @@ impl Problem {
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Replaced => StatusCode::CONFLICT,
             Self::MailboxGone => StatusCode::GONE,
-            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ContentCoding | Self::Multipart => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge(_) | Self::BatchTooLarge(_) | Self::BatchTooLong(_) | Self::BatchAboveBurst(_) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::ContentCoding | Self::Multipart | Self::BatchType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             // Its connection ends, and the next one may find another gateway.
@@ -124,7 +146,8 @@ impl Problem {
             | Self::NoKeys
             | Self::PartsNotReady(_)
             | Self::Broker(_)
-            | Self::NotConfirmed(..) => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NotConfirmed(..)
+            | Self::BatchNotConfirmed(_) => StatusCode::SERVICE_UNAVAILABLE,
             // No 503: what retries that for ever would repeat the event in every mailbox that has room.
             Self::MailboxRejected(_) => StatusCode::INSUFFICIENT_STORAGE,
         }
@@ -211,74 +234,29 @@ impl Problem {
                  the node back, then retry with Postern-Resent: true and the same Event-Id: {id}"
             ),
             Self::NotConfirmed(id, error) => no_confirm(id, error),
+            Self::WrongEvent(at, wrong) => format!("{at}: {wrong}"),
+            Self::DeniedEvent(at, denied) => format!("{at}: {denied}"),
+            Self::BatchTooLarge(most) => {
+                format!("a batch has at most {most} bytes here (--max-body); send the others with the next one")
+            }
+            Self::BatchTooLong(most) => format!("a batch has at most {most} events; send the others with the next one"),
+            Self::BatchAboveBurst(most) => {
+                format!("at most {most} events are taken from one client at once (--publish-burst); send smaller batches")
+            }
+            Self::BatchType => "Content-Type: a batch is application/json (an array), application/x-ndjson, or of CloudEvents \
+                 (application/cloudevents-batch+json, application/cloudevents+json); one event of any other type goes to /topics/{topic}/events"
+                .to_owned(),
+            Self::BatchNotConfirmed(batch) => batch.detail(),
         }
     }
-}
 
-/// Says why the broker did not do what was asked.
-fn refusal(error: &BrokerError) -> String {
-    match error {
-        BrokerError::Refused { attempted, .. } => {
-            format!("the broker refused to {attempted}; the gateway's log has its reason")
+    /// Returns what programs read of it besides (RFC 9457, section 3.2).
+    fn extension(&self) -> Map<String, Value> {
+        match self {
+            Self::WrongEvent(at, _) | Self::DeniedEvent(at, _) => at.members(),
+            Self::BatchNotConfirmed(batch) => batch.members(),
+            _ => Map::new(),
         }
-        BrokerError::OtherQueueType { .. } => {
-            "this queue exists in the broker as another type (a mailbox is a classic queue, the feed a stream), so its \
-             order cannot be promised; the gateway's log names it; delete it, and it is made anew (a mailbox: DELETE \
-             /clients/{client})"
-                .to_owned()
-        }
-        BrokerError::LimitReached { attempted, .. } => format!(
-            "a limit of the broker keeps this gateway from this ({attempted}); the gateway's log has its reason; try again later"
-        ),
-        BrokerError::NoRoom { attempted, reason } => {
-            format!("a limit of the broker keeps this gateway from this ({attempted}): {reason}; try again later")
-        }
-        BrokerError::TooManyBindings(most) => format!(
-            "a mailbox is bound to at most {most} topic patterns, with those that were ended and still have unconfirmed \
-             events; name fewer, with * or #, or end some: DELETE /clients/{{client}}/topics/{{pattern}}"
-        ),
-        BrokerError::QueueAway { .. } => {
-            "the broker cannot reach this queue now: its node is down, or its process has stopped; what is in it is \
-             kept; try again"
-                .to_owned()
-        }
-        BrokerError::Busy => {
-            "the broker is slow now, and the mailboxes that were asked for earlier are opened first; try again: the place \
-             among them is kept for a while"
-                .to_owned()
-        }
-        BrokerError::Blocked => {
-            "the broker is short of memory or disk and takes nothing now; try again later".to_owned()
-        }
-        BrokerError::Unwritable(reason) => {
-            format!("the gateway's store cannot be written now ({reason}); make room on its disk, or try again later")
-        }
-        _ => "the broker cannot be reached now; try again".to_owned(),
-    }
-}
-
-/// Says why there is no confirm for an event, and what its publisher does next.
-fn no_confirm(id: &str, error: &BrokerError) -> String {
-    match error {
-        BrokerError::Blocked => format!(
-            "the broker is short of memory or disk and takes no events now; retry later with the same Event-Id: {id}"
-        ),
-        BrokerError::NotConnected | BrokerError::Reconnecting => {
-            format!("the broker cannot be reached now, so the event was not stored; retry with the same Event-Id: {id}")
-        }
-        BrokerError::Refused { .. } => {
-            format!(
-                "the broker refused this event, or one that was published beside it; the gateway's log has its reason; \
-                 if it was not this one, retry with Postern-Resent: true and the same Event-Id: {id}"
-            )
-        }
-        BrokerError::Unwritable(reason) => format!(
-            "the gateway's store cannot be written now ({reason}); make room on its disk, or retry later; the event may \
-             have been stored, so retry with Postern-Resent: true and the same Event-Id: {id}"
-        ),
-        _ => format!(
-            "the broker did not confirm the event; it may have been stored; retry with Postern-Resent: true and the same Event-Id: {id}"
-        ),
     }
 }
 
@@ -324,12 +302,15 @@ impl From<Problem> for HttpResponse {
             Problem::MailboxRejected(_) => ("urn:postern:problem:mailbox-full", "Mailbox Full or Away"),
             _ => ("about:blank", status.canonical_reason().unwrap_or_default()),
         };
-        let body = json!({
+        let mut body = json!({
             "type": kind,
             "title": title,
             "status": status.as_u16(),
             "detail": problem.detail(),
         });
+        if let Some(members) = body.as_object_mut() {
+            members.extend(problem.extension());
+        }
         let mut response = response::typed("application/problem+json", body.to_string());
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -349,11 +330,12 @@ impl From<Problem> for HttpResponse {
             // RFC 6750, section 3; without a token there is nothing wrong with one (section 3.1).
             Problem::NoToken(_) => challenge(headers, "Bearer"),
             Problem::BadToken(_) => challenge(headers, "Bearer error=\"invalid_token\""),
-            Problem::Denied(_) => challenge(headers, "Bearer error=\"insufficient_scope\""),
+            Problem::Denied(_) | Problem::DeniedEvent(..) => challenge(headers, "Bearer error=\"insufficient_scope\""),
             Problem::UnwantedBody
             | Problem::Guarded { has_body: true, .. }
             | Problem::NotForAdmins
             | Problem::BodyTooLarge(_)
+            | Problem::BatchTooLarge(_)
             | Problem::BodyTooSlow(_)
             | Problem::NoRoomForEvent
             | Problem::TransferCoding

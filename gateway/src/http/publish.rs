@@ -1,24 +1,29 @@
-//! `POST /topics/{topic}/events`: the body is one event.
+//! Publishing: `POST /topics/{topic}/events`, where the body is one event, and `POST /events`, where it is a batch.
 
+mod batch;
+mod body;
+mod cloud_event;
 mod declared;
+mod items;
 
 use std::sync::Arc;
 
 use broker::{Broker, BrokerError};
 use bytes::Bytes;
-use events::{ContentCoding, ContentType, Event, InflateError, Payload, Topic};
-use http_body_util::BodyExt;
-use hyper::{
-    HeaderMap, StatusCode,
-    body::{Body, Incoming},
-};
+use events::{ContentType, Event, Topic};
+use hyper::{HeaderMap, StatusCode, body::Incoming};
 use serde_json::json;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+use tokio::time::Instant;
 
-use self::declared::Declared;
+pub(super) use self::{
+    batch::{Publisher, publish_batch},
+    items::MAX_EVENTS,
+};
+use self::{
+    body::{Upload, take},
+    cloud_event::{Attributes, Mode},
+    declared::Declared,
+};
 use super::{
     app::App,
     body::HttpResponse,
@@ -27,12 +32,7 @@ use super::{
     metrics::Published,
     problem::{Problem, log_refusal},
     response,
-    transit::Room,
 };
-
-/// A body may take so many times as long as a head: a publisher that vanished in the middle must not keep its
-/// connection's place.
-const BODY_PER_HEAD: u32 = 3;
 
 /// Stores the body as an event; answers once the broker has confirmed it.
 pub(super) async fn publish<B: Broker>(
@@ -42,23 +42,15 @@ pub(super) async fn publish<B: Broker>(
     headers: &HeaderMap,
     body: Incoming,
 ) -> Result<HttpResponse, Problem> {
-    let publishing = Arc::clone(&app.publishing);
-    let place = publishing.try_acquire_owned().map_err(|_| Problem::TooManyConnections)?;
-    let declared = Declared::of(headers)?;
-    let mut room = app.incoming.none();
-    let patience = app.options.header_timeout * BODY_PER_HEAD;
-    let read = timeout(patience, read(body, app.options.max_body, &mut room)).await;
-    let payload = read.map_err(|_| Problem::BodyTooSlow(patience))??;
-    let came = Instant::now();
-    status.half_close.await_answer();
+    let place = Arc::clone(&app.publishing).try_acquire_owned().map_err(|_| Problem::TooManyConnections)?;
+    let mut declared = Declared::of(headers)?;
+    let form = Form::of(topic, declared.content_type.take(), headers)?;
+    let mut upload = Upload::receive(app, status, place, body).await?;
     let storing = Arc::clone(app);
     let store = async move {
-        let _place = place;
         let answer = async {
-            // Kept until the broker has the event.
-            let payload = inflate(declared.coding, payload, storing.options.max_body, &mut room).await?;
-            let (content_type, payload) = take(declared.content_type, payload)?;
-            let mut event = Event::of(topic, Some(content_type), payload);
+            let payload = upload.inflated(declared.coding).await?;
+            let mut event = form.read(payload)?;
             if let Some(id) = declared.id {
                 event.id = id;
             }
@@ -66,10 +58,51 @@ pub(super) async fn publish<B: Broker>(
             store(&storing, &event).await
         };
         let answer = answer.await;
-        storing.metrics.publish_answered(came.elapsed());
+        storing.metrics.publish_answered(upload.came.elapsed());
         answer
     };
     effect::run(&app.effects, store).await
+}
+
+/// What a body is, and the topic of its event.
+enum Form {
+    /// A payload of this type.
+    Payload(Topic, Option<ContentType>),
+    /// A `CloudEvent`.
+    CloudEvent(Topic),
+    /// The payload of a `CloudEvent` that has these attributes.
+    PayloadOf(Attributes, Topic, Option<ContentType>),
+}
+
+impl Form {
+    fn of(topic: Topic, declared: Option<ContentType>, headers: &HeaderMap) -> Result<Self, Problem> {
+        match Mode::of(declared.as_ref(), headers) {
+            None => Ok(Self::Payload(topic, declared)),
+            Some(Mode::Structured) => Ok(Self::CloudEvent(topic)),
+            Some(Mode::Binary) => {
+                let attributes = Attributes::of_headers(headers).map_err(Problem::BadRequest)?;
+                Ok(Self::PayloadOf(attributes, topic, declared))
+            }
+            Some(Mode::Batch) => {
+                Err(Problem::BadRequest("Content-Type: a batch of CloudEvents is published to /events".to_owned()))
+            }
+        }
+    }
+
+    fn read(self, body: Bytes) -> Result<Event, Problem> {
+        match self {
+            Self::Payload(topic, declared) => {
+                let (content_type, payload) = take(declared, body)?;
+                Ok(Event::of(topic, Some(content_type), payload))
+            }
+            Self::CloudEvent(topic) => cloud_event::structured(&body, Some(topic))
+                .map_err(|wrong| Problem::BadRequest(format!("the body is no CloudEvent of JSON: {wrong}"))),
+            Self::PayloadOf(attributes, topic, declared) => {
+                let (content_type, payload) = take(declared, body)?;
+                attributes.event(Some(topic), content_type, payload).map_err(Problem::BadRequest)
+            }
+        }
+    }
 }
 
 async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, Problem> {
@@ -85,85 +118,4 @@ async fn store<B: Broker>(app: &App<B>, event: &Event) -> Result<HttpResponse, P
     }
     app.metrics.published(Published::Confirmed, began.elapsed());
     Ok(response::json(StatusCode::ACCEPTED, json!({ "id": event.id.as_str() }).to_string()))
-}
-
-/// A form is what `curl -d` declares for whatever it sends, so it says no more than nothing at all.
-fn take(declared: Option<ContentType>, payload: Bytes) -> Result<(ContentType, Payload), Problem> {
-    let declared = declared.filter(|declared| !declared.is_form());
-    Payload::checked(declared, payload).map_err(|error| {
-        Problem::BadRequest(format!(
-            "Content-Type says JSON but the body is not one JSON value (UTF-8, at most {} levels deep): {error}",
-            Payload::MAX_JSON_DEPTH
-        ))
-    })
-}
-
-/// Undoes the coding of a body, off the runtime's threads: a body of the largest size takes milliseconds.
-async fn inflate(coding: ContentCoding, payload: Bytes, most: usize, room: &mut Room) -> Result<Bytes, Problem> {
-    if coding == ContentCoding::Identity {
-        return Ok(payload);
-    }
-    if !room.grow_to(payload.len() + most) {
-        return Err(Problem::NoRoomForEvent);
-    }
-    match spawn_blocking(move || coding.inflate(&payload, most)).await {
-        Ok(Some(Ok(inflated))) => Ok(Bytes::from(inflated)),
-        Ok(Some(Err(InflateError::TooLarge(most)))) => Err(Problem::BodyTooLarge(most)),
-        Ok(Some(Err(InflateError::Damaged(error)))) => {
-            Err(Problem::BadRequest(format!("Content-Encoding: the body cannot be decompressed: {error}")))
-        }
-        Ok(None) => Err(Problem::ContentCoding),
-        Err(_) => Err(Problem::ShuttingDown),
-    }
-}
-
-/// Reads a body into bytes of its own. A slice of the connection's read buffer, which is 8 KiB and more, would keep all
-/// of that in memory for as long as the event.
-async fn read(mut body: Incoming, most: usize, room: &mut Room) -> Result<Bytes, Problem> {
-    // A body that says that it is too large is not even begun.
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if announced > most {
-        return Err(Problem::BodyTooLarge(most));
-    }
-    // Without an announcement it can become as large as any.
-    let expected = if announced > 0 { announced } else { most };
-    let mut payload = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::BadRequest(format!("the body ended early: {error}")))?;
-        let Ok(piece) = frame.into_data() else { continue };
-        let length = payload.len() + piece.len();
-        if length > most {
-            return Err(Problem::BodyTooLarge(most));
-        }
-        let capacity = grown(payload.capacity(), length, expected);
-        if !room.grow_to(capacity) {
-            return Err(Problem::NoRoomForEvent);
-        }
-        payload.reserve_exact(capacity - payload.len());
-        payload.extend_from_slice(&piece);
-    }
-    Ok(payload.into_boxed_slice().into())
-}
-
-/// Returns how large a buffer should be for so many bytes: doubled, so that it is seldom copied, but no larger than it
-/// has to become. What it holds besides its bytes takes memory, too.
-fn grown(capacity: usize, length: usize, expected: usize) -> usize {
-    if length <= capacity { capacity } else { (2 * capacity).clamp(length, expected.max(length)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_buffer_grows_by_doubling_and_not_beyond_what_it_has_to_hold() {
-        let mut capacity = 0;
-        let grown: Vec<_> = [30, 60, 70, 100, 130, 1000]
-            .map(|length| {
-                capacity = grown(capacity, length, 150);
-                capacity
-            })
-            .into();
-        assert_eq!(grown, [30, 60, 120, 120, 150, 1000]);
-    }
 }

@@ -21,7 +21,7 @@ pub(super) enum Right {
     Mailbox,
     /// All topics of the path.
     Read,
-    /// The topic of the path.
+    /// The topic of the path, or those of a batch.
     Publish,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Route {
 }
 
 /// Every path that exists.
-pub(super) static ROUTES: [Route; 10] = [
+pub(super) static ROUTES: [Route; 11] = [
     Route {
         path: "/clients/{client}/events",
         operations: &[
@@ -65,6 +65,7 @@ pub(super) static ROUTES: [Route; 10] = [
             (Method::DELETE, Operation::MailboxUnbind, Right::Mailbox),
         ],
     },
+    Route { path: "/events", operations: &[(Method::POST, Operation::PublishBatch, Right::Publish)] },
     Route {
         path: "/",
         operations: &[(Method::GET, Operation::Page, Right::Nothing), (Method::HEAD, Operation::Page, Right::Nothing)],
@@ -187,6 +188,7 @@ pub(super) fn no_such_path(path: &str) -> Problem {
         Some("clients") => {
             "/clients/{client}/events (GET polls), /clients/{client} and /clients/{client}/topics/{pattern}"
         }
+        Some("events") => "/events (POST publishes a batch)",
         _ => "/clients/{client}/events (GET polls a mailbox) and /topics/{topic}/events (POST publishes, GET follows)",
     })
 }
@@ -227,8 +229,9 @@ mod tests {
         assert!(known.iter().all(|(method, ..)| METHODS.contains(method)));
         let allowed: Vec<_> = ROUTES.iter().chain([&SERVER]).map(Route::allowed).collect();
         assert_eq!(allowed[..4], ["GET", "GET, POST", "GET, DELETE", "PUT, DELETE"]);
-        assert!(allowed[4..10].iter().all(|each| each == "GET, HEAD"));
-        assert_eq!(allowed[10], "GET, HEAD, POST, PUT, DELETE");
+        assert_eq!(allowed[4], "POST");
+        assert!(allowed[5..11].iter().all(|each| each == "GET, HEAD"));
+        assert_eq!(allowed[11], "GET, HEAD, POST, PUT, DELETE");
     }
 
     #[test]

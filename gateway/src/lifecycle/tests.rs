@@ -9,7 +9,7 @@ use broker::{
     log::{EventLog, LogEnd, LogTail, Logged, Searched},
 };
 use broker_embedded::{EmbeddedBroker, EmbeddedLog, EmbeddedOptions, EmbeddedTail, KeptMailboxes, Retention};
-use events::{ClientId, Event, Topic, TopicPattern, testing};
+use events::{ClientId, Event, Selection, Topic, TopicPattern, testing};
 use feeds::WindowLimits;
 use tokio::time::timeout;
 
@@ -54,18 +54,18 @@ impl EventLog for UnfollowableLog {
         self.0.reaches(offset).await
     }
 
-    async fn search(&self, pattern: &TopicPattern, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
-        self.0.search(pattern, from, to, limit).await
+    async fn search(&self, selection: &Selection, from: u64, to: u64, limit: usize) -> Result<Searched, BrokerError> {
+        self.0.search(selection, from, to, limit).await
     }
 
     async fn search_after(
         &self,
-        pattern: &TopicPattern,
+        selection: &Selection,
         seen: u64,
         to: u64,
         limit: usize,
     ) -> Result<Searched, BrokerError> {
-        self.0.search_after(pattern, seen, to, limit).await
+        self.0.search_after(selection, seen, to, limit).await
     }
 }
 
@@ -103,6 +103,10 @@ impl Broker for Unfollowable {
 
     async fn publish(&self, event: &Event) -> Result<(), BrokerError> {
         self.0.publish(event).await
+    }
+
+    async fn publish_all(&self, events: &[Event]) -> Vec<Result<(), BrokerError>> {
+        self.0.publish_all(events).await
     }
 
     fn is_ready(&self) -> bool {

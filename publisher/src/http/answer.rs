@@ -12,6 +12,7 @@ use hyper::{
 };
 use serde_json::Value;
 
+use super::batch;
 use crate::transport::SendError;
 
 /// The most characters of a `detail` that are shown.
@@ -38,6 +39,52 @@ pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
     }
 }
 
+/// What an answer says about the events of a batch.
+#[derive(Debug)]
+pub(super) enum BatchVerdict {
+    /// What became of each.
+    Settled(Vec<Result<(), SendError>>),
+    /// One of them is refused, and so nothing of the batch is stored.
+    Refused(Vec<Result<(), SendError>>),
+    /// The batch is too large, or something in it is refused that is not named.
+    TooLarge,
+    /// There is no place for batches.
+    NoBatches,
+}
+
+/// Says what became of the events of a batch, which have these ids.
+pub(super) fn batch_verdict(status: StatusCode, headers: &HeaderMap, body: &[u8], ids: &[&str]) -> BatchVerdict {
+    let problem = problem(headers, body).unwrap_or_default();
+    let each =
+        |of: &dyn Fn(usize, &str) -> Result<(), SendError>| ids.iter().enumerate().map(|(n, id)| of(n, id)).collect();
+    let names = |member: &str, id: &str| {
+        problem[member].as_array().is_some_and(|named| named.iter().any(|named| named.as_str() == Some(id)))
+    };
+    let wrong = problem["index"].as_u64().and_then(|index| usize::try_from(index).ok()).filter(|n| *n < ids.len());
+    let of_all = |verdict: Result<(), SendError>| match verdict {
+        Ok(()) => each(&|_, _| Ok(())),
+        Err(error) => batch::of_all(error, ids.len()),
+    };
+    match (verdict(status, headers, body), wrong) {
+        _ if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => BatchVerdict::NoBatches,
+        _ if status == StatusCode::PAYLOAD_TOO_LARGE => BatchVerdict::TooLarge,
+        (Err(error), Some(wrong)) if status.is_client_error() => BatchVerdict::Refused(each(&|n, _| {
+            let reason = error.to_string();
+            Err(if n == wrong { SendError::Refused(reason) } else { SendError::NotTried(reason) })
+        })),
+        (Err(SendError::Refused(_)), _) if ids.len() > 1 => BatchVerdict::TooLarge,
+        (Err(_), _) if problem["confirmed"].is_array() => BatchVerdict::Settled(each(&|_, id| {
+            let reason = said(status, headers, body);
+            match () {
+                () if names("confirmed", id) => Ok(()),
+                () if names("rejected", id) => Err(SendError::Rejected(reason)),
+                () => Err(unavailable(reason, headers)),
+            }
+        })),
+        (verdict, _) => BatchVerdict::Settled(of_all(verdict)),
+    }
+}
+
 fn unavailable(reason: String, headers: &HeaderMap) -> SendError {
     SendError::Unavailable { reason, was_sent: true, retry_after: retry_after(headers) }
 }
@@ -53,16 +100,16 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
         let target = headers.get(LOCATION).filter(|_| status.is_redirection())?;
         Some(format!("it is at {}", target.to_str().ok()?))
     };
-    match problem(headers, body).or_else(target) {
+    let detail = problem(headers, body).and_then(|problem| Some(problem.get("detail")?.as_str()?.to_owned()));
+    match detail.or_else(target) {
         Some(detail) => format!("{status}: {}", printable(&detail)),
         None => status.to_string(),
     }
 }
 
-fn problem(headers: &HeaderMap, body: &[u8]) -> Option<String> {
+fn problem(headers: &HeaderMap, body: &[u8]) -> Option<Value> {
     let is_problem = headers.get(CONTENT_TYPE)?.to_str().ok()?.starts_with("application/problem+json");
-    let problem: Value = if is_problem { serde_json::from_slice(body).ok()? } else { return None };
-    problem.get("detail")?.as_str().map(str::to_owned)
+    if is_problem { serde_json::from_slice(body).ok() } else { None }
 }
 
 /// Leaves out what would move a terminal's cursor, and what is too much.
@@ -127,6 +174,49 @@ mod tests {
             ),
         ] {
             assert_eq!(shown(status, pairs, body), expected);
+        }
+    }
+
+    #[test]
+    fn of_a_batch_each_event_has_an_answer() {
+        let ids = ["a", "b", "c"];
+        let shown = |status: u16, body: &str| {
+            let headers = headers(&[("content-type", "application/problem+json")]);
+            let word = |answer: &Result<(), SendError>| match answer {
+                Ok(()) => "stored",
+                Err(SendError::Refused(_)) => "refused",
+                Err(SendError::Rejected(_)) => "rejected",
+                Err(SendError::Unavailable { .. }) => "again",
+                Err(SendError::NotTried(_)) => "not tried",
+                Err(_) => "wrong place",
+            };
+            match batch_verdict(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes(), &ids) {
+                BatchVerdict::Settled(answers) => answers.iter().map(word).collect::<Vec<_>>().join(", "),
+                BatchVerdict::Refused(answers) => {
+                    format!("refused: {}", answers.iter().map(word).collect::<Vec<_>>().join(", "))
+                }
+                BatchVerdict::TooLarge => "too large".to_owned(),
+                BatchVerdict::NoBatches => "no batches".to_owned(),
+            }
+        };
+        for (status, body, expected) in [
+            (202, r#"{"ids":["a","b","c"]}"#, "stored, stored, stored"),
+            (202, "", "stored, stored, stored"),
+            (400, r#"{"index":1}"#, "refused: not tried, refused, not tried"),
+            (403, r#"{"index":0}"#, "refused: refused, not tried, not tried"),
+            (400, r#"{"index":3}"#, "too large"),
+            (400, "oops", "too large"),
+            (413, "{}", "too large"),
+            (404, "{}", "no batches"),
+            (405, "{}", "no batches"),
+            (503, r#"{"confirmed":["a"],"rejected":["c"]}"#, "stored, again, rejected"),
+            (503, r#"{"confirmed":[],"rejected":[]}"#, "again, again, again"),
+            (503, "{}", "again, again, again"),
+            (429, "{}", "again, again, again"),
+            (401, "{}", "wrong place, not tried, not tried"),
+            (403, "{}", "wrong place, not tried, not tried"),
+        ] {
+            assert_eq!(shown(status, body), expected, "{status} {body}");
         }
     }
 

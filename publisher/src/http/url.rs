@@ -59,6 +59,11 @@ impl GatewayUrl {
         self.authorization.clone()
     }
 
+    /// Returns the path at which batches are published.
+    pub(super) fn events(&self) -> String {
+        format!("{}/events", self.prefix)
+    }
+
     /// Returns the path at which events of a topic are published.
     pub(super) fn events_of(&self, topic: &Topic) -> String {
         format!("{}/topics/{topic}/events", self.prefix)

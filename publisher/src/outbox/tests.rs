@@ -163,6 +163,37 @@ fn topics_go_side_by_side_and_the_events_of_one_in_a_row() {
 }
 
 #[test]
+fn a_batch_is_half_of_the_window_and_the_other_half_waits_for_its_answer() {
+    let mut outbox = Outbox::new(6, Concurrency::Batches(100));
+    let lines = |batch: &[(Ticket, Event)]| batch.iter().map(|(_, event)| testing::number(event)).collect::<Vec<u64>>();
+    (1..=6).for_each(|line| outbox.push(outgoing(line)));
+    let first = outbox.send_batch();
+    assert_eq!((lines(&first), outbox.send_batch().len()), (vec![1, 2, 3], 0));
+    // The second is wrong, and so the others of its batch were not looked at.
+    outbox.not_tried(first[0].0);
+    outbox.refused(first[1].0);
+    outbox.not_tried(first[2].0);
+    assert!(!outbox.must_pause());
+    let second = outbox.send_batch();
+    assert_eq!(lines(&second), [1, 3, 4]);
+    assert!(second.iter().all(|(_, event)| !event.resent));
+    // A batch of repeats has nothing else in it.
+    outbox.confirmed(second[0].0);
+    outbox.postponed(second[1].0, true);
+    outbox.postponed(second[2].0, true);
+    assert!(outbox.must_pause() && outbox.send_batch().is_empty());
+    outbox.resume();
+    let third = outbox.send_batch();
+    assert_eq!(lines(&third), [3, 4]);
+    assert!(third.iter().all(|(_, event)| event.resent));
+    for (ticket, _) in third {
+        outbox.confirmed(ticket);
+    }
+    outbox.set_concurrency(Concurrency::Never);
+    assert_eq!((lines(&outbox.send_batch()), outbox.send_batch().len()), (vec![5], 0));
+}
+
+#[test]
 fn only_what_was_never_sent_can_be_taken_back() {
     let mut outbox = filled(9, 3);
     outbox.send_next();
@@ -198,6 +229,7 @@ enum Step {
     Confirm(usize),
     Reject(usize),
     Postpone(usize, bool),
+    NotTried(usize),
     Refuse(usize),
     RefuseOne,
     Lose,
@@ -212,6 +244,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => which().prop_map(Step::Confirm),
         1 => which().prop_map(Step::Reject),
         1 => (which(), any::<bool>()).prop_map(|(which, was_sent)| Step::Postpone(which, was_sent)),
+        1 => which().prop_map(Step::NotTried),
         1 => which().prop_map(Step::Refuse),
         1 => Just(Step::RefuseOne),
         1 => Just(Step::Lose),
@@ -220,7 +253,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn concurrency() -> impl Strategy<Value = Concurrency> {
-    prop_oneof![Just(Concurrency::Free), (1..4_usize).prop_map(Concurrency::Topics), Just(Concurrency::Never)]
+    prop_oneof![
+        Just(Concurrency::Free),
+        (1..4_usize).prop_map(Concurrency::Topics),
+        (1..4_usize).prop_map(Concurrency::Batches),
+        Just(Concurrency::Never),
+    ]
 }
 
 proptest! {
@@ -246,22 +284,36 @@ proptest! {
                     pushed += 1;
                     outbox.push(about(&format!("t{topic}"), pushed));
                 }
-                Step::Send => if let Some((ticket, event)) = outbox.send_next() {
-                    let line: u64 = testing::number(&event);
+                Step::Send => {
+                  let batch = outbox.send_batch();
+                  prop_assert!(batch.iter().all(|(_, event)| event.resent == batch[0].1.resent), "{:?}", batch);
+                  for (ticket, event) in &batch {
+                    let line: u64 = testing::number(event);
                     prop_assert_eq!(!seen.insert(line), event.resent);
                     let by_topic = matches!(concurrency, Concurrency::Topics(_));
                     let lane = if by_topic { event.topic.as_str().to_owned() } else { String::new() };
                     let last = last_sent.insert(lane, line).unwrap_or(0);
                     prop_assert!(line > last, "{} was sent after {}", line, last);
-                    let others = outbox.in_flight.iter().filter(|(other, _)| **other != ticket);
+                    let others = outbox.in_flight.iter().filter(|(other, _)| *other != ticket);
                     match concurrency {
                         Concurrency::Never => prop_assert_eq!(others.count(), 0),
                         Concurrency::Topics(most) => {
                             prop_assert!(outbox.in_flight.len() <= most);
                             prop_assert!(others.into_iter().all(|(_, other)| *other.topic() != event.topic));
                         }
+                        Concurrency::Batches(most) => {
+                            prop_assert!(batch.len() <= most && outbox.in_flight.len() == batch.len());
+                        }
                         Concurrency::Free => {}
                     }
+                  }
+                },
+                Step::NotTried(which) => if let Some(ticket) = chosen(which) {
+                    if outbox.in_flight[&ticket].sends == 1 {
+                        seen.remove(&outbox.in_flight[&ticket].outgoing.line.unwrap());
+                    }
+                    outbox.not_tried(ticket);
+                    last_sent.clear();
                 },
                 Step::Confirm(which) => if let Some(ticket) = chosen(which) {
                     confirmed += 1;

@@ -42,8 +42,17 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
         }
     }
 
+    /// Events in flight were answered; an error says that the link is of no use any more.
+    pub(super) fn settle_all(&mut self, answers: Vec<(Ticket, Result<(), SendError>)>) -> Result<(), LinkFailure> {
+        let mut settled = Ok(());
+        for (ticket, answer) in answers {
+            settled = settled.and(self.settle(ticket, answer));
+        }
+        settled
+    }
+
     /// An event in flight was answered; an error says that the link is of no use any more.
-    pub(super) fn settle(&mut self, ticket: Ticket, answer: Result<(), SendError>) -> Result<(), LinkFailure> {
+    fn settle(&mut self, ticket: Ticket, answer: Result<(), SendError>) -> Result<(), LinkFailure> {
         let Err(error) = answer else {
             self.outbox.confirmed(ticket);
             self.report.confirmed += 1;
@@ -79,6 +88,10 @@ impl<S: Source, T: Transport> Sender<'_, S, T> {
                 }
                 None => self.hold(reason, REJECTION_PAUSE),
             },
+            SendError::NotTried(_) => {
+                self.outbox.not_tried(ticket);
+                self.has_answer();
+            }
             SendError::Unavailable { was_sent, retry_after, .. } => {
                 self.outbox.postponed(ticket, was_sent);
                 self.hold(reason, retry_after.unwrap_or_default());

@@ -3,8 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use postern_tests::{
-    Batch, Broker, EventView, Publisher, Reply, StubGateway, eventually, eventually_eq, on_both_brokers, unique,
+    Batch, Broker, EventView, Publisher, Reply, Request, SeenRequest, StubGateway, eventually, eventually_eq,
+    on_both_brokers, unique,
 };
+use serde_json::Value;
 
 use super::{SOON, World, ended};
 
@@ -132,7 +134,7 @@ async fn a_gateway_killed_and_restarted_in_the_middle_of_a_pipe_loses_nothing(br
     assert_eq!(status.code(), Some(0), "{}", pipe.stderr().tail(20));
     let said = pipe.stderr().tail(50);
     assert!(said.contains("published 1500 events") && said.ends_with(" 0 not confirmed"), "{said}");
-    assert!(said.contains("1 not confirmed yet, trying again in "), "it was in the middle: {said}");
+    assert!(said.contains(" not confirmed yet, trying again in "), "it was in the middle: {said}");
 
     world.reads_through_repeats(LINES).await;
 }
@@ -154,8 +156,15 @@ async fn what_the_gateway_refuses_is_listed_with_its_reason_and_the_others_go_on
     assert!(refused.stderr.contains("published 0 events") && refused.stdout.is_empty(), "{refused:?}");
 }
 
+/// The ids and the payloads in a batch, in order.
+fn batch_in(request: &SeenRequest) -> Vec<(String, Value)> {
+    assert_eq!(request.target, "POST /events");
+    let batch: Vec<Value> = serde_json::from_str(&request.body).unwrap();
+    batch.into_iter().map(|event| (event["id"].as_str().unwrap().to_owned(), event["data"].clone())).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overloaded_gateway_is_asked_again_under_the_same_id_after_the_time_it_names() {
+async fn an_overloaded_gateway_is_asked_again_under_the_same_ids_after_the_time_it_names() {
     let gateway = StubGateway::start(|number, _| match number {
         1 => Reply::status("503 Service Unavailable\r\nretry-after: 2"),
         2 => Reply::status("429 Too Many Requests"),
@@ -165,17 +174,89 @@ async fn an_overloaded_gateway_is_asked_again_under_the_same_id_after_the_time_i
     .await;
     let finished = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).stdin("1\n2\n3\n4").run().await;
     ended(&finished, 0, "published 4 events");
-    assert!(finished.stderr.contains(", 1 resent, 0 not confirmed"), "{finished:?}");
-    assert!(finished.stderr.contains("429 Too Many Requests; 1 not confirmed yet"), "{finished:?}");
+    assert!(finished.stderr.contains("429 Too Many Requests; "), "{finished:?}");
     let requests = gateway.requests();
-    let bodies: Vec<_> = requests.iter().map(|request| request.body.as_str()).collect();
-    assert_eq!(bodies, ["1", "2", "2", "2", "2", "3", "4"]);
-    assert!(requests[1..5].iter().all(|request| request.header("event-id") == requests[1].header("event-id")));
-    assert_ne!(requests[0].header("event-id"), requests[1].header("event-id"));
+    let batches: Vec<_> = requests.iter().map(batch_in).collect();
+    let repeated = &batches[1];
+    // What waits meanwhile goes with the next one.
+    for again in &batches[2..5] {
+        assert_eq!(again, repeated, "{batches:?}");
+    }
+    let sent: Vec<_> =
+        batches[..1].iter().chain(&batches[4..]).flatten().map(|(_, data)| data.as_u64().unwrap()).collect();
+    assert_eq!(sent, [1, 2, 3, 4]);
+    let marks: Vec<_> = requests[..5].iter().map(|request| request.header("postern-resent")).collect();
+    assert_eq!(marks, [None, None, Some("true"), Some("true"), Some("true")]);
+    let resent = format!(", {} resent, 0 not confirmed", repeated.len());
+    assert!(finished.stderr.contains(&resent), "{finished:?}");
     assert!(requests[2].at - requests[1].at >= Duration::from_secs(2), "{requests:?}");
     assert!(requests[3].at - requests[2].at < Duration::from_secs(2), "{requests:?}");
     // One until the hang-up, one after it.
     assert_eq!(gateway.connections(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_a_batch_is_on_its_way_goes_with_the_next_one() {
+    // The first batch is answered when all lines have been written.
+    let gateway = StubGateway::start(|number, _| match number {
+        0 => Reply::accepted_after(2),
+        _ => Reply::accepted(),
+    })
+    .await;
+    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
+    pipe.write_line("0");
+    eventually_eq(SOON, "requests", 1, async || gateway.requests().len()).await;
+    for line in 1..100 {
+        pipe.write_line(&line.to_string());
+    }
+    pipe.end_input();
+    // Time in which a second request would come, if any did; and a request that is not of the publisher.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(gateway.requests().len(), 1);
+    Request::get("/").send(gateway.address()).await.expect_status(202);
+    assert_eq!(pipe.wait_exit(SOON).await.code(), Some(0), "{}", pipe.stderr().tail(9));
+    let batches: Vec<_> = gateway.requests().iter().filter(|seen| seen.target != "GET /").map(batch_in).collect();
+    let numbers =
+        |batch: &Vec<(String, Value)>| batch.iter().map(|(_, data)| data.as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(batches.iter().map(numbers).collect::<Vec<_>>(), [vec![0], (1..100).collect()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_refused_is_named_and_the_others_of_its_batch_go_on() {
+    let problem = |status: &str, more: &str| {
+        let body = format!(r#"{{"detail":"event 2: no right","index":2{more}}}"#);
+        Reply::Bytes(format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    // The first waits until there are enough lines for a batch.
+    let gateway = StubGateway::start(move |number, _| match number {
+        0 => Reply::accepted_after(2),
+        2 => problem("403 Forbidden", ""),
+        _ => Reply::accepted(),
+    })
+    .await;
+    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
+    pipe.write_line("0");
+    eventually_eq(SOON, "requests", 1, async || gateway.requests().len()).await;
+    for line in 1..6 {
+        pipe.write_line(&line.to_string());
+    }
+    pipe.end_input();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    Request::get("/").send(gateway.address()).await.expect_status(202);
+    assert_eq!(pipe.wait_exit(SOON).await.code(), Some(1));
+    let said = async || {
+        let said = pipe.stderr().tail(9);
+        let words =
+            ["not confirmed: line 4: event ", "403 Forbidden: event 2: no right", "published 5 events", "0 resent"];
+        if words.iter().all(|words| said.contains(words)) { Ok(()) } else { Err(said) }
+    };
+    eventually(SOON, "the refused line, and the summary", said).await;
+    let batches: Vec<_> = gateway.requests().iter().filter(|seen| seen.target != "GET /").map(batch_in).collect();
+    let sent: Vec<_> = batches[2..].iter().flatten().map(|(_, data)| data.as_u64().unwrap()).collect();
+    assert_eq!((batches[1].len(), sent), (5, vec![1, 2, 4, 5]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,20 +278,39 @@ async fn a_connection_that_was_closed_while_it_was_idle_is_replaced_and_nothing_
     assert_eq!((gateway.requests().len(), gateway.connections()), (3, 3));
 }
 
+/// Answers as a gateway does that has no place for batches.
+fn without_batches(request: &SeenRequest, reply: Reply) -> Reply {
+    if request.target == "POST /events" { Reply::status("404 Not Found") } else { reply }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn only_topics_that_need_no_order_are_on_their_way_together() {
+async fn an_older_gateway_gets_the_lines_one_by_one() {
+    let gateway = StubGateway::start(|_, request| without_batches(request, Reply::accepted())).await;
+    let finished = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).stdin("1\n2\n3\n4").run().await;
+    ended(&finished, 0, "published 4 events");
+    assert!(finished.stderr.contains(", 0 resent, 0 not confirmed"), "{finished:?}");
+    let requests = gateway.requests();
+    let seen: Vec<_> = requests.iter().map(|request| (&request.target[..], request.header("postern-resent"))).collect();
+    let one = ("POST /topics/a.b/events", None);
+    assert_eq!(seen, [("POST /events", None), one, one, one, one]);
+    let bodies: Vec<_> = requests[1..].iter().map(|request| request.body.as_str()).collect();
+    assert_eq!(bodies, ["1", "2", "3", "4"]);
+    assert_eq!(gateway.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_older_gateway_only_topics_that_need_no_order_are_on_their_way_together() {
     let lines = "{\"t\":\"a\",\"n\":1}\n{\"t\":\"a\",\"n\":2}\n{\"t\":\"b\",\"n\":3}\n{\"t\":\"c\",\"n\":4}";
-    // The first three are answered when all three have come.
-    let gateway = StubGateway::start(|number, _| match number {
-        0..3 => Reply::accepted_after(3),
-        _ => Reply::accepted(),
+    // Of those that are alone the first three are answered when all three have come.
+    let gateway = StubGateway::start(|number, request| {
+        without_batches(request, if number < 4 { Reply::accepted_after(4) } else { Reply::accepted() })
     })
     .await;
     let pipe = ["pipe", "--topic-from", "t", "--order", "topic"];
     let finished = Publisher::new(&pipe).gateway(&gateway.url()).stdin(lines).run().await;
     ended(&finished, 0, "published 4 events");
-    let numbers = gateway.requests().into_iter().map(|request| request.body.chars().rev().nth(1).unwrap());
-    let numbers: String = numbers.collect();
+    let alone = gateway.requests().into_iter().filter(|request| request.target != "POST /events");
+    let numbers: String = alone.map(|request| request.body.chars().rev().nth(1).unwrap()).collect();
     let mut together: Vec<_> = numbers[..3].chars().collect();
     together.sort_unstable();
     assert_eq!((together, &numbers[3..]), (vec!['1', '3', '4'], "2"));

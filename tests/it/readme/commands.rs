@@ -12,6 +12,7 @@ const SIMULATE: &str = "cargo run --release -p publisher -- simulate";
 const POLL_ALICE: &str = "/clients/alice/events";
 const POLL_BOB: &str = "/clients/bob/events";
 const PUBLISH: &str = "/topics/builds.7.status/events";
+const PUBLISH_BATCH: &str = "http://127.0.0.1:8080/events";
 const LOAD: &str = "cargo run --release -p load -- --find-limit";
 const ON_RABBITMQ: &str = "AMQP_URL=";
 
@@ -65,6 +66,10 @@ async fn lead_to_the_first_event(page: Page, terminal: &Terminal) {
     let event = event_of(terminal, poll).await;
     assert_eq!((&event["id"], &event["data"]), (&published["id"], &json!({"state": "passed"})));
     assert_eq!(event["topic"], "builds.7.status");
+    if page == Page::Readme {
+        let published: Value = serde_json::from_str(&terminal.run(&page.command(PUBLISH_BATCH)).await.stdout).unwrap();
+        assert_eq!(published["ids"].as_array().map(Vec::len), Some(2), "{published}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +120,8 @@ async fn the_load_tool_finds_how_many_clients_there_can_be_and_writes_a_page() {
 fn every_command_of_the_first_pages_is_run() {
     for page in FIRST_PAGES {
         for command in page.commands() {
-            let known = [SIMULATE, POLL_ALICE, POLL_BOB, PUBLISH, LOAD, ON_RABBITMQ].iter().chain(&OTHERS);
+            let known =
+                [SIMULATE, POLL_ALICE, POLL_BOB, PUBLISH, PUBLISH_BATCH, LOAD, ON_RABBITMQ].iter().chain(&OTHERS);
             let is_run = command == start_gateway(page) || known.into_iter().any(|known| command.contains(known));
             assert!(is_run, "no test runs this command of {page:?}: {command}");
         }

@@ -26,9 +26,9 @@ impl Rate {
 pub(super) struct Bucket(u64);
 
 impl Bucket {
-    /// Takes one, or tells how long to wait for it.
-    pub(super) fn take(&mut self, rate: Rate, now: u64) -> Result<(), Duration> {
-        let next = self.0.max(now).saturating_add(rate.interval);
+    /// Takes so many, or none and tells how long to wait for them. More than a burst has never come.
+    pub(super) fn take(&mut self, rate: Rate, count: u32, now: u64) -> Result<(), Duration> {
+        let next = self.0.max(now).saturating_add(rate.interval.saturating_mul(count.into()));
         let ahead = next - now;
         if ahead > rate.burst {
             return Err(Duration::from_nanos(ahead - rate.burst));
@@ -56,20 +56,20 @@ mod tests {
         let rate = Rate::new(60, Duration::from_hours(1), 32);
         let mut bucket = Bucket::default();
         for _ in 0..32 {
-            assert_eq!(bucket.take(rate, 7), Ok(()));
+            assert_eq!(bucket.take(rate, 1, 7), Ok(()));
         }
-        assert_eq!(bucket.take(rate, 7), Err(Duration::from_mins(1)));
-        assert_eq!(bucket.take(rate, 7 + 30 * SECOND), Err(Duration::from_secs(30)));
-        assert_eq!(bucket.take(rate, 7 + 60 * SECOND), Ok(()));
-        assert_eq!(bucket.take(rate, 7 + 60 * SECOND), Err(Duration::from_mins(1)));
+        assert_eq!(bucket.take(rate, 1, 7), Err(Duration::from_mins(1)));
+        assert_eq!(bucket.take(rate, 1, 7 + 30 * SECOND), Err(Duration::from_secs(30)));
+        assert_eq!(bucket.take(rate, 1, 7 + 60 * SECOND), Ok(()));
+        assert_eq!(bucket.take(rate, 1, 7 + 60 * SECOND), Err(Duration::from_mins(1)));
     }
 
     #[test]
     fn nothing_overflows() {
         for rate in [Rate::new(u32::MAX, Duration::ZERO, 0), Rate::new(0, Duration::MAX, u32::MAX)] {
             let mut bucket = Bucket(u64::MAX - 1);
-            let _ = bucket.take(rate, u64::MAX);
-            let _ = bucket.take(rate, u64::MAX);
+            let _ = bucket.take(rate, 1, u64::MAX);
+            let _ = bucket.take(rate, 1, u64::MAX);
         }
     }
 
@@ -78,22 +78,24 @@ mod tests {
         #[test]
         fn it_is_a_bucket_of_tokens(
             count in 1_u32..1000, seconds in 1_u64..4000, burst in 1_u32..300,
-            pauses in prop::collection::vec(0_u64..5 * SECOND, 1..400),
+            pauses in prop::collection::vec((0_u64..5 * SECOND, 1_u32..5), 1..400),
         ) {
             let rate = Rate::new(count, Duration::from_secs(seconds), burst);
             let (mut bucket, mut tokens, mut now) = (Bucket::default(), rate.burst, 0);
-            for pause in pauses {
+            for (pause, count_at_once) in pauses {
+                let taken_at_once = count_at_once.min(burst);
+                let wanted = rate.interval * u64::from(taken_at_once);
                 now += pause;
                 tokens = (tokens + pause).min(rate.burst);
-                let taken = bucket.take(rate, now);
-                if tokens >= rate.interval {
+                let taken = bucket.take(rate, taken_at_once, now);
+                if tokens >= wanted {
                     prop_assert_eq!(taken, Ok(()));
-                    tokens -= rate.interval;
+                    tokens -= wanted;
                 } else {
-                    let wait = rate.interval - tokens;
+                    let wait = wanted - tokens;
                     prop_assert_eq!(taken, Err(Duration::from_nanos(wait)));
-                    prop_assert!(bucket.clone().take(rate, now + wait - 1).is_err());
-                    prop_assert!(bucket.clone().take(rate, now + wait).is_ok());
+                    prop_assert!(bucket.clone().take(rate, taken_at_once, now + wait - 1).is_err());
+                    prop_assert!(bucket.clone().take(rate, taken_at_once, now + wait).is_ok());
                 }
                 prop_assert_eq!(bucket.is_unused(now), tokens == rate.burst);
             }

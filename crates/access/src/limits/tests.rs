@@ -34,11 +34,11 @@ fn a_peer_is_an_address_or_the_network_of_one_customer() {
 fn each_sender_and_each_kind_is_counted_alone() {
     let (mut limits, now) = (small(), Duration::ZERO);
     for _ in 0..3 {
-        assert_eq!(limits.take(Allowance::Publishes, &peer(1), rate(), now), Ok(()));
+        assert_eq!(limits.take(Allowance::Publishes, 1, &peer(1), rate(), now), Ok(()));
     }
-    assert_eq!(limits.take(Allowance::Publishes, &peer(1), rate(), now), Err(Duration::from_secs(10)));
-    assert_eq!(limits.take(Allowance::Publishes, &peer(2), rate(), now), Ok(()));
-    assert_eq!(limits.take(Allowance::Mailboxes, &peer(1), rate(), now), Ok(()));
+    assert_eq!(limits.take(Allowance::Publishes, 1, &peer(1), rate(), now), Err(Duration::from_secs(10)));
+    assert_eq!(limits.take(Allowance::Publishes, 1, &peer(2), rate(), now), Ok(()));
+    assert_eq!(limits.take(Allowance::Mailboxes, 1, &peer(1), rate(), now), Ok(()));
     // Looking takes nothing.
     for _ in 0..9 {
         assert_eq!(limits.check(Allowance::Failures, &peer(1), rate(), now), Ok(()));
@@ -63,12 +63,12 @@ fn a_place_is_free_once_it_is_dropped() {
 fn a_sender_that_used_nothing_is_forgotten_before_one_that_did() {
     let (mut limits, now) = (small(), Duration::ZERO);
     for last in 1..=4 {
-        assert_eq!(limits.take(Allowance::Publishes, &peer(last), rate(), now), Ok(()));
+        assert_eq!(limits.take(Allowance::Publishes, 1, &peer(last), rate(), now), Ok(()));
     }
     // In 10 s the first three have got everything back that they used.
     let later = Duration::from_secs(10);
-    assert_eq!(limits.take(Allowance::Publishes, &peer(1), rate(), later), Ok(()));
-    assert_eq!(limits.take(Allowance::Publishes, &peer(5), rate(), later), Ok(()));
+    assert_eq!(limits.take(Allowance::Publishes, 1, &peer(1), rate(), later), Ok(()));
+    assert_eq!(limits.take(Allowance::Publishes, 1, &peer(5), rate(), later), Ok(()));
     assert!(limits.0.get(&peer(2)).is_none() && limits.0.get(&peer(1)).is_some());
     assert_eq!(limits.0.len(), MAX);
 }
@@ -79,7 +79,7 @@ fn a_flood_of_senders_takes_no_more_memory_and_costs_no_place() {
     let held = limits.hold(Holding::Polls, &peer(0), 1, now);
     assert!(held.is_some());
     for last in 1..=255 {
-        assert_eq!(limits.take(Allowance::Publishes, &peer(last), rate(), now), Ok(()));
+        assert_eq!(limits.take(Allowance::Publishes, 1, &peer(last), rate(), now), Ok(()));
         assert!(limits.0.len() <= MAX);
     }
     assert!(limits.hold(Holding::Polls, &peer(0), 1, now).is_none());
@@ -97,7 +97,7 @@ fn senders_that_hold_places_are_not_in_the_way() {
     let places: Vec<_> = (0..60).map(|last| limits.hold(Holding::Polls, &peer(last), 1, now)).collect();
     for round in 0..10_u64 {
         for last in 60..=255 {
-            assert_eq!(limits.take(Allowance::Publishes, &peer(last), rate(), Duration::from_mins(round)), Ok(()));
+            assert_eq!(limits.take(Allowance::Publishes, 1, &peer(last), rate(), Duration::from_mins(round)), Ok(()));
         }
     }
     assert_eq!((limits.0.len(), places.iter().flatten().count()), (100, 60));
@@ -173,9 +173,9 @@ proptest! {
             let now = Duration::from_secs(seconds);
             match step {
                 Step::Take(last, what) => {
-                    let taken = limits.take(ALLOWANCES[what], &peer(last), rate(), now);
+                    let taken = limits.take(ALLOWANCES[what], 1, &peer(last), rate(), now);
                     let nanos = nanoseconds(now);
-                    prop_assert_eq!(taken, model.known(last, nanos).allowances[what].take(rate(), nanos));
+                    prop_assert_eq!(taken, model.known(last, nanos).allowances[what].take(rate(), 1, nanos));
                 }
                 Step::Hold(last, what) => {
                     let place = limits.hold(HOLDINGS[what], &peer(last), 2, now);

@@ -92,12 +92,12 @@ impl Disk {
     fn commit(&self, batch: &Batch, pace: Pace) -> Result<(), StoreError> {
         let before = *self.meta();
         let meta = Meta {
+            format: before.format.max(record::format_of(batch.events().map(|stored| &stored.event))),
             oldest: batch.trimmed().unwrap_or(before.oldest),
             next: batch.next(),
             synced: before.synced + u64::from(batch.needs_sync()),
             signed_off: batch.signs_off(),
             clock: Some(batch.clock()),
-            ..before
         };
         let engine = self.engine().ok_or_else(not_open)?;
         engine.write(batch, &meta, pace).map_err(|error| self.give_up(&error))?;

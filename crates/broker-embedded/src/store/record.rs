@@ -2,7 +2,7 @@
 //! and all of it, which tells a record that was damaged, or that stands under a key that is not its own.
 
 use bytes::Bytes;
-use events::{ContentType, Event, EventTime, Payload, TopicPattern};
+use events::{CloudEvent, ContentType, Event, EventTime, Payload, TopicPattern};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::super::{
@@ -39,8 +39,17 @@ pub(super) struct Meta {
     pub(super) clock: Option<Reading>,
 }
 
-/// The version of these formats.
-pub(super) const FORMAT: u32 = 1;
+/// The newest version of these formats: an event is a `CloudEvent`, which older gateways would take for damage. Until there is
+/// one they can open the store.
+pub(super) const FORMAT: u32 = 2;
+
+/// The version of a new store.
+pub(super) const FIRST_FORMAT: u32 = 1;
+
+/// Returns the version of the formats in which events are written.
+pub(super) fn format_of<'a>(mut events: impl Iterator<Item = &'a Event>) -> u32 {
+    if events.any(|event| event.cloud_event.is_some()) { FORMAT } else { FIRST_FORMAT }
+}
 
 #[derive(Serialize, Deserialize)]
 struct EventHeader {
@@ -48,8 +57,15 @@ struct EventHeader {
     topic: String,
     time: u64,
     content_type: Option<String>,
-    resent: bool,
+    /// A boolean in version 1: [`RESENT`] or nothing.
+    flags: u8,
 }
+
+/// The event was sent again.
+const RESENT: u8 = 1;
+
+/// The attributes of a `CloudEvent` follow the header.
+const CLOUD_EVENT: u8 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct HeadRecord {
@@ -115,18 +131,31 @@ pub(super) fn read_plain<R: DeserializeOwned>(key: &[u8], record: &[u8]) -> Resu
 }
 
 pub(super) fn event(key: &[u8], event: &Event) -> Vec<u8> {
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let header = EventHeader {
         id: event.id.as_str().to_owned(),
         topic: event.topic.as_str().to_owned(),
         time: event.time.unix_millis(),
         content_type: event.content_type.as_ref().map(|text| text.as_str().to_owned()),
-        resent: event.resent,
+        flags: flag(event.resent, RESENT) | flag(event.cloud_event.is_some(), CLOUD_EVENT),
     };
-    seal(key, &header, &event.payload)
+    match &event.cloud_event {
+        Some(attributes) => seal(key, &(header, attributes.as_json()), &event.payload),
+        None => seal(key, &header, &event.payload),
+    }
 }
 
 pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
     let (header, payload): (EventHeader, _) = unseal(key, record)?;
+    if header.flags > RESENT | CLOUD_EVENT {
+        return Err(Damaged);
+    }
+    let (cloud_event, payload) = if header.flags & CLOUD_EVENT == 0 {
+        (None, payload)
+    } else {
+        let (json, payload): (&str, _) = postcard::take_from_bytes(payload).map_err(|_| Damaged)?;
+        (Some(CloudEvent::from_stored(json).ok_or(Damaged)?), payload)
+    };
     let content_type = match header.content_type {
         Some(text) => Some(ContentType::new(&text).map_err(|_| Damaged)?),
         None => None,
@@ -139,8 +168,9 @@ pub(super) fn read_event(key: &[u8], record: &[u8]) -> Result<Event, Damaged> {
         payload: Payload::of(content_type.as_ref(), Bytes::copy_from_slice(payload)),
         content_type,
         content_encoding: None,
-        resent: header.resent,
+        resent: header.flags & RESENT != 0,
         headers: None,
+        cloud_event,
     })
 }
 
@@ -248,8 +278,14 @@ mod tests {
 
     #[test]
     fn what_was_written_comes_back() {
-        let event = full_event();
-        assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event));
+        let mut event = full_event();
+        assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event.clone()));
+        let attributes = r#"{"source":"/a","specversion":"1.0","type":"b"}"#;
+        event.cloud_event = CloudEvent::from_stored(attributes);
+        for resent in [false, true] {
+            event.resent = resent;
+            assert_eq!(read_event(b"key", &super::event(b"key", &event)), Ok(event.clone()));
+        }
         let bindings = vec![Binding { pattern: "a.#".parse().unwrap(), from: 3, until: Some(MAX_OFFSET) }];
         let (unconfirmed, handed_over) = (Position::of_event(7), Position::before(9));
         for gone in [Gone::OlderMailbox, Gone::Events] {
@@ -277,6 +313,19 @@ mod tests {
             (Form::Json("{\"n\":1}"), "a-1", 1_700_000_000_123)
         );
         assert_eq!(event(b"key", &read), written);
+    }
+
+    #[test]
+    fn only_a_cloud_event_makes_a_store_one_that_older_gateways_refuse() {
+        let (plain, mut cloud) = (full_event(), full_event());
+        cloud.cloud_event = CloudEvent::from_stored("{}");
+        assert_eq!((format_of([].iter()), format_of([&plain].into_iter())), (FIRST_FORMAT, FIRST_FORMAT));
+        assert_eq!(format_of([&plain, &cloud].into_iter()), FORMAT);
+        // Flags of a later version are damage to this one.
+        let record = event(b"key", &plain);
+        let (header, payload): (EventHeader, _) = unseal(b"key", &record).unwrap();
+        let later = seal(b"key", &EventHeader { flags: 4, ..header }, payload);
+        assert_eq!(read_event(b"key", &later), Err(Damaged));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::{
     engine::META,
     fjall_internals::{JOURNAL_BYTES, missing_file},
     privacy::keep_private,
-    record::{self, FORMAT, Meta},
+    record::{self, FIRST_FORMAT, FORMAT, Meta},
     sync_mark::SyncMark,
     torn,
 };
@@ -91,7 +91,7 @@ pub(super) fn open(folder: &Path, retention: Retention) -> Result<(Disk, Recover
     let engine = torn::open(&folder.join(ENGINE)).map_err(failed)?;
     let meta = match engine.meta().map_err(failed)? {
         Some(record) => record::read_meta(META, &record).map_err(|_| damaged("its main record is unreadable"))?,
-        None => Meta { format: FORMAT, signed_off: true, ..Meta::default() },
+        None => Meta { format: FIRST_FORMAT, signed_off: true, ..Meta::default() },
     };
     if meta.format > FORMAT {
         return Err(OpenStoreError::Newer(shown(), meta.format));

@@ -69,7 +69,7 @@ fn a_binding_that_was_refused_beside_a_confirm_is_not_there() {
     let mut bench = Bench::new();
     let client: ClientId = "alice".parse().unwrap();
     let bind = |topic: &str| Task::Bind(client.clone(), vec![topic.parse().unwrap()], false);
-    let publish = |topic: &str| Task::publish(event(topic.parse().unwrap(), 0));
+    let publish = |topic: &str| Task::publish([event(topic.parse().unwrap(), 0)]);
     bench.send(bind("a"));
     bench.send(publish("a"));
     bench.writer.step();
@@ -105,7 +105,7 @@ fn only_what_was_stored_is_a_repeat_when_it_comes_again() {
         if let Some(is_full) = is_full {
             bench.set_full(is_full);
         }
-        let mut twice = [bench.send(Task::publish(event.clone())), bench.send(Task::publish(event.clone()))];
+        let mut twice = [bench.send(Task::publish([event.clone()])), bench.send(Task::publish([event.clone()]))];
         bench.writer.step();
         let next = bench.shared.state().log.next();
         (twice.each_mut().map(|answer| answer.try_recv().unwrap().is_ok()), next)
@@ -124,7 +124,7 @@ async fn what_waits_to_be_stored_is_bounded_by_bytes_also_when_no_publisher_wait
     event.payload = Payload::of(None, vec![0; 1 << 20]);
     for _ in 0..100 {
         // A publisher asks once and goes; the writer does nothing.
-        assert!(handle.submit(Task::publish(event.clone())).now_or_never().is_none());
+        assert!(handle.submit(Task::publish([event.clone()])).now_or_never().is_none());
     }
     assert!(handle.submit(Task::Delete("alice".parse().unwrap())).now_or_never().is_none());
     let waiting = bench.writer.waiting();

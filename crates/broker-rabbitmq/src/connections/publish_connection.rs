@@ -1,10 +1,11 @@
 //! The connection that publishes: events of clients, and markers.
 
-use std::{ops::Deref, sync::Arc};
+use std::{future::poll_fn, ops::Deref, sync::Arc, task::Poll};
 
 use amqp::{ConfirmChannel, PublishError};
 use broker::BrokerError;
 use events::Event;
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::sync::Mutex;
 
 use super::connection::{BrokerConnection, ChannelSlot};
@@ -42,24 +43,31 @@ impl PublishConnection {
         &self.connection
     }
 
-    /// Publishes an event and waits for the confirm.
-    pub(crate) async fn publish(&self, event: &Event) -> Result<Published, BrokerError> {
+    /// Publishes events in order, and waits for their confirms; notes what became of each as soon as it is known.
+    pub(crate) async fn publish_all(&self, events: &[Event], outcomes: &mut [Option<Result<Published, BrokerError>>]) {
         // What is written now would lie in the library's queue for as long as the broker does not read, also when the
         // publisher has long given up: without a bound.
-        if self.connection.is_blocked() {
-            return Err(BrokerError::Blocked);
+        let channel = if self.is_blocked() {
+            Err(BrokerError::Blocked)
+        } else {
+            self.events_channel().await.map_err(|error| BrokerError::Unavailable(error.to_string()))
+        };
+        let channel = match channel {
+            Ok(channel) => channel,
+            Err(error) => return outcomes.fill_with(|| Some(Err(error.clone()))),
+        };
+        let mut answers = FuturesUnordered::new();
+        for (n, event) in events.iter().enumerate() {
+            let mut answer = Box::pin(publish_on(&channel, event).map(move |outcome| (n, outcome)));
+            // The first poll decides the order; the set of answers promises none. To wait until each event is written would
+            // cost a change of threads per event.
+            match poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
+                Poll::Ready((n, outcome)) => outcomes[n] = Some(outcome),
+                Poll::Pending => answers.push(answer),
+            }
         }
-        let channel = self.events_channel().await.map_err(|error| BrokerError::Unavailable(error.to_string()))?;
-        let published = async { channel.publish(event).await?.stored().await };
-        let refused = |reason| BrokerError::Refused { attempted: "store an event", reason };
-        match published.await {
-            Ok(()) => Ok(Published::Stored),
-            Err(PublishError::Rejected) => Err(BrokerError::Rejected),
-            Err(error @ (PublishError::Unwritable(_) | PublishError::Refused(_))) => Err(refused(error.to_string())),
-            Err(PublishError::Lost(error)) if refusal(&error) == Some(Refusal::NoExchange) => Ok(Published::NoExchange),
-            // The broker closed the channel: over this event, or over one that was published beside it.
-            Err(PublishError::Lost(error)) if soft_error(&error).is_some() => Err(refused(error.to_string())),
-            Err(PublishError::Lost(error)) => Err(BrokerError::Unavailable(error.to_string())),
+        while let Some((n, outcome)) = answers.next().await {
+            outcomes[n] = Some(outcome);
         }
     }
 
@@ -72,6 +80,20 @@ impl PublishConnection {
             *channel = ConfirmChannel::reopen(self.connection.channel().await?).await?;
         }
         Ok(channel.clone())
+    }
+}
+
+async fn publish_on(channel: &ConfirmChannel, event: &Event) -> Result<Published, BrokerError> {
+    let published = async { channel.publish(event).await?.stored().await };
+    let refused = |reason| BrokerError::Refused { attempted: "store an event", reason };
+    match published.await {
+        Ok(()) => Ok(Published::Stored),
+        Err(PublishError::Rejected) => Err(BrokerError::Rejected),
+        Err(error @ (PublishError::Unwritable(_) | PublishError::Refused(_))) => Err(refused(error.to_string())),
+        Err(PublishError::Lost(error)) if refusal(&error) == Some(Refusal::NoExchange) => Ok(Published::NoExchange),
+        // The broker closed the channel: over this event, or over one that was published beside it.
+        Err(PublishError::Lost(error)) if soft_error(&error).is_some() => Err(refused(error.to_string())),
+        Err(PublishError::Lost(error)) => Err(BrokerError::Unavailable(error.to_string())),
     }
 }
 

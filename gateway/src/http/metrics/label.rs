@@ -189,6 +189,8 @@ words! {
         FeedStream = "feed_stream",
         /// The storing of an event.
         Publish = "publish",
+        /// The storing of a batch of events.
+        PublishBatch = "publish_batch",
         /// The page.
         Page = "page",
         /// The browser client.

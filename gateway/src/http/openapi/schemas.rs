@@ -42,6 +42,22 @@ pub(super) fn accepted() -> Value {
     })
 }
 
+/// Returns the answer to a batch of events that are stored.
+pub(super) fn accepted_batch() -> Value {
+    json!({
+        "description": "The broker has stored all of the events",
+        "content": { "application/json": { "schema": {
+            "type": "object",
+            "required": ["ids"],
+            "properties": { "ids": {
+                "type": "array",
+                "items": { "type": "string" },
+                "description": "The ids that readers see, in the order of the events",
+            } },
+        } } },
+    })
+}
+
 /// Returns the answer with the state of a mailbox.
 pub(super) fn status() -> Value {
     json!({
@@ -76,6 +92,27 @@ pub(super) fn schemas() -> Value {
                 "data": { "description": "The payload: JSON as it came, or a string" },
                 "data_base64": { "type": "string", "contentEncoding": "base64" },
                 "headers": { "type": "object", "description": "The headers that its publisher gave it over AMQP" },
+                "cloudevent": {
+                    "type": "object",
+                    "description": "The attributes of a CloudEvent, but for those that the event has itself: id, time, datacontenttype",
+                    "required": ["specversion", "source", "type"],
+                },
+            },
+        },
+        "NewEvent": {
+            "type": "object",
+            "description": "One of data, text and data_base64 is there",
+            "required": ["topic"],
+            "additionalProperties": false,
+            "properties": {
+                "topic": { "type": "string" },
+                "data": { "description": "A payload of JSON, which is kept as it is written" },
+                "text": { "type": "string", "description": "A payload of text" },
+                "data_base64": { "type": "string", "contentEncoding": "base64", "description": "Any other payload" },
+                "content_type": { "type": "string", "description": "application/json for data, text/plain; charset=utf-8 for \
+                                  text, application/octet-stream for data_base64 unless it is given" },
+                "id": { "type": "string", "minLength": 1, "maxLength": 255, "description": "Names the event, so that a repeat is \
+                        known as one" },
             },
         },
         "Mailbox": {
@@ -100,6 +137,19 @@ pub(super) fn schemas() -> Value {
                 "title": { "type": "string" },
                 "status": { "type": "integer" },
                 "detail": { "type": "string", "description": "What is wrong, and what to do" },
+                "index": { "type": "integer", "description": "Which event of a batch is wrong, from 0" },
+                "line": { "type": "integer", "description": "The line that it stands on, from 1" },
+                "ids": { "type": "array", "items": { "type": "string" }, "description": "The ids of all events of a batch" },
+                "confirmed": {
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "description": "The ids of the events of a batch that are stored",
+                },
+                "rejected": {
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "description": "The ids of the events that at least one mailbox did not take",
+                },
             },
         },
     })
@@ -124,7 +174,7 @@ pub(super) fn responses() -> Value {
         ("408", "The body did not come in time"),
         ("409", "A newer poll of the same client took this one's place"),
         ("410", "The mailbox was deleted while the poll was held"),
-        ("413", "The event is too large"),
+        ("413", "The event is too large, or the batch too long"),
         ("415", "The body's coding or type is not taken"),
         ("421", "Host is no name of this gateway, and --host does not name it"),
         ("422", "The mailbox is bound to too many patterns"),

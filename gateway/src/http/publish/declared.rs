@@ -40,9 +40,7 @@ fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
     let keys = headers.get_all(IDEMPOTENCY_KEY).iter().map(|value| ("Idempotency-Key", value));
     let mut found: Option<EventId> = None;
     for (name, value) in given.chain(keys) {
-        let id = id_in(value).ok_or_else(|| {
-            Problem::BadRequest(format!("{name}: 1 to {MAX_ID} characters of printable ASCII, a UUID at best"))
-        })?;
+        let id = id_in_header(value).ok_or_else(|| Problem::BadRequest(format!("{name}: {WHAT_AN_ID_IS}")))?;
         if found.as_ref().is_some_and(|other| *other != id) {
             let detail = "Event-Id and Idempotency-Key: they differ; they mean the same, so one is enough";
             return Err(Problem::BadRequest(detail.to_owned()));
@@ -54,9 +52,16 @@ fn event_id(headers: &HeaderMap) -> Result<Option<EventId>, Problem> {
 
 /// Takes the quotes off that the draft of `Idempotency-Key` puts around a key (RFC 9651, section 3.3.3); few clients
 /// do.
-fn id_in(value: &HeaderValue) -> Option<EventId> {
+fn id_in_header(value: &HeaderValue) -> Option<EventId> {
     let text = value.to_str().ok()?.trim();
-    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    id_in(text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text))
+}
+
+/// Says what a text has to be to be an id.
+pub(super) const WHAT_AN_ID_IS: &str = "1 to 255 characters of printable ASCII, a UUID at best";
+
+/// Takes the id of an event.
+pub(super) fn id_in(text: &str) -> Option<EventId> {
     let is_printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     EventId::from_publisher(text).filter(|_| text.len() <= MAX_ID && is_printable)
 }
