@@ -219,7 +219,7 @@ async fn origins_that_are_named_are_let_in_and_a_star_lets_in_all_without_cookie
         let answer = page(publish).send(address).await.expect_status(202);
         // By `sendBeacon` the page gets an answer that it cannot read.
         for (name, value) in [
-            ("access-control-allow-origin", Some(APP)),
+            ("access-control-allow-origin", Some(flags[1])),
             ("access-control-allow-credentials", cookies),
             ("cross-origin-resource-policy", Some("cross-origin")),
         ] {
