@@ -100,7 +100,7 @@ async fn wrong_paths_and_parameters_are_named(broker: Broker) {
             ("GET", alice("limt=3"), 400, "did you mean limit?"),
             ("GET", alice("lastSeen=x"), 400, "did you mean last_seen?"),
             ("GET", "/topics/a/events?latest=fold".to_owned(), 400, "last_seen"),
-            ("GET", "/topics/a/events?topics=b".to_owned(), 400, "is in its path"),
+            ("GET", "/topics/a/events?topics=b".to_owned(), 400, "are in its path"),
             ("GET", alice("fold=latest"), 400, "only feeds are folded"),
             ("GET", "/topics/jobs./events".to_owned(), 400, "in a URL, # is written %23"),
             ("GET", "/clients/alice/events?topics=jobs.".to_owned(), 400, "in a URL, # is written %23"),

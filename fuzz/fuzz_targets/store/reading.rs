@@ -105,7 +105,7 @@ async fn read_feed(broker: &EmbeddedBroker, read: &mut Read) {
     let end = broker.log().open_tail(|_, _| {}).await.expect("a store that is open").next;
     let mut from = 0;
     while from < end {
-        let searched = broker.log().search(&pattern(), from, end, 500).await.expect("a store that is open");
+        let searched = broker.log().search(&pattern().into(), from, end, 500).await.expect("a store that is open");
         assert!(searched.reached > from, "a search goes on");
         read.feed_told |= searched.damaged;
         read.in_feed.extend(searched.found.iter().map(|logged| number(&logged.event)));

@@ -55,8 +55,12 @@ pub(crate) fn read(
         read => (read?, false),
     };
     let start = start.unwrap_or(Start::Newest);
-    let token = query.token(headers)?.map(|(_, token)| token);
-    let sharing = if latest_only { None } else { Sharing::of(start, token, query.wait()?, headers) };
+    let sharing = if latest_only || is_stream {
+        None
+    } else {
+        let token = query.token(headers)?.map(|(_, token)| token);
+        Sharing::of(start, token, query.wait()?, headers)
+    };
     let request = FeedRequest { selection, start, limit, latest_only, deadline };
     let empty_status = if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent };
     Ok(Box::new(FeedPoll { request, empty_status, sharing }))
