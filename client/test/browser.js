@@ -27,6 +27,8 @@ export async function page(test, script, answer, requests = []) {
     if (pathname === "/") return response.setHeader("Content-Type", "text/html").end(html(script));
     if (pathname === "/frame") return response.setHeader("Content-Type", "text/html").end(html("await frame({ feed, mailbox, name: frameElement.name })"));
     if (pathname === "/favicon.ico") return response.writeHead(404).end();
+    // A tab that has died, while its browser ends, hands its place over to another one.
+    if (told) return response.destroy();
     if (pathname !== "/told") return answer(request, response, requests.push(request) - 1);
     let text = "";
     request.on("data", (part) => (text += part));
