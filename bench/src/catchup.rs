@@ -75,7 +75,7 @@ async fn measure(broker: Broker, options: &Options) -> anyhow::Result<Vec<Row>> 
     let log = LongLog::new(broker, options.events, |gateway| gateway).await?;
     print(&format_args!("{broker:?}: {} events of some 190 bytes of JSON each", options.events));
     print(&format_args!(
-        "  filled in {:.1} s; the gateway serves feeds {:.1} s after its start, and after {:.1} s with {FEW} events",
+        "  filled in {:.1} s; the gateway serves feeds {:.3} s after its start, and after {:.3} s with {FEW} events",
         log.filled_in.as_secs_f64(),
         log.ready_in.as_secs_f64(),
         of_few.as_secs_f64()
