@@ -1,5 +1,7 @@
 # Varnish 6.0 or newer in front of several gateways with --feed-cache: the polls of a feed that wait at one place are one poll at a
 # gateway. Replace gateway1 and gateway2. tests/it/feed_cache.rs runs this file; docs/src/feed-cache.md says why it is as it is.
+# Start it with -p thread_queue_limit=20000, or as many as watchers may come at once: of a crowd that an event sends back at the same
+# moment, it closes the connections of all that find no thread, but for 20.
 # Two parameters stay between 55 s and 75 s, as their defaults are: pipe_timeout and backend_idle_timeout.
 vcl 4.1;
 

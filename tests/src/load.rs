@@ -177,7 +177,8 @@ impl Load {
     /// Waits until it ends by itself and returns its report; panics with its reason if it fails.
     pub async fn finish(mut self, deadline: Duration) -> LoadReport {
         let status: ExitStatus = self.process.wait_exit(deadline).await;
-        assert!(status.success(), "the load client failed:\n{}", self.stderr.tail(20));
+        // A run in which something was lost or failed says so in its report.
+        assert!(status.success(), "the load client failed:\n{}\n{}", self.stderr.tail(20), self.stdout.tail(1));
         let complete = async || if self.stdout.is_complete() { Ok(()) } else { Err("more may come") };
         eventually(deadline, "the end of its output", complete).await;
         let report = self.stdout.tail(1);

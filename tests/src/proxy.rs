@@ -33,6 +33,10 @@ const END: Duration = Duration::from_secs(10);
 /// The page relies on the defaults of these parameters of Varnish.
 const VARNISH_TIMEOUTS: [&str; 2] = ["pipe_timeout", "backend_idle_timeout"];
 
+/// How many requests may wait for a thread. Varnish closes the connections of more than these, 20 by default, and an event has
+/// all that wait for it come back at once. `deploy/varnish.vcl` names it.
+const VARNISH_CROWD: &str = "thread_queue_limit=20000";
+
 /// A program of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyProgram {
@@ -202,6 +206,7 @@ impl ProxyProgram {
                     let timeout = varnish_default_s(&command, parameter) / f64::from(divisor);
                     command.args(["-p", &format!("{parameter}={timeout}")]);
                 }
+                command.args(["-p", VARNISH_CROWD]);
                 let file = folder.write("postern.vcl", block);
                 command.arg("-n").arg(folder.path().join("work")).arg("-f").arg(file);
             }
