@@ -5,6 +5,8 @@ use events::{CloudEvent, Event, EventId, EventTime};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
 
+use super::headers;
+
 /// What stands before the names of attributes; the second one is for clients whose names have no colon, and is read alone.
 const PREFIXES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
 
@@ -41,7 +43,7 @@ pub(super) fn read(headers: &FieldTable, message_id: Option<&EventId>) -> Read {
     let mut attributes = Map::new();
     for (name, value) in headers.inner() {
         let name = PREFIXES.iter().find_map(|prefix| name.as_str().strip_prefix(prefix));
-        let (Some(name), Some(value)) = (name, scalar(value)) else { continue };
+        let (Some(name), Some(value)) = (name, attribute(value)) else { continue };
         attributes.insert(name.to_owned(), value);
     }
     let text = |value: Option<Value>| value.and_then(|value| Some(value.as_str()?.to_owned()));
@@ -60,18 +62,14 @@ pub(super) fn read(headers: &FieldTable, message_id: Option<&EventId>) -> Read {
     }
 }
 
-fn scalar(value: &AMQPValue) -> Option<Value> {
-    Some(match value {
-        AMQPValue::Boolean(value) => Value::from(*value),
-        AMQPValue::ShortShortInt(value) => Value::from(*value),
-        AMQPValue::ShortInt(value) => Value::from(*value),
-        AMQPValue::LongInt(value) => Value::from(*value),
-        AMQPValue::LongLongInt(value) => Value::from(*value),
-        AMQPValue::ShortString(text) => Value::from(text.as_str()),
-        AMQPValue::LongString(text) => Value::from(std::str::from_utf8(text.as_bytes()).ok()?),
-        AMQPValue::Timestamp(seconds) => Value::from(EventTime::from_amqp_timestamp(*seconds)?.to_string()),
-        _ => return None,
-    })
+/// Returns the value of an attribute; a time is a text there (section 3.1 of the specification).
+fn attribute(value: &AMQPValue) -> Option<Value> {
+    match value {
+        AMQPValue::Timestamp(seconds) => Some(EventTime::from_amqp_timestamp(*seconds)?.to_string().into()),
+        // An attribute that has no value is not there.
+        AMQPValue::Void => None,
+        value => headers::scalar(value),
+    }
 }
 
 #[cfg(test)]

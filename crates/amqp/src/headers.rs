@@ -39,7 +39,8 @@ pub(super) fn shown(properties: &BasicProperties) -> Option<String> {
     (table.len() <= MAX_HEADERS + 1 && json.len() <= MAX_BYTES).then_some(json)
 }
 
-fn scalar(value: &AMQPValue) -> Option<Value> {
+/// Returns a value in JSON, if it is no list, table, or bytes.
+pub(super) fn scalar(value: &AMQPValue) -> Option<Value> {
     Some(match value {
         AMQPValue::Boolean(value) => Value::from(*value),
         AMQPValue::ShortShortInt(value) => Value::from(*value),

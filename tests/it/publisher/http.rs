@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use postern_tests::{
-    Batch, Broker, EventView, Publisher, Reply, Request, SeenRequest, StubGateway, eventually, eventually_eq,
-    on_both_brokers, unique,
+    Batch, Broker, EventView, Publisher, Reply, Request, RunningPublisher, SeenRequest, StubGateway, eventually,
+    eventually_eq, on_both_brokers, unique,
 };
 use serde_json::Value;
 
@@ -195,6 +195,23 @@ async fn an_overloaded_gateway_is_asked_again_under_the_same_ids_after_the_time_
     assert_eq!(gateway.connections(), 2);
 }
 
+/// Writes line 0 to a publisher, then these lines while the request of the first waits for another request to be answered, and has
+/// it answered.
+async fn pipe_behind_the_first(gateway: &StubGateway, lines: std::ops::Range<u32>) -> RunningPublisher {
+    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
+    pipe.write_line("0");
+    eventually_eq(SOON, "requests", 1, async || gateway.requests().len()).await;
+    for line in lines {
+        pipe.write_line(&line.to_string());
+    }
+    pipe.end_input();
+    // Time in which a second request would come, if any did; and a request that is not of the publisher.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(gateway.requests().len(), 1);
+    Request::get("/").send(gateway.address()).await.expect_status(202);
+    pipe
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_while_a_batch_is_on_its_way_goes_with_the_next_one() {
     // The first batch is answered when all lines have been written.
@@ -203,17 +220,7 @@ async fn what_comes_while_a_batch_is_on_its_way_goes_with_the_next_one() {
         _ => Reply::accepted(),
     })
     .await;
-    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
-    pipe.write_line("0");
-    eventually_eq(SOON, "requests", 1, async || gateway.requests().len()).await;
-    for line in 1..100 {
-        pipe.write_line(&line.to_string());
-    }
-    pipe.end_input();
-    // Time in which a second request would come, if any did; and a request that is not of the publisher.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(gateway.requests().len(), 1);
-    Request::get("/").send(gateway.address()).await.expect_status(202);
+    let mut pipe = pipe_behind_the_first(&gateway, 1..100).await;
     assert_eq!(pipe.wait_exit(SOON).await.code(), Some(0), "{}", pipe.stderr().tail(9));
     let batches: Vec<_> = gateway.requests().iter().filter(|seen| seen.target != "GET /").map(batch_in).collect();
     let numbers =
@@ -237,15 +244,7 @@ async fn a_line_that_is_refused_is_named_and_the_others_of_its_batch_go_on() {
         _ => Reply::accepted(),
     })
     .await;
-    let mut pipe = Publisher::new(&["pipe", "a.b"]).gateway(&gateway.url()).start();
-    pipe.write_line("0");
-    eventually_eq(SOON, "requests", 1, async || gateway.requests().len()).await;
-    for line in 1..6 {
-        pipe.write_line(&line.to_string());
-    }
-    pipe.end_input();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    Request::get("/").send(gateway.address()).await.expect_status(202);
+    let mut pipe = pipe_behind_the_first(&gateway, 1..6).await;
     assert_eq!(pipe.wait_exit(SOON).await.code(), Some(1));
     let said = async || {
         let said = pipe.stderr().tail(9);
