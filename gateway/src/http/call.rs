@@ -19,7 +19,7 @@ use super::{
     connection::{half_close::HalfClose, socket::ConnectionStatus},
     cors::CorsRequest,
     credentials::{Caller, not_included},
-    feed::{self, FeedPoll},
+    feed::{self, FeedPoll, Manner},
     guard::Refusal,
     limits::Sender,
     mailbox,
@@ -63,8 +63,12 @@ pub(super) enum Call {
 
 impl Call {
     /// Reads a request, unless the guard refused it. What it asks for is known also of one that is refused; it needs no
-    /// right.
-    pub(super) fn of(request: HttpRequest, refusal: Option<Refusal>) -> (Operation, Right, Result<Self, Problem>) {
+    /// right. `may_be_kept`: shared caches may keep answers to polls of feeds.
+    pub(super) fn of(
+        request: HttpRequest,
+        refusal: Option<Refusal>,
+        may_be_kept: bool,
+    ) -> (Operation, Right, Result<Self, Problem>) {
         let uri = request.uri().clone();
         let found = Found::of(uri.path());
         let (operation, right) = found.as_ref().map_or((Operation::Unknown, Right::Nothing), |found| {
@@ -76,11 +80,18 @@ impl Call {
                 let has_body = !request.body().is_end_stream();
                 (operation, Right::Nothing, Err(Problem::Guarded { refusal, has_body }))
             }
-            None => (operation, right, Self::read(request, found, operation)),
+            None => (operation, right, Self::read(request, found, operation, may_be_kept)),
         }
     }
 
-    fn read(request: HttpRequest, found: Result<Found<'_>, Problem>, operation: Operation) -> Result<Self, Problem> {
+    fn read(
+        request: HttpRequest,
+        found: Result<Found<'_>, Problem>,
+        operation: Operation,
+        may_be_kept: bool,
+    ) -> Result<Self, Problem> {
+        let follow =
+            |topics: &str, query, headers, manner| feed::read(valid("topics", topics)?, query, headers, manner);
         let (parts, body) = request.into_parts();
         let Found { route, parameters: [first, second] } = found?;
         let has_body = !body.is_end_stream();
@@ -92,8 +103,8 @@ impl Call {
             Operation::MailboxDelete => Self::Delete(client_id(&first)?),
             Operation::MailboxBind => Self::Bind(client_id(&first)?, pattern(&second)?),
             Operation::MailboxUnbind => Self::Unbind(client_id(&first)?, pattern(&second)?),
-            Operation::FeedPoll => Self::Follow(feed::read(valid("topics", &first)?, query, headers, false)?),
-            Operation::FeedStream => Self::FollowStream(feed::read(valid("topics", &first)?, query, headers, true)?),
+            Operation::FeedPoll => Self::Follow(follow(&first, query, headers, Manner::Poll { may_be_kept })?),
+            Operation::FeedStream => Self::FollowStream(follow(&first, query, headers, Manner::Stream)?),
             Operation::Publish => return Ok(Self::Publish(valid("topic", &first)?, Box::new(parts.headers), body)),
             Operation::PublishBatch => return Ok(Self::PublishBatch(Box::new(parts.headers), body)),
             Operation::Page => Self::Page,

@@ -7,6 +7,6 @@ mod stream;
 
 pub(super) use self::{
     poll::poll,
-    request::{FeedPoll, read},
+    request::{FeedPoll, Manner, read},
     stream::stream,
 };

@@ -96,7 +96,7 @@ impl ReadRequest {
         let caller = refusal.is_none().then(read_token);
         let mut sender = app.limits.sender(arrival.remote, request.headers());
         let is_refused = refusal.is_some();
-        let (operation, right, mut call) = Call::of(request, refusal);
+        let (operation, right, mut call) = Call::of(request, refusal, app.options.feed_cache.is_some());
         if !is_refused {
             call = reach::check(arrival.audience, operation, options.has_public_metrics).and(call);
         }

@@ -22,6 +22,16 @@ pub(crate) struct FeedPoll {
     pub(super) sharing: Option<Sharing>,
 }
 
+/// How a Feed is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    Poll {
+        /// Shared caches may keep its answer (`--feed-cache`).
+        may_be_kept: bool,
+    },
+    Stream,
+}
+
 /// What an answer without events is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EmptyStatus {
@@ -36,7 +46,7 @@ pub(crate) fn read(
     selection: Selection,
     query: Option<&str>,
     headers: &HeaderMap,
-    is_stream: bool,
+    manner: Manner,
 ) -> Result<Box<FeedPoll>, Problem> {
     let query = Query::read(query)?;
     query.has_no("topics", "the topics of a feed, or patterns of them, are in its path")?;
@@ -47,7 +57,7 @@ pub(crate) fn read(
         Some(other) => return Err(bad("fold", &format_args!("latest, or nothing, not {other:?}"))),
     };
     let (start, is_conditional) = match place(&query, headers) {
-        Err(_) if is_stream && query.has_event_id(headers) => (Some(Start::Unknown), false),
+        Err(_) if manner == Manner::Stream && query.has_event_id(headers) => (Some(Start::Unknown), false),
         Ok(None) => {
             let tagged = tagged(headers)?;
             (tagged, tagged.is_some())
@@ -55,11 +65,11 @@ pub(crate) fn read(
         read => (read?, false),
     };
     let start = start.unwrap_or(Start::Newest);
-    let sharing = if latest_only || is_stream {
-        None
-    } else {
+    let sharing = if manner == (Manner::Poll { may_be_kept: true }) && !latest_only {
         let token = query.token(headers)?.map(|(_, token)| token);
         Sharing::of(start, token, query.wait()?, headers)
+    } else {
+        None
     };
     let request = FeedRequest { selection, start, limit, latest_only, deadline };
     let empty_status = if is_conditional { EmptyStatus::NotModified } else { EmptyStatus::NoContent };
@@ -116,7 +126,8 @@ mod tests {
             for line in lines {
                 headers.append(IF_NONE_MATCH, line.parse().unwrap());
             }
-            read(Selection::all(), None, &headers, false).map(|poll| (poll.request.start, poll.empty_status))
+            read(Selection::all(), None, &headers, Manner::Poll { may_be_kept: false })
+                .map(|poll| (poll.request.start, poll.empty_status))
         };
         let known = Cursor::beginning("7~0000002a").unwrap();
         for lines in [
