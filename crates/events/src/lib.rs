@@ -24,6 +24,7 @@ mod selection;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;
+mod words;
 
 pub use client_id::{ClientId, ClientIdError};
 pub use cloud_event::{CloudEvent, CloudEventError};

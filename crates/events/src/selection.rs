@@ -65,13 +65,16 @@ impl FromStr for Selection {
 
     /// Reads patterns that are separated by commas.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let count = text.split(',').count();
-        if count > Self::MAX {
-            return Err(SelectionError::TooMany(count));
-        }
         let parse = |pattern: &str| {
             pattern.parse().map_err(|error| SelectionError::Pattern { pattern: pattern.to_owned(), error })
         };
+        let count = text.bytes().filter(|byte| *byte == b',').count() + 1;
+        if count == 1 {
+            return parse(text).map(TopicPattern::into);
+        }
+        if count > Self::MAX {
+            return Err(SelectionError::TooMany(count));
+        }
         let mut patterns = text.split(',').map(parse).collect::<Result<Vec<TopicPattern>, _>>()?;
         patterns.sort_unstable();
         patterns.dedup();

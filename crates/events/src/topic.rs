@@ -1,11 +1,8 @@
 //! Topics and the patterns that select them.
 
-use std::{
-    borrow::Borrow,
-    fmt,
-    str::{FromStr, Split},
-    sync::Arc,
-};
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use crate::words::Words;
 
 /// The longest topic or pattern, in bytes: an AMQP short string (AMQP 0-9-1, section 4.2.5.3).
 const MAX_LEN: usize = 255;
@@ -37,12 +34,8 @@ impl Topic {
     }
 
     /// Returns the words. An empty routing key has none, as in a topic exchange: only a `#` selects it.
-    pub(crate) fn words(&self) -> Split<'_, char> {
-        let mut words = self.0.split('.');
-        if self.0.is_empty() {
-            words.next();
-        }
-        words
+    pub(crate) fn words(&self) -> Words<'_> {
+        if self.0.is_empty() { Words::none() } else { Words::of(&self.0) }
     }
 }
 
@@ -84,18 +77,19 @@ impl TopicPattern {
     /// Tells whether the pattern has no wildcard and so selects one topic.
     #[must_use]
     pub fn is_topic(&self) -> bool {
-        !self.0.split('.').any(|word| matches!(word, "*" | "#"))
+        !self.0.bytes().any(|byte| matches!(byte, b'*' | b'#'))
     }
 
     /// Tells whether the pattern selects a topic, by the rules of an AMQP topic exchange (AMQP 0-9-1, section 3.1.3.3).
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
-        self.matches_in_steps(topic, || {})
+        // Each wildcard also selects the word that it is itself.
+        self.0 == topic.0 || self.matches_in_steps(topic, || {})
     }
 
     /// Does what [`Self::matches`] does, and tells of each step.
     pub(crate) fn matches_in_steps(&self, topic: &Topic, mut step: impl FnMut()) -> bool {
-        let (mut pattern, mut words) = (self.0.split('.'), topic.words());
+        let (mut pattern, mut words) = (Words::of(&self.0), topic.words());
         // Where to go on when what stands after the last `#` does not fit: one word further.
         let mut retry = None;
         loop {
@@ -125,7 +119,10 @@ impl TopicPattern {
     /// topics may be.
     #[must_use]
     pub fn intersects(&self, other: &Self) -> bool {
-        let (mine, theirs): (Vec<&str>, Vec<&str>) = (self.0.split('.').collect(), other.0.split('.').collect());
+        if [self, other].iter().any(|pattern| *pattern.0 == *"#") {
+            return true;
+        }
+        let [mine, theirs] = [self, other].map(|pattern| Words::of(&pattern.0).collect::<Vec<_>>());
         let can_be_empty = |rest: &[&str]| rest.iter().all(|word| *word == "#");
         // For the words from `i` of this pattern, and from each place of the other one: whether the same words match
         // both.
@@ -176,7 +173,7 @@ fn first_bad_word(text: &str, is_valid: impl Fn(&str) -> bool) -> Result<Option<
     if text.is_empty() || text.len() > MAX_LEN {
         return Err(TopicError::Length(text.len()));
     }
-    Ok(text.split('.').position(|word| !is_valid(word)).map(|at| at + 1))
+    Ok(Words::of(text).position(|word| !is_valid(word)).map(|at| at + 1))
 }
 
 /// Topics are ordered as their texts are.
@@ -202,7 +199,9 @@ impl FromStr for TopicPattern {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let pattern = Self::from_stored(text)?;
-        let (words, hashes) = (text.split('.').count(), text.split('.').filter(|word| *word == "#").count());
+        // A wildcard is a word of its own.
+        let count = |wanted| text.bytes().filter(|byte| *byte == wanted).count();
+        let (words, hashes) = (count(b'.') + 1, count(b'#'));
         if words > MAX_PATTERN_WORDS {
             Err(TopicError::PatternWords(words))
         } else if hashes > MAX_HASHES {

@@ -110,7 +110,8 @@ impl<L: EventLog> Feed<L> {
         let _followed = self.reading.follow();
         let Some(mut start) = self.awake(request).await else { return FeedOutcome::NotReady };
         let mut reset = false;
-        let (lag_tolerated_until, known_by) = (Instant::now() + MAX_LAG, Instant::now() + FIRST_WAIT);
+        let now = Instant::now();
+        let (lag_tolerated_until, known_by) = (now + MAX_LAG, now + FIRST_WAIT);
         let (mut found, mut is_compared) = (Vec::new(), false);
         let place_at = |start: Start, next| start.moved_to(next, self.log.id());
         let batch_of = |found, end| FeedBatch::of(found, request.limit, request.latest_only, end);

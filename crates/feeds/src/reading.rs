@@ -170,6 +170,9 @@ impl Drop for Followed<'_> {
     fn drop(&mut self) {
         let mut demand = self.0.demand();
         demand.polls -= 1;
-        demand.since = Instant::now();
+        // As long as there is another one, it counts.
+        if demand.polls == 0 {
+            demand.since = Instant::now();
+        }
     }
 }

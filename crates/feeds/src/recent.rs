@@ -5,6 +5,8 @@ use std::{collections::VecDeque, time::Duration};
 use broker::log::Logged;
 use tokio::time::Instant;
 
+use super::cursor::Mark;
+
 /// How many of the newest events are held. The newest event stays as long as the log keeps it.
 #[derive(Debug, Clone, Copy)]
 pub struct WindowLimits {
@@ -20,14 +22,27 @@ pub(super) struct RecentEvents {
     limits: WindowLimits,
     bytes: usize,
     events: VecDeque<Logged>,
-    /// When each of them came.
-    arrivals: VecDeque<Instant>,
+    arrivals: VecDeque<Arrival>,
     /// All events from this offset on are here.
     before: u64,
     /// No event has this offset or a higher one.
     next: u64,
     /// There was never an event in this log, as far as is known.
     is_new: bool,
+}
+
+/// What is known of an event since it came.
+#[derive(Debug)]
+struct Arrival {
+    at: Instant,
+    /// As a place names the event. Each poll compares it, and to make it takes a walk through the whole payload.
+    mark: Mark,
+}
+
+impl Arrival {
+    fn of(logged: &Logged, at: Instant) -> Self {
+        Self { at, mark: Mark::of(logged) }
+    }
 }
 
 fn cost(logged: &Logged) -> usize {
@@ -45,8 +60,8 @@ impl RecentEvents {
         self.next = logged.offset + 1;
         self.is_new = false;
         self.bytes += cost(&logged);
+        self.arrivals.push_back(Arrival::of(&logged, now));
         self.events.push_back(logged);
-        self.arrivals.push_back(now);
         // The newest stays: its place is that of every client that has seen all.
         while self.events.len() > 1 && (self.bytes > self.limits.bytes || self.is_oldest_too_old(now)) {
             self.drop_oldest();
@@ -63,8 +78,8 @@ impl RecentEvents {
             self.bytes += cost(&logged);
             self.before = logged.offset;
             self.is_new = false;
+            self.arrivals.push_front(Arrival::of(&logged, now));
             self.events.push_front(logged);
-            self.arrivals.push_front(now);
         }
         self.before = from;
     }
@@ -87,7 +102,7 @@ impl RecentEvents {
     }
 
     fn is_oldest_too_old(&self, now: Instant) -> bool {
-        self.arrivals.front().is_some_and(|arrival| now.duration_since(*arrival) > self.limits.age)
+        self.arrivals.front().is_some_and(|arrival| now.duration_since(arrival.at) > self.limits.age)
     }
 
     /// Tells whether there are none.
@@ -123,7 +138,7 @@ impl RecentEvents {
 
     /// Returns the events from an offset on.
     pub(super) fn from(&self, offset: u64) -> impl Iterator<Item = &Logged> {
-        self.events.range(self.events.partition_point(|logged| logged.offset < offset)..)
+        self.events.range(self.index_from(offset)..)
     }
 
     /// Returns them from the newest on.
@@ -133,7 +148,18 @@ impl RecentEvents {
 
     /// Returns the event at an offset.
     pub(super) fn get(&self, offset: u64) -> Option<&Logged> {
-        self.from(offset).next().filter(|logged| logged.offset == offset)
+        self.marked(offset).map(|(logged, _)| logged)
+    }
+
+    /// Returns the event at an offset, and as a place names it.
+    pub(super) fn marked(&self, offset: u64) -> Option<(&Logged, Mark)> {
+        let index = self.index_from(offset);
+        let logged = self.events.get(index).filter(|logged| logged.offset == offset)?;
+        Some((logged, self.arrivals.get(index)?.mark))
+    }
+
+    fn index_from(&self, offset: u64) -> usize {
+        self.events.partition_point(|logged| logged.offset < offset)
     }
 }
 

@@ -137,8 +137,8 @@ impl State {
                 None => return Known::AskLog,
             },
             Seen::LastOfAll(check) => match place.mark().filter(|mark| mark.offset >= self.recent.start()) {
-                Some(mark) => match self.recent.get(mark.offset) {
-                    Some(logged) => Mark::of(logged) == mark || !selection.matches(&logged.event.topic),
+                Some(mark) => match self.recent.marked(mark.offset) {
+                    Some((logged, own)) => own == mark || !selection.matches(&logged.event.topic),
                     None => check == 0,
                 },
                 None if next == 0 => true,
@@ -159,8 +159,8 @@ impl State {
     /// them, which the client should have got: that one is damaged, or the place is of another log. The log knows.
     fn knows_mark(&self, selection: &Selection, mark: Mark, next: u64) -> Option<bool> {
         if mark.offset >= self.recent.start() {
-            let logged = self.recent.get(mark.offset).filter(|logged| selection.matches(&logged.event.topic));
-            return Some(logged.is_some_and(|logged| Mark::of(logged) == mark));
+            let own = self.recent.marked(mark.offset);
+            return Some(own.is_some_and(|(logged, own)| own == mark && selection.matches(&logged.event.topic)));
         }
         let is_newest = self.index.topic_at(mark.offset).is_some_and(|topic| selection.matches(topic));
         let is_gone = mark.offset < self.oldest;

@@ -129,14 +129,25 @@ impl Watchers {
         let mut batches = Batches::new();
         for (selection, hits) in concerned {
             let hits: Arc<[usize]> = hits.into();
-            for watcher in self.groups.remove(&selection).into_iter().flat_map(Group::into_values) {
-                let key = (Arc::clone(&hits), watcher.limit, watcher.latest_only);
-                let batch = batches.entry(key).or_insert_with_key(|(hits, limit, latest_only)| {
-                    let found = hits.iter().map(|index| events[*index].clone()).collect();
-                    Arc::new(FeedBatch::of(found, *limit, *latest_only, end))
-                });
+            // Most want what the one before them wants.
+            let mut last: Option<((usize, bool), Arc<FeedBatch>)> = None;
+            for Watcher { limit, latest_only, reply } in
+                self.groups.remove(&selection).into_iter().flat_map(Group::into_values)
+            {
+                let wanted = (limit, latest_only);
+                let batch = match last {
+                    Some((same, batch)) if same == wanted => batch,
+                    _ => {
+                        let batch = batches.entry((Arc::clone(&hits), limit, latest_only)).or_insert_with(|| {
+                            let found = hits.iter().map(|index| events[*index].clone()).collect();
+                            Arc::new(FeedBatch::of(found, limit, latest_only, end))
+                        });
+                        Arc::clone(batch)
+                    }
+                };
                 // A poll whose client has hung up leaves by itself.
-                let _ = watcher.reply.send(Arc::clone(batch));
+                let _ = reply.send(Arc::clone(&batch));
+                last = Some((wanted, batch));
             }
         }
     }

@@ -16,9 +16,12 @@ use hyper::{
 };
 
 use self::paced::Paced;
-use super::{connection::socket::ConnectionStatus, transit::Transit};
+use super::{connection::socket::ConnectionStatus, held::HeldPollGuard, security_headers, transit::Transit};
 
 mod paced;
+
+/// How many headers an answer mostly has in the end. Room for them is made once, and not again and again as they come.
+const HEADERS: usize = 12;
 
 /// A request, as hyper hands it over.
 pub(super) type HttpRequest = Request<Incoming>;
@@ -27,7 +30,11 @@ pub(super) type HttpRequest = Request<Incoming>;
 pub(super) type HttpResponse = Response<Body>;
 
 /// The body of every answer.
-pub(super) struct Body(Kind);
+pub(super) struct Body {
+    kind: Kind,
+    /// That of its request among those that are held, until it is over.
+    place: Option<HeldPollGuard>,
+}
 
 enum Kind {
     /// It goes out in one piece.
@@ -42,7 +49,7 @@ impl HttpBody for Body {
     type Error = io::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = match &mut self.0 {
+        let piece = match &mut self.kind {
             Kind::Whole(rest) if rest.is_empty() => Poll::Ready(None),
             Kind::Whole(rest) => Poll::Ready(Some(Ok(std::mem::take(rest)))),
             Kind::Streamed(pieces) => pieces.as_mut().poll_next(cx).map(|piece| piece.map(Ok)),
@@ -52,7 +59,7 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(rest) => rest.is_empty(),
             Kind::Streamed(_) => false,
             Kind::Paced(paced) => paced.is_end(),
@@ -60,7 +67,7 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Whole(rest) => SizeHint::with_exact(rest.len() as u64),
             Kind::Streamed(_) => SizeHint::default(),
             Kind::Paced(paced) => paced.size_hint(),
@@ -68,15 +75,31 @@ impl HttpBody for Body {
     }
 }
 
+impl Body {
+    /// Keeps the place of a poll for as long as its answer, which a client of HTTP/2 may take when it likes.
+    pub(super) fn keep(&mut self, place: HeldPollGuard) {
+        self.place = Some(place);
+    }
+}
+
 /// Makes a `200` whose body is known.
 pub(super) fn whole(body: Bytes) -> Response<Body> {
-    Response::new(Body(Kind::Whole(body)))
+    response(Kind::Whole(body))
+}
+
+/// Every answer is made here.
+fn response(kind: Kind) -> Response<Body> {
+    let mut response = Response::new(Body { kind, place: None });
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    security_headers::add(headers);
+    response
 }
 
 /// Makes a `200` whose body comes piece by piece. Dropping the body drops the stream: that is how it learns that its
 /// client hung up.
 pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
-    Response::new(Body(Kind::Streamed(pieces)))
+    response(Kind::Streamed(pieces))
 }
 
 /// Leaves out the body, as an answer to HEAD does, and tells its length if that is known (RFC 9110, section 9.3.2).
@@ -87,19 +110,18 @@ pub(super) fn left_out(response: Response<Body>) -> Response<Body> {
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
-    Response::from_parts(parts, Body(Kind::Whole(Bytes::new())))
+    Response::from_parts(parts, Body { kind: Kind::Whole(Bytes::new()), place: body.place })
 }
 
 /// Has an answer that shares its connection with others tell by itself whether it was taken, and end if it is not taken
 /// in time.
 pub(super) fn paced(response: Response<Body>, status: Arc<ConnectionStatus>, transit: &Transit) -> Response<Body> {
-    let (mut parts, body) = response.into_parts();
-    // Its place among the requests that are held is its own until it is over.
-    let place = parts.extensions.remove();
-    let paced = match body.0 {
-        Kind::Whole(rest) => Paced::whole(rest, place, status, transit),
-        Kind::Streamed(pieces) => Paced::streamed(pieces, place, status, transit),
-        Kind::Paced(paced) => paced,
-    };
-    Response::from_parts(parts, Body(Kind::Paced(paced)))
+    response.map(|Body { kind, place }| {
+        let paced = match kind {
+            Kind::Whole(rest) => Paced::whole(rest, place, status, transit),
+            Kind::Streamed(pieces) => Paced::streamed(pieces, place, status, transit),
+            Kind::Paced(paced) => paced,
+        };
+        Body { kind: Kind::Paced(paced), place: None }
+    })
 }

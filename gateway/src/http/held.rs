@@ -1,10 +1,9 @@
 //! The places of polls that are held.
 
-use std::sync::Arc;
-
 use access::Place as SenderPlace;
-use hyper::Response;
 use prometheus_client::metrics::gauge::Gauge;
+
+use super::body::HttpResponse;
 
 /// Counts a poll as held until it is dropped, however that happens.
 pub(super) struct HeldPollGuard {
@@ -12,10 +11,6 @@ pub(super) struct HeldPollGuard {
     /// Among those of its sender, if these are counted.
     _of_sender: Option<SenderPlace>,
 }
-
-/// The place of a poll that was answered: over HTTP/2 it is kept until the answer is over.
-#[derive(Clone)]
-pub(super) struct Place(#[expect(dead_code, reason = "it is there to be dropped")] Arc<HeldPollGuard>);
 
 impl HeldPollGuard {
     /// Counts one more, unless there are so many.
@@ -25,8 +20,8 @@ impl HeldPollGuard {
     }
 
     /// Keeps the place for as long as the answer.
-    pub(super) fn keep_for<B>(self, mut response: Response<B>) -> Response<B> {
-        response.extensions_mut().insert(Place(Arc::new(self)));
+    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
+        response.body_mut().keep(self);
         response
     }
 }

@@ -194,10 +194,10 @@ impl HttpMetrics {
     }
 
     /// Counts a request that is over, and how long it took unless it waited for events.
-    pub(super) fn requested(&self, request: &Request, took: Duration) {
+    pub(super) fn requested(&self, request: &Request, took: impl FnOnce() -> Duration) {
         self.requests.of(request).inc();
         if request.route.reading().is_none() {
-            self.durations.of(&[(ROUTE, request.route)]).observe(took.as_secs_f64());
+            self.durations.of(&[(ROUTE, request.route)]).observe(took().as_secs_f64());
         }
     }
 

@@ -53,6 +53,16 @@ fn unknown(name: &str) -> Problem {
     bad(name, &what)
 }
 
+/// Returns a name with its value, decoded as those of a form are (WHATWG URL, section 5.1). Most have nothing that is to
+/// be decoded, and are taken as they are.
+fn decoded(pair: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+    if pair.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        return form_urlencoded::parse(pair.as_bytes()).next();
+    }
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    Some((name.into(), value.into()))
+}
+
 /// The parameters of a poll. One that nothing knows is a slip, which would be paid for later: `lastSeen` for
 /// `last_seen` confirms nothing. Only what begins with `_` is left alone, as what keeps caches away does.
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
@@ -65,7 +75,8 @@ impl<'a> Query<'a> {
     /// Reads a query.
     pub(super) fn read(query: Option<&'a str>) -> Result<Self, Problem> {
         let mut known: Vec<(Cow<str>, Cow<str>)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        for (name, value) in pairs.filter_map(decoded) {
             if name.starts_with('_') {
                 continue;
             }
@@ -131,6 +142,19 @@ impl<'a> Query<'a> {
         match text.parse() {
             Ok(number) if (least..=most).contains(&&number) => Ok(Some(number)),
             _ => Err(bad(name, &format_args!("a whole number from {least} to {most}, not {text:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_decoded_as_one_of_a_form_is() {
+        for pair in ["a", "a=", "=b", "a=b=c", "a+b=%41%2b", "ü=é", "%C3%BC=%", "a=%ff", "+"] {
+            let expected: Vec<_> = form_urlencoded::parse(pair.as_bytes()).collect();
+            assert_eq!(decoded(pair).into_iter().collect::<Vec<_>>(), expected, "{pair}");
         }
     }
 }

@@ -40,7 +40,9 @@ impl RequestId {
             Self::Given(id) => Some(id.clone()),
             Self::Made(id) => HeaderValue::from_str(Uuid::from_u128(*id).simple().encode_lower(&mut [0; 32])).ok(),
         };
-        headers.extend(value.map(|value| (X_REQUEST_ID, value)));
+        if let Some(value) = value {
+            headers.insert(X_REQUEST_ID, value);
+        }
     }
 }
 

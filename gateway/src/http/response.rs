@@ -8,16 +8,11 @@ use hyper::{
 
 use super::body::{self, HttpResponse};
 
-/// How many headers an answer mostly has in the end. Room for them is made once, and not again and again as they come.
-const HEADERS: usize = 12;
-
 /// Returns an answer without a body, such as a `204`.
 pub(super) fn empty(status: StatusCode) -> HttpResponse {
     let mut response = body::whole(Bytes::new());
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.reserve(HEADERS);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -25,7 +20,6 @@ pub(super) fn empty(status: StatusCode) -> HttpResponse {
 pub(super) fn typed(media_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
     let mut response = body::whole(body.into());
     let headers = response.headers_mut();
-    headers.reserve(HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

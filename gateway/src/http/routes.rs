@@ -127,6 +127,9 @@ impl<'a> Found<'a> {
 }
 
 fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
+    if !segment.contains('%') {
+        return Ok(segment.into());
+    }
     let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
     percent_decode_str(segment).decode_utf8().map_err(wrong)
 }
@@ -134,23 +137,16 @@ fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
 impl Route {
     /// Returns the segments that stand for the parameters, if the path is of this route.
     fn matches<'a>(&self, path: &'a str) -> Option<[&'a str; MAX_PARAMETERS]> {
-        // Most routes are told apart by this alone.
-        let fixed = self.path.split('{').next()?;
-        if !path.starts_with(fixed) {
-            return None;
-        }
         let mut parameters = [""; MAX_PARAMETERS];
-        let mut vacant = parameters.iter_mut();
-        let mut given = path.split('/');
-        for expected in self.path.split('/') {
-            let segment = given.next()?;
-            if expected.starts_with('{') {
-                *vacant.next()? = segment;
-            } else if expected != segment {
-                return None;
-            }
+        let (mut expected, mut given) = (self.path, path);
+        for parameter in &mut parameters {
+            let Some((fixed, named)) = expected.split_once('{') else { break };
+            given = given.strip_prefix(fixed)?;
+            let end = given.bytes().position(|byte| byte == b'/').unwrap_or(given.len());
+            (*parameter, given) = given.split_at(end);
+            expected = named.split_once('}')?.1;
         }
-        given.next().is_none().then_some(parameters)
+        (given == expected).then_some(parameters)
     }
 
     /// Returns what a request of this method asks for here.

@@ -11,15 +11,11 @@ use hyper::{
 /// Which pages may load an answer without the CORS protocol: as an image, a script, an object.
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Adds them. A handler that has set one of them has its reason.
+/// Adds them to an answer as it begins. A handler that sets one of them otherwise has its reason.
 pub(super) fn add(headers: &mut HeaderMap) {
-    for (name, value) in [
-        // An event is what its publisher says that it is, and never a script because it looks like one.
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // A client id stands in a URL, and is a secret.
-        (REFERRER_POLICY, "no-referrer"),
-        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
+    // An event is what its publisher says that it is, and never a script because it looks like one.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // A client id stands in a URL, and is a secret.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }

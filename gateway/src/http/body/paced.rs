@@ -26,7 +26,7 @@ use crate::http::{
         socket::{ConnectionStatus, time_for},
         stream_task::StreamTask,
     },
-    held::Place,
+    held::HeldPollGuard,
     transit::Transit,
 };
 
@@ -62,19 +62,24 @@ struct Answer {
     /// When it is given up in any case; none for a stream.
     last: Option<Instant>,
     given_up: bool,
-    place: Option<Place>,
+    place: Option<HeldPollGuard>,
     stream: Option<StreamTask>,
 }
 
 impl Paced {
-    pub(super) fn whole(rest: Bytes, place: Option<Place>, status: Arc<ConnectionStatus>, transit: &Transit) -> Self {
+    pub(super) fn whole(
+        rest: Bytes,
+        place: Option<HeldPollGuard>,
+        status: Arc<ConnectionStatus>,
+        transit: &Transit,
+    ) -> Self {
         let last = Instant::now() + time_for(rest.len() as u64);
         Self::new(Answer { rest, last: Some(last), ..Answer::new(place) }, status, transit)
     }
 
     pub(super) fn streamed(
         pieces: BoxStream<'static, Bytes>,
-        place: Option<Place>,
+        place: Option<HeldPollGuard>,
         status: Arc<ConnectionStatus>,
         transit: &Transit,
     ) -> Self {
@@ -142,7 +147,7 @@ impl Drop for Paced {
 }
 
 impl Answer {
-    fn new(place: Option<Place>) -> Self {
+    fn new(place: Option<HeldPollGuard>) -> Self {
         let now = Instant::now();
         Self {
             rest: Bytes::new(),

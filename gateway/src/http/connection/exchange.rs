@@ -20,6 +20,7 @@ use tracing::{Instrument, Span, debug, debug_span};
 
 use super::{
     open_requests::OpenRequests,
+    parked::Handler,
     persistence::{announce_close, announce_close_to_http_1_0, announce_idle_timeout},
     protocol::{Times, http1, serve_http1, serve_http2, unless_too_late},
     socket::{ConnectionStatus, ObservedSocket},
@@ -131,7 +132,7 @@ pub(crate) async fn serve_client<B: Broker>(
     // The end of a connection that carries many clients says nothing about what one of them got.
     let shared = (version == Version::HTTP_2).then(OpenRequests::default);
     let open = shared.clone();
-    let service = service_fn(move |request: HttpRequest| {
+    let service = service_fn(move |request: HttpRequest| -> Handler {
         let app = Arc::clone(&owned);
         kept.note_asked();
         let status = if open.is_some() { Arc::default() } else { Arc::clone(&kept) };
@@ -160,7 +161,7 @@ pub(crate) async fn serve_client<B: Broker>(
             }
             Ok::<_, Infallible>(record.answering(response))
         };
-        answering.instrument(span)
+        Box::pin(answering.instrument(span))
     });
     let socket = ObservedSocket::new(stream, first, Arc::clone(&status));
     let serving: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send + '_>> = match &shared {

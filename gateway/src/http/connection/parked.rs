@@ -43,7 +43,8 @@ const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 const MAX_EARLY: usize = 512;
 
 type Answer = Response<Recorded>;
-type Handler = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+/// What answers a request. On the heap from the start: it is large, and moved from hand to hand.
+pub(super) type Handler = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
 /// The request of one connection that is answered now.
 #[derive(Clone, Default)]
@@ -123,7 +124,7 @@ pub(super) struct Parking<S> {
 
 impl<S> Service<Request<Incoming>> for Parking<S>
 where
-    S: Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static>,
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible, Future = Handler>,
 {
     type Response = Answer;
     type Error = Infallible;
@@ -134,7 +135,7 @@ where
         if state.answer.is_none() {
             state.requests += 1;
             state.can_be_parked = can_be_parked(&request);
-            state.answering = Some(Box::pin(self.service.call(request)));
+            state.answering = Some(self.service.call(request));
         }
         drop(state);
         Answering(self.held.clone())

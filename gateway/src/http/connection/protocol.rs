@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     head_timer::HeadTimer,
     open_requests::OpenRequests,
-    parked::{Held, Parking, Patience},
+    parked::{Handler, Held, Parking, Patience},
     socket::{ConnectionStatus, ObservedSocket},
     stream_task::StreamExecutor,
 };
@@ -48,7 +48,7 @@ pub(super) async fn unless_too_late<B: Broker, T>(app: &App<B>, waiting: impl Fu
 
 pub(super) fn serve_http1<B: Broker>(
     socket: ObservedSocket<impl AsyncRead + AsyncWrite + Unpin>,
-    service: impl Service<Request<Incoming>, Response = Response<Recorded>, Error = Infallible, Future: Send + 'static>,
+    service: impl Service<Request<Incoming>, Response = Response<Recorded>, Error = Infallible, Future = Handler>,
     status: &Arc<ConnectionStatus>,
     app: &App<B>,
 ) -> impl Future<Output = hyper::Result<()>> {
@@ -134,7 +134,7 @@ pub(super) struct Times {
 
 pub(super) fn http1(times: Times, status: &Arc<ConnectionStatus>) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    let heads = HeadTimer { head: times.head, status: Arc::clone(status) };
+    let heads = HeadTimer::new(times.head, status);
     // The buffer alone takes a little more, if it was larger before.
     builder.timer(heads).header_read_timeout(times.idle).max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD);
     builder

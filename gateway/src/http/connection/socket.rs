@@ -102,6 +102,11 @@ impl ConnectionStatus {
         self.head_begun.store(false, Ordering::Release);
     }
 
+    /// Bytes came, of it or of what belongs to the request before.
+    pub(crate) fn begin_head(&self) {
+        self.head_begun.store(true, Ordering::Release);
+    }
+
     /// Tells whether any of it came.
     pub(crate) fn has_head_begun(&self) -> bool {
         self.head_begun.load(Ordering::Acquire)
@@ -239,7 +244,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedSocket<S> {
         let first = this.first.take(buf.remaining());
         if !first.is_empty() {
             buf.put_slice(first);
-            this.status.head_begun.store(true, Ordering::Release);
+            this.status.begin_head();
             // With the rest of the head, if that is there: hyper would double its buffer to read on after a piece. An
             // end comes again.
             if let Poll::Ready(rest) = Pin::new(&mut this.stream).poll_read(cx, buf) {
@@ -249,7 +254,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ObservedSocket<S> {
         }
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
-        this.status.head_begun.store(true, Ordering::Release);
+        this.status.begin_head();
         let is_end = result.is_ok() && buf.filled().len() == before;
         if is_end && this.ending.is_kept(&this.status.half_close, cx) {
             return Poll::Pending;
