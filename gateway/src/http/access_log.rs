@@ -103,7 +103,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        // To look at the clock costs more than most of this, and nothing wants to know of a poll that was answered.
+        // Read only if it is used: the duration of a poll that was answered is not, unless requests are logged.
         let took = LazyCell::new(|| self.began.elapsed());
         if self.status.is_none() || self.operation.is_stream() {
             self.count_held(*took);
