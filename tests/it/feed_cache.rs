@@ -87,13 +87,13 @@ async fn carries_a_crowd(program: ProxyProgram) {
     // Each client has seen the last event, and waits.
     let deadlines = crowd.deadlines();
     crowd.wait("a quiet deadline", |seen| seen.empty > deadlines).await;
-    let (polled, requested, passed) = (polls(&gateway).await, crowd.requests(), crowd.deadlines());
+    let (polled, requested, passed) = (polls(&gateway).await, cache.requests().await, crowd.deadlines());
     crowd.wait("quiet deadlines", |seen| seen.empty >= passed + QUIET).await;
-    let (asked, requests) = (polls(&gateway).await - polled, crowd.requests() - requested);
+    let (asked, requests) = (polls(&gateway).await - polled, cache.requests().await - requested);
     // A client that was sent on late is still on its way to the same slot as all others.
     let quiet = crowd.deadlines() - passed;
     assert!(asked <= 2 * quiet, "{asked} polls for {quiet} deadlines");
-    let bound = clients * quiet * 13 / 10;
+    let bound = (clients * quiet * 13 / 10) as u64;
     assert!(requests <= bound, "{requests} requests of {clients} clients for {quiet} deadlines");
 
     let expected: Vec<u64> = (0..events as u64).collect();
