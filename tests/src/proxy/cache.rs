@@ -1,12 +1,15 @@
 //! A shared cache before one or two gateways, with its file in `deploy/`, in which only the addresses are changed.
 
-use std::{fmt::Write as _, net::SocketAddr, process::Command};
+use std::{fmt::Write as _, fs, net::SocketAddr, path::Path, process::Command};
 
 use super::{Proxy, ProxyProgram, fleet::deployed};
 use crate::{Folder, Request, children, cpu_seconds, free_port};
 
 /// The host under which nginx tells what it has counted; a client that names another one comes to the cache.
 const COUNTS: &str = "counts.test";
+
+/// Where nginx keeps answers, in the folder of a test.
+const KEPT: &str = "kept";
 
 impl ProxyProgram {
     /// Returns its file, with these addresses.
@@ -25,7 +28,7 @@ impl ProxyProgram {
             file = file.replace(&format!("gateway{number}:8080"), &gateway.to_string());
         }
         // In the folder of the test.
-        file.replace("/var/cache/nginx/postern", "kept").replace("*:8000", &format!("127.0.0.1:{port}"))
+        file.replace("/var/cache/nginx/postern", KEPT).replace("*:8000", &format!("127.0.0.1:{port}"))
     }
 }
 
@@ -73,11 +76,27 @@ impl Proxy {
         std::iter::once(id).chain(children(id)).filter_map(cpu_seconds).sum()
     }
 
-    /// Has Varnish forget all that it keeps.
+    /// Has it forget all that it keeps.
     pub fn forget_all(&self) {
+        if self.name == ProxyProgram::Nginx.name() {
+            return forget_files(&self.folder.path().join(KEPT));
+        }
         let mut command = Command::new("varnishadm");
         command.arg("-n").arg(self.folder.path().join("work")).args(["ban", "obj.status", "!=", "0"]);
         let output = command.output().expect("varnishadm should start");
         assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// Removes what nginx keeps, which it then takes for something that it never had. What it is writing has another name.
+fn forget_files(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        if path.is_dir() {
+            forget_files(&path);
+        } else if name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            // nginx may have removed it itself.
+            let _ = fs::remove_file(path);
+        }
     }
 }
