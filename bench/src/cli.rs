@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{access, catchup, crowd, fanout, feed, feed_cache, fleet, hold, mailbox, publish, store, suite};
+use crate::{access, catchup, crowd, fanout, feed, feed_cache, fleet, hold, mailbox, publish, start, store, suite};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
-    /// All of the following, each in a process of its own, and one table
+    /// All of the following but start and fanout, each in a process of its own, and one table
     All(suite::Options),
     Mailbox(mailbox::Options),
     Crowd(crowd::Options),
@@ -49,6 +49,7 @@ pub(crate) enum Part {
     FeedCache(feed_cache::Options),
     Hold(hold::Options),
     Catchup(catchup::Options),
+    Start(start::Options),
     Publish(publish::Options),
     Store(store::Options),
     Access(access::Options),

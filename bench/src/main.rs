@@ -3,6 +3,7 @@
 //! * `mailbox` is the gateway on RabbitMQ beside a bare AMQP consumer; `crowd` how fast many mailboxes are opened, beside a
 //!   bare client; `fleet` what it costs that each poll comes to another gateway.
 //! * `feed` is a broadcast beside nchan, and the waking of one watcher; `catchup` what readers of a long log cost others.
+//! * `start` is a start on a long stream of RabbitMQ, beside that on a shorter one.
 //! * `feed_cache` is a feed behind a shared cache, beside the same clients without one.
 //! * `hold` is what held polls take to which nothing happens, beside nchan and beside fewer of them.
 //! * `publish` is publishing over HTTP beside AMQP, on RabbitMQ, and by the batch beside one at a time, on both brokers.
@@ -31,6 +32,7 @@ mod publishers;
 mod report;
 mod row;
 mod server;
+mod start;
 mod store;
 mod suite;
 
@@ -66,6 +68,7 @@ async fn main() -> anyhow::Result<()> {
         Part::Hold(options) => hold::run(options).await?,
         Part::Mailbox(options) => mailbox::run(options).await?,
         Part::Publish(options) => publish::run(options).await?,
+        Part::Start(options) => start::run(options).await?,
         Part::Store(options) => store::run(options).await?,
     };
     let report = Report::of(rows);

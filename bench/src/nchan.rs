@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use postern_tests::{Folder, Process, eventually, free_port};
+use postern_tests::{Folder, Process, children, eventually, free_port};
 
 /// Where Debian puts it (package `libnginx-mod-nchan`).
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
@@ -48,9 +48,7 @@ impl Nchan {
 
     /// Returns the processes that serve clients: the children of that which was started.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        let id = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+        children(self.process.id())
     }
 }
 

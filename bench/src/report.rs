@@ -49,7 +49,8 @@ impl Report {
         for row in &self.rows {
             let is_better = match row.better {
                 Better::Higher => row.ratio.is_some_and(|ratio| ratio >= 1.0),
-                Better::Lower => row.ratio.is_some_and(|ratio| ratio <= 1.0),
+                // Beside nothing at all there is no ratio, but less is still better.
+                Better::Lower => row.ratio.map_or(row.ours <= row.theirs, |ratio| ratio <= 1.0),
             };
             // Writing to a string cannot fail.
             let _ = writeln!(

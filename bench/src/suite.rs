@@ -11,7 +11,7 @@ use postern_tests::{Folder, note};
 
 use crate::{report::Report, row::Row};
 
-/// What is measured, in this order; fan-out needs another build to compare with.
+/// What is measured, in this order. Fan-out needs another build to compare with, and `start` fills long streams first.
 const PARTS: [&str; 10] =
     ["mailbox", "crowd", "fleet", "feed", "feed-cache", "hold", "catchup", "publish", "store", "access"];
 

@@ -118,6 +118,9 @@ struct Cli {
     /// How publishers speak: http to the server, or amqp to the RabbitMQ broker before it.
     #[arg(long, value_enum, default_value_t = PublishBy::Http, help_heading = "Publishers")]
     publish: PublishBy,
+    /// Where events are published by HTTP, if that is not --address: behind a cache, for example.
+    #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = "Publishers")]
+    publish_address: Option<SocketAddr>,
     /// The broker of --publish amqp: amqp[s]://user:password@host:port/vhost, or several addresses of it, separated by
     /// spaces, over which the publishers are spread. A command line is seen in the list of processes (ps), so give a
     /// password by the variable.
@@ -130,6 +133,9 @@ struct Cli {
     /// How many events a second, over all publishers, at times that are fixed before [default: 10/s].
     #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with_all = ["burst", "pace"], help_heading = "Publishers")]
     rate: Option<f64>,
+    /// Draw the gaps between events (exponential), so that --rate is their average.
+    #[arg(long, conflicts_with_all = ["burst", "pace"], help_heading = "Publishers")]
+    random_gaps: bool,
     /// How many events at once, each time that --every has passed.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..), conflicts_with = "pace", help_heading = "Publishers")]
     burst: Option<u64>,
@@ -176,6 +182,9 @@ struct Cli {
     /// How long to wait at the end for events that are missing.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, help_heading = "Result")]
     drain: Duration,
+    /// How long to listen after that for what must not come; a signal ends it.
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = duration, help_heading = "Result")]
+    listen: Duration,
     /// Look at this process each second: CPU, memory, threads, files, disk, context switches; repeatable.
     #[arg(long, value_name = "PID", help_heading = "Result")]
     watch_pid: Vec<u32>,
@@ -189,7 +198,7 @@ struct Cli {
     #[arg(long, short, help_heading = "Result")]
     quiet: bool,
     /// Say on standard output `waiting` when all clients wait, begin to publish when a line comes on standard input, then say
-    /// `done`; without publishers say `reached N` whenever every client has had N events.
+    /// `done`, and `received` when nothing is missing; without publishers say `reached N` whenever every client has had N events.
     #[arg(long, help_heading = "Result")]
     followed: bool,
     /// How many processes share the clients [default: as many as the limit of open files needs].
@@ -241,6 +250,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         way: cli.read.as_deref(),
         stream: is_sse,
         address: cli.address,
+        publish_address: cli.publish_address.unwrap_or(cli.address),
         headers: &cli.header,
     };
     let target = Target::find(&wanted).map_err(|error| error.to_string())?;
@@ -302,6 +312,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     Ok(Options {
         target,
         address: cli.address,
+        publish_address: wanted.publish_address,
         amqp,
         names: Names { client: format!("load-{run}-{{}}"), topic },
         streams,
@@ -315,6 +326,7 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
         among: cli.among.unwrap_or(u32::MAX),
         size: cli.size as usize,
         drain: cli.drain,
+        listen: cli.listen,
         patience: cli.patience,
         watched: cli.watch_pid,
         limit_of: is_search.then_some(cli.of),
@@ -354,6 +366,7 @@ fn pace(cli: &Cli) -> Pace {
         (Some(burst), _) => Pace::Burst(burst, cli.every),
         (None, Some(PaceKind::Confirmed)) => Pace::Confirmed,
         (None, Some(PaceKind::Lockstep)) => Pace::Lockstep,
+        (None, None) if cli.random_gaps => Pace::Random(cli.rate.unwrap_or(10.0)),
         (None, None) => Pace::Rate(cli.rate.unwrap_or(10.0)),
     }
 }

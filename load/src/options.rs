@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub(crate) target: Target,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where events are published, if not by AMQP.
+    pub(crate) publish_address: SocketAddr,
     /// The broker to which publishers send, in place of the server.
     pub(crate) amqp: Option<AmqpUrls>,
     /// How clients and topics are named.
@@ -45,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) size: usize,
     /// How long to wait at the end for what is missing.
     pub(crate) drain: Duration,
+    /// How long to listen at the end for what must not come.
+    pub(crate) listen: Duration,
     /// How long to wait for clients that do not get in.
     pub(crate) patience: Duration,
     /// The processes to look at.

@@ -28,7 +28,7 @@ const FIRST_TOKEN: usize = 1 << 32;
 /// What all publishers have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Where the server listens.
+    /// Where events are published.
     pub(crate) address: SocketAddr,
     /// How an event is published.
     pub(crate) publish: Publish,
@@ -84,6 +84,8 @@ struct Publisher {
     on_its_way: Option<OnItsWay>,
     /// How many events it has sent in this stretch.
     sent: u64,
+    /// How long after the beginning its next event is to be sent, where gaps are drawn.
+    drawn: u64,
     /// Since when it could send.
     free: u64,
     /// Until then it does nothing, after something went wrong.
@@ -119,8 +121,10 @@ impl Publishers {
     pub(crate) fn begin(&mut self, stretch: Stretch, now: u64) {
         self.began = now;
         self.stretch = Some(stretch);
+        let count = self.all.len();
         for publisher in &mut self.all {
             (publisher.sent, publisher.free) = (0, now);
+            publisher.drawn = stretch.pace.gap(count).unwrap_or_default();
         }
     }
 
@@ -244,8 +248,11 @@ impl Publishers {
     }
 
     fn send(&mut self, index: usize, intended: u64, ledger: &mut Ledger, registry: &Registry) {
-        let Some((stream, _)) = self.stretch.and_then(|stretch| self.next_stream(index, &stretch)) else { return };
+        let Some(stretch) = self.stretch else { return };
+        let Some((stream, _)) = self.next_stream(index, &stretch) else { return };
+        let gap = stretch.pace.gap(self.all.len());
         let publisher = &mut self.all[index];
+        publisher.drawn += gap.unwrap_or_default();
         let now = clock::now();
         let number = ledger.next(stream);
         let on_its_way = OnItsWay { stream, number, since: now };
@@ -313,7 +320,11 @@ impl Publishers {
         if event >= stretch.events {
             return None;
         }
-        let next = stretch.pace.offset(event).map_or(publisher.free, |offset| self.began + offset);
+        let offset = match stretch.pace {
+            Pace::Random(_) => Some(publisher.drawn),
+            pace => pace.offset(event),
+        };
+        let next = offset.map_or(publisher.free, |offset| self.began + offset);
         (next.max(publisher.paused) < stretch.until).then_some(next)
     }
 

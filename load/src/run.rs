@@ -23,7 +23,7 @@ use crate::{
     number::{self, float, ratio, seconds, whole},
     options::{LimitOf, Options},
     progress::Progress,
-    publishers::{self, Publishers, pace::Pace},
+    publishers::{self, Publishers},
     report::{Own, Report},
     stop::Stop,
     watch::Watch,
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, stop: &Stop) -> io::Result<Report> {
         };
         let planned = |number: f64| match of {
             LimitOf::Clients => Step { clients: u32::try_from(whole(number)).unwrap_or(u32::MAX), pace: options.pace },
-            LimitOf::Rate => Step { clients: options.clients[0], pace: Pace::Rate(number) },
+            LimitOf::Rate => Step { clients: options.clients[0], pace: options.pace.at_rate(number) },
         };
         let mut search = limit::Search::begin(first, limits::max(options, of));
         while let Some(number) = search.next() {
@@ -143,7 +143,7 @@ fn engine(options: &Options, worker: u32, workers: u32) -> io::Result<Engine> {
     let publish = target.publish.clone().filter(|_| options.worker.is_none() && streams.publishers > 0);
     let publishers = publish.map(|publish| {
         let deadline = number::nanoseconds(behaviour.deadline).min(CONFIRM);
-        let (address, names, streams, run) = (*address, names.clone(), *streams, *run);
+        let (address, names, streams, run) = (options.publish_address, names.clone(), *streams, *run);
         Publishers::new(publishers::Plan {
             address,
             publish,

@@ -82,6 +82,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) stream: bool,
     /// Where the server listens.
     pub(crate) address: SocketAddr,
+    /// Where events are published.
+    pub(crate) publish_address: SocketAddr,
     /// More headers of each request.
     pub(crate) headers: &'a [(String, String)],
 }
@@ -164,9 +166,10 @@ impl Target {
             return Err(TargetError::NoTransport { target: file.name, way, transport, remedy });
         };
         let places = place::sources(places, wanted.stream);
-        let common = Common { address: wanted.address, headers: wanted.headers };
-        let request =
-            |asked: &Asked, default: &str, accept: &str| Request::new(asked, default, accept, &places, common);
+        let to = |address| Common { address, headers: wanted.headers };
+        let request = |asked: &Asked, default: &str, accept: &str| {
+            Request::new(asked, default, accept, &places, to(wanted.address))
+        };
         let accept = if wanted.stream { "text/event-stream" } else { "" };
         Ok(Self {
             read: Read {
@@ -183,7 +186,7 @@ impl Target {
                 places: places.clone(),
             },
             publish: file.publish.map(|publish| Publish {
-                request: request(&publish.asked(), "POST", ""),
+                request: Request::new(&publish.asked(), "POST", "", &places, to(wanted.publish_address)),
                 has_amqp: publish.amqp,
                 confirmed: publish.confirmed,
             }),

@@ -87,13 +87,13 @@ async fn carries_a_crowd(program: ProxyProgram) {
     // Each client has seen the last event, and waits.
     let deadlines = crowd.deadlines();
     crowd.wait("a quiet deadline", |seen| seen.empty > deadlines).await;
-    let (polled, requested, passed) = (polls(&gateway).await, crowd.requests(), crowd.deadlines());
+    let (polled, requested, passed) = (polls(&gateway).await, cache.requests().await, crowd.deadlines());
     crowd.wait("quiet deadlines", |seen| seen.empty >= passed + QUIET).await;
-    let (asked, requests) = (polls(&gateway).await - polled, crowd.requests() - requested);
+    let (asked, requests) = (polls(&gateway).await - polled, cache.requests().await - requested);
     // A client that was sent on late is still on its way to the same slot as all others.
     let quiet = crowd.deadlines() - passed;
     assert!(asked <= 2 * quiet, "{asked} polls for {quiet} deadlines");
-    let bound = clients * quiet * 13 / 10;
+    let bound = (clients * quiet * 13 / 10) as u64;
     assert!(requests <= bound, "{requests} requests of {clients} clients for {quiet} deadlines");
 
     let expected: Vec<u64> = (0..events as u64).collect();
@@ -117,9 +117,19 @@ async fn nginx_asks_once_for_a_crowd() {
 
 on_both_brokers!(nothing_is_lost_while_the_cache_forgets_and_gateways_are_killed);
 async fn nothing_is_lost_while_the_cache_forgets_and_gateways_are_killed(broker: Broker) {
+    loses_nothing_while_the_cache_forgets_and_gateways_are_killed(ProxyProgram::Varnish, broker).await;
+}
+
+on_both_brokers!(nothing_is_lost_behind_nginx_while_it_forgets_and_gateways_are_killed);
+async fn nothing_is_lost_behind_nginx_while_it_forgets_and_gateways_are_killed(broker: Broker) {
+    loses_nothing_while_the_cache_forgets_and_gateways_are_killed(ProxyProgram::Nginx, broker).await;
+}
+
+async fn loses_nothing_while_the_cache_forgets_and_gateways_are_killed(program: ProxyProgram, broker: Broker) {
     let (clients, events) = (number("POSTERN_TEST_CLIENTS", 100), number("POSTERN_TEST_EVENTS", 50));
     // Every so many events; RabbitMQ only in a long run, because its start takes some ten seconds.
-    let (forgets, kills, broker_kills) = (events.min(40) / 2, events.min(100) / 2, 400);
+    let (forgets, kills, broker_kills) = (events.min(80) / 2, events.min(200) / 2, 400);
+    let (mut forgotten, mut killed, mut broker_killed) = (0, 0, 0);
     let mut node = None;
     let mut gateways = Vec::new();
     match broker {
@@ -140,25 +150,29 @@ async fn nothing_is_lost_while_the_cache_forgets_and_gateways_are_killed(broker:
         gateway.wait_ready().await;
     }
     let addresses: Vec<_> = gateways.iter().map(Gateway::address).collect();
-    let cache = Proxy::start_cache(ProxyProgram::Varnish, &addresses).await;
+    let cache = Proxy::start_cache(program, &addresses).await;
     let topic = unique("faults");
     let crowd = Crowd::come(clients, cache.address(), &topic, WAIT_S).await;
     for number in 0..events {
         let count = gateways.len();
         publish(&gateways[number % count], &topic, number).await;
         pause(Duration::from_millis(40)).await;
-        let is_time = |every: usize| number % every == every / 2;
-        if is_time(forgets) {
+        // Each at another event than the others.
+        let is_time = |every: usize, part: usize| number % every == every / part;
+        if is_time(forgets, 2) {
             cache.forget_all();
+            forgotten += 1;
         }
-        if is_time(kills) {
-            let killed = &mut gateways[(number / kills) % count];
-            killed.kill9();
-            killed.start_again().await;
+        if is_time(kills, 3) {
+            let gateway = &mut gateways[(number / kills) % count];
+            gateway.kill9();
+            gateway.start_again().await;
+            killed += 1;
         }
-        if let Some(node) = node.as_mut().filter(|_| is_time(broker_kills)) {
+        if let Some(node) = node.as_mut().filter(|_| is_time(broker_kills, 4)) {
             node.kill9();
             node.start_again().await;
+            broker_killed += 1;
         }
     }
     let last = events as u64 - 1;
@@ -171,6 +185,10 @@ async fn nothing_is_lost_while_the_cache_forgets_and_gateways_are_killed(broker:
         }
         assert_eq!((seen.numbers, seen.resets), (expected.clone(), 0), "nothing is gone");
     }
+    note(&format!(
+        "{program:?}, {broker:?}: {clients} clients had {events} events, while the cache forgot all {forgotten} times, and {killed} gateways \
+         and {broker_killed} times RabbitMQ were killed"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! A broker that does not confirm is a frozen RabbitMQ: an embedded one freezes with its gateway.
 
 mod batch;
+mod batch_killed;
 mod cloud_events;
 pub(crate) mod compressed;
 mod half_closed;

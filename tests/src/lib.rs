@@ -135,5 +135,5 @@ pub use stub_gateway::{Reply, SeenRequest, StubGateway};
 pub use table::Table;
 pub use terminal::Terminal;
 pub use tls::{Authority, Issued, TlsClient};
-pub use usage::{cpu_seconds, resident_bytes};
+pub use usage::{children, cpu_seconds, resident_bytes};
 pub use world::World;

@@ -22,11 +22,19 @@ pub struct Load {
     stderr: Log,
 }
 
-/// What a load client reports when every client has had everything, once and in order.
+/// What a load client reports.
 #[derive(Debug, Clone)]
 pub struct LoadReport {
     /// Events that clients had, all together.
     pub deliveries: u64,
+    /// Events that a client has not had.
+    pub lost: u64,
+    /// Events that a client had again.
+    pub repeated: u64,
+    /// Events that a client had after a later one.
+    pub out_of_order: u64,
+    /// Requests of clients that failed; they have come again.
+    pub errors: u64,
     /// How long that took, without the pauses between rounds.
     pub seconds: f64,
     /// Microseconds from the publishing of an event until every client that it concerns has had it and polls again.
@@ -47,6 +55,11 @@ struct Report {
 #[derive(Debug, Deserialize)]
 struct Step {
     received: u64,
+    lost: u64,
+    repeated_flagged: u64,
+    repeated_unflagged: u64,
+    out_of_order: u64,
+    receive_errors: u64,
     seconds: f64,
     rounds: Option<Rounds>,
     latency: Latency,
@@ -69,13 +82,18 @@ struct Rounds {
 }
 
 impl From<Step> for LoadReport {
-    fn from(Step { received, seconds, rounds, latency }: Step) -> Self {
+    fn from(step: Step) -> Self {
+        let Step { received, seconds, rounds, latency, .. } = step;
         let none = Rounds { count: 0, mean: 0.0, p50: 0.0, p99: 0.0 };
         let is_in_rounds = rounds.is_some();
         let Rounds { count, mean, p50, p99 } = rounds.unwrap_or(none);
         let seconds = if is_in_rounds { f64::from(count) * mean / 1e3 } else { seconds };
         Self {
             deliveries: received,
+            lost: step.lost,
+            repeated: step.repeated_flagged + step.repeated_unflagged,
+            out_of_order: step.out_of_order,
+            errors: step.receive_errors,
             seconds,
             round_p50_us: p50 * 1e3,
             round_p99_us: p99 * 1e3,
@@ -89,6 +107,12 @@ impl LoadBuilder {
     /// Adds a flag and its value.
     pub fn flag(mut self, name: &str, value: &str) -> Self {
         self.command.arg(name).arg(value);
+        self
+    }
+
+    /// Adds a flag that has no value.
+    pub fn switch(mut self, name: &str) -> Self {
+        self.command.arg(name);
         self
     }
 
@@ -179,6 +203,17 @@ impl Load {
         let status: ExitStatus = self.process.wait_exit(deadline).await;
         // A run in which something was lost or failed says so in its report.
         assert!(status.success(), "the load client failed:\n{}\n{}", self.stderr.tail(20), self.stdout.tail(1));
+        self.read_report(deadline).await
+    }
+
+    /// Has it listen no longer, and returns its report, also if something was lost or failed.
+    pub async fn stop(mut self, deadline: Duration) -> LoadReport {
+        self.process.terminate();
+        self.process.wait_exit(deadline).await;
+        self.read_report(deadline).await
+    }
+
+    async fn read_report(&self, deadline: Duration) -> LoadReport {
         let complete = async || if self.stdout.is_complete() { Ok(()) } else { Err("more may come") };
         eventually(deadline, "the end of its output", complete).await;
         let report = self.stdout.tail(1);

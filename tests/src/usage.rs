@@ -14,6 +14,12 @@ pub fn cpu_seconds(process: u32) -> Option<f64> {
     Some((user + kernel) / TICKS_PER_SECOND)
 }
 
+/// Returns the children of a process.
+pub fn children(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
 /// Returns the resident memory of a process in bytes.
 pub fn resident_bytes(process: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;

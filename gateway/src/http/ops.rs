@@ -42,7 +42,7 @@ pub(super) fn ready<B: Broker>(app: &App<B>, part: ReadyFor) -> Result<HttpRespo
 /// Returns the format of metrics that a client asks for. Prometheus names OpenMetrics; any other client gets what
 /// `promtool` and older scrapers read.
 pub(super) fn format(headers: &HeaderMap) -> TextFormat {
-    let is_open = media::is_named(headers, "application/openmetrics-text");
+    let is_open = media::is_preferred(headers, "application/openmetrics-text", "text/plain");
     if is_open { TextFormat::OpenMetrics } else { TextFormat::Classic }
 }
 

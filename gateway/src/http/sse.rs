@@ -46,7 +46,7 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Tells whether a client asks for Server-Sent Events.
 pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
-    media::is_named(headers, "text/event-stream")
+    media::is_preferred(headers, "text/event-stream", "application/json")
 }
 
 /// Answers a client that this gateway cannot serve now.

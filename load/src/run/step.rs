@@ -20,9 +20,6 @@ const LOCKSTEP: u64 = 60 * SECOND;
 /// How long a server may take to know a client whose first poll it holds, where no answer tells that it does.
 const SETTLE: u64 = 500 * MILLISECOND;
 
-/// How long to listen at the end for what must not come any more.
-const SILENCE: u64 = 300 * MILLISECOND;
-
 /// How long workers may take to tell what is missing.
 const TELL: u64 = 30 * SECOND;
 
@@ -259,7 +256,10 @@ fn drain(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Res
         }
         nothing_missing
     })?;
-    meter.until_always(clock::now() + SILENCE, clients, |_| false)?;
+    if options.is_followed && options.streams.publishers > 0 {
+        output::line("received");
+    }
+    meter.until(clock::now().saturating_add(nanoseconds(options.listen)), clients, |_| false)?;
     // Workers that have a lot to do tell it late.
     meter.until_always(clock::now() + TELL, clients, |clients| clients.lost().is_some())
 }

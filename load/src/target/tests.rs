@@ -2,7 +2,8 @@ use super::{place::Place, *};
 use crate::http::answer::Answer;
 
 fn wanted<'a>(target: &'a str, way: Option<&'a str>, stream: bool, headers: &'a [(String, String)]) -> Wanted<'a> {
-    Wanted { target, way, stream, address: SocketAddr::from(([127, 0, 0, 1], 8080)), headers }
+    let address = SocketAddr::from(([127, 0, 0, 1], 8080));
+    Wanted { target, way, stream, address, publish_address: address, headers }
 }
 
 fn names() -> Names {

@@ -44,6 +44,24 @@ fn clients_that_think_get_several_events_at_once() {
 }
 
 #[test]
+fn events_come_at_random_gaps_of_a_rate_and_a_run_can_listen_on() {
+    let stub = Stub::start(Faults::default());
+    let ended = load_on(&stub, "--clients 3 --rate 500/s --random-gaps --events 200 --publishers 2 --listen 1s");
+    assert_eq!(["lost", "out_of_order", "received"].map(|field| ended.step(field)), [0, 0, 600]);
+    let (step, seconds) = (&ended.report["steps"][0], ended.report["series"].as_array().unwrap().len());
+    assert!(step["rate"].as_f64() == Some(500.0) && seconds >= 1, "{}", ended.report);
+}
+
+#[test]
+fn events_can_be_published_elsewhere_than_they_are_read() {
+    let (read, published) = (Stub::start(Faults::default()), Stub::start(Faults::default()));
+    let address = published.address();
+    let ended = load_on(&read, &format!("--clients 3 --events 5 --rate 100/s --publish-address {address} --drain 1ms"));
+    assert_eq!((ended.step("confirmed"), ended.step("received")), (5, 0));
+    assert!(read.polls() > 0 && published.polls() == 0);
+}
+
+#[test]
 fn steps_have_more_clients_each() {
     let stub = Stub::start(Faults::default());
     let ended = load_on(&stub, "--clients 5,10,3 --pace confirmed --events 100");

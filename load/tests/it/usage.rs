@@ -125,6 +125,7 @@ fn another_program_can_start_the_publishing() {
     assert_eq!(lines.next().as_deref(), Some("waiting"));
     tool.stdin.take().unwrap().write_all(b"go\n").unwrap();
     assert_eq!(lines.next().as_deref(), Some("done"));
+    assert_eq!(lines.next().as_deref(), Some("received"));
     let report: serde_json::Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
     assert_eq!(report["steps"][0]["received"], 6);
     assert_eq!(tool.wait().unwrap().code(), Some(0));

@@ -61,10 +61,6 @@ impl Crowd {
         .await;
     }
 
-    pub(super) fn requests(&self) -> usize {
-        self.seen().iter().map(|seen| seen.requests).sum()
-    }
-
     /// Returns the number of deadlines that the client has passed which has passed most.
     pub(super) fn deadlines(&self) -> usize {
         self.seen().iter().map(|seen| seen.empty).max().unwrap_or_default()

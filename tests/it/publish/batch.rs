@@ -1,4 +1,4 @@
-//! Batches: all events or, where anything is wrong, none; on the embedded broker also when it is killed meanwhile.
+//! Batches: all events or, where anything is wrong, none.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// How many events a batch has at most.
 const MAX_EVENTS: usize = 1000;
 
-fn batch(events: &[Value]) -> Request {
+pub(super) fn batch(events: &[Value]) -> Request {
     Request::publish_batch(JSON, Value::from(events).to_string())
 }
 
@@ -145,62 +145,6 @@ async fn an_event_of_a_batch_that_was_stored_is_not_stored_again() {
     }
     let numbers: Vec<_> = world.read_all().await.iter().map(|event| event.number("n")).collect();
     assert_eq!(numbers, [0, 1, 2, 3]);
-}
-
-/// How many events the batches have that are cut off by a kill.
-const CUT: u64 = 200;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_is_killed_shows_each_batch_whole_or_not_at_all() {
-    let mut gateway = Gateway::builder().embedded().start().await;
-    gateway.wait_ready().await;
-    let topic = unique("jobs");
-    let (mut sent, mut confirmed) = (0, Vec::new());
-    for _ in 0..6 {
-        let address = gateway.address();
-        let topic = topic.clone();
-        // Until the gateway hangs up.
-        let publishing = tokio::spawn(async move {
-            let (mut connection, mut confirmed) = (HttpConnection::open(address).await, Vec::new());
-            for number in sent.. {
-                let event =
-                    |n: u64| json!({ "topic": topic, "data": { "n": number * CUT + n, "filler": "x".repeat(300) } });
-                connection.send(&batch(&(0..CUT).map(event).collect::<Vec<_>>()).bytes()).await;
-                match connection.answer_unless_left().await {
-                    Ok(answer) => {
-                        answer.expect_status(202);
-                        confirmed.push(number);
-                    }
-                    Err(_) => return (number + 1, confirmed),
-                }
-            }
-            unreachable!("the gateway is killed")
-        });
-        tokio::time::sleep(Duration::from_millis(rand::random_range(20..150))).await;
-        gateway.kill9();
-        let (next, stored) = publishing.await.unwrap();
-        sent = next;
-        confirmed.extend(stored);
-        gateway.start_again().await;
-        gateway.wait_ready().await;
-    }
-    let (mut numbers, mut place) = (Vec::new(), "oldest".to_owned());
-    loop {
-        let path = format!("/topics/{topic}/events?last_seen={place}&limit=500&wait=0");
-        let answer = Request::get(&path).send(gateway.address()).await;
-        if answer.status == 204 {
-            break;
-        }
-        let batch = answer.batch();
-        numbers.extend(batch.numbers("n"));
-        place = batch.last_seen;
-    }
-    let batches: Vec<u64> =
-        numbers.chunk_by(|one, other| one / CUT == other / CUT).map(|chunk| chunk[0] / CUT).collect();
-    let whole: Vec<u64> = batches.iter().flat_map(|batch| batch * CUT..(batch + 1) * CUT).collect();
-    assert!(numbers == whole, "parts of batches: {numbers:?}");
-    let missing: Vec<_> = confirmed.iter().filter(|batch| !batches.contains(batch)).collect();
-    assert!(missing.is_empty() && confirmed.len() > 6, "{missing:?} are missing of {confirmed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

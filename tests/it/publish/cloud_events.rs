@@ -114,6 +114,16 @@ async fn a_cloud_event_that_is_none_is_refused_with_what_is_wrong(broker: Broker
     events[1]["subject"] = Value::Null;
     let refused = send(Request::publish_batch(ONE, events[1].to_string())).await;
     assert!(refused.problem(400).contains("extension attribute \"topic\""), "{refused:?}");
+    // In the binary mode it is told as that of a batch, whether its attributes or its payload are wrong.
+    for (attributes, body, wrong) in
+        [(&["ce-id"][..], "1", "source: "), (&["ce-id", "ce-source", "ce-type"], "{", "Content-Type says")]
+    {
+        let request = Request::publish_batch("application/json", body).header("ce-specversion", "1.0");
+        let request = request.header("ce-subject", &world.topic);
+        let refused = send(attributes.iter().fold(request, |request, name| request.header(name, "x"))).await;
+        assert!(refused.problem(400).starts_with(&format!("event 0: {wrong}")), "{refused:?}");
+        assert_eq!(refused.json()["index"], 0);
+    }
     let refused = send(Request::publish(&world.topic, ONE, "{}")).await;
     assert!(refused.problem(400).starts_with("the body is no CloudEvent of JSON: "), "{refused:?}");
     let refused = send(Request::publish(&world.topic, BATCH, "[]")).await;

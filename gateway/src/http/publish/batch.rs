@@ -90,6 +90,14 @@ fn of_batch(problem: Problem) -> Problem {
     }
 }
 
+/// Says of a batch of one event what is said of an event.
+fn of_first(problem: Problem) -> Problem {
+    match problem {
+        Problem::BadRequest(wrong) => Problem::WrongEvent(At::FIRST, wrong),
+        problem => problem,
+    }
+}
+
 impl Publisher {
     /// Takes so many events from what the sender may publish.
     fn use_up<B: Broker>(&self, app: &App<B>, events: usize) -> Result<(), Problem> {
@@ -122,7 +130,7 @@ impl Form {
         match self {
             Self::Batch(format) => format.read(&body),
             Self::Payload(attributes, content_type) => {
-                let (content_type, payload) = take(content_type, body)?;
+                let (content_type, payload) = take(content_type, body).map_err(of_first)?;
                 let event = attributes.event(None, content_type, payload);
                 let event = event.map_err(|wrong| Problem::WrongEvent(At::FIRST, wrong))?;
                 Ok(vec![Item { at: At::FIRST, event }])

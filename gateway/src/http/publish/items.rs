@@ -10,7 +10,7 @@ use bytes::Bytes;
 use events::{ContentType, Event, EventId, Payload};
 use serde::{
     Deserialize,
-    de::{Deserializer, Error as _, SeqAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -93,22 +93,44 @@ fn cloud_event(text: &[u8]) -> Result<Event, String> {
 }
 
 fn array(body: &[u8], read: Reader) -> Result<Vec<Item>, Problem> {
-    let mut values = Vec::new();
+    let (mut values, mut begun) = (Vec::new(), 0);
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let whole = deserializer.deserialize_seq(Values(&mut values)).and_then(|()| deserializer.end());
+    let read_all = deserializer.deserialize_seq(Values { whole: &mut values, begun: &mut begun });
+    let whole = read_all.and_then(|()| deserializer.end());
     if values.len() > MAX_EVENTS {
         return Err(Problem::BatchTooLong(MAX_EVENTS));
     }
-    if let Err(error) = whole {
-        let at = At { index: values.len(), line: None };
-        return Err(Problem::WrongEvent(at, format!("the body is no array of JSON: {error}")));
+    match whole {
+        // It breaks off within an event, or is no JSON there.
+        Err(error) if begun > values.len() => {
+            return Err(Problem::WrongEvent(At { index: values.len(), line: None }, format!("it is no JSON: {error}")));
+        }
+        // What is wrong is beside all events.
+        Err(error) => return Err(Problem::BadRequest(format!("the body is no array of JSON: {error}"))),
+        Ok(()) => {}
     }
     let item = |(index, value): (usize, &RawValue)| item(At { index, line: None }, value.get().as_bytes(), read);
     values.into_iter().enumerate().map(item).collect()
 }
 
 /// Collects the elements of an array as they are written, and one too many at most.
-struct Values<'v, 'de>(&'v mut Vec<&'de RawValue>);
+struct Values<'v, 'de> {
+    whole: &'v mut Vec<&'de RawValue>,
+    /// How many have begun.
+    begun: &'v mut usize,
+}
+
+/// Counts an element that begins.
+struct Beginning<'b>(&'b mut usize);
+
+impl<'de> DeserializeSeed<'de> for Beginning<'_> {
+    type Value = &'de RawValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        *self.0 += 1;
+        <&RawValue>::deserialize(deserializer)
+    }
+}
 
 impl<'de> Visitor<'de> for Values<'_, 'de> {
     type Value = ();
@@ -118,9 +140,9 @@ impl<'de> Visitor<'de> for Values<'_, 'de> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(element) = elements.next_element()? {
-            self.0.push(element);
-            if self.0.len() > MAX_EVENTS {
+        while let Some(element) = elements.next_element_seed(Beginning(self.begun))? {
+            self.whole.push(element);
+            if self.whole.len() > MAX_EVENTS {
                 return Err(A::Error::custom("too many events"));
             }
         }

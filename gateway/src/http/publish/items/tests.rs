@@ -98,10 +98,26 @@ fn a_body_is_an_array_or_lines() {
         assert_eq!(topics(format, body), [""; 0], "{format:?}");
     }
     assert_eq!(wrong(Format::Lines, &format!("\n{one}\n\n[]")).0, At { index: 1, line: Some(4) });
-    assert_eq!(wrong(Format::Array, &format!("[{one},{{]")).0, At { index: 1, line: None });
-    for (no_array, index) in [(one.to_owned(), 0), (format!("[{one}"), 1), (format!("[{one}] []"), 1)] {
-        let (at, what) = wrong(Format::Array, &no_array);
-        assert!(at.index == index && what.starts_with("the body is no array of JSON: "), "{no_array}: {at:?} {what}");
+    for (body, index) in [(format!("[{one},{{]"), 1), (format!("[{one}, {{\"topic\""), 1), ("[oops]".to_owned(), 0)] {
+        let (at, what) = wrong(Format::Array, &body);
+        assert_eq!(at, At { index, line: None }, "{body}");
+        assert!(what.starts_with("it is no JSON: "), "{body}: {what}");
+    }
+}
+
+#[test]
+fn what_is_wrong_beside_the_events_of_an_array_names_none_of_them() {
+    let one = r#"{"topic":"a","data":1}"#;
+    let bodies = ["oops".to_owned(), String::new(), "[".to_owned()];
+    let around = ["ONE", "[ONE", "[ONE,", "[ONE,]", "[ONE ONE]", "[ONE] []", "[ONE]]", "[ONE}"]
+        .map(|body| body.replace("ONE", one));
+    for body in bodies.into_iter().chain(around) {
+        match Format::Array.read(body.as_bytes()) {
+            Err(Problem::BadRequest(what)) => {
+                assert!(what.starts_with("the body is no array of JSON: "), "{body}: {what}");
+            }
+            other => panic!("{body}: {other:?}"),
+        }
     }
 }
 
