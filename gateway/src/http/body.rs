@@ -75,13 +75,6 @@ impl HttpBody for Body {
     }
 }
 
-impl Body {
-    /// Keeps the place of a poll for as long as its answer, which a client of HTTP/2 may take when it likes.
-    pub(super) fn keep(&mut self, place: HeldPollGuard) {
-        self.place = Some(place);
-    }
-}
-
 /// Makes a `200` whose body is known.
 pub(super) fn whole(body: Bytes) -> Response<Body> {
     response(Kind::Whole(body))
@@ -100,6 +93,11 @@ fn response(kind: Kind) -> Response<Body> {
 /// client hung up.
 pub(super) fn streamed(pieces: BoxStream<'static, Bytes>) -> Response<Body> {
     response(Kind::Streamed(pieces))
+}
+
+/// Keeps the place of a poll for as long as its answer, which a client of HTTP/2 may take when it likes.
+pub(super) fn keeping(place: HeldPollGuard, response: Response<Body>) -> Response<Body> {
+    response.map(|body| Body { place: Some(place), ..body })
 }
 
 /// Leaves out the body, as an answer to HEAD does, and tells its length if that is known (RFC 9110, section 9.3.2).

@@ -3,8 +3,6 @@
 use access::Place as SenderPlace;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::body::HttpResponse;
-
 /// Counts a poll as held until it is dropped, however that happens.
 pub(super) struct HeldPollGuard {
     held: Gauge,
@@ -17,12 +15,6 @@ impl HeldPollGuard {
     pub(super) fn new(held: &Gauge, most: usize, of_sender: Option<SenderPlace>) -> Option<Self> {
         let held = Self { held: held.clone(), _of_sender: of_sender };
         (held.held.inc() < i64::try_from(most).unwrap_or(i64::MAX)).then_some(held)
-    }
-
-    /// Keeps the place for as long as the answer.
-    pub(super) fn keep_for(self, mut response: HttpResponse) -> HttpResponse {
-        response.body_mut().keep(self);
-        response
     }
 }
 

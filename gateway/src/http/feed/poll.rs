@@ -20,7 +20,7 @@ use super::{
 use crate::http::{
     app::App,
     batch,
-    body::HttpResponse,
+    body::{self, HttpResponse},
     metrics::{Answer, Follower, HttpMetrics, Reading, Source, Transport},
     problem::{LAST_SEEN, Problem},
     response,
@@ -74,7 +74,7 @@ pub(crate) async fn poll<B: Broker>(
         FeedOutcome::Broker(error) => (Err(error.into()), Answer::Refused),
     };
     app.metrics.answered(counted);
-    response.map(|response| held.keep_for(response))
+    response.map(|response| body::keeping(held, response))
 }
 
 /// Counts what is handed out. What a client gets that does not go on from a place may be old, and is not late.

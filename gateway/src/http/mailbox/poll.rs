@@ -12,7 +12,7 @@ use mailboxes::{Answered, Batch, Outcome, PollRequest, Receipt};
 use crate::http::{
     app::App,
     batch,
-    body::HttpResponse,
+    body::{self, HttpResponse},
     connection::socket::ConnectionStatus,
     metrics::{Answer, HttpMetrics, Reading, Source, Transport},
     problem::{LAST_SEEN, Problem},
@@ -51,7 +51,7 @@ pub(crate) async fn poll<B: Broker>(
     };
     app.metrics.answered(counted);
     status.answering(receipt);
-    response.map(|response| held.keep_for(response))
+    response.map(|response| body::keeping(held, response))
 }
 
 fn with_events<B: Broker>(app: &App<B>, batch: &Batch) -> Result<HttpResponse, Problem> {
