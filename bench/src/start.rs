@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use events::EventTime;
-use postern_tests::{Broker, LongLog, Request, median, note};
+use postern_tests::{Broker, LongLog, Request, eventually, median, note};
 use tokio::time::Instant;
 
 use crate::row::{Better, Row};
@@ -68,8 +68,8 @@ impl Stream {
         let (began, at) = (Instant::now(), EventTime::now());
         gateway.start_again().await;
         gateway.wait_answer("/ready?feeds", 200, PATIENCE).await;
-        let told =
-            gateway.log().fields(from, "feeds are ready").context("the gateway does not say that feeds are ready")?;
+        let line = "feeds are ready";
+        let told = eventually(PATIENCE, line, async || gateway.log().fields(from, line).ok_or("not said")).await;
         let told = told["timestamp"].as_str().and_then(EventTime::from_rfc3339).context("a log line has a time")?;
         let ready = Duration::from_millis(told.unix_millis().saturating_sub(at.unix_millis())).as_secs_f64();
         note(&format!("start: feeds are served after {ready:.3} s with {} events", self.events));
