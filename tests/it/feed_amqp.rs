@@ -216,3 +216,25 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
     broker.close().await;
     assert!(matches!(end.tail.next().await, Err(BrokerError::Unavailable(_))), "an orderly end is one too");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_as_soon_as_a_killed_broker_takes_connections_is_in_the_feed() {
+    let mut node = RabbitNode::start().await;
+    let url = node.url();
+    end_soon(&connect(&url).await).await;
+    // A stream that was declared a moment before the kill may not come back at all.
+    node.stop().await;
+    node.start_again().await;
+    end_soon(&connect(&url).await).await;
+    node.kill9();
+    let publishing = async {
+        let broker = connect(&url).await;
+        let event = testing::event("a", 1);
+        eventually(Duration::from_mins(1), "a confirm", async || broker.publish(&event).await).await;
+        broker
+    };
+    let ((), broker) = tokio::join!(node.start_again(), publishing);
+    let end = end_soon(&broker).await;
+    let stored = numbers(&search_all(&broker, "a", 0, end.next).await);
+    assert!(!stored.is_empty() && stored.iter().all(|number| *number == 1), "{stored:?}");
+}
