@@ -96,7 +96,7 @@ mod tests {
     async fn a_head_that_has_begun_has_less_time_than_one_that_has_not() {
         let (started, status) = (Instant::now(), Arc::new(ConnectionStatus::default()));
         let timer = HeadTimer::new(Duration::from_secs(10), &status);
-        let mut waiting = timer.sleep(Duration::from_secs(60));
+        let mut waiting = timer.sleep(Duration::from_mins(1));
         assert!(time::timeout(Duration::from_secs(30), &mut waiting).await.is_err());
         status.begin_head();
         waiting.await;
