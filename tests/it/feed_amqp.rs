@@ -20,7 +20,7 @@ use lapin::{
 };
 use postern_tests::{Amqp, PATIENCE, RabbitNode, eventually, shared_node};
 use prometheus_client::registry::Registry;
-use tokio::time::timeout;
+use tokio::{net::TcpStream, time::timeout};
 
 async fn connect(url: &str) -> AmqpBroker {
     connect_with(url, Duration::from_secs(15)).await
@@ -218,7 +218,7 @@ async fn after_a_restart_of_the_broker_the_end_is_found_anew_and_offsets_go_on()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_published_as_soon_as_a_killed_broker_takes_connections_is_in_the_feed() {
+async fn the_first_event_of_a_killed_broker_that_is_back_is_in_the_feed() {
     let mut node = RabbitNode::start().await;
     let url = node.url();
     end_soon(&connect(&url).await).await;
@@ -228,6 +228,10 @@ async fn what_is_published_as_soon_as_a_killed_broker_takes_connections_is_in_th
     end_soon(&connect(&url).await).await;
     node.kill9();
     let publishing = async {
+        // Attempts to connect pause longer and longer: the one that succeeds would come after the stream.
+        let address = url.split(['@', '/']).find(|part| part.starts_with("127.")).unwrap();
+        let listens = async || TcpStream::connect(address).await.map(drop);
+        eventually(Duration::from_mins(1), "the node takes connections", listens).await;
         let broker = connect(&url).await;
         let event = testing::event("a", 1);
         eventually(Duration::from_mins(1), "a confirm", async || broker.publish(&event).await).await;

@@ -52,12 +52,7 @@ async fn publish(gateway: &Gateway, topic: &str, number: usize) {
     let event = event.header("event-id", &unique(&format!("event-{number}")));
     eventually(PATIENCE, "a confirm", async || {
         let mut connection = HttpConnection::try_open(gateway.address()).await.map_err(|error| error.to_string())?;
-        let sent = connection.send_unless_left(&event.bytes()).await;
-        let answer = match sent {
-            Ok(()) => connection.answer_unless_left().await,
-            Err(left) => Err(left),
-        };
-        let answer = answer.map_err(|left| format!("{left:?}"))?;
+        let answer = connection.request_unless_left(&event).await.map_err(|left| format!("{left:?}"))?;
         if answer.status == 202 { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;

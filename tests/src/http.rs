@@ -89,6 +89,12 @@ impl HttpConnection {
         written.await.map_err(|_| Left::Reset)
     }
 
+    /// Sends a request and reads the whole answer, unless the gateway leaves before.
+    pub async fn request_unless_left(&mut self, request: &Request) -> Result<Answer, Left> {
+        self.send_unless_left(&request.bytes()).await?;
+        self.answer_unless_left().await
+    }
+
     /// Sends a request and reads the whole answer; the connection can be used again.
     pub async fn request(&mut self, request: &Request) -> Answer {
         self.send(&request.bytes()).await;

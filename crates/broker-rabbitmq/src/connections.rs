@@ -73,6 +73,8 @@ pub(super) struct Connections {
     /// First come, first served.
     short_tasks: Semaphore,
     max_leases: usize,
+    /// Events are kept for feeds.
+    has_feeds: bool,
     /// The last try to open one more connection for Leases failed.
     cannot_grow: AtomicBool,
     warned: AtomicBool,
@@ -112,6 +114,7 @@ impl Connections {
             limits,
             short_tasks: Semaphore::new(MAX_SHORT_TASKS),
             max_leases: options.max_leases,
+            has_feeds: !options.feed_topics.is_empty(),
             cannot_grow: AtomicBool::new(false),
             warned: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),

@@ -76,8 +76,8 @@ async fn publish(at: SocketAddr, topic: String, from: u64, count: Arc<AtomicUsiz
     let (mut connection, mut confirmed) = (HttpConnection::open(at).await, Vec::new());
     for number in from.. {
         let event = |n: u64| json!({ "topic": topic, "data": { "n": n, "filler": "x".repeat(300) } });
-        connection.send(&batch(&content(number).map(event).collect::<Vec<_>>()).bytes()).await;
-        let Ok(answer) = connection.answer_unless_left().await else { return (number + 1, confirmed) };
+        let request = batch(&content(number).map(event).collect::<Vec<_>>());
+        let Ok(answer) = connection.request_unless_left(&request).await else { return (number + 1, confirmed) };
         answer.expect_status(202);
         confirmed.push(number);
         count.fetch_add(1, Ordering::Relaxed);

@@ -98,7 +98,9 @@ impl Connections {
                 {
                     // A worn-out one serves until the new one is there.
                     let connection = kind.connect_with(PublishConnection::open).await?;
-                    connection.await_stream().await;
+                    if self.has_feeds {
+                        connection.await_stream().await;
+                    }
                     *locked(&self.publishing) = Some(Arc::new(connection));
                 }
             }
