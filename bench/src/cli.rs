@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 /// What is measured.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
-    /// All of the following but start and fanout, each in a process of its own, and one table
+    /// All of the following but fanout, each in a process of its own, and one table
     All(suite::Options),
     Mailbox(mailbox::Options),
     Crowd(crowd::Options),

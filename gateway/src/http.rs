@@ -53,6 +53,7 @@ mod response;
 mod routes;
 mod security_headers;
 mod site;
+mod split;
 mod sse;
 mod transit;
 

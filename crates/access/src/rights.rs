@@ -8,9 +8,6 @@ use tokio::time::Instant;
 /// Separates the name of a user from that of a device or a tab, in the id of a mailbox.
 const DEVICE_SEPARATOR: char = '~';
 
-/// The pattern that selects every topic.
-const EVERYTHING: &str = "#";
-
 /// What the sender of a request may do. The default is nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Rights {
@@ -51,7 +48,7 @@ impl Rights {
     /// Checks the binding of a mailbox, or the following of a feed: all that the pattern selects must be allowed.
     pub fn read(&self, pattern: &TopicPattern) -> Result<(), Denied> {
         let is_covered = self.read.as_ref().is_some_and(|allowed| {
-            let is_named = allowed.iter().any(|known| known == pattern || known.as_str() == EVERYTHING);
+            let is_named = allowed.iter().any(|known| known == pattern || known.is_all());
             is_named || events::covers(allowed, pattern)
         });
         if is_covered { Ok(()) } else { Err(Denied::Read(pattern.clone())) }
@@ -72,7 +69,7 @@ impl Rights {
     /// Returns which events of a mailbox may be handed out; `None` stands for all of them.
     #[must_use]
     pub fn may_see(&self) -> Option<Arc<[TopicPattern]>> {
-        self.read.clone().filter(|allowed| !allowed.iter().any(|pattern| pattern.as_str() == EVERYTHING))
+        self.read.clone().filter(|allowed| !allowed.iter().any(TopicPattern::is_all))
     }
 }
 

@@ -72,8 +72,11 @@ impl ContentType {
     /// Tells whether this is a JSON type: `application/json`, `text/json`, or any `…+json` (RFC 6839, section 3.1).
     #[must_use]
     pub fn is_json(&self) -> bool {
-        let essence = self.essence().to_ascii_lowercase();
-        matches!(essence.as_str(), "application/json" | "text/json") || essence.ends_with("+json")
+        const SUFFIX: &str = "+json";
+        let essence = self.essence();
+        let end = essence.len().checked_sub(SUFFIX.len()).and_then(|start| essence.get(start..));
+        ["application/json", "text/json"].iter().any(|known| essence.eq_ignore_ascii_case(known))
+            || end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
     }
 
     /// Tells whether this is what an HTML form, and `curl -d`, declares for want of anything better.

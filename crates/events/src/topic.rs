@@ -14,6 +14,9 @@ const MAX_PATTERN_WORDS: usize = 32;
 /// on.
 const MAX_HASHES: usize = 2;
 
+/// The pattern that selects every topic.
+const EVERYTHING: &str = "#";
+
 /// What an event is about: words of `[A-Za-z0-9_-]+` joined by `.`, at most 255 bytes, e.g. `jobs.42.status`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
@@ -48,7 +51,13 @@ impl TopicPattern {
     /// Returns `#`, which selects every topic.
     #[must_use]
     pub fn all() -> Self {
-        Self("#".into())
+        Self(EVERYTHING.into())
+    }
+
+    /// Tells whether it is `#`.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        *self.0 == *EVERYTHING
     }
 
     /// Reads a pattern that was accepted and stored before patterns had limits on their words.
@@ -84,7 +93,7 @@ impl TopicPattern {
     #[must_use]
     pub fn matches(&self, topic: &Topic) -> bool {
         // Each wildcard also selects the word that it is itself.
-        self.0 == topic.0 || self.matches_in_steps(topic, || {})
+        self.is_all() || self.0 == topic.0 || self.matches_in_steps(topic, || {})
     }
 
     /// Does what [`Self::matches`] does, and tells of each step.
@@ -119,7 +128,7 @@ impl TopicPattern {
     /// topics may be.
     #[must_use]
     pub fn intersects(&self, other: &Self) -> bool {
-        if [self, other].iter().any(|pattern| *pattern.0 == *"#") {
+        if self.is_all() || other.is_all() {
             return true;
         }
         let [mine, theirs] = [self, other].map(|pattern| Words::of(&pattern.0).collect::<Vec<_>>());

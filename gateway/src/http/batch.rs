@@ -108,7 +108,8 @@ fn push_content_type(json: &mut String, event: &Event) {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // Writing a text to a string cannot fail.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]

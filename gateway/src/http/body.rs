@@ -20,9 +20,6 @@ use super::{connection::socket::ConnectionStatus, held::HeldPollGuard, security_
 
 mod paced;
 
-/// How many headers an answer mostly has in the end. Room for them is made once, and not again and again as they come.
-const HEADERS: usize = 12;
-
 /// A request, as hyper hands it over.
 pub(super) type HttpRequest = Request<Incoming>;
 
@@ -83,9 +80,7 @@ pub(super) fn whole(body: Bytes) -> Response<Body> {
 /// Every answer is made here.
 fn response(kind: Kind) -> Response<Body> {
     let mut response = Response::new(Body { kind, place: None });
-    let headers = response.headers_mut();
-    headers.reserve(HEADERS);
-    security_headers::add(headers);
+    *response.headers_mut() = security_headers::of_every_answer();
     response
 }
 

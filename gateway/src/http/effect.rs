@@ -13,7 +13,8 @@ pub(super) async fn run(
     effects: &TaskTracker,
     effect: impl Future<Output = Result<HttpResponse, Problem>> + Send + 'static,
 ) -> Result<HttpResponse, Problem> {
-    match effects.spawn(effect.in_current_span()).await {
+    // On the heap: on its way into a task a future is copied several times.
+    match effects.spawn(Box::pin(effect).in_current_span()).await {
         Ok(answer) => answer,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),

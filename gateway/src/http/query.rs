@@ -6,7 +6,7 @@ use events::http_names;
 use hyper::{HeaderMap, header::HeaderName};
 use tokio::time::Instant;
 
-use super::problem::Problem;
+use super::{problem::Problem, split::split_once};
 
 /// Seconds that a poll is held when it does not say.
 pub(super) const DEFAULT_WAIT_S: u64 = 25;
@@ -59,7 +59,7 @@ fn decoded(pair: &str) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     if pair.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return form_urlencoded::parse(pair.as_bytes()).next();
     }
-    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let (name, value) = split_once(pair, b'=').unwrap_or((pair, ""));
     Some((name.into(), value.into()))
 }
 
@@ -75,9 +75,12 @@ impl<'a> Query<'a> {
     /// Reads a query.
     pub(super) fn read(query: Option<&'a str>) -> Result<Self, Problem> {
         let mut known: Vec<(Cow<str>, Cow<str>)> = Vec::new();
-        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        for (name, value) in pairs.filter_map(decoded) {
-            if name.starts_with('_') {
+        let mut rest = query.unwrap_or_default();
+        while !rest.is_empty() {
+            let (pair, after) = split_once(rest, b'&').unwrap_or((rest, ""));
+            rest = after;
+            let Some((name, value)) = decoded(pair) else { continue };
+            if pair.is_empty() || name.starts_with('_') {
                 continue;
             }
             if !Self::KNOWN.contains(&&*name) {

@@ -1,9 +1,9 @@
-//! The answers that several handlers give. None of them may be kept by a cache.
+//! The answers that several handlers give.
 
 use bytes::Bytes;
 use hyper::{
     StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue},
 };
 
 use super::body::{self, HttpResponse};
@@ -12,16 +12,13 @@ use super::body::{self, HttpResponse};
 pub(super) fn empty(status: StatusCode) -> HttpResponse {
     let mut response = body::whole(Bytes::new());
     *response.status_mut() = status;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 /// Returns a `200` of this media type.
 pub(super) fn typed(media_type: &'static str, body: impl Into<Bytes>) -> HttpResponse {
     let mut response = body::whole(body.into());
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use hyper::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 
-use super::{metrics::Operation, problem::Problem, sse};
+use super::{metrics::Operation, problem::Problem, split::split_once, sse};
 
 /// The most parameters that a path has.
 const MAX_PARAMETERS: usize = 2;
@@ -127,7 +127,7 @@ impl<'a> Found<'a> {
 }
 
 fn decoded(segment: &str) -> Result<Cow<'_, str>, Problem> {
-    if !segment.contains('%') {
+    if !segment.bytes().any(|byte| byte == b'%') {
         return Ok(segment.into());
     }
     let wrong = |_| Problem::BadRequest("path: its percent-encoding is not UTF-8".to_owned());
@@ -140,11 +140,11 @@ impl Route {
         let mut parameters = [""; MAX_PARAMETERS];
         let (mut expected, mut given) = (self.path, path);
         for parameter in &mut parameters {
-            let Some((fixed, named)) = expected.split_once('{') else { break };
+            let Some((fixed, named)) = split_once(expected, b'{') else { break };
             given = given.strip_prefix(fixed)?;
             let end = given.bytes().position(|byte| byte == b'/').unwrap_or(given.len());
             (*parameter, given) = given.split_at(end);
-            expected = named.split_once('}')?.1;
+            expected = split_once(named, b'}')?.1;
         }
         (given == expected).then_some(parameters)
     }
