@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use clap::Args;
-use postern_tests::{Gateway, Load, LoadBuilder, RabbitNode, cpu_seconds, resident_bytes};
+use postern_tests::{Gateway, Load, LoadBuilder, RabbitNode, Request, cpu_seconds, resident_bytes};
 
 use crate::nchan::Nchan;
 
-/// How many connections the gateway takes: nearly all that a process may have open here.
+/// How many connections the gateway takes, and mailboxes: nearly all that a process may have open here.
 const CONNECTIONS: &str = "19500";
 
 /// How the servers are started.
@@ -59,7 +59,8 @@ impl Kind {
 impl Server {
     /// Starts one.
     pub(crate) async fn start(kind: Kind, options: &ServerOptions) -> anyhow::Result<Self> {
-        let (builder, mut node) = (Gateway::builder().flag("--max-connections", CONNECTIONS), None);
+        let builder = Gateway::builder().flag("--max-connections", CONNECTIONS).flag("--max-mailboxes", CONNECTIONS);
+        let mut node = None;
         let mut builder = match kind {
             Kind::Nchan => return Ok(Self::Nchan(Nchan::start(options.nginx_workers).await?)),
             Kind::Gateway => builder.switch("--memory"),
@@ -89,6 +90,13 @@ impl Server {
             Self::Gateway(server) => server.0.address(),
             Self::Nchan(nchan) => nchan.address(),
         }
+    }
+
+    /// Returns how many polls a gateway says that it holds; other servers do not say it.
+    pub(crate) async fn held_polls(&self) -> Option<u32> {
+        let Self::Gateway(server) = self else { return None };
+        let metrics = Request::get("/metrics").send(server.0.address()).await.text();
+        metrics.lines().find_map(|line| line.strip_prefix("postern_polls_held ")?.parse().ok())
     }
 
     /// Returns the CPU seconds that it has used, without its RabbitMQ.
