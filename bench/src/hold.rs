@@ -4,12 +4,12 @@
 //! there, beside the smallest number of them, so that growth is seen. Clients come a thousand a second, and ask for the longest
 //! wait that there is: nchan holds its polls without an end, so no poll may end while processor time is measured.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Parser;
 use postern_tests::{Folder, Table, note};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     output::print,
