@@ -15,8 +15,8 @@ mod rules;
 use std::time::Duration;
 
 use postern_tests::{
-    Broker, Gateway, GatewayBuilder, HttpConnection, Proxy, ProxyProgram, RabbitNode, Request, eventually, note,
-    on_both_brokers, shared_node, unique,
+    Broker, Gateway, GatewayBuilder, HttpConnection, LeanHttp, Proxy, ProxyProgram, RabbitNode, Request, eventually,
+    note, on_both_brokers, shared_node, unique,
 };
 use tokio::time::sleep;
 
@@ -184,6 +184,36 @@ async fn loses_nothing_while_the_cache_forgets_and_gateways_are_killed(program: 
         "{program:?}, {broker:?}: {clients} clients had {events} events, while the cache forgot all {forgotten} times, and {killed} gateways \
          and {broker_killed} times RabbitMQ were killed"
     ));
+}
+
+/// nginx counts the uses of what it keeps in ten bits, and takes what has no use for new unless `proxy_cache_min_uses` is 0.
+#[tokio::test(flavor = "multi_thread")]
+async fn nginx_asks_once_for_more_clients_than_it_counts() {
+    let gateway = cached(Broker::Embedded.gateway_with_log().await).start().await;
+    gateway.wait_ready().await;
+    let cache = Proxy::start_cache(ProxyProgram::Nginx, &[gateway.address()]).await;
+    let topic = unique("many");
+    let (_, place) = rules::between(&gateway, &topic, 0).await;
+    let before = polls(&gateway).await;
+    let mut clients = Vec::new();
+    for _ in 0..3_100 {
+        let mut client = LeanHttp::open(cache.address()).await.unwrap();
+        client.send("GET", &format!("/topics/{topic}/events?last_seen={place}&wait=55")).await.unwrap();
+        clients.push(client);
+    }
+    let came = clients.len() as u64;
+    eventually(PATIENCE, "the requests of all clients", async || {
+        let requests = cache.requests().await;
+        if requests > came { Ok(()) } else { Err(requests) }
+    })
+    .await;
+    publish(&gateway, &topic, 2).await;
+    for client in &mut clients {
+        // It is a 204 where the slot of their polls has just ended.
+        let status = client.answer().await.unwrap().status;
+        assert!(matches!(status, 200 | 204), "{status}");
+    }
+    assert_eq!(polls(&gateway).await - before, 1, "polls of {came} clients");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ fn kept(answer: &Answer) -> (u16, Option<&str>) {
 }
 
 /// Publishes one event, and returns the place before it and the one after it, as a reader of all gets them.
-async fn between(gateway: &Gateway, topic: &str, number: usize) -> (String, String) {
+pub(super) async fn between(gateway: &Gateway, topic: &str, number: usize) -> (String, String) {
     publish(gateway, topic, number).await;
     let before = place(&get(gateway.address(), topic, "wait=5").await.expect_status(200));
     publish(gateway, topic, number + 1).await;
