@@ -13,11 +13,15 @@ use hyper::{
 /// Which pages may load an answer without the CORS protocol: as an image, a script, an object.
 pub(super) const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// How many headers an answer mostly has in the end: what finds them by name is made for so many, and not again as they come.
+const USUAL: usize = 12;
+
 /// Returns what an answer begins with. A handler that sets one of them otherwise has its reason.
 pub(super) fn of_every_answer() -> HeaderMap {
-    // A copy costs a third of what it costs to put them together.
+    // A copy costs less than putting them together.
     static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
-        HeaderMap::from_iter([
+        let mut headers = HeaderMap::with_capacity(USUAL);
+        headers.extend([
             // An event is what its publisher says that it is, and never a script because it looks like one.
             (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             // A client id stands in a URL, and is a secret.
@@ -25,7 +29,8 @@ pub(super) fn of_every_answer() -> HeaderMap {
             (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
             // What a cache keeps, others may get.
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        ])
+        ]);
+        headers
     });
     HEADERS.clone()
 }
