@@ -22,12 +22,13 @@ use lapin::{
     options::{BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions},
     types::FieldTable,
 };
-use postern_tests::{Gateway, LeanHttp, RabbitNode, Request, eventually, note};
+use postern_tests::{Gateway, LeanHttp, RabbitNode, eventually, note};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     open_files,
     row::{Better, Row},
+    server::gauge,
 };
 
 /// Measures how fast a crowd that comes back is served, beside a bare AMQP client.
@@ -87,7 +88,7 @@ fn client(n: usize) -> anyhow::Result<ClientId> {
 
 /// Has all clients poll at once; returns the seconds until their mailboxes are open.
 async fn through_gateway(gateway: &Gateway, clients: usize) -> anyhow::Result<f64> {
-    let before = counted(gateway, "postern_opening_seconds_count").await.unwrap_or_default();
+    let before = gauge(gateway, "postern_opening_seconds_count").await.unwrap_or_default();
     let began = Instant::now();
     let mut polling = JoinSet::new();
     for n in 0..clients {
@@ -103,22 +104,17 @@ async fn through_gateway(gateway: &Gateway, clients: usize) -> anyhow::Result<f6
         held.push(http??);
     }
     let all_open = async || {
-        let opened = counted(gateway, "postern_opening_seconds_count").await.unwrap_or_default() - before;
+        let opened = gauge(gateway, "postern_opening_seconds_count").await.unwrap_or_default() - before;
         if opened >= clients { Ok(began.elapsed()) } else { Err(opened) }
     };
     let took = eventually(PATIENCE, "every mailbox to be open", all_open).await;
     held.into_iter().try_for_each(LeanHttp::reset)?;
-    let none_open = async || match counted(gateway, "postern_sessions").await {
+    let none_open = async || match gauge(gateway, "postern_sessions").await {
         Some(0) => Ok(()),
         open => Err(open),
     };
     eventually(PATIENCE, "every mailbox to be free", none_open).await;
     Ok(took.as_secs_f64())
-}
-
-async fn counted(gateway: &Gateway, name: &str) -> Option<usize> {
-    let metrics = Request::get("/metrics").send(gateway.address()).await.text();
-    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// Opens all mailboxes without a gateway; returns the seconds until they are.

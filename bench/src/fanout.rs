@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     output::print,
     row::{Better, Row},
+    server::gauge,
 };
 
 /// Measures the processor time of a gateway for one event in one mailbox.
@@ -135,8 +136,7 @@ async fn measure(options: &Options, binary: Option<&PathBuf>, payload: &str) -> 
 async fn delivered(gateway: &Gateway, bytes: usize) {
     let mut before = None;
     let are_full = async || {
-        let metrics = Request::get("/metrics").send(gateway.address()).await.text();
-        let held = metrics.lines().find_map(|line| line.strip_prefix("postern_window_bytes ")?.parse().ok());
+        let held = gauge(gateway, "postern_window_bytes").await;
         let is_full = held > Some(bytes) && held == before;
         before = held;
         if is_full { Ok(()) } else { Err(held) }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     output::print,
     row::{Better, Row},
-    server::{Kind, Server, ServerOptions},
+    server::{Kind, Server, ServerOptions, target},
 };
 
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -22,7 +22,10 @@ const PATIENCE: Duration = Duration::from_mins(10);
 /// How long the polls are held before the memory is read.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// How long a poll is held at least that asks for the longest wait: up to a tenth less than 55 s.
+/// The longest wait that a poll can ask for, in seconds.
+const WAIT: u32 = 55;
+
+/// How long such a poll is held at least: up to a tenth less.
 const HELD: Duration = Duration::from_secs(49);
 
 /// Processor time is measured for so long at least.
@@ -30,9 +33,6 @@ const SHORTEST: Duration = Duration::from_secs(5);
 
 /// How many clients come in a second.
 const ARRIVALS: u32 = 1_000;
-
-/// How the load tool describes Postern.
-const TARGET: &str = include_str!("../../load/targets/postern.toml");
 
 const MEMORY: (&str, Better) = ("KiB", Better::Lower);
 const CPU: (&str, Better) = ("% of a core", Better::Lower);
@@ -133,14 +133,13 @@ async fn measure(kind: Kind, polls: u32, options: &Options) -> anyhow::Result<He
     let server = Server::start(kind, &options.servers).await?;
     let (alone, broker_alone) = (server.resident_bytes(), server.resident_bytes_of_broker());
     let folder = Folder::new("hold");
-    let target = folder.write("target.toml", &TARGET.replace("wait=25", "wait=55"));
-    let target = target.to_string_lossy();
+    let described = folder.write("target.toml", &target(WAIT));
     let mut load = match kind {
         Kind::RabbitMq => server.load("own.{}").flag("--topics", "own").flag("--read", "mailbox"),
         _ => server.load("stock"),
     };
     if kind != Kind::Nchan {
-        load = load.flag("--target", &target);
+        load = load.flag("--target", &described.to_string_lossy());
     }
     load = load.flag("--clients", &polls.to_string()).flag("--ramp", &format!("{}s", polls.div_ceil(ARRIVALS)));
     // It waits for an event that does not come, and is ended with the polls held.
@@ -148,7 +147,7 @@ async fn measure(kind: Kind, polls: u32, options: &Options) -> anyhow::Result<He
     let began = Instant::now();
     load.wait_said("waiting", PATIENCE).await;
     if let Some(held) = server.held_polls().await {
-        ensure!(held == polls, "the gateway holds {held} polls, and not {polls}: some of them did not get in");
+        ensure!(held == polls as usize, "the gateway holds {held} polls, and not {polls}: some of them did not get in");
     }
     sleep(SETTLING).await;
     let each = |after: f64, before: f64| (after - before) / 1024.0 / f64::from(polls);

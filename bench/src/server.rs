@@ -44,6 +44,20 @@ pub(crate) enum Server {
     Nchan(Nchan),
 }
 
+/// Returns what a gauge of a gateway shows.
+pub(crate) async fn gauge(gateway: &Gateway, name: &str) -> Option<usize> {
+    let metrics = Request::get("/metrics").send(gateway.address()).await.text();
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Describes Postern to the load tool as it does by itself, with polls that ask to wait for so many seconds.
+pub(crate) fn target(wait: u32) -> String {
+    const USUAL: &str = "wait=25";
+    let described = include_str!("../../load/targets/postern.toml");
+    assert!(described.contains(USUAL), "no {USUAL} in {described}");
+    described.replace(USUAL, &format!("wait={wait}"))
+}
+
 impl Kind {
     /// Returns a name for people.
     pub(crate) const fn name(self) -> &'static str {
@@ -93,10 +107,9 @@ impl Server {
     }
 
     /// Returns how many polls a gateway says that it holds; other servers do not say it.
-    pub(crate) async fn held_polls(&self) -> Option<u32> {
+    pub(crate) async fn held_polls(&self) -> Option<usize> {
         let Self::Gateway(server) = self else { return None };
-        let metrics = Request::get("/metrics").send(server.0.address()).await.text();
-        metrics.lines().find_map(|line| line.strip_prefix("postern_polls_held ")?.parse().ok())
+        gauge(&server.0, "postern_polls_held").await
     }
 
     /// Returns the CPU seconds that it has used, without its RabbitMQ.

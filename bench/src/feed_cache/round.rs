@@ -7,6 +7,8 @@ use std::time::Duration;
 use postern_tests::{Folder, Gateway, Load, Proxy, ProxyProgram, Request, cpu_seconds, eventually};
 use tokio::time::sleep;
 
+use crate::server::target;
+
 const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long the polls are held before events come.
@@ -73,8 +75,8 @@ impl Round {
         };
         let address = cache.as_ref().map_or(gateway.address(), Proxy::address);
         let folder = Folder::new("feed-cache");
-        let target = folder.write("target.toml", &self.target(&gateway).await);
-        let mut load = Load::of(address, "stock").flag("--target", &target.to_string_lossy());
+        let described = folder.write("target.toml", &target(self.wait));
+        let mut load = Load::of(address, "stock").flag("--target", &described.to_string_lossy());
         for (flag, value) in [
             ("--clients", self.clients.to_string()),
             ("--ramp", format!("{}s", self.clients.div_ceil(ARRIVALS))),
@@ -136,14 +138,6 @@ impl Round {
         let (polls, requests) = (polls(gateway).await - polls_before, cache.requests().await - requests_before);
         let deadlines = f64::from(self.deadlines);
         (polls / deadlines, float(requests) / deadlines / f64::from(self.clients))
-    }
-
-    /// Returns how Postern is read, with this `wait`.
-    async fn target(self, gateway: &Gateway) -> String {
-        let printed = Load::run(gateway.address(), &["--print-target", "postern"], PATIENCE).await.stdout;
-        let (usual, own) = ("&wait=25", format!("&wait={}", self.wait));
-        assert!(printed.contains(usual), "no {usual} in {printed}");
-        printed.replace(usual, &own)
     }
 }
 

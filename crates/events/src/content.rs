@@ -72,11 +72,9 @@ impl ContentType {
     /// Tells whether this is a JSON type: `application/json`, `text/json`, or any `…+json` (RFC 6839, section 3.1).
     #[must_use]
     pub fn is_json(&self) -> bool {
-        const SUFFIX: &str = "+json";
         let essence = self.essence();
-        let end = essence.len().checked_sub(SUFFIX.len()).and_then(|start| essence.get(start..));
         ["application/json", "text/json"].iter().any(|known| essence.eq_ignore_ascii_case(known))
-            || end.is_some_and(|end| end.eq_ignore_ascii_case(SUFFIX))
+            || essence.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
     }
 
     /// Tells whether this is what an HTML form, and `curl -d`, declares for want of anything better.
