@@ -76,6 +76,18 @@ async fn the_command_line_tool_sees_a_virtual_host_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_tool_is_asked_again_when_it_refuses() {
+    let node = shared_node().await;
+    let vhost = unique("late");
+    let make = async || {
+        node.rabbitmqctl(&["list_vhosts"]).await;
+        node.rabbitmqctl(&["add_vhost", &vhost]).await;
+    };
+    let permissions = ["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"];
+    tokio::join!(node.rabbitmqctl(&permissions), make());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_node_is_silent_and_goes_on_after_it() {
     let node = RabbitNode::start().await;
     node.freeze();
