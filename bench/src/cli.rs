@@ -8,7 +8,7 @@ use crate::{access, catchup, crowd, fanout, feed, feed_cache, fleet, hold, mailb
 
 const EXAMPLES: &str = "\
 Examples:
-  tests/bench                                  all of them; takes about half an hour
+  tests/bench                                  all of them; takes some 40 minutes
   tests/bench all --only feed,mailbox --html report.html
   tests/bench crowd --clients 5000
   tests/bench feed --without-nchan --clients 1000 --rounds 1

@@ -1,6 +1,6 @@
 //! Rights that shrink, and grow again: what waits in a mailbox is shown by the token of the poll that comes for it.
 
-use postern_tests::{Broker, EventStream, HttpConnection, PATIENCE, Poll, Request, on_both_brokers};
+use postern_tests::{Broker, EventStream, HttpConnection, PATIENCE, Poll, Request, eventually_eq, on_both_brokers};
 use serde_json::{Value, json};
 
 use super::{WithToken, World};
@@ -13,11 +13,16 @@ fn alice(read: &[&str]) -> Value {
 async fn with_events_of_two_topics(broker: Broker) -> World {
     let world = World::new(broker).await;
     let poll = Poll::of("alice").topics("a.#,b.#").wait(0).token(&world.bearer(&alice(&["a.#", "b.#"])));
-    poll.send(&world.gateway).await.expect_status(204);
+    poll.clone().send(&world.gateway).await.expect_status(204);
     for n in 0..6 {
         let topic = if n % 2 == 0 { "a.x" } else { "b.x" };
         world.publish(topic, &format!("{{\"n\":{n}}}")).await;
     }
+    // Those of a mailbox that is opened come one after the other.
+    eventually_eq(PATIENCE, "the mailbox", (0..6).collect(), async || {
+        poll.send(&world.gateway).await.batch().numbers("n")
+    })
+    .await;
     world
 }
 
