@@ -44,7 +44,7 @@ Examples:
 
 Exit codes:
   0    nothing was lost and every condition of --require was met
-  1    something was lost, a condition was not met, or there was nothing to measure
+  1    something was lost, a client did not get in, a condition was not met, or there was nothing to measure
   64   wrong flags, or a wrong file
   130  ended by a second SIGINT, without a report (143: by SIGTERM); after the first one there is a report";
 
@@ -265,21 +265,22 @@ fn options(cli: Cli, command: String) -> Result<Options, String> {
     if let Some(gone) = cli.watch_pid.iter().find(|pid| !watch::exists(**pid)) {
         return Err(format!("--watch-pid: there is no process {gone}"));
     }
-    let clients = if cli.clients.is_empty() { vec![1000] } else { cli.clients };
     let share = cli.streams_per_connection.unwrap_or(1);
     let is_search = !cli.find_limit.is_empty();
     let searches_clients = is_search && cli.of == LimitOf::Clients;
+    let max = cli.max.filter(|_| searches_clients);
+    let clients = if cli.clients.is_empty() { vec![max.unwrap_or(1000).min(1000)] } else { cli.clients };
     if is_search && clients.len() > 1 {
         return Err("--find-limit chooses the steps itself: give --clients one number, to begin with".to_owned());
     }
     let highest = clients.iter().copied().max().unwrap_or(1);
-    let max_clients = if searches_clients {
-        cli.max
-            .unwrap_or_else(|| limits::of_processes(cli.workers.unwrap_or(1)).saturating_mul(share).min(200_000))
-            .max(highest)
-    } else {
-        highest
-    };
+    if let Some(max) = max.filter(|max| *max < highest) {
+        return Err(format!(
+            "--find-limit begins with the {highest} of --clients, which is more than the {max} of --max"
+        ));
+    }
+    let as_far_as_goes = || limits::of_processes(cli.workers.unwrap_or(1)).saturating_mul(share).min(200_000);
+    let max_clients = if searches_clients { max.unwrap_or_else(as_far_as_goes).max(highest) } else { highest };
     let topics = match cli.topics {
         Some(Topics::Count(count)) => count,
         None if !target.read.own_topics => 1,

@@ -90,9 +90,19 @@ impl Clients {
         self.engine.publishers.as_mut()
     }
 
+    /// Returns up to which number another program has published events, as far as that was taken down.
+    pub(crate) fn published(&self) -> u32 {
+        self.engine.ledger.published(0).last
+    }
+
     /// Takes down that another program has published events up to this number.
     pub(crate) fn assume_published(&mut self, last: u32) {
         self.engine.ledger.assume(last);
+    }
+
+    /// Takes down that another program has published what any client has had.
+    pub(crate) fn assume_published_what_was_seen(&mut self) {
+        self.engine.crowd.note_seen(&mut self.engine.ledger);
     }
 
     /// Finds out what is missing, once nothing more is published. What is on its way still is not confirmed.

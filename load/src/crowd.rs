@@ -32,7 +32,6 @@ use crate::{
     number::nanoseconds,
     record::Record,
     streams::Streams,
-    tally::Tally,
     target::{Names, Read},
     timers::{Kind, Timers},
 };
@@ -95,8 +94,6 @@ pub(crate) struct Crowd {
     next_look: u64,
     /// How many clients have had how many events of one stream, for a program that waits for that.
     had: Vec<u32>,
-    /// Events that clients lacked which are gone.
-    lost_by_gone: u64,
 }
 
 /// How many clients do what.
@@ -161,12 +158,11 @@ impl Crowd {
             starting: 0,
             next_look: 0,
             had: Vec::new(),
-            lost_by_gone: 0,
             plan,
         }
     }
 
-    /// Has so many clients come, or the last ones go.
+    /// Has so many clients come, or the last ones go, and counts anew what they lack.
     pub(crate) fn set_wanted(&mut self, wanted: u32, turn: Turn<'_>) {
         // Of all clients, each worker has every so-manieth.
         let (worker, workers) = (self.plan.worker, self.plan.workers);
@@ -176,14 +172,18 @@ impl Crowd {
         for index in (self.wanted..self.clients.len()).rev() {
             self.move_to(index, State::Absent, turn.now);
             self.end_starting(index);
-            let gone = self.clients.remove(index);
-            if !gone.tallies.is_empty() {
+            if !self.clients.remove(index).tallies.is_empty() {
                 self.standing.established -= 1;
             }
-            let lost =
-                |(stream, tally): (u32, &Tally)| turn.ledger.map_or(0, |ledger| tally.lost(ledger.published(stream)));
-            let number = self.number(index);
-            self.lost_by_gone += self.plan.streams.of_client(number).zip(&gone.tallies).map(lost).sum::<u64>();
+        }
+        // What was lost until now has been told.
+        if let Some(ledger) = turn.ledger {
+            for index in 0..self.clients.len() {
+                let streams = self.plan.streams.of_client(self.number(index));
+                for (stream, tally) in streams.zip(&mut self.clients[index].tallies) {
+                    tally.count_after(ledger.published(stream).last);
+                }
+            }
         }
         self.started = self.started.min(self.wanted);
         self.clients.resize_with(self.wanted, Client::default);
@@ -279,13 +279,22 @@ impl Crowd {
         self.receive(index, readiness.may_have_ended, turn);
     }
 
-    /// Returns how many events clients have not had that were published and confirmed.
+    /// Returns how many events clients have not had that were published and confirmed since their number was last set.
     pub(crate) fn lost(&self, ledger: &Ledger) -> u64 {
         let lost = |(index, client): (usize, &Client)| -> u64 {
             let streams = self.plan.streams.of_client(self.number(index));
             streams.zip(&client.tallies).map(|(stream, tally)| tally.lost(ledger.published(stream))).sum()
         };
-        self.lost_by_gone + self.clients.iter().enumerate().map(lost).sum::<u64>()
+        self.clients.iter().enumerate().map(lost).sum()
+    }
+
+    /// Takes down that what any client has had was published.
+    pub(crate) fn note_seen(&self, ledger: &mut Ledger) {
+        for (index, client) in self.clients.iter().enumerate() {
+            for (stream, tally) in self.plan.streams.of_client(self.number(index)).zip(&client.tallies) {
+                ledger.seen(stream, tally.highest());
+            }
+        }
     }
 
     /// Returns how many clients have had all events of the one stream up to each number: the first, the second, and so on.

@@ -9,6 +9,19 @@ pub(crate) mod connection;
 pub(crate) mod http2;
 pub(crate) mod sse;
 
+use crate::failure::Failure;
+
+/// How a connection has ended, or the part of one that a client has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not: more may come.
+    Open,
+    /// In order: the server has nothing more to say.
+    Orderly,
+    /// By an error.
+    Broken(Failure),
+}
+
 /// What is no HTTP, or none that this tool takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

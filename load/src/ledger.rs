@@ -64,4 +64,11 @@ impl Ledger {
     pub(crate) fn assume(&mut self, last: u32) {
         self.last.fill(last);
     }
+
+    /// Takes down that another program has published an event that has come.
+    pub(crate) fn seen(&mut self, stream: u32, number: u32) {
+        if let Some(last) = self.last.get_mut(stream as usize) {
+            *last = (*last).max(number);
+        }
+    }
 }

@@ -88,24 +88,24 @@ fn run(options: &Options) -> io::Result<bool> {
     }
     // That a report cannot be written is told before there is one.
     for path in [&options.json, &options.html].into_iter().flatten().filter(|path| *path != Path::new("-")) {
-        written(path, "")?;
+        fs::OpenOptions::new().append(true).create(true).open(path).map_err(|error| cannot_write(path, &error))?;
     }
     let report = run::run(options, &Stop::listen()?)?;
-    match &options.json {
-        Some(path) if path == Path::new("-") => output::line(&report.json()),
-        Some(path) => written(path, &report.json())?,
-        None => {}
+    // First what can be written in any case.
+    if options.json.as_deref() == Some(Path::new("-")) {
+        output::line(&report.json());
+    } else {
+        output::line(report::text::text(&report).trim_end());
+    }
+    if let Some(path) = options.json.as_deref().filter(|path| *path != Path::new("-")) {
+        fs::write(path, report.json()).map_err(|error| cannot_write(path, &error))?;
     }
     if let Some(path) = &options.html {
-        written(path, &report::html::html(&report))?;
-    }
-    if options.json.as_deref() != Some(Path::new("-")) {
-        output::line(report::text::text(&report).trim_end());
+        fs::write(path, report::html::html(&report)).map_err(|error| cannot_write(path, &error))?;
     }
     Ok(report.has_passed())
 }
 
-fn written(path: &Path, text: &str) -> io::Result<()> {
-    let failed = |error: io::Error| io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()));
-    fs::write(path, text).map_err(failed)
+fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
 }

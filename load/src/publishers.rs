@@ -13,7 +13,7 @@ use crate::{
     clock,
     crowd::{Readiness, behaviour::backoff},
     failure::Failure,
-    http::{answer::Answer, connection::Connection},
+    http::{End, answer::Answer, connection::Connection},
     ledger::{Ledger, Sent},
     number::nanoseconds,
     stamp::Stamp,
@@ -193,34 +193,35 @@ impl Publishers {
         let Some(publisher) = self.all.get_mut(index) else { return };
         let Some(connection) = &mut publisher.connection else { return };
         let mut come = std::mem::take(&mut self.come);
-        let read = connection.send_rest().and_then(|()| connection.read(&mut come, readiness.may_have_ended));
-        match read {
-            Err(error) => self.fail(index, Failure::from(&error), None, ledger),
-            Ok(ended) => self.take(index, &come, ended, ledger),
-        }
+        let sent = connection.send_rest();
+        let end = match (connection.read(&mut come, readiness.may_have_ended), sent) {
+            (End::Open, Err(error)) => End::Broken(Failure::from(&error)),
+            (end, _) => end,
+        };
+        self.take(index, &come, end, ledger);
         self.come = come;
     }
 
-    fn take(&mut self, index: usize, come: &[u8], ended: bool, ledger: &mut Ledger) {
+    fn take(&mut self, index: usize, come: &[u8], end: End, ledger: &mut Ledger) {
         let publisher = &mut self.all[index];
         let Some(on_its_way) = publisher.on_its_way else {
-            if ended || !come.is_empty() {
+            if end != End::Open || !come.is_empty() {
                 publisher.connection = None;
             }
             return;
         };
-        match Answer::read(come, ended) {
-            Err(_) => self.fail(index, Failure::Malformed, None, ledger),
-            Ok(None) if ended => self.fail(index, Failure::Closed, None, ledger),
-            Ok(None) if come.is_empty() => {}
-            Ok(None) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
-            Ok(Some(answer)) if self.plan.publish.confirmed.contains(&answer.head.status) => {
-                if ended || answer.head.is_last {
+        match (Answer::read(come, end == End::Orderly), end) {
+            (Err(_), _) => self.fail(index, Failure::Malformed, None, ledger),
+            (Ok(None), End::Orderly) => self.fail(index, Failure::Closed, None, ledger),
+            (Ok(None), End::Broken(failure)) => self.fail(index, failure, None, ledger),
+            (Ok(None), End::Open) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
+            (Ok(Some(answer)), end) if self.plan.publish.confirmed.contains(&answer.head.status) => {
+                if end != End::Open || answer.head.is_last {
                     publisher.connection = None;
                 }
                 self.confirm(index, on_its_way, clock::now());
             }
-            Ok(Some(answer)) => {
+            (Ok(Some(answer)), _) => {
                 self.fail(index, Failure::Status(answer.head.status), answer.head.retry_after(), ledger);
             }
         }
@@ -306,6 +307,7 @@ impl Publishers {
         let wait = retry_after
             .map_or_else(|| nanoseconds(backoff(publisher.failures)), |wait| wait.saturating_mul(clock::SECOND));
         publisher.paused = now.saturating_add(wait);
+        publisher.free = publisher.paused;
         if let Some(OnItsWay { stream, number, .. }) = publisher.on_its_way.take() {
             *self.sent.failures.entry(failure).or_default() += 1;
             ledger.not_confirmed(stream, number);
@@ -324,7 +326,7 @@ impl Publishers {
             Pace::Random(_) => Some(publisher.drawn),
             pace => pace.offset(event),
         };
-        let next = offset.map_or(publisher.free, |offset| self.began + offset);
+        let next = offset.map_or(publisher.free, |offset| self.began.saturating_add(offset));
         (next.max(publisher.paused) < stretch.until).then_some(next)
     }
 
@@ -334,12 +336,18 @@ impl Publishers {
         let Streams { topics, publishers } = self.plan.streams;
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let with_events = stretch.topics.min(self.plan.among).min(topics);
-        let streams = if topics < publishers { publishers } else { with_events };
-        if index >= streams {
+        let sent = self.all[index as usize].sent;
+        // Each of those that share a topic has a stream of its own.
+        if topics < publishers {
+            let (row, topic) = (index / topics, self.plan.streams.topic(index));
+            let all = publishers / topics * with_events + with_events.min(publishers % topics);
+            let event = sent * u64::from(all) + u64::from(row * with_events + topic);
+            return (topic < with_events).then_some((index, event));
+        }
+        if index >= with_events {
             return None;
         }
-        let own = u64::from((streams - index).div_ceil(publishers.max(1)));
-        let sent = self.all[index as usize].sent;
+        let (streams, own) = (with_events, u64::from((with_events - index).div_ceil(publishers.max(1))));
         let stream = index + publishers * u32::try_from(sent % own).unwrap_or_default();
         Some((stream, sent / own * u64::from(streams) + u64::from(stream)))
     }

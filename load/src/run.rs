@@ -182,12 +182,16 @@ fn judge(report: &mut Report, options: &Options) {
     }
     // What was looked for are the steps that fail.
     if report.limit.is_some() {
-        if report.limit.as_ref().is_none_or(|limit| limit.holds.is_none()) && !report.is_interrupted {
+        if report.limit.as_ref().is_none_or(|limit| limit.holds.is_none()) {
             report.failures.push("no step met the conditions".to_owned());
         }
         return;
     }
     for step in &report.steps {
+        // What those outside would have lost is not known.
+        if step.established < step.clients && !report.is_interrupted {
+            report.failures.push(format!("{} clients: only {} got in", step.clients, step.established));
+        }
         if step.received == 0 && step.sent > 0 {
             report.failures.push(format!("{} clients: nothing was received", step.clients));
         }

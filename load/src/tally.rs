@@ -6,15 +6,17 @@
 
 use std::collections::BTreeMap;
 
-/// The maximum of gaps that one client keeps of one stream, 16 bytes each. Beyond it the oldest gap is lost for good, and an event
-/// that still fills it counts as one that came again.
-const MAX_GAPS: usize = 1000;
+/// The maximum of gaps that one client keeps of one stream, some 16 bytes each. Beyond it all of the oldest gap is lost for good,
+/// whether it was confirmed or not, and an event that still fills it counts as one that came again.
+const MAX_GAPS: usize = 10_000;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     /// The number that comes next.
     next: u32,
+    /// What is missing counts from here on: before it the client was not there, or what was lost has been told.
+    counts_from: u32,
     /// Where the stream begins for this client, until its first event has come.
     begins: Begins,
     gaps: Option<Box<Gaps>>,
@@ -63,9 +65,26 @@ impl Tally {
     /// Begins after what had been published when the client came; without that, with the first event that comes.
     pub(crate) const fn begin(after: Option<u32>) -> Self {
         match after {
-            Some(last) => Self { next: last.saturating_add(1), begins: Begins::Known, gaps: None },
-            None => Self { next: 1, begins: Begins::WithFirst, gaps: None },
+            Some(last) => {
+                let next = last.saturating_add(1);
+                Self { next, counts_from: next, begins: Begins::Known, gaps: None }
+            }
+            None => Self { next: 1, counts_from: 1, begins: Begins::WithFirst, gaps: None },
         }
+    }
+
+    /// Counts what is missing anew, of what is published after this number.
+    pub(crate) fn count_after(&mut self, last: u32) {
+        self.counts_from = last.saturating_add(1);
+        if self.begins == Begins::WithFirst {
+            (self.next, self.begins) = (self.counts_from, Begins::Known);
+        }
+        self.gaps.iter_mut().for_each(|gaps| gaps.given_up = 0);
+    }
+
+    /// Returns the highest number that has come, or 0.
+    pub(crate) fn highest(&self) -> u32 {
+        if self.begins == Begins::Begun { self.next.saturating_sub(1) } else { 0 }
     }
 
     /// Takes an event.
@@ -97,7 +116,8 @@ impl Tally {
         let gaps = self.gaps.as_deref();
         let tail = (self.begins != Begins::WithFirst).then_some((self.next, published.last.saturating_add(1)));
         let missing = gaps.into_iter().flat_map(|gaps| gaps.missing.iter().map(|(first, end)| (*first, *end)));
-        let kept: u64 = missing.chain(tail).map(|range| published.confirmed_within(range)).sum();
+        let counted = missing.chain(tail).map(|(first, end)| (first.max(self.counts_from), end));
+        let kept: u64 = counted.map(|range| published.confirmed_within(range)).sum();
         kept + gaps.map_or(0, |gaps| gaps.given_up)
     }
 
@@ -189,6 +209,9 @@ mod tests {
         // On its way while the client came.
         assert_eq!(take(&mut tally, &[10, 11, 10]), [Seen::New(0), Seen::New(0), Seen::Again]);
         assert_eq!((tally.lost(all(11)), tally.lost(all(12))), (0, 1));
+        // Nor if it is told some of that all the same.
+        let mut old = Tally::begin(Some(10));
+        assert_eq!((take(&mut old, &[3, 11]), old.lost(all(12))), (vec![Seen::New(0), Seen::New(7)], 1));
         let mut late = Tally::begin(Some(10));
         assert_eq!(take(&mut late, &[13]), [Seen::New(2)]);
         assert_eq!(late.lost(all(13)), 2);
@@ -196,6 +219,21 @@ mod tests {
         assert_eq!(unknown.lost(all(99)), 0);
         assert_eq!(take(&mut unknown, &[50, 52]), [Seen::New(0), Seen::New(1)]);
         assert_eq!(unknown.lost(all(99)), 48);
+    }
+
+    #[test]
+    fn what_was_told_of_is_not_told_again_and_hides_nothing() {
+        let mut tally = Tally::begin(Some(0));
+        take(&mut tally, &[1, 4]);
+        assert_eq!(tally.lost(all(5)), 3);
+        tally.count_after(5);
+        assert_eq!(tally.lost(all(5)), 0);
+        // Two of them come after all, and two others do not.
+        assert_eq!(take(&mut tally, &[2, 3, 6, 9]), [Seen::Late, Seen::Late, Seen::New(1), Seen::New(2)]);
+        assert_eq!((tally.lost(all(9)), tally.highest()), (2, 9));
+        let mut unknown = Tally::begin(None);
+        unknown.count_after(5);
+        assert_eq!((unknown.lost(all(7)), unknown.highest()), (2, 0));
     }
 
     #[test]

@@ -46,6 +46,7 @@ fn what_does_not_go_together_is_told() {
         ("load --target /no/such", "cannot read the target"),
         ("load --print-target x", "postern and nchan"),
         ("load --clients 0", "1..=4000000"),
+        ("load --find-limit lost=0 --clients 20 --max 5", "more than the 5 of --max"),
     ] {
         let error = parsed(line).unwrap_err();
         assert!(error.contains(part), "{line}: {error}");

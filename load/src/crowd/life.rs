@@ -30,7 +30,7 @@ impl Crowd {
         client.leave_timer = client.leave_timer.wrapping_add(1);
         let generation = client.leave_timer;
         if let Some(stays) = self.plan.behaviour.stays(self.number(index)) {
-            let at = turn.now + nanoseconds(stays);
+            let at = turn.now.saturating_add(nanoseconds(stays));
             self.timers.add(Timer { at, client: narrow(index), kind: Kind::Leave, generation });
         }
         self.ask(index, turn);
@@ -158,7 +158,7 @@ impl Crowd {
         self.close(index);
         self.record.counts.left += 1;
         self.move_to(index, State::Away, turn.now);
-        self.poll_at(index, turn.now + nanoseconds(self.plan.behaviour.away));
+        self.poll_at(index, turn.now.saturating_add(nanoseconds(self.plan.behaviour.away)));
     }
 
     pub(super) fn close(&mut self, index: usize) {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::http::{connection::Connection, http2::stream::Stream};
+use crate::http::{End, connection::Connection, http2::stream::Stream};
 
 /// See the module.
 #[derive(Debug)]
@@ -47,8 +47,9 @@ impl Line {
         }
     }
 
-    /// Reads what has come, after what was kept, into a buffer that is emptied before. Tells whether nothing more can come.
-    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, may_have_ended: bool) -> io::Result<bool> {
+    /// Reads what has come, after what was kept, into a buffer that is emptied before. Tells how it has ended, if nothing
+    /// more can come.
+    pub(super) fn read(&mut self, buffer: &mut Vec<u8>, may_have_ended: bool) -> End {
         match self {
             Self::Connection(connection) => connection.read(buffer, may_have_ended),
             Self::Stream(stream) => stream.read(buffer),

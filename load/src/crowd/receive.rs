@@ -12,7 +12,9 @@ use crate::{
     clock,
     failure::Failure,
     http::{
+        End,
         answer::{Answer, Head},
+        body::Body,
         sse,
     },
     number::nanoseconds,
@@ -38,27 +40,25 @@ impl Crowd {
             return self.go_away(index, turn);
         }
         let mut come = take(&mut self.scratch.come);
-        match line.read(&mut come, may_have_ended) {
-            Ok(ended) if come.is_empty() && !ended => {}
-            Ok(ended) => self.take(index, &come, ended, turn),
-            Err(error) => self.fail(index, Failure::from(&error), None, turn),
+        let end = line.read(&mut come, may_have_ended);
+        if !come.is_empty() || end != End::Open {
+            self.take(index, &come, end, turn);
         }
         self.scratch.come = come;
     }
 
-    fn take(&mut self, index: usize, come: &[u8], ended: bool, turn: Turn<'_>) {
+    fn take(&mut self, index: usize, come: &[u8], end: End, turn: Turn<'_>) {
         let client = &mut self.clients[index];
         if !matches!(client.state, State::Waiting | State::Binding | State::Leaving) {
-            // A server may close a connection that is not used.
-            if come.is_empty() {
-                self.close(index);
-            } else {
-                self.fail(index, Failure::Malformed, None, turn);
-            }
-            return;
+            return match end {
+                End::Broken(failure) => self.fail(index, failure, None, turn),
+                // A server may close a connection that is not used.
+                _ if come.is_empty() => self.close(index),
+                _ => self.fail(index, Failure::Malformed, None, turn),
+            };
         }
         if client.stream.is_some() {
-            return self.stream_goes_on(index, come, ended, turn);
+            return self.stream_goes_on(index, come, end, turn);
         }
         if client.state == State::Waiting && self.plan.read.is_stream {
             match Head::read(come) {
@@ -66,16 +66,17 @@ impl Crowd {
                     let stream = Stream { body: head.body, rest: Vec::new(), retry: RETRY };
                     client.stream = Some(Box::new(stream));
                     (client.is_bound, client.failures) = (true, 0);
-                    return self.stream_goes_on(index, &come[head.length..], ended, turn);
+                    return self.stream_goes_on(index, &come[head.length..], end, turn);
                 }
                 _ => {}
             }
         }
-        match Answer::read(come, ended) {
-            Err(_) => self.fail(index, Failure::Malformed, None, turn),
-            Ok(None) if ended => self.fail(index, Failure::Closed, None, turn),
-            Ok(None) => client.line.iter_mut().for_each(|line| line.keep(come)),
-            Ok(Some(answer)) => self.take_answer(index, &answer, come.len(), ended, turn),
+        match (Answer::read(come, end == End::Orderly), end) {
+            (Err(_), _) => self.fail(index, Failure::Malformed, None, turn),
+            (Ok(Some(answer)), end) => self.take_answer(index, &answer, come.len(), end != End::Open, turn),
+            (Ok(None), End::Open) => client.line.iter_mut().for_each(|line| line.keep(come)),
+            (Ok(None), End::Orderly) => self.fail(index, Failure::Closed, None, turn),
+            (Ok(None), End::Broken(failure)) => self.fail(index, failure, None, turn),
         }
     }
 
@@ -109,16 +110,15 @@ impl Crowd {
         }
     }
 
-    fn stream_goes_on(&mut self, index: usize, come: &[u8], ended: bool, turn: Turn<'_>) {
+    fn stream_goes_on(&mut self, index: usize, come: &[u8], end: End, turn: Turn<'_>) {
         let client = &mut self.clients[index];
         client.since = turn.now;
         let Some(mut stream) = client.stream.take() else { return };
         let mut content = take(&mut self.scratch.content);
         content.clear();
         content.append(&mut stream.rest);
-        let Ok((taken, done)) = stream.body.take(come, &mut content) else {
-            return self.fail(index, Failure::Malformed, None, turn);
-        };
+        let result = stream.body.take(come, &mut content);
+        // What came before the stream broke is taken, too.
         let mut at = 0;
         while let Some((block, length)) = sse::first(&content[at..]) {
             at += length;
@@ -133,10 +133,20 @@ impl Crowd {
         }
         stream.rest.extend_from_slice(&content[at..]);
         self.scratch.content = content;
-        if stream.rest.len() > MAX_EVENT {
-            return self.fail(index, Failure::Malformed, None, turn);
-        }
-        if done || ended {
+        let taken = match result {
+            Ok((taken, _)) if stream.rest.len() <= MAX_EVENT => taken,
+            _ => return self.fail(index, Failure::Malformed, None, turn),
+        };
+        let is_whole = result.is_ok_and(|(_, is_done)| is_done) || end == End::Orderly && stream.body == Body::ToEnd;
+        let failure = match end {
+            End::Orderly => Some(Failure::Closed),
+            End::Broken(failure) => Some(failure),
+            End::Open => None,
+        };
+        if is_whole || failure.is_some() {
+            if let Some(failure) = failure.filter(|_| !is_whole) {
+                *self.record.counts.failures.entry(failure).or_default() += 1;
+            }
             self.close(index);
             return self.pause(index, stream.retry.saturating_mul(clock::MILLISECOND), turn);
         }

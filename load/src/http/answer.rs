@@ -60,10 +60,11 @@ impl<'a> Head<'a> {
             let is_chunked =
                 head.header("transfer-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"));
             let connection = head.header("connection").unwrap_or_default().to_ascii_lowercase();
-            if is_chunked {
-                head.body = Body::Chunked(Chunk::Size);
-            } else if [204, 304].contains(&status) {
+            // Those two have no body, whatever their headers say (RFC 9112, section 6.3).
+            if [204, 304].contains(&status) {
                 head.body = Body::Length(0);
+            } else if is_chunked {
+                head.body = Body::Chunked(Chunk::Size);
             } else if let Some(length) = head.header("content-length") {
                 let length = str::from_utf8(length).ok().and_then(|length| length.parse().ok());
                 head.body = Body::Length(length.ok_or(Malformed("a content-length that is no number"))?);
@@ -149,6 +150,8 @@ mod tests {
     fn an_answer_without_a_body_needs_no_length() {
         let nothing = Answer::read(b"HTTP/1.1 204 No Content\r\nlast-seen: T\r\n\r\n", false).unwrap().unwrap();
         assert_eq!((nothing.head.status, nothing.content.len()), (204, 0));
+        let same = b"HTTP/1.1 304 Not Modified\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert_eq!(Answer::read(same, false).unwrap().unwrap().content.len(), 0);
     }
 
     #[test]

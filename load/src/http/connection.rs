@@ -9,6 +9,9 @@ use std::{
 use mio::{Interest, Registry, Token, net::TcpStream};
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
+use super::End;
+use crate::failure::Failure;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -64,9 +67,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what has come, after what was kept, into a buffer that is emptied before. Tells whether the server has ended the
-    /// connection. If it may have (`may_have_ended`), that is looked for; else the kernel is not asked once more than need be.
-    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>, may_have_ended: bool) -> io::Result<bool> {
+    /// Reads what has come, after what was kept, into a buffer that is emptied before. Tells how the connection has ended, if
+    /// it has: what came before that is in the buffer. If it may have (`may_have_ended`), that is looked for; else the
+    /// kernel is not asked once more than need be.
+    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>, may_have_ended: bool) -> End {
         buffer.clear();
         buffer.append(&mut self.begun);
         loop {
@@ -77,14 +81,14 @@ impl Connection {
             let count = read.as_ref().map_or(0, |count| *count);
             buffer.truncate(filled + count);
             match read {
-                Ok(0) => return Ok(true),
+                Ok(0) => return End::Orderly,
                 // The kernel had no more, and says so when there is.
-                Ok(count) if count < room && !may_have_ended => return Ok(false),
+                Ok(count) if count < room && !may_have_ended => return End::Open,
                 Ok(count) if count < room => {}
                 Ok(_) => buffer.reserve(buffer.len()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return End::Open,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return End::Broken(Failure::from(&error)),
             }
         }
     }
@@ -130,4 +134,34 @@ pub(super) fn connect(
 pub(super) fn is_later(error: &io::Error) -> bool {
     // NotConnected: it still connects.
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::NotConnected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpListener};
+
+    use mio::{Events, Poll};
+
+    use super::*;
+
+    #[test]
+    fn what_came_before_a_reset_is_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut connection = Connection::open(listener.local_addr().unwrap(), None, poll.registry(), Token(0)).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"data: 1\n\n").unwrap();
+        sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
+        drop(server);
+        let (mut events, mut come, mut all) = (Events::with_capacity(8), Vec::new(), Vec::new());
+        let end = loop {
+            poll.poll(&mut events, None).unwrap();
+            let end = connection.read(&mut come, true);
+            all.append(&mut come);
+            if end != End::Open {
+                break end;
+            }
+        };
+        assert_eq!((&all[..], end), (&b"data: 1\n\n"[..], End::Broken(Failure::Reset)));
+    }
 }

@@ -1,6 +1,9 @@
 //! One step: clients come, events are published, what is missing is waited for.
 
-use std::io::{self, stdin};
+use std::{
+    io::{self, stdin},
+    sync::mpsc::sync_channel,
+};
 
 use super::meter::Meter;
 use crate::{
@@ -44,10 +47,10 @@ pub(super) struct Outcome {
 /// Runs it.
 pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Result<Outcome> {
     let mut notes = Vec::new();
-    let (before, lost_before) = (clients.counts(), clients.lost().unwrap_or_default());
+    let before = clients.counts();
     let (sent_before, began) = (clients.publishers().map(|all| all.sent.clone()).unwrap_or_default(), meter.now());
     clients.set_wanted(step.clients)?;
-    gather(step, options, clients, meter, &mut notes)?;
+    let established = gather(step, options, clients, meter, &mut notes)?;
     meter.collect(clients);
     meter.step.clear();
     if let Some(publishers) = clients.publishers() {
@@ -63,9 +66,9 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
         follow(options, clients, meter)?;
     } else {
         if options.is_followed {
-            stdin().read_line(&mut String::new())?;
+            wait_for_line(clients, meter)?;
         }
-        publish(step, options, clients, meter, &mut rounds)?;
+        publish(step, options, clients, meter, &mut rounds, &mut notes)?;
         if options.is_followed {
             output::line("done");
         }
@@ -74,8 +77,7 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
     drain(options, clients, meter)?;
 
     meter.collect(clients);
-    let (all, standing) = (clients.counts(), clients.standing());
-    let counts = all.since(&before);
+    let counts = clients.counts().since(&before);
     let sent = clients.publishers().map(|all| all.sent.clone()).unwrap_or_default();
     let lost =
         clients.lost().ok_or_else(|| io::Error::other("a worker process does not tell what its clients lack"))?;
@@ -90,7 +92,7 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
     failures.retain(|_, count| *count > 0);
     let report = StepReport {
         clients: step.clients,
-        established: standing.established,
+        established,
         publishers: options.streams.publishers,
         rate: step.pace.rate(),
         began: from,
@@ -100,8 +102,7 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
         not_confirmed: failures.values().sum(),
         publish_errors: kinds(&failures),
         received: counts.events,
-        // An event that came after its step had ended is lost no more.
-        lost: lost.saturating_sub(lost_before),
+        lost,
         repeated_flagged: counts.repeated_flagged,
         repeated_unflagged: counts.repeated_unflagged,
         out_of_order: counts.out_of_order,
@@ -125,15 +126,15 @@ pub(super) fn run(step: &Step, options: &Options, clients: &mut Clients, meter: 
     Ok(Outcome { step: report, notes, is_interrupted: meter.stop.is_requested() })
 }
 
-/// Waits until all clients are there, or none gets any further.
+/// Waits until all clients are there, or none gets any further; returns how many are there.
 fn gather(
     step: &Step,
     options: &Options,
     clients: &mut Clients,
     meter: &mut Meter,
     notes: &mut Vec<String>,
-) -> io::Result<()> {
-    let ramp = clock::now() + nanoseconds(options.behaviour.ramp);
+) -> io::Result<u32> {
+    let ramp = clock::now().saturating_add(nanoseconds(options.behaviour.ramp));
     let (mut standing, mut moved) = (clients.standing(), clock::now());
     loop {
         let all = meter.until(clock::now() + 100 * MILLISECOND, clients, |clients| clients.is_settled())?;
@@ -159,6 +160,17 @@ fn gather(
     if options.target.read.first.is_none() {
         meter.until(clock::now() + SETTLE, clients, |_| false)?;
     }
+    Ok(standing.established)
+}
+
+/// Waits for a line on standard input, or for a signal.
+fn wait_for_line(clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
+    let (sender, line) = sync_channel(1);
+    std::thread::spawn(move || {
+        let _ = stdin().read_line(&mut String::new());
+        let _ = sender.send(());
+    });
+    meter.until(u64::MAX, clients, |_| line.try_recv().is_ok())?;
     Ok(())
 }
 
@@ -169,6 +181,7 @@ fn publish(
     clients: &mut Clients,
     meter: &mut Meter,
     rounds: &mut Latencies,
+    notes: &mut Vec<String>,
 ) -> io::Result<()> {
     let now = clock::now();
     let until = options.duration.map_or(u64::MAX, |duration| now.saturating_add(nanoseconds(duration)));
@@ -177,14 +190,17 @@ fn publish(
     let topics = step.clients.min(options.streams.topics);
     clients.publish(Stretch { pace: step.pace, until, events, topics })?;
     if is_lockstep {
-        return lockstep(step, options, until, clients, meter, rounds);
+        let stuck = lockstep(step, options, until, clients, meter, rounds)?;
+        notes.extend(stuck.map(|event| format!("lockstep ended early: not all of its clients have had event {event}")));
+        return Ok(());
     }
     let is_done = |clients: &mut Clients| clients.publishers().is_none_or(|publishers| publishers.is_done());
     meter.until(until.saturating_add(CONFIRMS), clients, is_done)?;
     Ok(())
 }
 
-/// Publishes each event when every client that the one before concerned has had it and waits again.
+/// Publishes each event when every client that the one before concerned has had it and waits again. Returns the number of the
+/// event that some of them did not get.
 fn lockstep(
     step: &Step,
     options: &Options,
@@ -192,7 +208,7 @@ fn lockstep(
     clients: &mut Clients,
     meter: &mut Meter,
     rounds: &mut Latencies,
-) -> io::Result<()> {
+) -> io::Result<Option<u64>> {
     let topics = step.clients.min(options.among).min(options.streams.topics);
     let mut event = 0;
     while options.events.is_none_or(|events| event < events) && clock::now() < until {
@@ -205,13 +221,15 @@ fn lockstep(
         let is_done = |clients: &mut Clients| {
             clients.events() >= had && clients.publishers().is_none_or(|publishers| publishers.is_done())
         };
-        if !meter.until(clock::now() + LOCKSTEP, clients, is_done)? {
-            break;
+        // What comes later is late for the end of the step, too.
+        let patience = LOCKSTEP.min(until.saturating_sub(began).saturating_add(nanoseconds(options.drain)));
+        if !meter.until(began + patience, clients, is_done)? {
+            return Ok((!meter.stop.is_requested()).then_some(event + 1));
         }
         rounds.take(clock::now() - began);
         event += 1;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Follows what another program publishes: until all clients have had so many events, or for a time, or until a signal comes.
@@ -219,13 +237,17 @@ fn follow(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Re
     let until = options.duration.map_or(u64::MAX, |duration| clock::now().saturating_add(nanoseconds(duration)));
     let Some(events) = options.events else {
         meter.until(until, clients, |_| false)?;
+        clients.assume_published_what_was_seen();
         return Ok(());
     };
+    // Clients that came with this step have had nothing of what came before it.
+    let before = clients.published();
     let reached = |clients: &mut Clients| {
         let all = clients.standing().wanted;
-        clients.had().partition_point(|had| *had >= all) as u64
+        let since = clients.had().get(before as usize..).unwrap_or_default();
+        u64::from(before) + since.partition_point(|had| *had >= all) as u64
     };
-    let mut last = 0;
+    let (mut last, events) = (u64::from(before), u64::from(before).saturating_add(events));
     while last < events {
         if !meter.until(until, clients, |clients| reached(clients) > last)? {
             break;
@@ -241,7 +263,7 @@ fn follow(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Re
 
 /// Waits for what is missing, and for what must not come; also where the run is to end, so that its report is right.
 fn drain(options: &Options, clients: &mut Clients, meter: &mut Meter) -> io::Result<()> {
-    let until = clock::now() + nanoseconds(options.drain);
+    let until = clock::now().saturating_add(nanoseconds(options.drain));
     if let Some(publishers) = clients.publishers() {
         publishers.end();
     }

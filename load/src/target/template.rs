@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::place::Place;
 
-/// See the module. Braces around anything but a lower-case word are text, so that JSON can be written as it is.
+/// See the module. Braces around anything but a name (lower-case letters, digits, `_`, `-`) are text, so that JSON can be written as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub(super) struct Template(Vec<Part>);
@@ -90,7 +90,8 @@ impl From<String> for Template {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase())
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
 }
 
 impl Template {

@@ -73,7 +73,8 @@ fn more_streams_than_the_server_allows_are_told() {
     let ended = load_over(&bridge, flags);
     let kinds = &ended.report["steps"][0]["receive_errors_by_kind"];
     assert!(kinds["more --streams-per-connection than the server allows"].as_u64() > Some(0), "{kinds}");
-    assert_eq!(ended.step("established"), 5, "{}", ended.report["notes"]);
+    // What is sent before the server has told its limit may still be taken.
+    assert!((5..=8).contains(&ended.step("established")), "{}", ended.report["notes"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod behaviour;
 mod bridge;
 mod checker;
+mod honest;
 mod http2;
 mod stub;
 mod targets;

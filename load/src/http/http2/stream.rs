@@ -18,9 +18,10 @@ use h2::{
     RecvStream,
     client::{ResponseFuture, SendRequest},
 };
-use http::{Request, Response, Uri, header::HOST};
+use http::{Request, Response, StatusCode, Uri, header::HOST};
 
 use super::{Carrier, kind};
+use crate::{failure::Failure, http::End};
 
 /// Headers that speak of a connection of HTTP/1.1, or of how a body is framed there (RFC 9113, section 8.2.2).
 const OF_CONNECTION: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
@@ -46,6 +47,8 @@ enum Exchange {
     Idle,
     Head(ResponseFuture),
     Body(RecvStream),
+    /// Of an answer that has none.
+    Empty(RecvStream),
 }
 
 impl Stream {
@@ -99,25 +102,29 @@ impl Stream {
         Ok(())
     }
 
-    /// Appends what has come to what was kept, in a buffer that is emptied before. Tells whether nothing more can come.
-    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    /// Appends what has come to what was kept, in a buffer that is emptied before. Tells how it has ended, if nothing
+    /// more can come.
+    pub(crate) fn read(&mut self, buffer: &mut Vec<u8>) -> End {
         buffer.clear();
         buffer.append(&mut self.begun);
         let mut context = Context::from_waker(&self.waker);
         loop {
             let error = match &mut self.exchange {
-                Exchange::Idle => return Ok(self.carrier.borrow().is_over()),
+                Exchange::Idle if self.carrier.borrow().is_over() => return End::Orderly,
+                Exchange::Idle => return End::Open,
                 Exchange::Head(answer) => match Pin::new(answer).poll(&mut context) {
-                    Poll::Pending => return Ok(false),
+                    Poll::Pending => return End::Open,
                     Poll::Ready(Ok(answer)) => {
                         write_head(&answer, buffer);
-                        self.exchange = Exchange::Body(answer.into_body());
+                        let has_body = has_body(answer.status());
+                        let body = answer.into_body();
+                        self.exchange = if has_body { Exchange::Body(body) } else { Exchange::Empty(body) };
                         continue;
                     }
                     Poll::Ready(Err(error)) => error,
                 },
                 Exchange::Body(body) => match body.poll_data(&mut context) {
-                    Poll::Pending => return Ok(false),
+                    Poll::Pending => return End::Open,
                     Poll::Ready(Some(Ok(part))) => {
                         write_chunk(&part, buffer);
                         // It fails for a stream that has ended, whose room is free already.
@@ -131,11 +138,20 @@ impl Stream {
                     }
                     Poll::Ready(Some(Err(error))) => error,
                 },
+                Exchange::Empty(body) => match body.poll_data(&mut context) {
+                    Poll::Pending => return End::Open,
+                    Poll::Ready(Some(Ok(_))) => continue,
+                    Poll::Ready(None) => {
+                        self.exchange = Exchange::Idle;
+                        continue;
+                    }
+                    Poll::Ready(Some(Err(error))) => error,
+                },
             };
             self.exchange = Exchange::Idle;
             return match kind(&error) {
-                io::ErrorKind::UnexpectedEof => Ok(true),
-                kind => Err(kind.into()),
+                io::ErrorKind::UnexpectedEof => End::Orderly,
+                kind => End::Broken(Failure::from(&io::Error::from(kind))),
             };
         }
     }
@@ -176,9 +192,14 @@ fn translated(request: &[u8]) -> Option<Request<Bytes>> {
     builder.uri(uri).body(Bytes::copy_from_slice(&request[end + 4..])).ok()
 }
 
+fn has_body(status: StatusCode) -> bool {
+    ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
+}
+
 fn write_head(answer: &Response<RecvStream>, buffer: &mut Vec<u8>) {
+    let framing = if has_body(answer.status()) { "transfer-encoding: chunked\r\n" } else { "" };
     // Writing to memory cannot fail.
-    let _ = write!(buffer, "HTTP/1.1 {} \r\ntransfer-encoding: chunked\r\n", answer.status().as_u16());
+    let _ = write!(buffer, "HTTP/1.1 {} \r\n{framing}", answer.status().as_u16());
     for (name, value) in answer.headers() {
         if name != http::header::CONTENT_LENGTH && !OF_CONNECTION.contains(&name.as_str()) {
             let _ = write!(buffer, "{name}: ");
