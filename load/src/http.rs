@@ -22,6 +22,17 @@ pub(crate) enum End {
     Broken(Failure),
 }
 
+impl End {
+    /// Returns what has failed, if what has come is not all that was to come.
+    pub(crate) const fn failure(self) -> Option<Failure> {
+        match self {
+            Self::Open => None,
+            Self::Orderly => Some(Failure::Closed),
+            Self::Broken(failure) => Some(failure),
+        }
+    }
+}
+
 /// What is no HTTP, or none that this tool takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -210,12 +210,11 @@ impl Publishers {
             }
             return;
         };
-        match (Answer::read(come, end == End::Orderly), end) {
+        match (Answer::read(come, end == End::Orderly), end.failure()) {
             (Err(_), _) => self.fail(index, Failure::Malformed, None, ledger),
-            (Ok(None), End::Orderly) => self.fail(index, Failure::Closed, None, ledger),
-            (Ok(None), End::Broken(failure)) => self.fail(index, failure, None, ledger),
-            (Ok(None), End::Open) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
-            (Ok(Some(answer)), end) if self.plan.publish.confirmed.contains(&answer.head.status) => {
+            (Ok(None), Some(failure)) => self.fail(index, failure, None, ledger),
+            (Ok(None), None) => publisher.connection.iter_mut().for_each(|connection| connection.keep(come)),
+            (Ok(Some(answer)), _) if self.plan.publish.confirmed.contains(&answer.head.status) => {
                 if end != End::Open || answer.head.is_last {
                     publisher.connection = None;
                 }

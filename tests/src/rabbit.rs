@@ -31,7 +31,7 @@ const CLI: Duration = Duration::from_mins(2);
 /// What the command line tool says of a node that it cannot ask yet.
 const NOT_YET: [&str; 2] = ["requires the 'rabbit' app to be running", "unable to perform an operation on node"];
 
-/// How long it may refuse for other reasons, such as a machine that has just installed RabbitMQ and built everything.
+/// How long it may refuse for other reasons. In CI, whatever began with one node failed once while the node was new.
 const UNSTEADY: Duration = Duration::from_mins(1);
 
 /// Its exit status when it cannot be used like that (`EX_USAGE` of sysexits.h).

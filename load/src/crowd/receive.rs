@@ -71,12 +71,11 @@ impl Crowd {
                 _ => {}
             }
         }
-        match (Answer::read(come, end == End::Orderly), end) {
+        match (Answer::read(come, end == End::Orderly), end.failure()) {
             (Err(_), _) => self.fail(index, Failure::Malformed, None, turn),
-            (Ok(Some(answer)), end) => self.take_answer(index, &answer, come.len(), end != End::Open, turn),
-            (Ok(None), End::Open) => client.line.iter_mut().for_each(|line| line.keep(come)),
-            (Ok(None), End::Orderly) => self.fail(index, Failure::Closed, None, turn),
-            (Ok(None), End::Broken(failure)) => self.fail(index, failure, None, turn),
+            (Ok(Some(answer)), _) => self.take_answer(index, &answer, come.len(), end != End::Open, turn),
+            (Ok(None), Some(failure)) => self.fail(index, failure, None, turn),
+            (Ok(None), None) => client.line.iter_mut().for_each(|line| line.keep(come)),
         }
     }
 
@@ -138,13 +137,8 @@ impl Crowd {
             _ => return self.fail(index, Failure::Malformed, None, turn),
         };
         let is_whole = result.is_ok_and(|(_, is_done)| is_done) || end == End::Orderly && stream.body == Body::ToEnd;
-        let failure = match end {
-            End::Orderly => Some(Failure::Closed),
-            End::Broken(failure) => Some(failure),
-            End::Open => None,
-        };
-        if is_whole || failure.is_some() {
-            if let Some(failure) = failure.filter(|_| !is_whole) {
+        if is_whole || end != End::Open {
+            if let Some(failure) = end.failure().filter(|_| !is_whole) {
                 *self.record.counts.failures.entry(failure).or_default() += 1;
             }
             self.close(index);

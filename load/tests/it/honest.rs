@@ -45,7 +45,7 @@ fn followed(stub: &Stub, flags: &str) -> (std::process::Child, impl Iterator<Ite
 #[test]
 fn what_another_program_publishes_is_missed_where_another_client_or_a_later_event_has_come() {
     let stub = Stub::start(Faults::default());
-    let (mut tool, mut lines) = followed(&stub, "--clients 3 --publishers 0 --topic stock --for 1s --drain 100ms");
+    let (mut tool, mut lines) = followed(&stub, "--clients 3 --publishers 0 --topic stock --for 3s --drain 100ms");
     assert_eq!(lines.next().as_deref(), Some("waiting"));
     for number in [1, 2, 5] {
         stub.publish("/topics/stock/events", &format!("{{\"n\":{number}}}"));
@@ -104,7 +104,7 @@ fn what_waits_for_another_program_ends_by_a_signal() {
 #[test]
 fn lockstep_says_that_it_waits_no_longer() {
     let stub = Stub::start(Faults { dropped: Some((3, 0)), ..Faults::default() });
-    let ended = load_on(&stub, "--clients 2 --pace lockstep --for 500ms --drain 100ms");
+    let ended = load_on(&stub, "--clients 2 --pace lockstep --for 2s --drain 100ms");
     assert_eq!((ended.step("sent"), ended.step("lost"), ended.code), (3, 2, Some(1)));
     assert!(ended.report["notes"][0].as_str().unwrap().contains("event 3"), "{}", ended.report["notes"]);
 }
@@ -122,6 +122,10 @@ fn a_time_without_end_is_one() {
     let stub = Stub::start(Faults::default());
     let ended = load_on(&stub, "--clients 2 --events 3 --drain 1000y --stay 1000y --away 1000y");
     assert_eq!((ended.step("received"), ended.code), (6, Some(0)));
+    for flags in ["--burst 1 --every 1000y", "--rate 0.00000000001"] {
+        let ended = load_on(&stub, &format!("--clients 2 --for 300ms {flags}"));
+        assert_eq!((ended.step("lost"), ended.code), (0, Some(0)), "{flags}");
+    }
 }
 
 #[test]

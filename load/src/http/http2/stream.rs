@@ -46,9 +46,11 @@ pub(crate) struct Stream {
 enum Exchange {
     Idle,
     Head(ResponseFuture),
-    Body(RecvStream),
-    /// Of an answer that has none.
-    Empty(RecvStream),
+    /// In chunks towards the client, unless the answer has none.
+    Body {
+        stream: RecvStream,
+        is_chunked: bool,
+    },
 }
 
 impl Stream {
@@ -116,32 +118,24 @@ impl Stream {
                     Poll::Pending => return End::Open,
                     Poll::Ready(Ok(answer)) => {
                         write_head(&answer, buffer);
-                        let has_body = has_body(answer.status());
-                        let body = answer.into_body();
-                        self.exchange = if has_body { Exchange::Body(body) } else { Exchange::Empty(body) };
+                        let is_chunked = has_body(answer.status());
+                        self.exchange = Exchange::Body { stream: answer.into_body(), is_chunked };
                         continue;
                     }
                     Poll::Ready(Err(error)) => error,
                 },
-                Exchange::Body(body) => match body.poll_data(&mut context) {
+                Exchange::Body { stream, is_chunked } => match stream.poll_data(&mut context) {
                     Poll::Pending => return End::Open,
                     Poll::Ready(Some(Ok(part))) => {
                         write_chunk(&part, buffer);
                         // It fails for a stream that has ended, whose room is free already.
-                        let _ = body.flow_control().release_capacity(part.len());
+                        let _ = stream.flow_control().release_capacity(part.len());
                         continue;
                     }
                     Poll::Ready(None) => {
-                        buffer.extend_from_slice(b"0\r\n\r\n");
-                        self.exchange = Exchange::Idle;
-                        continue;
-                    }
-                    Poll::Ready(Some(Err(error))) => error,
-                },
-                Exchange::Empty(body) => match body.poll_data(&mut context) {
-                    Poll::Pending => return End::Open,
-                    Poll::Ready(Some(Ok(_))) => continue,
-                    Poll::Ready(None) => {
+                        if *is_chunked {
+                            buffer.extend_from_slice(b"0\r\n\r\n");
+                        }
                         self.exchange = Exchange::Idle;
                         continue;
                     }
